@@ -1,0 +1,119 @@
+# Building, running and checking PushQuorum. `make help` lists the targets. build, run, cluster and test need Go and
+# make and nothing else; what other tools a target needs is said beside it.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO ?= go
+BIN := bin/pushquorum
+TOOLS := bin/tools
+
+# Pinned, so that everyone and CI see the same findings and the same generated code.
+GOLANGCI_LINT_VERSION := 2.15.0
+PROTOC_GEN_GO_VERSION := 1.36.12
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION)/protoc-gen-go
+
+# What --version says. The date is the commit's, so that one commit gives one binary; outside of git it is unknown.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null | grep -E '^[0-9a-f]+$$' || echo unknown)
+BRANCH ?= $(shell git symbolic-ref --short -q HEAD 2>/dev/null || echo unknown)
+COMMIT_DATE ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+LDFLAGS := -s -w \
+	-X github.com/prometheus/common/version.Version=$(VERSION) \
+	-X github.com/prometheus/common/version.Revision=$(REVISION) \
+	-X github.com/prometheus/common/version.Branch=$(BRANCH) \
+	-X github.com/prometheus/common/version.BuildDate=$(COMMIT_DATE)
+
+# The race detector needs cgo, and cgo a C compiler; `go env` knows whether there is one.
+RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race,)
+
+PROTOS := $(wildcard */*.proto */*/*.proto)
+IMAGE ?= pushquorum
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the static binary bin/pushquorum
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/pushquorum
+
+.PHONY: run
+run: build ## build and start one replica on :9091, data in ./data
+	exec $(BIN)
+
+.PHONY: cluster
+cluster: build ## build and start three replicas on 127.0.0.1:9091, 9092 and 9093, data in ./data/cluster
+	exec deploy/local-cluster $(BIN) data/cluster
+
+# The packages first and the end-to-end tests alone after them: those measure deadlines on a machine that should not be
+# compiling. They run a binary that the go tool does not know of, and so are never taken from its cache.
+.PHONY: test
+test: ## all tests; those with clients that are not installed skip (fail with PUSHQUORUM_REQUIRE_PEERS=1)
+	$(if $(RACE),,@echo 'make: no C compiler, so without the race detector')
+	$(GO) test $(RACE) $$($(GO) list ./... | grep -v '/test$$')
+	$(GO) test $(RACE) -count=1 -timeout 10m ./test
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (1m)
+	.ci/fuzz
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, generated code, shell syntax
+	$(GO) vet ./...
+	$(GOLANGCI_LINT) run ./...
+	sh -n deploy/local-cluster
+	bash -n .ci/run
+	bash -n .ci/fuzz
+	$(GO) mod tidy -diff
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## format with gofumpt and goimports
+	$(GOLANGCI_LINT) fmt ./...
+
+.PHONY: generate
+generate: $(PROTOC_GEN_GO) ## write the protobuf code again (needs protoc)
+	protoc --plugin=$(PROTOC_GEN_GO) --go_out=. --go_opt=paths=source_relative $(PROTOS)
+
+# protoc writes its own version into a comment, and distributions have different ones: that line may differ.
+.PHONY: generate-check
+generate-check: $(PROTOC_GEN_GO)
+	@if ! command -v protoc >/dev/null; then \
+		echo 'make: no protoc, so the generated code is not compared with its .proto'; \
+	else \
+		set -e; out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+		protoc --plugin=$(PROTOC_GEN_GO) --go_out="$$out" --go_opt=paths=source_relative $(PROTOS); \
+		for proto in $(PROTOS); do \
+			diff -u -I '^//.*protoc' "$${proto%.proto}.pb.go" "$$out/$${proto%.proto}.pb.go" \
+				|| { echo "make: $$proto has changed; write its code with: make generate" >&2; exit 1; }; \
+		done; \
+	fi
+
+# The image is made of bin/image alone: the binary, its licence, and an empty directory that gives the volume its owner.
+.PHONY: docker
+docker: build ## build the image pushquorum from scratch (needs a docker engine)
+	mkdir -p bin/image/data
+	cp $(BIN) LICENSE bin/image/
+	docker build -t $(IMAGE) .
+
+.PHONY: docker-test
+docker-test: docker ## start deploy/compose.yaml and try the three containers (needs docker and compose)
+	PUSHQUORUM_DOCKER_IMAGE=$(IMAGE) $(GO) test -count=1 -v -timeout 10m -run '^TestContainers' ./test
+
+.PHONY: clean
+clean: ## remove what was built (not ./data)
+	rm -rf bin
+
+# A tool of the right version that is already installed is taken; building golangci-lint takes minutes.
+$(GOLANGCI_LINT):
+	@mkdir -p $(TOOLS)
+	@have=$$(command -v golangci-lint) && [ "$$(golangci-lint version --short 2>/dev/null)" = $(GOLANGCI_LINT_VERSION) ] \
+		&& ln -sf "$$have" $@ \
+		|| { echo 'make: building golangci-lint $(GOLANGCI_LINT_VERSION), once'; \
+			GOBIN=$(abspath $(TOOLS)) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT_VERSION) \
+			&& mv $(TOOLS)/golangci-lint $@; }
+
+$(PROTOC_GEN_GO):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D)) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v$(PROTOC_GEN_GO_VERSION)
