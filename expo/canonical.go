@@ -1,0 +1,326 @@
+package expo
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/proto"
+)
+
+// The families that every group has; pushed ones of these names are overridden.
+const (
+	// PushTimeName is the family that holds when the group was last pushed to.
+	PushTimeName = "push_time_seconds"
+	// PushFailureTimeName is the family that holds when a push to the group last failed.
+	PushFailureTimeName = "push_failure_time_seconds"
+)
+
+// Canonical returns the families of a push to the given group in the form in which they
+// are stored, sorted by name: the group's labels overwrite those of the same name, a
+// series without instance gets an empty one, labels and series are sorted, and what the
+// protocol does not know is dropped. It takes mfs over: they must not be used afterwards.
+//
+// The error says why the push must be refused whatever else is stored: a timestamp, a
+// name that is not valid under s (which must not be unset), text that is not UTF-8, a
+// type that its metrics are not of, a native histogram that Prometheus would refuse, a
+// series or one of its samples given twice, or two families that clash. The group's
+// own labels are taken as valid; Labels.Validate tells.
+func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) ([]*Family, error) {
+	// As in the Pushgateway, a timestamp is refused before anything is overridden.
+	for _, mf := range mfs {
+		for _, m := range mf.GetMetric() {
+			if m.TimestampMs != nil {
+				return nil, fmt.Errorf("%s has a timestamp: pushed metrics must not have timestamps", describe(mf.GetName(), m.GetLabel()))
+			}
+		}
+	}
+	c := newCanonicaliser(group, s)
+	families := make([]*Family, 0, len(mfs))
+	for _, mf := range mfs {
+		if name := mf.GetName(); name == PushTimeName || name == PushFailureTimeName {
+			continue
+		}
+		f, err := c.family(mf)
+		if err != nil {
+			return nil, err
+		}
+		families = append(families, f)
+	}
+	slices.SortStableFunc(families, func(a, b *Family) int { return cmp.Compare(a.Name, b.Name) })
+	if err := checkClashes(families); err != nil {
+		return nil, err
+	}
+	return families, nil
+}
+
+// Gauge returns a family with one gauge that has the labels of the group, as a push of it
+// to that group would be stored.
+func Gauge(name, help string, group Labels, value float64) *Family {
+	c := newCanonicaliser(group, model.UTF8Validation)
+	f, err := c.encode(Header{Name: name, Help: help, Type: dto.MetricType_GAUGE}, []*dto.Metric{{
+		Label: c.merge(nil),
+		Gauge: &dto.Gauge{Value: proto.Float64(value)},
+	}})
+	if err != nil {
+		// One gauge can neither repeat a series nor be too large to encode.
+		panic(fmt.Sprintf("encoding gauge %s: %v", quote(name), err))
+	}
+	return f
+}
+
+// checkClashes looks for clashes between the families of one push, which are sorted by
+// name. An empty family writes nothing, so it clashes with nothing but its own name.
+func checkClashes(families []*Family) error {
+	byName := make(map[string]*Family, len(families))
+	for _, f := range families {
+		if byName[f.Name] != nil {
+			return fmt.Errorf("metric family %s is given twice: give it once", quote(f.Name))
+		}
+		byName[f.Name] = f
+	}
+	for _, f := range families {
+		for _, suffix := range SuffixesOf(f.Type) {
+			other := byName[f.Name+suffix]
+			if other == nil || len(f.Series) == 0 || len(other.Series) == 0 {
+				continue
+			}
+			if err := Clash(f.Header(), other.Header()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// canonicaliser holds what is the same for all series of a push.
+type canonicaliser struct {
+	scheme  model.ValidationScheme
+	group   []*dto.LabelPair // sorted, shared by all series: never changed
+	scratch []byte
+}
+
+func newCanonicaliser(group Labels, s model.ValidationScheme) *canonicaliser {
+	c := &canonicaliser{scheme: s, group: make([]*dto.LabelPair, 0, len(group))}
+	for _, l := range group {
+		c.group = append(c.group, &dto.LabelPair{Name: proto.String(l.Name), Value: proto.String(l.Value)})
+	}
+	return c
+}
+
+func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
+	h := Header{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType()}
+	if err := checkMetricName(h.Name, c.scheme); err != nil {
+		return nil, err
+	}
+	if !utf8.ValidString(h.Help) {
+		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s", quote(h.Name), quote(h.Help))
+	}
+	if !utf8.ValidString(h.Unit) {
+		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s", quote(h.Name), quote(h.Unit))
+	}
+	// No type at all is proto2's default, counter: encoders that follow proto3 leave it
+	// out for counters, and the Pushgateway accepts that.
+	if _, ok := dto.MetricType_name[int32(h.Type)]; !ok {
+		return nil, fmt.Errorf("metric family %s has the unknown type %d: use one of the protocol's types", quote(h.Name), int32(h.Type))
+	}
+	metrics := make([]*dto.Metric, 0, len(mf.GetMetric()))
+	for _, m := range mf.GetMetric() {
+		out, err := c.metric(h, m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", describe(h.Name, m.GetLabel()), err)
+		}
+		metrics = append(metrics, out)
+	}
+	return c.encode(h, metrics)
+}
+
+// metric returns the canonical form of m, without an encoding.
+func (c *canonicaliser) metric(h Header, m *dto.Metric) (*dto.Metric, error) {
+	labels, err := c.labels(h.Type, m.GetLabel())
+	if err != nil {
+		return nil, err
+	}
+	out := &dto.Metric{Label: labels}
+	if err := takeValue(out, m, h.Type); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// labels checks a series's labels as pushed and returns those it is stored with.
+func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dto.LabelPair, error) {
+	own := slices.Clone(pushed)
+	slices.SortStableFunc(own, comparePairNames)
+	for i, l := range own {
+		if i > 0 && own[i-1].GetName() == l.GetName() {
+			return nil, fmt.Errorf("label %s is given twice", quote(l.GetName()))
+		}
+		if err := checkLabelName(l.GetName(), c.scheme); err != nil {
+			return nil, err
+		}
+		if !utf8.ValidString(l.GetValue()) {
+			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8", quote(l.GetValue()), quote(l.GetName()))
+		}
+		if l.Name == nil || l.Value == nil || len(l.ProtoReflect().GetUnknown()) > 0 {
+			own[i] = &dto.LabelPair{Name: proto.String(l.GetName()), Value: proto.String(l.GetValue())}
+		}
+	}
+	labels := c.merge(own)
+	if len(labels) > MaxLabels {
+		return nil, fmt.Errorf("%d labels with those of the group, but at most %d are possible: use fewer", len(labels), MaxLabels)
+	}
+	for _, l := range labels {
+		if name := l.GetName(); name == reservedFor(t) && name != "" {
+			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves", typeName(t), name)
+		}
+	}
+	return labels, nil
+}
+
+// reservedFor returns the label that the text format itself gives the samples of type t.
+func reservedFor(t dto.MetricType) string {
+	switch t {
+	case dto.MetricType_SUMMARY:
+		return model.QuantileLabel
+	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
+		return model.BucketLabel
+	default:
+		return ""
+	}
+}
+
+// merge returns the group's labels and those of own that are not among them, sorted, with
+// an empty instance if there is none. own is sorted.
+func (c *canonicaliser) merge(own []*dto.LabelPair) []*dto.LabelPair {
+	merged := make([]*dto.LabelPair, 0, len(own)+len(c.group)+1)
+	group := c.group
+	for _, l := range own {
+		for len(group) > 0 && group[0].GetName() < l.GetName() {
+			merged, group = append(merged, group[0]), group[1:]
+		}
+		if len(group) > 0 && group[0].GetName() == l.GetName() {
+			continue
+		}
+		merged = append(merged, l)
+	}
+	merged = append(merged, group...)
+	i, found := slices.BinarySearchFunc(merged, model.InstanceLabel, func(l *dto.LabelPair, name string) int {
+		return cmp.Compare(l.GetName(), name)
+	})
+	if !found {
+		merged = slices.Insert(merged, i, &dto.LabelPair{Name: proto.String(model.InstanceLabel), Value: proto.String("")})
+	}
+	return merged
+}
+
+// encode sorts the metrics and encodes them.
+func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error) {
+	slices.SortFunc(metrics, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
+	f := &Family{Name: h.Name, Help: h.Help, Unit: h.Unit, Type: h.Type}
+	if len(metrics) == 0 {
+		return f, nil
+	}
+	size := 0
+	for _, m := range metrics {
+		size += proto.Size(m) + 4
+	}
+	f.Metrics = make([]byte, 0, size)
+	f.Series = make([]SeriesID, 0, len(metrics))
+	for i, m := range metrics {
+		if i > 0 && compareLabels(metrics[i-1].Label, m.Label) == 0 {
+			return nil, fmt.Errorf("%s is given twice: give each series once", describe(h.Name, m.Label))
+		}
+		var (
+			id  SeriesID
+			err error
+		)
+		id, c.scratch = seriesID(c.scratch, h.Name, m.Label)
+		f.Series = append(f.Series, id)
+		if f.Metrics, err = appendMetric(f.Metrics, m); err != nil {
+			return nil, fmt.Errorf("%s cannot be encoded: %s", describe(h.Name, m.Label), oneLine(err.Error()))
+		}
+	}
+	return f, nil
+}
+
+// takeValue moves the value that a family of type t has from m to out, without anything
+// that the protocol does not know.
+func takeValue(out, m *dto.Metric, t dto.MetricType) error {
+	switch {
+	case t == dto.MetricType_COUNTER && m.Counter != nil:
+		out.Counter = m.Counter
+		return checkCounter(m.Counter)
+	case t == dto.MetricType_GAUGE && m.Gauge != nil:
+		out.Gauge = m.Gauge
+		known(m.Gauge)
+		return nil
+	case t == dto.MetricType_UNTYPED && m.Untyped != nil:
+		out.Untyped = m.Untyped
+		known(m.Untyped)
+		return nil
+	case t == dto.MetricType_SUMMARY && m.Summary != nil:
+		out.Summary = m.Summary
+		return checkSummary(m.Summary)
+	case (t == dto.MetricType_HISTOGRAM || t == dto.MetricType_GAUGE_HISTOGRAM) && m.Histogram != nil:
+		out.Histogram = m.Histogram
+		return checkHistogram(m.Histogram)
+	}
+	has := valuesOf(m)
+	if has == "" {
+		return fmt.Errorf("the family is of type %s, but the metric has no value", typeName(t))
+	}
+	return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has)
+}
+
+// valuesOf names the values that m has.
+func valuesOf(m *dto.Metric) string {
+	var names []string
+	if m.Counter != nil {
+		names = append(names, "counter")
+	}
+	if m.Gauge != nil {
+		names = append(names, "gauge")
+	}
+	if m.Summary != nil {
+		names = append(names, "summary")
+	}
+	if m.Untyped != nil {
+		names = append(names, "untyped metric")
+	}
+	if m.Histogram != nil {
+		names = append(names, "histogram")
+	}
+	return strings.Join(names, " and a ")
+}
+
+// describe names a series for a message, with bounded length.
+func describe(name string, labels []*dto.LabelPair) string {
+	ls := make(Labels, 0, min(len(labels), 16))
+	for _, l := range labels[:min(len(labels), 16)] {
+		ls = append(ls, Label{Name: l.GetName(), Value: l.GetValue()})
+	}
+	if model.LegacyValidation.IsValidMetricName(name) && len(name) <= maxQuoted {
+		return name + ls.String()
+	}
+	return quote(name) + ls.String()
+}
+
+func comparePairNames(a, b *dto.LabelPair) int {
+	return cmp.Compare(a.GetName(), b.GetName())
+}
+
+// compareLabels orders series: by their first label that differs, name before value.
+func compareLabels(a, b []*dto.LabelPair) int {
+	return slices.CompareFunc(a, b, func(x, y *dto.LabelPair) int {
+		if c := cmp.Compare(x.GetName(), y.GetName()); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.GetValue(), y.GetValue())
+	})
+}

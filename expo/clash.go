@@ -1,0 +1,95 @@
+package expo
+
+import (
+	"fmt"
+	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+// SuffixesOf returns the suffixes under which the text format writes the samples of a
+// family of type t, beside its own name. A gauge histogram counts as a histogram.
+func SuffixesOf(t dto.MetricType) []string {
+	switch t {
+	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
+		return []string{"_bucket", "_sum", "_count"}
+	case dto.MetricType_SUMMARY:
+		return []string{"_sum", "_count"}
+	default:
+		return nil
+	}
+}
+
+// ClashingNames returns the names that another family must have to clash with a family
+// of this name and type: its own name, those it occupies with its suffixes, and those
+// that occupy its name with theirs. Clash decides for each whether it does.
+func ClashingNames(name string, t dto.MetricType) []string {
+	names := []string{name}
+	for _, suffix := range SuffixesOf(t) {
+		names = append(names, name+suffix)
+	}
+	for _, suffix := range SuffixesOf(dto.MetricType_HISTOGRAM) {
+		if base, ok := strings.CutSuffix(name, suffix); ok && base != "" {
+			names = append(names, base)
+		}
+	}
+	return names
+}
+
+// Clash returns nil, or why h and other cannot both be in one exposition: they have the
+// same name and different types, or one has a name that the other writes samples under.
+func Clash(h, other Header) error {
+	if h.Name == other.Name {
+		if h.Type == other.Type {
+			return nil
+		}
+		return fmt.Errorf("metric family %s is a %s here and a %s elsewhere: use one type or another name",
+			quote(h.Name), typeName(h.Type), typeName(other.Type))
+	}
+	if occupies(h, other.Name) {
+		return suffixClash(h, other.Name)
+	}
+	if occupies(other, h.Name) {
+		return suffixClash(other, h.Name)
+	}
+	return nil
+}
+
+func suffixClash(h Header, name string) error {
+	return fmt.Errorf("metric family %s has a name under which the %s %s writes samples: rename one of them",
+		quote(name), typeName(h.Type), quote(h.Name))
+}
+
+// occupies tells whether h writes samples under name, which is not its own.
+func occupies(h Header, name string) bool {
+	suffix, ok := strings.CutPrefix(name, h.Name)
+	if !ok || suffix == "" {
+		return false
+	}
+	for _, s := range SuffixesOf(h.Type) {
+		if s == suffix {
+			return true
+		}
+	}
+	return false
+}
+
+// typeName returns the name of t for a message.
+func typeName(t dto.MetricType) string {
+	switch t {
+	case dto.MetricType_COUNTER:
+		return "counter"
+	case dto.MetricType_GAUGE:
+		return "gauge"
+	case dto.MetricType_SUMMARY:
+		return "summary"
+	case dto.MetricType_UNTYPED:
+		return "untyped metric"
+	case dto.MetricType_HISTOGRAM:
+		return "histogram"
+	case dto.MetricType_GAUGE_HISTOGRAM:
+		return "gauge histogram"
+	default:
+		return fmt.Sprintf("metric of unknown type %d", int32(t))
+	}
+}

@@ -1,0 +1,95 @@
+package expo
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/model"
+)
+
+func TestLabelsAreSortedAndFoundByName(t *testing.T) {
+	m := map[string]string{"job": "x", "a": "", "zone": "é"}
+	ls := NewLabels(m)
+	if got, want := ls.String(), `{a="",job="x",zone="é"}`; got != want {
+		t.Errorf("String: got %s, want %s", got, want)
+	}
+	if !maps.Equal(ls.Map(), m) {
+		t.Errorf("Map: got %v, want %v", ls.Map(), m)
+	}
+	if v, ok := ls.Get("job"); v != "x" || !ok {
+		t.Errorf("Get(job): %q, %v", v, ok)
+	}
+	if v, ok := ls.Get("jo"); v != "" || ok {
+		t.Errorf("Get(jo): %q, %v", v, ok)
+	}
+}
+
+func TestNoTwoLabelSetsHaveTheSameKey(t *testing.T) {
+	seen := map[string]Labels{}
+	for _, m := range []map[string]string{
+		{}, {"a": ""}, {"a": "b"}, {"a": "b", "c": ""}, {"a": "", "b": ""}, {"ab": ""}, {"a": "bc"}, {"a": "b", "c": "d"}, {"a": "bcd"}, {"abcd": ""},
+	} {
+		ls := NewLabels(m)
+		if other, ok := seen[ls.Key()]; ok {
+			t.Errorf("%v and %v have the same key", ls, other)
+		}
+		seen[ls.Key()] = ls
+	}
+}
+
+func TestGroupingLabelsAreValidated(t *testing.T) {
+	many := map[string]string{}
+	for i := range MaxLabels {
+		many[strings.Repeat("a", i+1)] = ""
+	}
+	table := []struct {
+		name         string
+		labels       map[string]string
+		legacy, utf8 string // part of the error, "" for none
+	}{
+		{"ordinary", map[string]string{"job": "x", "a": ""}, "", ""},
+		{"a value that is not UTF-8", map[string]string{"l": "\xff"}, "not valid UTF-8", "not valid UTF-8"},
+		{"a name with a dot", map[string]string{"a.b": ""}, "must match", ""},
+		{"a name with a colon", map[string]string{"a:b": ""}, "must match", "colon"},
+		{"an empty name", map[string]string{"": "x"}, "must match", "not empty"},
+		{"a reserved name", map[string]string{"__a": "x"}, "reserved", "reserved"},
+		{"the metric name's label", map[string]string{"__name__": "x"}, "reserved", "reserved"},
+		{"a name that is not UTF-8", map[string]string{"a\xff": ""}, "must match", "must be valid UTF-8"},
+		{"NUL and newline in a value", map[string]string{"a": "\x00\n"}, "", ""},
+		{"too many", many, "at most 127", "at most 127"},
+	}
+	for _, row := range table {
+		for scheme, want := range map[model.ValidationScheme]string{model.LegacyValidation: row.legacy, model.UTF8Validation: row.utf8} {
+			expectError(t, row.name+" "+scheme.String(), NewLabels(row.labels).Validate(scheme), want)
+		}
+	}
+	expectError(t, "out of order", Labels{{"b", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
+	expectError(t, "twice", Labels{{"a", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
+}
+
+func TestLabelsInAMessageAreBounded(t *testing.T) {
+	m := map[string]string{}
+	for i := range 100 {
+		m[strings.Repeat("n", i+100)] = strings.Repeat("é\n", 1<<16)
+	}
+	if s := NewLabels(m).String(); len(s) > 700 || strings.Contains(s, "\n") {
+		t.Errorf("%d bytes: %s", len(s), s)
+	}
+}
+
+// expectError fails the test unless err is nil for want == "", or else one bounded line that
+// contains want.
+func expectError(tb testing.TB, name string, err error, want string) {
+	tb.Helper()
+	switch {
+	case want == "" && err != nil:
+		tb.Errorf("%s: unexpected error: %v", name, err)
+	case want != "" && err == nil:
+		tb.Errorf("%s: no error, want one with %q", name, want)
+	case want != "" && !strings.Contains(err.Error(), want):
+		tb.Errorf("%s: error %q, want one with %q", name, err, want)
+	case err != nil && (strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 1500):
+		tb.Errorf("%s: error is not one bounded line: %d bytes, %q", name, len(err.Error()), err)
+	}
+}

@@ -1,0 +1,119 @@
+package expo
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"slices"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// BodyFormat is how the body of a push is encoded.
+type BodyFormat int
+
+const (
+	// FormatText is the text format, version 0.0.4.
+	FormatText BodyFormat = iota
+	// FormatProtobuf is MetricFamily messages, each after its length.
+	FormatProtobuf
+)
+
+// BodyFormatOf returns the format for a Content-Type header: protobuf for exactly the
+// delimited MetricFamily type, text for everything else, as the Pushgateway does.
+func BodyFormatOf(contentType string) BodyFormat {
+	mediaType, params, err := mime.ParseMediaType(contentType)
+	if err == nil && mediaType == expfmt.ProtoType &&
+		params["proto"] == expfmt.ProtoProtocol && params["encoding"] == "delimited" {
+		return FormatProtobuf
+	}
+	return FormatText
+}
+
+// Parse reads a pushed body and returns its families sorted by name. r gives the body
+// decompressed and limited in size; an error that r returns is wrapped, so that
+// errors.As finds it. Any other error says what is wrong with the body.
+//
+// The names in a text are checked under s, which must not be unset; those in protobuf
+// are checked by Canonical.
+func Parse(r io.Reader, f BodyFormat, s model.ValidationScheme) ([]*dto.MetricFamily, error) {
+	var (
+		byName map[string]*dto.MetricFamily
+		err    error
+	)
+	if f == FormatProtobuf {
+		byName, err = parseProtobuf(r)
+	} else {
+		byName, err = parseText(r, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(byName), func(a, b *dto.MetricFamily) int {
+		return cmp.Compare(a.GetName(), b.GetName())
+	}), nil
+}
+
+// parseProtobuf reads the whole body before it decodes: a length that the body
+// announces can then be compared with what is there, and never allocates by itself.
+func parseProtobuf(r io.Reader) (map[string]*dto.MetricFamily, error) {
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading the body: %w", err)
+	}
+	byName := map[string]*dto.MetricFamily{}
+	options := proto.UnmarshalOptions{DiscardUnknown: true}
+	for i := 1; len(body) > 0; i++ {
+		message, n := protowire.ConsumeBytes(body)
+		if n < 0 {
+			return nil, fmt.Errorf("protobuf message %d is cut off or has a bad length: %s", i, oneLine(protowire.ParseError(n).Error()))
+		}
+		mf := &dto.MetricFamily{}
+		if err := options.Unmarshal(message, mf); err != nil {
+			return nil, fmt.Errorf("protobuf message %d is not a MetricFamily: %s", i, oneLine(err.Error()))
+		}
+		byName[mf.GetName()] = mf // The later of two wins, as in the Pushgateway.
+		body = body[n:]
+	}
+	return byName, nil
+}
+
+// parseText reads the text format.
+func parseText(r io.Reader, s model.ValidationScheme) (byName map[string]*dto.MetricFamily, err error) {
+	guard := &textGuard{r: r}
+	// Some texts make expfmt's parser write to a nil map, such as a histogram sample
+	// with its name in braces right after a sample of another type. Such a body is as
+	// malformed as any other; the parser is used for one body only, so that nothing
+	// half-done is left behind.
+	defer func() {
+		if p := recover(); p != nil {
+			byName, err = nil, fmt.Errorf("text format parsing error in line %d or soon after: %s", guard.line+1, oneLine(fmt.Sprint(p)))
+		}
+	}()
+	parser := expfmt.NewTextParser(s)
+	byName, err = parser.TextToMetricFamilies(guard)
+	// The parser takes an error that is an io.EOF in disguise for the end of the body,
+	// and may report a line that was cut by the error instead of the error.
+	if guard.bad != nil {
+		return nil, guard.bad
+	}
+	if guard.err != nil {
+		return nil, fmt.Errorf("reading the body: %w", guard.err)
+	}
+	if err != nil {
+		var parseError expfmt.ParseError
+		if errors.As(err, &parseError) {
+			parseError.Msg = oneLine(parseError.Msg)
+			return nil, parseError
+		}
+		return nil, errors.New(oneLine(err.Error()))
+	}
+	return byName, nil
+}

@@ -1,0 +1,327 @@
+package expo
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// chunk is how many bytes Write collects before it calls the writer.
+const chunk = 64 << 10
+
+// chunkPool holds the buffers of Write: memory only, no state.
+var chunkPool sync.Pool
+
+// LeftOutError says that parts of an Exposition could not be written and were left out;
+// everything else was written. It can be logged, but the scrape is good.
+type LeftOutError struct {
+	Parts int   // how many were left out
+	First error // why the first one was
+}
+
+// Error implements error.
+func (e *LeftOutError) Error() string {
+	return fmt.Sprintf("%d parts of metric families were left out of the exposition, the first because: %v", e.Parts, e.First)
+}
+
+// Unwrap returns why the first part was left out.
+func (e *LeftOutError) Unwrap() error { return e.First }
+
+// Write writes all families of e to w in the format f: text, or protobuf delimited, text or
+// compact, with any escaping of names. A name without series is not written.
+//
+// A part that is damaged, or is of another type than its name's header, is left out: then
+// the error is a LeftOutError, after everything else was written. Any other error is
+// the writer's, or says that the format is not one of these; then nothing more was written.
+func Write(w io.Writer, f expfmt.Format, e Exposition) error {
+	b, ok := chunkPool.Get().(*bufio.Writer)
+	if ok {
+		b.Reset(w)
+	} else {
+		b = bufio.NewWriterSize(w, chunk)
+	}
+	defer func() {
+		b.Reset(nil) // Lets go of w.
+		chunkPool.Put(b)
+	}()
+	s := &scrape{w: b, scheme: f.ToEscapingScheme()}
+	write, err := s.familyWriter(f)
+	if err != nil {
+		return err
+	}
+	names := nameEscaper{scheme: s.scheme, all: e}
+	for h, parts := range e {
+		name, ok := names.name(h)
+		if !ok {
+			continue
+		}
+		if err := write(h, name, parts); err != nil {
+			return err
+		}
+	}
+	if err := b.Flush(); err != nil {
+		return err
+	}
+	if s.leftOut.Parts > 0 {
+		return &s.leftOut
+	}
+	return nil
+}
+
+// scrape is one call of Write.
+type scrape struct {
+	w       *bufio.Writer
+	scheme  model.EscapingScheme
+	scratch []byte
+	leftOut LeftOutError
+}
+
+// familyWriter returns the function that writes one family with the given name, which is
+// that of the header or an escaped form of it.
+func (s *scrape) familyWriter(f expfmt.Format) (func(h Header, name string, parts iter.Seq[*Family]) error, error) {
+	switch f.FormatType() {
+	case expfmt.TypeTextPlain:
+		return s.writeText, nil
+	case expfmt.TypeProtoDelim:
+		return s.writeDelimited, nil
+	case expfmt.TypeProtoText, expfmt.TypeProtoCompact:
+		encoder := expfmt.NewEncoder(s.w, f)
+		return func(h Header, name string, parts iter.Seq[*Family]) error {
+			return s.writeWhole(encoder, h, name, parts)
+		}, nil
+	default:
+		return nil, fmt.Errorf("cannot write the format %s: use the text format or one of the protobuf formats", quote(string(f)))
+	}
+}
+
+// skip counts a part that is left out.
+func (s *scrape) skip(err error) {
+	if s.leftOut.Parts++; s.leftOut.First == nil {
+		s.leftOut.First = err
+	}
+}
+
+// fits tells whether f can stand under the header h, and counts it as left out if not.
+func (s *scrape) fits(h Header, f *Family) bool {
+	if len(f.Metrics) == 0 {
+		return false
+	}
+	if f.Type != h.Type {
+		s.skip(fmt.Errorf("metric family %s is a %s and has a part that is a %s", quote(h.Name), typeName(h.Type), typeName(f.Type)))
+		return false
+	}
+	if f.labelNames() == damaged {
+		s.skip(fmt.Errorf("metric family %s: %w", quote(h.Name), ErrDamaged))
+		return false
+	}
+	return true
+}
+
+// asStored tells whether the encoded forms of f can be written as they are.
+func (s *scrape) asStored(f *Family, name string) bool {
+	return s.scheme == model.NoEscaping || f.Name == name && f.labelNames() == legacyNames
+}
+
+// escaped returns f decoded, with the given name and with escaped label names. There is
+// one labelEscaper for all parts of a name.
+func (s *scrape) escaped(f *Family, name string, labels *labelEscaper) (*dto.MetricFamily, error) {
+	mf, err := f.Decode()
+	if err != nil {
+		return nil, err
+	}
+	*mf.Name = name
+	if s.scheme != model.NoEscaping && f.labelNames() != legacyNames {
+		labels.escape(mf)
+	}
+	return mf, nil
+}
+
+func (s *scrape) labelEscaper(h Header, parts iter.Seq[*Family]) *labelEscaper {
+	return &labelEscaper{scheme: s.scheme, name: h.Name, parts: parts}
+}
+
+// writeText writes the header once, before the first part that has lines.
+func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error {
+	var labels *labelEscaper
+	begun := false
+	for f := range parts {
+		if !s.fits(h, f) {
+			continue
+		}
+		var (
+			lines []byte
+			err   error
+		)
+		if s.asStored(f, name) {
+			lines, err = f.lines()
+		} else {
+			if labels == nil {
+				labels = s.labelEscaper(h, parts)
+			}
+			var mf *dto.MetricFamily
+			if mf, err = s.escaped(f, name, labels); err == nil {
+				lines, err = sampleLines(mf)
+			}
+		}
+		if err != nil {
+			s.skip(err)
+			continue
+		}
+		if len(lines) == 0 {
+			continue
+		}
+		if !begun {
+			begun = true
+			s.scratch = appendHeader(s.scratch[:0], Header{Name: name, Help: h.Help, Type: h.Type})
+			if _, err := s.w.Write(s.scratch); err != nil {
+				return err
+			}
+		}
+		if _, err := s.w.Write(lines); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeDelimited writes one MetricFamily message after its length. The metrics of the parts
+// are copied as they are stored; their number of bytes is needed first.
+func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) error {
+	size, before := 0, s.leftOut
+	for f := range parts {
+		if !s.fits(h, f) {
+			continue
+		}
+		if !s.asStored(f, name) {
+			s.leftOut = before // The parts are walked again, and counted once.
+			return s.writeEscaped(h, name, parts)
+		}
+		size += len(f.Metrics)
+	}
+	if size == 0 {
+		return nil
+	}
+	if err := s.writeMessageStart(h, name, size); err != nil {
+		return err
+	}
+	for f := range parts {
+		if f.Type != h.Type || f.labelNames() == damaged {
+			continue // Counted above.
+		}
+		if _, err := s.w.Write(f.Metrics); err != nil {
+			return err
+		}
+	}
+	return s.writeUnit(h)
+}
+
+// writeEscaped is writeDelimited for a family with names that are escaped: it has to be
+// encoded anew, and is collected in memory for that.
+func (s *scrape) writeEscaped(h Header, name string, parts iter.Seq[*Family]) error {
+	labels := s.labelEscaper(h, parts)
+	var metrics []byte
+	for f := range parts {
+		if !s.fits(h, f) {
+			continue
+		}
+		if s.asStored(f, name) {
+			metrics = append(metrics, f.Metrics...)
+			continue
+		}
+		mf, err := s.escaped(f, name, labels)
+		if err == nil {
+			metrics, err = appendMetrics(metrics, mf)
+		}
+		if err != nil {
+			s.skip(err)
+		}
+	}
+	if len(metrics) == 0 {
+		return nil
+	}
+	if err := s.writeMessageStart(h, name, len(metrics)); err != nil {
+		return err
+	}
+	if _, err := s.w.Write(metrics); err != nil {
+		return err
+	}
+	return s.writeUnit(h)
+}
+
+func appendMetrics(b []byte, mf *dto.MetricFamily) ([]byte, error) {
+	start := len(b)
+	for _, m := range mf.Metric {
+		var err error
+		if b, err = appendMetric(b, m); err != nil {
+			return b[:start], errors.New(oneLine(err.Error()))
+		}
+	}
+	return b, nil
+}
+
+// writeMessageStart writes the length of the message and the fields before the metrics.
+// The fields are in the order of their numbers, as Go's protobuf library writes them.
+func (s *scrape) writeMessageStart(h Header, name string, metrics int) error {
+	fields := protowire.AppendTag(s.scratch[:0], fieldName, protowire.BytesType)
+	fields = protowire.AppendString(fields, name)
+	if h.Help != "" {
+		fields = protowire.AppendTag(fields, fieldHelp, protowire.BytesType)
+		fields = protowire.AppendString(fields, h.Help)
+	}
+	fields = protowire.AppendTag(fields, fieldType, protowire.VarintType)
+	fields = protowire.AppendVarint(fields, uint64(h.Type)) // Never negative: Canonical sees to it.
+	s.scratch = fields
+	size := len(fields) + metrics
+	if h.Unit != "" {
+		size += protowire.SizeTag(fieldUnit) + protowire.SizeBytes(len(h.Unit))
+	}
+	var prefix [10]byte
+	if _, err := s.w.Write(protowire.AppendVarint(prefix[:0], uint64(size))); err != nil {
+		return err
+	}
+	_, err := s.w.Write(fields)
+	return err
+}
+
+// writeUnit writes the one field after the metrics.
+func (s *scrape) writeUnit(h Header) error {
+	if h.Unit == "" {
+		return nil
+	}
+	s.scratch = protowire.AppendTag(s.scratch[:0], fieldUnit, protowire.BytesType)
+	s.scratch = protowire.AppendString(s.scratch, h.Unit)
+	_, err := s.w.Write(s.scratch)
+	return err
+}
+
+// writeWhole decodes all parts of a family and gives them to expfmt's encoder. The formats
+// that need it are for people to look at.
+func (s *scrape) writeWhole(encoder expfmt.Encoder, h Header, name string, parts iter.Seq[*Family]) error {
+	labels := s.labelEscaper(h, parts)
+	whole := &dto.MetricFamily{}
+	setHeader(whole, h)
+	*whole.Name = name
+	for f := range parts {
+		if !s.fits(h, f) {
+			continue
+		}
+		mf, err := s.escaped(f, name, labels)
+		if err != nil {
+			s.skip(err)
+			continue
+		}
+		whole.Metric = append(whole.Metric, mf.Metric...)
+	}
+	if len(whole.Metric) == 0 {
+		return nil
+	}
+	return encoder.Encode(whole)
+}

@@ -1,0 +1,255 @@
+package expo
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
+)
+
+func everyScheme() []model.EscapingScheme {
+	return []model.EscapingScheme{model.NoEscaping, model.UnderscoreEscaping, model.DotsEscaping, model.ValueEncodingEscaping}
+}
+
+func written(tb testing.TB, f expfmt.Format, e Exposition) string {
+	tb.Helper()
+	var b bytes.Buffer
+	if err := Write(&b, f, e); err != nil {
+		tb.Fatalf("Write(%s): %v", f, err)
+	}
+	return b.String()
+}
+
+// TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies also shows that Canonical stores
+// what it should: the expected families are made from what was pushed, by other means.
+func TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies(t *testing.T) {
+	groups := []Labels{
+		NewLabels(map[string]string{"job": "x"}),
+		NewLabels(map[string]string{"job": "x", "instance": "i\n\"1\"", "b": ""}),
+		NewLabels(map[string]string{"job": "日本"}),
+	}
+	for seed := range uint64(30) {
+		r := newRandom(t, seed)
+		pushed := r.families(12, seed%2 == 1)
+		var stored [][]*Family
+		merged := cloneAll(pushed)
+		for i, mf := range merged {
+			mf.Metric = nil
+			for g, group := range groups {
+				mf.Metric = append(mf.Metric, storedNaively(group, pushed[i])...)
+				if g == 0 && seed%3 == 0 {
+					break // Some families are in one group only.
+				}
+			}
+		}
+		for g, group := range groups {
+			if g > 0 && seed%3 == 0 {
+				break
+			}
+			stored = append(stored, mustCanonical(t, group, cloneAll(pushed)))
+		}
+		slices.SortFunc(merged, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim, expfmt.TypeProtoText, expfmt.TypeProtoCompact} {
+			for _, scheme := range everyScheme() {
+				f := expfmt.NewFormat(kind).WithEscapingScheme(scheme)
+				var want bytes.Buffer
+				encoder := expfmt.NewEncoder(&want, f)
+				for _, mf := range merged {
+					if err := encoder.Encode(mf); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 2 { // cold and warm
+					if got := written(t, f, expositionOf(stored...)); got != want.String() {
+						t.Fatalf("seed %d, %s: %s", seed, f, firstDifference(got, want.String()))
+					}
+				}
+				if kind == expfmt.TypeTextPlain || kind == expfmt.TypeProtoDelim {
+					readBack(t, f, want.String())
+				}
+			}
+		}
+	}
+}
+
+func firstDifference(got, want string) string {
+	i := 0
+	for i < len(got) && i < len(want) && got[i] == want[i] {
+		i++
+	}
+	around := func(s string) string { return s[min(max(0, i-80), len(s)):min(i+80, len(s))] }
+	return fmt.Sprintf("from byte %d on\n got …%q\nwant …%q", i, around(got), around(want))
+}
+
+func TestDelimitedProtobufDecodesToTheMergedFamily(t *testing.T) {
+	gauge := func(group, value string) *Family {
+		return Gauge("x", "h", NewLabels(map[string]string{"job": group}), float64(len(value)))
+	}
+	a, b := gauge("a", "1"), gauge("b", "22")
+	a.Unit = "bytes"
+	body := written(t, expfmt.FmtProtoDelim, expositionOf([]*Family{a}, []*Family{b}))
+	mf := &dto.MetricFamily{}
+	if err := protodelim.UnmarshalFrom(bufio.NewReader(strings.NewReader(body)), mf); err != nil {
+		t.Fatal(err)
+	}
+	if mf.GetName() != "x" || mf.GetHelp() != "h" || mf.GetUnit() != "bytes" || mf.GetType() != dto.MetricType_GAUGE || len(mf.Metric) != 2 {
+		t.Errorf("decoded %v", mf)
+	}
+}
+
+func TestFamiliesWithoutSeriesAreNotWritten(t *testing.T) {
+	empty := &Family{Name: "x", Help: "h", Type: dto.MetricType_GAUGE}
+	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
+		if got := written(t, f, expositionOf([]*Family{empty})); got != "" {
+			t.Errorf("%s: wrote %q", f, got)
+		}
+		full := Gauge("x", "h", nil, 1)
+		if got, want := written(t, f, expositionOf([]*Family{empty}, []*Family{full})), written(t, f, expositionOf([]*Family{full})); got != want && f == expfmt.FmtText {
+			t.Errorf("%s: with an empty part %q, without %q", f, got, want)
+		}
+	}
+}
+
+func TestAnEmptyHelpIsLeftOut(t *testing.T) {
+	got := written(t, expfmt.FmtText, expositionOf([]*Family{Gauge("x", "", nil, 1)}))
+	if want := "# TYPE x gauge\nx{instance=\"\"} 1\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestPartsThatCannotBeWrittenAreLeftOutAndReported(t *testing.T) {
+	good := func() *Family { return Gauge("x", "h", NewLabels(map[string]string{"job": "good"}), 1) }
+	utf8Label := mustCanonical(t, NewLabels(map[string]string{"job": "u"}), []*dto.MetricFamily{{
+		Name: proto.String("x"), Help: proto.String("h"), Type: dto.MetricType_GAUGE.Enum(),
+		Metric: []*dto.Metric{{Label: []*dto.LabelPair{{Name: proto.String("a.b"), Value: proto.String("1")}}, Gauge: &dto.Gauge{}}},
+	}})
+	table := []struct {
+		name string
+		bad  *Family
+	}{
+		{"bytes that are no protobuf", &Family{Name: "x", Type: dto.MetricType_GAUGE, Metrics: []byte{0xff, 0xff}}},
+		{"a metric that is cut off", &Family{Name: "x", Type: dto.MetricType_GAUGE, Metrics: good().Metrics[:20]}},
+		{"another type than the header's", &Family{Name: "x", Type: dto.MetricType_COUNTER, Metrics: good().Metrics}},
+	}
+	for _, row := range table {
+		for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
+			for _, rest := range [][]*Family{{}, utf8Label} {
+				want := written(t, f, expositionOf([]*Family{good()}, rest))
+				var b bytes.Buffer
+				err := Write(&b, f, expositionOf([]*Family{good()}, []*Family{row.bad}, rest))
+				var leftOut *LeftOutError
+				if !errors.As(err, &leftOut) || leftOut.Parts != 1 {
+					t.Errorf("%s, %s: error %v", row.name, f, err)
+				}
+				if b.String() != want {
+					t.Errorf("%s, %s: wrote %q, want %q", row.name, f, b.String(), want)
+				}
+			}
+		}
+	}
+}
+
+type failingWriter struct{ calls int }
+
+func (w *failingWriter) Write([]byte) (int, error) { w.calls++; return 0, io.ErrClosedPipe }
+
+func TestTheWritersErrorEndsTheWriting(t *testing.T) {
+	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
+		w := &failingWriter{}
+		if err := Write(w, f, storeOf(t, 1000)); !errors.Is(err, io.ErrClosedPipe) || w.calls != 1 {
+			t.Errorf("%s: error %v after %d calls", f, err, w.calls)
+		}
+	}
+}
+
+func TestAFormatThatIsNotOursIsRefused(t *testing.T) {
+	for _, f := range []expfmt.Format{expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtUnknown, "image/png"} {
+		if err := Write(io.Discard, f, expositionOf()); err == nil || !strings.Contains(err.Error(), "text format") {
+			t.Errorf("%s: error %v", f, err)
+		}
+	}
+}
+
+type countingWriter struct{ calls, bytes int }
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.calls++
+	w.bytes += len(p)
+	return len(p), nil
+}
+
+func TestAScrapeIsWrittenInFewLargeChunks(t *testing.T) {
+	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim} {
+		w := &countingWriter{}
+		if err := Write(w, f, storeOf(t, 2000)); err != nil {
+			t.Fatal(err)
+		}
+		if w.calls > w.bytes/60_000+1 {
+			t.Errorf("%s: %d bytes in %d writes", f, w.bytes, w.calls)
+		}
+	}
+}
+
+func TestAWarmScrapeAllocatesTheSameForManyPartsAsForFew(t *testing.T) {
+	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim} {
+		few, many := warmAllocations(t, f, 10), warmAllocations(t, f, 1000)
+		if many > few+2 {
+			t.Errorf("%s: %v allocations for 10 groups, %v for 1000", f, few, many)
+		}
+	}
+}
+
+func warmAllocations(t *testing.T, f expfmt.Format, groups int) float64 {
+	t.Helper()
+	e := storeOf(t, groups)
+	runtime.GC() // So that no collection empties the pool in between.
+	return testing.AllocsPerRun(5, func() {
+		if err := Write(io.Discard, f, e); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// storeOf returns the exposition of a store with that many groups, each with four
+// families of five series.
+func storeOf(tb testing.TB, groups int) Exposition {
+	tb.Helper()
+	stored := make([][]*Family, groups)
+	for i := range stored {
+		group := NewLabels(map[string]string{"job": "batch", "instance": fmt.Sprintf("host-%05d", i)})
+		stored[i] = mustCanonical(tb, group, benchFamilies())
+	}
+	return expositionOf(stored...)
+}
+
+func benchFamilies() []*dto.MetricFamily {
+	var mfs []*dto.MetricFamily
+	for f := range 4 {
+		mf := &dto.MetricFamily{
+			Name: proto.String(fmt.Sprintf("batch_job_family_%d_total", f)),
+			Help: proto.String("What the job counted."), Type: dto.MetricType_COUNTER.Enum(),
+		}
+		for s := range 5 {
+			mf.Metric = append(mf.Metric, &dto.Metric{
+				Label: []*dto.LabelPair{
+					{Name: proto.String("code"), Value: proto.String(fmt.Sprint(200 + s))},
+					{Name: proto.String("method"), Value: proto.String("PUT")},
+				},
+				Counter: &dto.Counter{Value: proto.Float64(12345.5 + float64(s))},
+			})
+		}
+		mfs = append(mfs, mf)
+	}
+	return mfs
+}
