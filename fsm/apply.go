@@ -1,0 +1,193 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"pushquorum/expo"
+	"pushquorum/fsm/fsmpb"
+)
+
+// Status says what a command did.
+type Status uint8
+
+// The values are in the log's history and in messages between replicas: they do not change.
+const (
+	// Applied: the store is now as the command asked.
+	Applied Status = iota
+	// Rejected: the push is inconsistent with what is stored; it changed nothing but the group's push_failure_time_seconds.
+	Rejected
+	// Reused: the request's id belongs to another request; nothing changed.
+	Reused
+	// Forgotten: the request is older than the memory of requests; whether it was applied cannot be told. Nothing changed.
+	Forgotten
+)
+
+// Result is what a command did, the same on every replica and for every retry.
+type Result struct {
+	Status Status
+	// Reason says why the status is not Applied, in one line for the user.
+	Reason string
+}
+
+var errNotEmpty = errors.New("the store has been written before, so nothing is imported")
+
+// apply applies one decoded command, which stands at index in the log and was taken by the leader at unixNano.
+func (s *store) apply(index uint64, unixNano int64, c *fsmpb.Command) Result {
+	if _, ok := c.GetOp().(*fsmpb.Command_Noop); ok {
+		return Result{}
+	}
+	if len(c.GetId()) != len(RequestID{}) {
+		return Result{Status: Rejected, Reason: fmt.Sprintf("malformed command: its id has %d bytes", len(c.GetId()))}
+	}
+	id := RequestID(c.GetId())
+	if res, ok := s.requests.lookup(id, c.GetSeen(), c.GetFingerprint()); ok {
+		return res
+	}
+	res := s.do(unixNano, c)
+	s.requests.remember(request{id: id, index: index, fingerprint: c.GetFingerprint(), result: res})
+	return res
+}
+
+func (s *store) do(unixNano int64, c *fsmpb.Command) Result {
+	var err error
+	var res Result
+	switch op := c.GetOp().(type) {
+	case *fsmpb.Command_Push:
+		res, err = s.push(unixNano, op.Push)
+	case *fsmpb.Command_Reject:
+		res, err = s.reject(unixNano, op.Reject)
+	case *fsmpb.Command_Delete:
+		res, err = s.delete(op.Delete)
+	case *fsmpb.Command_Wipe:
+		s.wipe()
+	case *fsmpb.Command_Import:
+		res, err = s.load(op.Import)
+	}
+	if err != nil {
+		return Result{Status: Rejected, Reason: err.Error()}
+	}
+	s.written = true
+	return res
+}
+
+func (s *store) push(unixNano int64, p *fsmpb.Push) (Result, error) {
+	labels, err := labelsFromProto(p.GetGroup())
+	if err != nil {
+		return Result{}, err
+	}
+	pushed, err := familiesFromProto(p.GetFamilies())
+	if err != nil {
+		return Result{}, err
+	}
+	old, g, now := s.touch(labels, unixNano)
+	g.PushTime, g.PushTouched = now, now
+	g.Families = merge(old, p.GetReplace(), pushed, now)
+	g.withTimes(old)
+
+	if old == nil {
+		if reason := s.checkTimes(g); reason != "" {
+			return Result{Status: Rejected, Reason: reason}, nil
+		}
+	}
+	if reason := s.check(old, g, pushed); reason != "" {
+		return s.fail(labels, unixNano, reason), nil
+	}
+	s.putGroup(old, g)
+	return Result{}, nil
+}
+
+func (s *store) reject(unixNano int64, r *fsmpb.Reject) (Result, error) {
+	labels, err := labelsFromProto(r.GetGroup())
+	if err != nil {
+		return Result{}, err
+	}
+	s.fail(labels, unixNano, "")
+	return Result{}, nil
+}
+
+// fail records a failed push, and returns its result. The group is made if need be, unless it cannot stand beside the others.
+func (s *store) fail(labels expo.Labels, unixNano int64, reason string) Result {
+	old, g, now := s.touch(labels, unixNano)
+	g.FailureTime, g.FailureTouched = now, now
+	g.withTimes(old)
+	if old != nil || s.checkTimes(g) == "" {
+		s.putGroup(old, g)
+	}
+	return Result{Status: Rejected, Reason: truncate(reason)}
+}
+
+func (s *store) delete(d *fsmpb.Delete) (Result, error) {
+	labels, err := labelsFromProto(d.GetGroup())
+	if err != nil {
+		return Result{}, err
+	}
+	if g := s.group(labels.Key()); g != nil {
+		s.deleteGroup(g)
+	}
+	return Result{}, nil
+}
+
+// load imports groups. A group that is inconsistent with those before it is left out and named in the reason; the others are
+// imported.
+func (s *store) load(m *fsmpb.Import) (Result, error) {
+	if s.written {
+		return Result{}, errNotEmpty
+	}
+	groups := make([]*Group, len(m.GetGroups()))
+	for i, mg := range m.GetGroups() {
+		var err error
+		if groups[i], err = groupFromProto(mg); err != nil {
+			return Result{}, err
+		}
+	}
+	var res Result
+	for _, g := range groups {
+		g.withTimes(nil)
+		reason := s.checkTimes(g)
+		if s.group(g.Key) != nil {
+			reason = "the group stands in the file twice"
+		}
+		if reason == "" {
+			reason = s.check(nil, g, pointers(g.Families))
+		}
+		if reason != "" {
+			res.Reason += fmt.Sprintf("group %.200s was left out: %s. ", g.Labels, reason)
+			continue
+		}
+		s.putGroup(nil, g)
+	}
+	res.Reason = truncate(res.Reason)
+	return res, nil
+}
+
+// touch returns the stored group with these labels, nil if there is none, a copy of it, or a new group, to be changed and
+// put in its place, and the time of the change: the leader's, but within a group time does not go back, though a new
+// leader's clock may be behind the last one's.
+func (s *store) touch(labels expo.Labels, unixNano int64) (old, g *Group, now int64) {
+	key := labels.Key()
+	if old = s.group(key); old == nil {
+		// Both push-time families come into being with the group.
+		return nil, &Group{Key: key, Labels: labels, PushTouched: unixNano, FailureTouched: unixNano}, unixNano
+	}
+	changed := *old
+	return old, &changed, max(unixNano, old.PushTouched, old.FailureTouched)
+}
+
+func pointers(fs []Stored) []*expo.Family {
+	out := make([]*expo.Family, len(fs))
+	for i, f := range fs {
+		out[i] = f.Family
+	}
+	return out
+}
+
+// truncate keeps reasons short: they are remembered with the request.
+func truncate(reason string) string {
+	const limit = 500
+	if len(reason) <= limit {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:limit], "") + "…"
+}

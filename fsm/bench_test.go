@@ -1,0 +1,96 @@
+package fsm
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// benchBody is a push of 20 series in 4 families, about 2.3 KB of text.
+func benchBody(value int) string {
+	var b strings.Builder
+	for f := range 4 {
+		fmt.Fprintf(&b, "# HELP bench_family_%d Some help text for a family of the benchmark.\n# TYPE bench_family_%d gauge\n", f, f)
+		for s := range 5 {
+			fmt.Fprintf(&b, "bench_family_%d{shard=\"shard-%02d\",zone=\"eu-west-1\",kind=\"batch\"} %d.5\n", f, s, value)
+		}
+	}
+	return b.String()
+}
+
+func filled(b *testing.B, groups int) *machine {
+	b.Helper()
+	m := newMachine(b)
+	for i := range groups {
+		m.apply(pushOf(b, fmt.Sprintf("instance=host-%05d,job=batch", i), true, benchBody(i)))
+	}
+	return m
+}
+
+func BenchmarkApplyPush(b *testing.B) {
+	for _, groups := range []int{100, 10_000, 20_000} {
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) {
+			m := filled(b, groups)
+			entries := make([][]byte, 1000)
+			for i := range entries {
+				entries[i] = Seal(pushOf(b, fmt.Sprintf("instance=host-%05d,job=batch", i%groups), true, benchBody(i+1)), time.Unix(int64(i), 0))
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				m.index++
+				if i%len(entries) == 0 {
+					m.store.requests = newRequests() // the same entries again must not be taken for retries
+				}
+				m.Apply(&raft.Log{Index: m.index, Type: raft.LogCommand, Data: entries[i%len(entries)]})
+				i++
+			}
+		})
+	}
+}
+
+func BenchmarkView(b *testing.B) {
+	m := filled(b, 10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.FSM.view = nil
+		m.View()
+	}
+}
+
+func BenchmarkWipe(b *testing.B) {
+	m := filled(b, 10_000)
+	s := *m.store
+	for b.Loop() {
+		*m.store = s
+		m.store.wipe()
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	m := filled(b, 10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := m.Snapshot()
+		if err == nil {
+			err = s.(*snapshot).write(io.Discard)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRestore(b *testing.B) {
+	data := string(snapshotOf(b, filled(b, 10_000)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := readSnapshot(strings.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

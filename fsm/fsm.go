@@ -1,0 +1,115 @@
+package fsm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// FSM is the replicated state machine, as Raft sees it: a raft.FSM and raft.BatchingFSM whose responses are Results.
+//
+// One lock guards the store: Raft's single applying goroutine holds it while it applies a batch, and readers hold it for as
+// long as View takes, which is O(1).
+type FSM struct {
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	store   *store
+	applied uint64 // index of the last entry in the store
+	view    *View  // of the store as it is; nil when there is none yet
+
+	// progress follows applied, after the lock is released: who waited for an index finds it in the next View.
+	progress progress
+
+	halt   sync.Once
+	halted chan struct{}
+	err    error // why; set before halted is closed
+}
+
+var _ raft.BatchingFSM = (*FSM)(nil)
+
+// New returns an empty state machine.
+func New(logger *slog.Logger) *FSM {
+	return &FSM{logger: logger, store: newStore(), halted: make(chan struct{})}
+}
+
+// Apply applies one committed entry and returns its Result.
+func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
+
+// ApplyBatch applies committed entries in order and returns the Result of each. Configuration entries change nothing but the
+// applied index.
+func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
+	results := make([]any, len(logs))
+	f.mu.Lock()
+	for i, log := range logs {
+		results[i] = Result{}
+		if f.Err() != nil {
+			continue
+		}
+		if log.Type == raft.LogCommand {
+			unixNano, command, err := unseal(log.Data)
+			if err != nil {
+				f.stop(fmt.Errorf("log entry %d is damaged or from a newer version: %w", log.Index, err))
+				continue
+			}
+			results[i] = f.store.apply(log.Index, unixNano, command)
+		}
+		f.applied = log.Index
+		f.view = nil
+	}
+	applied := f.applied
+	f.mu.Unlock()
+	f.progress.advance(applied)
+	return results
+}
+
+// stop makes the state machine refuse everything from here on: to skip an entry that the other replicas apply would be to
+// diverge from them in silence.
+func (f *FSM) stop(err error) {
+	f.halt.Do(func() {
+		f.err = err
+		f.logger.Error("the state machine has stopped: this replica must not go on", "err", err)
+		close(f.halted)
+	})
+}
+
+// Halted is closed when an entry could not be read. Nothing has been applied since, and the process should end.
+func (f *FSM) Halted() <-chan struct{} { return f.halted }
+
+// Err returns why the state machine has halted, or nil.
+func (f *FSM) Err() error {
+	select {
+	case <-f.halted:
+		return f.err
+	default:
+		return nil
+	}
+}
+
+// View returns the state as it is now. It costs O(1) and is shared by all who ask before the next entry.
+func (f *FSM) View() *View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.viewLocked()
+}
+
+func (f *FSM) viewLocked() *View {
+	if f.view == nil {
+		f.view = newView(f.applied, f.store)
+	}
+	return f.view
+}
+
+// Applied returns the index of the last command or configuration entry that has been applied.
+func (f *FSM) Applied() uint64 { return f.progress.current() }
+
+// Wait returns nil once Applied has reached index, and the context's error if that ends before.
+func (f *FSM) Wait(ctx context.Context, index uint64) error {
+	if err := f.progress.wait(ctx, index); err != nil {
+		return fmt.Errorf("waiting for log entry %d to be applied: %w", index, err)
+	}
+	return nil
+}

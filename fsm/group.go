@@ -1,0 +1,118 @@
+package fsm
+
+import (
+	"slices"
+	"strings"
+
+	"pushquorum/expo"
+	"pushquorum/fsm/fsmpb"
+)
+
+// The two families that every group carries, with the names and help texts of the Pushgateway.
+const (
+	pushTimeName    = expo.PushTimeName
+	pushTimeHelp    = "Last Unix time when changing this group in the Pushgateway succeeded."
+	failureTimeName = expo.PushFailureTimeName
+	failureTimeHelp = "Last Unix time when changing this group in the Pushgateway failed."
+)
+
+// A Group is what was pushed under one grouping key. Immutable.
+type Group struct {
+	Key    string // Labels.Key()
+	Labels expo.Labels
+	// Families are the pushed families by name, without the two push-time families.
+	Families []Stored
+	// PushTime and FailureTime are when a push last succeeded and failed. Unix nanoseconds, 0 = never.
+	PushTime, FailureTime int64
+	// PushTouched and FailureTouched are when the push_time_seconds and push_failure_time_seconds families last changed, which
+	// includes their creation with the value 0. Unix nanoseconds.
+	PushTouched, FailureTouched int64
+
+	pushTime, failureTime *expo.Family // the families of PushTime and FailureTime, see withTimes
+}
+
+// Stored is a family in a group.
+type Stored struct {
+	*expo.Family
+	Time int64 // of the push that set it, Unix nanoseconds
+}
+
+// LastPushSuccessful reports whether the group's last push was accepted.
+func (g *Group) LastPushSuccessful() bool { return g.PushTime >= g.FailureTime }
+
+// PushTimeFamily returns the group's push_time_seconds, in Unix seconds.
+func (g *Group) PushTimeFamily() *expo.Family { return g.pushTime }
+
+// FailureTimeFamily returns the group's push_failure_time_seconds, in Unix seconds.
+func (g *Group) FailureTimeFamily() *expo.Family { return g.failureTime }
+
+// withTimes fills in the two push-time families, from old where the time is the same. It returns g.
+func (g *Group) withTimes(old *Group) *Group {
+	if old != nil && old.PushTime == g.PushTime {
+		g.pushTime = old.pushTime
+	} else {
+		g.pushTime = expo.Gauge(pushTimeName, pushTimeHelp, g.Labels, float64(g.PushTime)/1e9)
+	}
+	if old != nil && old.FailureTime == g.FailureTime {
+		g.failureTime = old.failureTime
+	} else {
+		g.failureTime = expo.Gauge(failureTimeName, failureTimeHelp, g.Labels, float64(g.FailureTime)/1e9)
+	}
+	return g
+}
+
+// family returns the pushed family of that name.
+func (g *Group) family(name string) (Stored, bool) {
+	i, found := slices.BinarySearchFunc(g.Families, name, func(f Stored, name string) int { return strings.Compare(f.Name, name) })
+	if !found {
+		return Stored{}, false
+	}
+	return g.Families[i], true
+}
+
+func (g *Group) has(name string) bool {
+	_, found := g.family(name)
+	return found
+}
+
+func (g *Group) digest() digest {
+	return digestOf("group", func(h hasher) {
+		h.strings(g.Key)
+		for _, t := range []int64{g.PushTime, g.FailureTime, g.PushTouched, g.FailureTouched} {
+			h.number(uint64(t))
+		}
+		for _, f := range g.Families {
+			h.number(uint64(f.Time))
+		}
+	})
+}
+
+func groupToProto(g *Group) *fsmpb.Group {
+	out := &fsmpb.Group{
+		Labels: labelsToProto(g.Labels), Families: make([]*fsmpb.Family, len(g.Families)),
+		PushTime: g.PushTime, FailureTime: g.FailureTime, PushTouched: g.PushTouched, FailureTouched: g.FailureTouched,
+	}
+	for i, f := range g.Families {
+		out.Families[i] = familyToProto(f.Family, f.Time)
+	}
+	return out
+}
+
+func groupFromProto(m *fsmpb.Group) (*Group, error) {
+	labels, err := labelsFromProto(m.GetLabels())
+	if err != nil {
+		return nil, err
+	}
+	families, err := familiesFromProto(m.GetFamilies())
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{
+		Key: labels.Key(), Labels: labels, Families: make([]Stored, len(families)),
+		PushTime: m.GetPushTime(), FailureTime: m.GetFailureTime(), PushTouched: m.GetPushTouched(), FailureTouched: m.GetFailureTouched(),
+	}
+	for i, f := range families {
+		g.Families[i] = Stored{Family: f, Time: m.GetFamilies()[i].GetTime()}
+	}
+	return g, nil
+}

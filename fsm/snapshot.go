@@ -1,0 +1,238 @@
+package fsm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
+	"pushquorum/fsm/fsmpb"
+)
+
+// A snapshot is snapshotMagic followed by frames: the length of a Record (uvarint), its CRC-32C (4 bytes, big endian) and the
+// Record. The header record comes first; the trailer comes last and holds the number of records and the state hash, so that a
+// snapshot that was cut short, damaged or misread is never taken for the state.
+const snapshotMagic = "PushQuorum snapshot 1\n"
+
+// maxRecord bounds what the length of one frame can make a reader allocate. Bytes.
+const maxRecord = 1 << 30
+
+// Snapshot takes a view of the state, which Persist then writes while commands go on being applied.
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &snapshot{view: f.viewLocked(), requests: f.store.requests.list(), forgotten: f.store.requests.forgotten}, nil
+}
+
+// A snapshot is the whole state at one index.
+type snapshot struct {
+	view      *View
+	requests  []request // oldest first
+	forgotten uint64
+}
+
+// Persist implements raft.FSMSnapshot.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.write(sink); err != nil {
+		return errors.Join(fmt.Errorf("writing snapshot %s: %w", sink.ID(), err), sink.Cancel())
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (s *snapshot) Release() {}
+
+func (s *snapshot) write(w io.Writer) error {
+	out := &recordWriter{w: bufio.NewWriterSize(w, 1<<16)}
+	out.buf = append(out.buf, snapshotMagic...)
+	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{
+		Applied: s.view.index, Written: s.view.written, Forgotten: s.forgotten,
+	}}})
+	for _, r := range s.requests {
+		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Request{Request: &fsmpb.Request{
+			Id: r.id[:], Index: r.index, Fingerprint: r.fingerprint, Status: uint32(r.result.Status), Reason: r.result.Reason,
+		}}})
+	}
+	for g := range s.view.Groups() {
+		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Group{Group: groupToProto(g)}})
+	}
+	// After the groups, because which HELP won is not to be seen in them.
+	s.view.headers.Scan(func(h header) bool {
+		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Family{Family: &fsmpb.FamilyHeader{Name: h.Name, Help: h.Help, Unit: h.Unit}}})
+		return out.err == nil
+	})
+	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: s.view.sum.bytes()}}})
+	if out.err != nil {
+		return out.err
+	}
+	return out.w.Flush()
+}
+
+// recordWriter writes frames and keeps the first error.
+type recordWriter struct {
+	w       *bufio.Writer
+	buf     []byte // what precedes the next record
+	records uint64
+	err     error
+}
+
+func (o *recordWriter) put(r *fsmpb.Record) {
+	if o.err != nil {
+		return
+	}
+	record := marshal(r)
+	o.buf = binary.AppendUvarint(o.buf, uint64(len(record)))
+	o.buf = binary.BigEndian.AppendUint32(o.buf, crc32.Checksum(record, castagnoli))
+	if _, o.err = o.w.Write(o.buf); o.err == nil {
+		_, o.err = o.w.Write(record)
+	}
+	o.buf = o.buf[:0]
+	o.records++
+}
+
+// Restore replaces the whole state by a snapshot, at once: readers see the old state or the new one. On an error the old state
+// stays.
+func (f *FSM) Restore(rc io.ReadCloser) error {
+	defer rc.Close()
+	s, applied, err := readSnapshot(rc)
+	if err != nil {
+		return fmt.Errorf("reading a snapshot: %w", err)
+	}
+	f.mu.Lock()
+	f.store, f.applied, f.view = s, applied, nil
+	f.mu.Unlock()
+	f.progress.advance(applied)
+	return nil
+}
+
+// readSnapshot returns the state in a snapshot and the index of the last entry in it.
+func readSnapshot(r io.Reader) (*store, uint64, error) {
+	in := &recordReader{r: bufio.NewReaderSize(r, 1<<16)}
+	magic := make([]byte, len(snapshotMagic))
+	if _, err := io.ReadFull(in.r, magic); err != nil || string(magic) != snapshotMagic {
+		return nil, 0, fmt.Errorf("it does not begin with %q: it is damaged or from another version", snapshotMagic)
+	}
+	first, err := in.next()
+	if err != nil {
+		return nil, 0, err
+	}
+	head := first.GetHeader()
+	if head == nil {
+		return nil, 0, errors.New("it has no header")
+	}
+	s := newStore()
+	s.written, s.requests.forgotten = head.GetWritten(), head.GetForgotten()
+	for {
+		records := in.records
+		r, err := in.next()
+		if err != nil {
+			return nil, 0, err
+		}
+		switch kind := r.GetKind().(type) {
+		case *fsmpb.Record_Request:
+			err = s.restoreRequest(kind.Request)
+		case *fsmpb.Record_Group:
+			err = s.restoreGroup(kind.Group)
+		case *fsmpb.Record_Family:
+			err = s.restoreHeader(kind.Family)
+		case *fsmpb.Record_Trailer:
+			if kind.Trailer.GetRecords() != records {
+				return nil, 0, fmt.Errorf("it holds %d records of %d", records, kind.Trailer.GetRecords())
+			}
+			if got := s.digest(); string(got.bytes()) != string(kind.Trailer.GetHash()) {
+				return nil, 0, fmt.Errorf("its state hash is %s, not the %x that it says", got, kind.Trailer.GetHash())
+			}
+			return s, head.GetApplied(), nil
+		default:
+			err = errors.New("it holds a record of a kind that this program does not know: upgrade it")
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("record %d: %w", records, err)
+		}
+	}
+}
+
+func (s *store) restoreRequest(r *fsmpb.Request) error {
+	if len(r.GetId()) != len(RequestID{}) || len(s.requests.ring) >= rememberedRequests {
+		return fmt.Errorf("malformed request %d with an id of %d bytes", len(s.requests.ring), len(r.GetId()))
+	}
+	s.requests.remember(request{
+		id: RequestID(r.GetId()), index: r.GetIndex(), fingerprint: r.GetFingerprint(),
+		result: Result{Status: Status(r.GetStatus()), Reason: r.GetReason()},
+	})
+	return nil
+}
+
+func (s *store) restoreGroup(m *fsmpb.Group) error {
+	g, err := groupFromProto(m)
+	if err != nil {
+		return err
+	}
+	if s.group(g.Key) != nil {
+		return fmt.Errorf("group %.200s stands there twice", g.Labels)
+	}
+	s.putGroup(nil, g.withTimes(nil))
+	return nil
+}
+
+func (s *store) restoreHeader(m *fsmpb.FamilyHeader) error {
+	h, found := s.header(m.GetName())
+	if !found {
+		return fmt.Errorf("no group holds family %.200q", m.GetName())
+	}
+	s.sum.remove(h.digest())
+	h.Header = expo.Header{Name: h.Name, Help: m.GetHelp(), Unit: m.GetUnit(), Type: h.Type}
+	s.headers.Set(h)
+	s.sum.add(h.digest())
+	return nil
+}
+
+// recordReader reads frames.
+type recordReader struct {
+	r       *bufio.Reader
+	records uint64
+}
+
+func (in *recordReader) next() (*fsmpb.Record, error) {
+	size, err := binary.ReadUvarint(in.r)
+	if err != nil {
+		return nil, fmt.Errorf("after %d records: %w", in.records, noEOF(err))
+	}
+	if size > maxRecord {
+		return nil, fmt.Errorf("record %d: a length of %d bytes: it is damaged", in.records, size)
+	}
+	var sum [4]byte
+	if _, err := io.ReadFull(in.r, sum[:]); err != nil {
+		return nil, fmt.Errorf("record %d: %w", in.records, noEOF(err))
+	}
+	// Grown as it comes, so that a false length cannot allocate much more than there is.
+	var record bytes.Buffer
+	record.Grow(int(min(size, 1<<20)))
+	if _, err := io.CopyN(&record, in.r, int64(size)); err != nil {
+		return nil, fmt.Errorf("record %d: %w", in.records, noEOF(err))
+	}
+	if crc32.Checksum(record.Bytes(), castagnoli) != binary.BigEndian.Uint32(sum[:]) {
+		return nil, fmt.Errorf("record %d: %w", in.records, errChecksum)
+	}
+	r := new(fsmpb.Record)
+	if err := proto.Unmarshal(record.Bytes(), r); err != nil {
+		return nil, fmt.Errorf("record %d: %w", in.records, err)
+	}
+	in.records++
+	return r, nil
+}
+
+// noEOF makes the end of the file what it is here: too early.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

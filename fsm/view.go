@@ -1,0 +1,66 @@
+package fsm
+
+import (
+	"iter"
+
+	"github.com/tidwall/btree"
+
+	"pushquorum/expo"
+)
+
+// A View is the state at one index of the log. It does not change, and may be read by any number of goroutines for as long as
+// they like: it holds back neither Apply nor other readers.
+type View struct {
+	index   uint64
+	sum     digest
+	written bool
+	groups  *btree.BTreeG[*Group]
+	headers *btree.BTreeG[header]
+	parts   *btree.BTreeG[*part]
+}
+
+func newView(index uint64, s *store) *View {
+	return &View{
+		index: index, sum: s.digest(), written: s.written,
+		groups: s.groups.Copy(), headers: s.headers.Copy(), parts: s.parts.Copy(),
+	}
+}
+
+// Index is the log index of the last entry that the state includes.
+func (v *View) Index() uint64 { return v.index }
+
+// Hash is the state hash in hex: the same on all replicas at the same index.
+func (v *View) Hash() string { return v.sum.String() }
+
+// Written reports whether a command has ever written to the store, even if nothing is left of it.
+func (v *View) Written() bool { return v.written }
+
+// Len is the number of groups.
+func (v *View) Len() int { return v.groups.Len() }
+
+// Groups yields the groups in the order of their grouping keys.
+func (v *View) Groups() iter.Seq[*Group] {
+	return func(yield func(*Group) bool) { v.groups.Scan(yield) }
+}
+
+// Group returns the group with that grouping key (expo.Labels.Key).
+func (v *View) Group(key string) (*Group, bool) { return v.groups.Get(&Group{Key: key}) }
+
+// Header returns what the exposition says once of a stored family name.
+func (v *View) Header(name string) (expo.Header, bool) {
+	h, found := v.headers.Get(header{Header: expo.Header{Name: name}})
+	return h.Header, found
+}
+
+// Exposition yields the stored families in order of name, each with its parts in order of grouping key.
+func (v *View) Exposition() expo.Exposition {
+	return func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
+		v.headers.Scan(func(h header) bool { return yield(h.Header, v.partsOf(h.Name)) })
+	}
+}
+
+func (v *View) partsOf(name string) iter.Seq[*expo.Family] {
+	return func(yield func(*expo.Family) bool) {
+		v.parts.Ascend(&part{name: name}, func(p *part) bool { return p.name == name && yield(p.family) })
+	}
+}
