@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pushquorum/fsm"
+)
+
+// Config is what [Open] needs to know. Addresses are host:port.
+type Config struct {
+	Name    string // label of this replica in logs and status; need not be unique, at most 128 bytes
+	Version string // of the program, shown in Status
+	DataDir string // made if missing
+
+	// ListenAddress is for gossip; empty means standalone: no port is opened.
+	ListenAddress    string
+	AdvertiseAddress string // what others are told; default: ListenAddress, or the private IP if that is unspecified
+	// RaftListenAddress is the peer port: Raft and forwarding share it. Default: ListenAddress with the port + 1.
+	RaftListenAddress    string
+	RaftAdvertiseAddress string // default: the advertised gossip host with the port of RaftListenAddress
+
+	Peers           []string // gossip addresses; a DNS name stands for all its addresses and is resolved again and again
+	BootstrapExpect int      // how many new replicas form a new cluster; 0 means 1
+
+	SnapshotEntries uint64 // a snapshot after so many log entries, and as many are kept after one; 0 means 8192
+	SnapshotBytes   uint64 // or after so many bytes of log data; 0 means 64 MiB
+
+	FSM        *fsm.FSM
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+}
+
+const (
+	defaultSnapshotEntries = 8192
+	defaultSnapshotBytes   = 64 << 20
+	maxNameLength          = 128 // bytes: the name travels in 512 bytes of gossip
+	maxVersionLength       = 64
+)
+
+func (c *Config) standalone() bool { return c.ListenAddress == "" }
+
+// complete checks the configuration and fills in defaults. Every error says which flag to change.
+func (c *Config) complete() error {
+	if c.FSM == nil || c.Logger == nil {
+		return errors.New("cluster: Config needs FSM and Logger")
+	}
+	if c.DataDir == "" {
+		return errors.New("--storage.path is empty: give a directory for the replica's data")
+	}
+	if c.Name == "" || len(c.Name) > maxNameLength {
+		return fmt.Errorf("--cluster.name %q: give a name of 1 to %d bytes", c.Name, maxNameLength)
+	}
+	if len(c.Version) > maxVersionLength {
+		c.Version = c.Version[:maxVersionLength]
+	}
+	if c.BootstrapExpect < 0 {
+		return fmt.Errorf("--cluster.bootstrap-expect=%d: give the number of replicas that form the cluster, such as 3", c.BootstrapExpect)
+	}
+	if c.BootstrapExpect == 0 {
+		c.BootstrapExpect = 1
+	}
+	if c.SnapshotEntries == 0 {
+		c.SnapshotEntries = defaultSnapshotEntries
+	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = defaultSnapshotBytes
+	}
+	for _, peer := range c.Peers {
+		if _, _, err := splitHostPort(peer); err != nil {
+			return fmt.Errorf("--cluster.peer: %w", err)
+		}
+	}
+	if c.standalone() {
+		switch {
+		case len(c.Peers) > 0:
+			return errors.New("--cluster.peer needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094")
+		case c.BootstrapExpect > 1:
+			return fmt.Errorf("--cluster.bootstrap-expect=%d needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094", c.BootstrapExpect)
+		case c.AdvertiseAddress != "" || c.RaftListenAddress != "" || c.RaftAdvertiseAddress != "":
+			return errors.New("the --cluster.…-address flags need --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094")
+		}
+	}
+	return nil
+}
+
+// tuning is what tests may set otherwise than production.
+type tuning struct {
+	heartbeat, election, lease, commit time.Duration
+	// alone are the timeouts of a standalone replica, which has nobody to wait for.
+	alone time.Duration
+
+	freshEvery    time.Duration // how often a barrier keeps Staleness low
+	reconcile     time.Duration // how often the leader looks for replicas to add, and the loops for work
+	quickRejoin   time.Duration // between two looks at the peers until somebody is there
+	slowRejoin    time.Duration // and after that
+	waitLog       time.Duration // how often a waiting replica says what it waits for
+	promiseTTL    time.Duration // after which a promise that came to nothing is asked back
+	retryMin      time.Duration
+	retryMax      time.Duration
+	statusTimeout time.Duration
+
+	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
+	dial     dialFunc                 // for the peer port
+	resolver resolver
+}
+
+// resolver is the part of net.Resolver that is used.
+type resolver interface {
+	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
+}
+
+func defaultTuning() tuning {
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4}}
+	return tuning{
+		heartbeat: 500 * time.Millisecond, election: 500 * time.Millisecond, lease: 250 * time.Millisecond,
+		commit: 20 * time.Millisecond, alone: 50 * time.Millisecond,
+		freshEvery: time.Second, reconcile: time.Second, quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
+		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
+		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second,
+		dial: func(ctx context.Context, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", address)
+		},
+		resolver: net.DefaultResolver,
+	}
+}

@@ -1,0 +1,75 @@
+package cluster
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"pushquorum/fsm"
+)
+
+func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"no directory", func(c *Config) { c.DataDir = "" }, "--storage.path"},
+		{"no name", func(c *Config) { c.Name = "" }, "--cluster.name"},
+		{"a name too long for gossip", func(c *Config) { c.Name = strings.Repeat("x", 200) }, "--cluster.name"},
+		{"a negative number of replicas", func(c *Config) { c.BootstrapExpect = -1 }, "--cluster.bootstrap-expect"},
+		{"peers without an address", func(c *Config) { c.Peers = []string{"a:1"} }, "--cluster.listen-address"},
+		{"three expected without an address", func(c *Config) { c.BootstrapExpect = 3 }, "--cluster.listen-address"},
+		{"a peer without a port", func(c *Config) { c.ListenAddress, c.Peers = "127.0.0.1:9094", []string{"a"} }, "--cluster.peer"},
+		{"an address without a port", func(c *Config) { c.ListenAddress = "127.0.0.1" }, "--cluster.listen-address"},
+		{"port zero", func(c *Config) { c.ListenAddress = "127.0.0.1:0" }, "--cluster.listen-address"},
+		{"no room for the peer port", func(c *Config) { c.ListenAddress = "127.0.0.1:65535" }, "--cluster.raft-listen-address"},
+		{"advertising all addresses", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:9094", "0.0.0.0:9094" }, "--cluster.advertise-address"},
+		{"advertising an unknown name", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:9094", "nowhere.test:9094" }, "--cluster.advertise-address"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			logger := slog.New(slog.DiscardHandler)
+			cfg := Config{Name: "r1", DataDir: t.TempDir(), FSM: fsm.New(logger), Logger: logger}
+			c.change(&cfg)
+			tune := testTuning()
+			tune.resolver = &fakeDNS{}
+			if r, err := open(cfg, tune); err == nil {
+				t.Errorf("opens; closing: %v", r.Close())
+			} else if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %q, want one line that names %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAddressesThatAreLeftOutFollowFromTheOthers(t *testing.T) {
+	dns := &fakeDNS{hosts: map[string][]string{"r1.test": {"::1", "10.1.2.3"}, "peer.test": {"10.9.9.9"}}}
+	for _, c := range []struct {
+		name                              string
+		cfg                               Config
+		gossip, peerListen, peerAdvertise string
+	}{
+		{"one address", Config{ListenAddress: "127.0.0.1:9094"}, "127.0.0.1:9094", "127.0.0.1:9095", "127.0.0.1:9095"},
+		{
+			"an advertised name",
+			Config{ListenAddress: "0.0.0.0:9094", AdvertiseAddress: "r1.test:19094"},
+			"10.1.2.3:19094", "0.0.0.0:9095", "10.1.2.3:9095",
+		},
+		{
+			"a peer port of its own",
+			Config{ListenAddress: "127.0.0.1:9094", RaftListenAddress: ":7000", RaftAdvertiseAddress: "peer.test:17000"},
+			"127.0.0.1:9094", "0.0.0.0:7000", "10.9.9.9:17000",
+		},
+		{"IPv6", Config{ListenAddress: "[::1]:9094"}, "[::1]:9094", "[::1]:9095", "[::1]:9095"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, err := resolveAddresses(&c.cfg, dns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.gossipAdvertise.String() != c.gossip || a.peerListen != c.peerListen || a.peerAdvertise != c.peerAdvertise {
+				t.Errorf("got %s, %s, %s; want %s, %s, %s", a.gossipAdvertise, a.peerListen, a.peerAdvertise, c.gossip, c.peerListen, c.peerAdvertise)
+			}
+		})
+	}
+}

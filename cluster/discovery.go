@@ -1,0 +1,103 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// discovery keeps trying to reach the configured peers. A peer is a name, not an address: it is resolved anew each time,
+// because what it stands for changes when replicas move.
+type discovery struct {
+	peers    []string
+	resolver resolver
+	logger   *slog.Logger
+	known    func() map[string]bool // gossip addresses that need no joining
+	join     func(address string) error
+	alone    func() bool // nobody else is known yet
+	quick    time.Duration
+	slow     time.Duration
+
+	failed map[string]string // peer → last failure, so that each is logged once
+}
+
+// run resolves and joins until ctx ends. It returns when the last attempt to join has ended, a few seconds later at most.
+func (d *discovery) run(ctx context.Context) {
+	if len(d.peers) == 0 {
+		return
+	}
+	d.failed = map[string]string{}
+	for {
+		d.round(ctx)
+		pause := d.slow
+		if d.alone() {
+			pause = d.quick
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (d *discovery) round(ctx context.Context) {
+	known := d.known()
+	var wg sync.WaitGroup
+	for _, peer := range d.peers {
+		addresses, err := d.resolve(ctx, peer)
+		if ctx.Err() != nil {
+			break
+		}
+		d.note(peer, err)
+		for _, a := range addresses {
+			if known[a] {
+				continue
+			}
+			known[a] = true
+			wg.Go(func() {
+				if err := d.join(a); err != nil {
+					d.logger.Debug("cannot join a peer yet", "peer", peer, "address", a, "err", err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func (d *discovery) resolve(ctx context.Context, peer string) ([]string, error) {
+	host, port, err := splitHostPort(peer)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	ips, err := lookup(ctx, d.resolver, host)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, len(ips))
+	for i, ip := range ips {
+		out[i] = netip.AddrPortFrom(ip, port).String()
+	}
+	return out, nil
+}
+
+// note logs when a peer begins or ceases to resolve.
+func (d *discovery) note(peer string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if d.failed[peer] == text {
+		return
+	}
+	d.failed[peer] = text
+	if err != nil {
+		d.logger.Warn("--cluster.peer does not resolve, trying again", "peer", peer, "err", err)
+	} else {
+		d.logger.Info("--cluster.peer resolves again", "peer", peer)
+	}
+}

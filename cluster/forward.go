@@ -1,0 +1,220 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
+)
+
+// outcome is what is known about a command after an attempt.
+type outcome uint8
+
+const (
+	outcomeUnknown     outcome = iota // it may be in the log, now or later
+	outcomeNotAppended                // it is certainly not
+	outcomeApplied
+)
+
+var (
+	errOtherLeader = errors.New("another replica leads now")
+	errNoLeader    = errors.New("no leader is known")
+)
+
+// Apply replicates a command and returns the result that the state machine gave. It may be called on any replica; it is
+// retried with the same bytes, across changes of leader, until ctx ends. An error wraps [ErrUnavailable] and says
+// whether the command may have been applied.
+func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error) {
+	ctx, cancel := r.whileOpen(ctx)
+	defer cancel()
+	var lastErr error
+	maybe := false
+	for attempt := 0; ; attempt++ {
+		if attempt > 0 {
+			r.metrics.retries.Inc()
+		}
+		result, what, err := r.attempt(ctx, command)
+		switch what {
+		case outcomeApplied:
+			return result, nil
+		case outcomeUnknown:
+			maybe = true
+		case outcomeNotAppended:
+		}
+		// A cause that only says "time is up" must not hide what went wrong before.
+		if lastErr == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+			lastErr = err
+		}
+		if !r.pause(ctx) {
+			return fsm.Result{}, r.giveUp(ctx, lastErr, maybe)
+		}
+	}
+}
+
+// attempt tries once, here or at the leader.
+func (r *Replica) attempt(ctx context.Context, command []byte) (fsm.Result, outcome, error) {
+	leader, changed := r.leader.current()
+	if leader == "" {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		return fsm.Result{}, outcomeNotAppended, errNoLeader
+	}
+	ctx, cancel := r.leader.untilOther(ctx, leader)
+	defer cancel()
+	if leader == r.serverID {
+		return r.applyHere(ctx, command)
+	}
+	id, err := uuid.Parse(string(leader))
+	if err != nil {
+		return fsm.Result{}, outcomeNotAppended, fmt.Errorf("leader %q: %w", leader, err)
+	}
+	args := &ApplyArgs{Cluster: r.store.clusterID(), Command: command, TimeoutMs: millisLeft(ctx)}
+	var reply ApplyReply
+	switch err := r.peers.call(ctx, id, "Apply", args, &reply); {
+	case errors.Is(err, errNotSent):
+		return fsm.Result{}, outcomeNotAppended, fmt.Errorf("leader %s cannot be reached: %w", r.nameOf(leader), err)
+	case err != nil:
+		return fsm.Result{}, outcomeUnknown, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
+	}
+	if reply.Outcome == outcomeApplied {
+		return reply.Result, outcomeApplied, nil
+	}
+	return fsm.Result{}, reply.Outcome, fmt.Errorf("leader %s answered: %s", r.nameOf(leader), reply.Error)
+}
+
+// applyHere appends the command to this replica's log, which only works while it leads. The time in the entry is this
+// replica's, taken now.
+func (r *Replica) applyHere(ctx context.Context, command []byte) (fsm.Result, outcome, error) {
+	result, what, err := applyLocal(ctx, r.raft, fsm.Seal(command, time.Now()))
+	if what == outcomeApplied && r.cfg.FSM.Err() != nil {
+		return fsm.Result{}, outcomeUnknown, fmt.Errorf("the state machine has stopped: %w", r.cfg.FSM.Err())
+	}
+	return result, what, err
+}
+
+// applyLocal hands an entry to Raft and waits for the state machine's answer.
+//
+// The goroutine that waits on Raft's future ends when Raft answers. Raft answers everything that is in its log; what
+// sits in its queue at the moment of shutdown it forgets, and the goroutine then stays until the process ends, as
+// nothing in Raft's interface can tell it.
+func applyLocal(ctx context.Context, r *raft.Raft, entry []byte) (fsm.Result, outcome, error) {
+	left := time.Duration(0)
+	if deadline, ok := ctx.Deadline(); ok {
+		if left = time.Until(deadline); left <= 0 {
+			return fsm.Result{}, outcomeNotAppended, context.DeadlineExceeded
+		}
+	}
+	if ctx.Err() != nil {
+		return fsm.Result{}, outcomeNotAppended, context.Cause(ctx)
+	}
+	type answer struct {
+		response any
+		err      error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		f := r.Apply(entry, left)
+		err := f.Error()
+		a := answer{err: err}
+		if err == nil {
+			a.response = f.Response()
+		}
+		done <- a
+	}()
+	select {
+	case a := <-done:
+		if a.err != nil {
+			return fsm.Result{}, classify(a.err), a.err
+		}
+		result, ok := a.response.(fsm.Result)
+		if !ok {
+			return fsm.Result{}, outcomeUnknown, fmt.Errorf("the state machine answered with a %T", a.response)
+		}
+		return result, outcomeApplied, nil
+	case <-ctx.Done():
+		return fsm.Result{}, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
+	}
+}
+
+// classify says what an error of raft.Apply means for the entry. Only errors that Raft gives before it touches its log
+// are certain.
+func classify(err error) outcome {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader),
+		errors.Is(err, raft.ErrLeadershipTransferInProgress),
+		errors.Is(err, raft.ErrEnqueueTimeout):
+		return outcomeNotAppended
+	}
+	return outcomeUnknown
+}
+
+// pause waits a little before the next attempt, or for a change of leader; false means that time is up.
+func (r *Replica) pause(ctx context.Context) bool {
+	wait := r.tune.retryMin + rand.N(r.tune.retryMax-r.tune.retryMin+1)
+	_, changed := r.leader.current()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-changed:
+		return ctx.Err() == nil
+	case <-time.After(wait):
+		return ctx.Err() == nil
+	}
+}
+
+// giveUp is the error of an operation whose time is up.
+func (r *Replica) giveUp(ctx context.Context, err error, maybe bool) error {
+	fate := "it was not applied"
+	if maybe {
+		fate = "whether it was applied is not known"
+	}
+	if errors.Is(context.Cause(ctx), errClosing) {
+		return unavailable("%w; %s", errClosing, fate)
+	}
+	return unavailable("%w; %s", r.explain(err), fate)
+}
+
+// explain adds to an error what is known about the leader.
+func (r *Replica) explain(err error) error {
+	leader, since := r.leader.state()
+	if leader == "" || errors.Is(err, errNoLeader) {
+		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))
+	}
+	return err
+}
+
+// whileOpen gives a context that also ends when the replica closes.
+func (r *Replica) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.ctx, func() { cancel(errClosing) })
+	return ctx, func() {
+		stop()
+		cancel(context.Canceled)
+	}
+}
+
+// causeOf prefers the reason why a context ended to the bare fact.
+func causeOf(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return cause
+	}
+	return err
+}
+
+const defaultTimeout = 10 * time.Second // of a forwarded command whose context has no deadline
+
+func millisLeft(ctx context.Context) int64 {
+	left := defaultTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left = time.Until(deadline)
+	}
+	return max(left.Milliseconds(), 1)
+}

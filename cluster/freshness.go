@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// freshness remembers when the local state was last known to be current.
+type freshness struct {
+	mu sync.Mutex
+	at time.Time // when the newest successful barrier began; zero: never
+}
+
+// confirm says that the state holds everything acknowledged before the time.
+func (f *freshness) confirm(began time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if began.After(f.at) {
+		f.at = began
+	}
+}
+
+func (f *freshness) age() (time.Duration, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.at.IsZero() {
+		return 0, false
+	}
+	return time.Since(f.at), true
+}
+
+// keepFresh makes a barrier now and then, unless readers do.
+func (r *Replica) keepFresh(ctx context.Context) {
+	for {
+		pause := r.tune.freshEvery
+		if age, ok := r.fresh.age(); !ok || age >= pause {
+			attempt, cancel := context.WithTimeout(ctx, readRoundTimeout)
+			err := r.ReadBarrier(attempt)
+			cancel()
+			if _, ever := r.fresh.age(); err != nil && !ever {
+				pause = r.tune.retryMax
+			}
+		} else {
+			pause -= age
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Staleness returns how long ago the local state was last known to be current; false if it never was since the start.
+func (r *Replica) Staleness() (time.Duration, bool) { return r.fresh.age() }
+
+// Ready returns nil when this replica has caught up since its start, knows a leader and is not stopping; otherwise why not.
+func (r *Replica) Ready() error {
+	if err := r.Healthy(); err != nil {
+		return err
+	}
+	if _, ok := r.fresh.age(); !ok {
+		if leader, _ := r.leader.state(); leader == "" {
+			return errors.New("waiting for the cluster to form or to be joined: no leader is known yet")
+		}
+		return errors.New("catching up with the leader")
+	}
+	if leader, since := r.leader.state(); leader == "" {
+		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// Healthy returns nil unless this replica cannot go on.
+func (r *Replica) Healthy() error {
+	if err := r.cfg.FSM.Err(); err != nil {
+		return err
+	}
+	if r.ctx.Err() != nil {
+		return errClosing
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// FuzzIdentity: what is accepted has a right checksum, and is written as it was read.
+func FuzzIdentity(f *testing.F) {
+	b, err := encodeIdentity(identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, Member: true, Cluster: uuid.UUID{2}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte("{}"))
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeIdentity(b)
+		if err != nil {
+			return
+		}
+		again, err := encodeIdentity(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r2, err := decodeIdentity(again); err != nil || r2 != r {
+			t.Fatalf("%+v becomes %+v, %v", r, r2, err)
+		}
+	})
+}
+
+// FuzzGossipMeta: whatever a stranger sends is refused or makes sense, and ours always fits.
+func FuzzGossipMeta(f *testing.F) {
+	b, err := encodeMeta(nodeMeta{ID: uuid.UUID{1}, Name: "r1", Peer: "127.0.0.1:1", Expect: 3, Version: "v"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b, "r1")
+	f.Add([]byte(`{"i":"x"}`), "")
+	f.Fuzz(func(t *testing.T, b []byte, name string) {
+		if m, err := decodeMeta(b); err == nil && m.ID == uuid.Nil {
+			t.Fatal("accepted without an id")
+		}
+		own, err := encodeMeta(nodeMeta{ID: uuid.UUID{1}, Name: name, Version: name})
+		if err != nil || len(own) > 512 {
+			t.Fatalf("%d bytes, %v", len(own), err)
+		}
+		if _, err := decodeMeta(own); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzStableValues: term and vote survive, damage does not.
+func FuzzStableValues(f *testing.F) {
+	f.Add(encodeStable(map[string]string{termKey: "\x00\x00\x00\x00\x00\x00\x00\x07", "LastVoteCand": "x"}))
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		values, err := decodeStable(b)
+		if err != nil {
+			return
+		}
+		if again, err := decodeStable(encodeStable(values)); err != nil || !maps.Equal(again, values) {
+			t.Fatalf("%q becomes %q, %v", values, again, err)
+		}
+	})
+}
+
+// FuzzHello: a hello is taken only in the form in which it is sent.
+func FuzzHello(f *testing.F) {
+	f.Add(hello{kind: kindRaft, target: uuid.UUID{1}, sender: uuid.UUID{2}, cluster: uuid.UUID{3}}.encode())
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, ok := decodeHello(b); ok && !bytes.Equal(h.encode(), b) {
+			t.Fatalf("%x was taken for %+v", b, h)
+		}
+	})
+}
+
+// FuzzSnapshotMeta: meta.json never makes the check stumble.
+func FuzzSnapshotMeta(f *testing.F) {
+	b, err := json.Marshal(snapshotMetaRecord{SnapshotMeta: raft.SnapshotMeta{Version: 1, ID: "1-2-3", Index: 2, Term: 1}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := decodeSnapshotMeta(b); err == nil && m.Index == 0 {
+			t.Fatal("accepted without an index")
+		}
+	})
+}
+
+// FuzzRaftFile: any change to raft.db is refused or harmless to the walk; it never panics and never ends in a loop.
+func FuzzRaftFile(f *testing.F) {
+	content := raftFileContent(f, 60)
+	f.Add(uint32(0), byte(0), uint32(len(content)))
+	f.Add(uint32(2048+10), byte(1), uint32(len(content)))
+	f.Add(uint32(5000), byte(0xff), uint32(4096))
+	f.Fuzz(func(t *testing.T, at uint32, mask byte, size uint32) {
+		b := bytes.Clone(content[:min(int(size), len(content))])
+		if int(at) < len(b) {
+			b[at] ^= mask
+		}
+		first, last, _, err := verifyBolt(bytes.NewReader(b), int64(len(b)))
+		if err == nil && (first != 1 || last != 60) {
+			t.Fatalf("byte %d changed by %#02x, %d bytes: entries %d to %d instead of 1 to 60", at, mask, size, first, last)
+		}
+	})
+}

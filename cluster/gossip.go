@@ -1,0 +1,208 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/memberlist"
+)
+
+// gossip knows who is there. It decides nothing: a vote or an acknowledgement is Raft's business.
+type gossip struct {
+	logger *slog.Logger
+	self   uuid.UUID
+	starts uint64
+	addrs  addresses
+	meta   func() nodeMeta // about this replica, now
+
+	list *memberlist.Memberlist
+	// changed gets a token when the membership changed; one reader.
+	changed chan struct{}
+
+	mu    sync.Mutex
+	nodes map[string]node        // alive, by memberlist name; memberlist's own list cannot be read without a race
+	last  map[uuid.UUID]nodeMeta // alive or not, the newest start that was seen
+	sent  nodeMeta               // last told to the others
+}
+
+// node is a living member: what it says about itself and where its gossip comes from.
+type node struct {
+	nodeMeta
+	address string // host:port
+}
+
+// nodeName is unique to one start of one replica: an entry left behind by an earlier start, at another address perhaps,
+// never conflicts with the present one.
+func nodeName(id uuid.UUID, starts uint64) string { return fmt.Sprintf("%s/%d", id, starts) }
+
+func newGossip(logger *slog.Logger, self uuid.UUID, starts uint64, addrs addresses, meta func() nodeMeta) *gossip {
+	return &gossip{
+		logger: logger, self: self, starts: starts, addrs: addrs, meta: meta,
+		changed: make(chan struct{}, 1),
+		nodes:   map[string]node{}, last: map[uuid.UUID]nodeMeta{},
+	}
+}
+
+// start opens the gossip port.
+func (g *gossip) start(tune func(*memberlist.Config)) error {
+	cfg := memberlist.DefaultLANConfig()
+	cfg.Name = nodeName(g.self, g.starts)
+	cfg.BindAddr = g.addrs.gossipBind.Addr().String()
+	cfg.BindPort = int(g.addrs.gossipBind.Port())
+	cfg.AdvertiseAddr = g.addrs.gossipAdvertise.Addr().String()
+	cfg.AdvertisePort = int(g.addrs.gossipAdvertise.Port())
+	cfg.TCPTimeout = 3 * time.Second
+	cfg.LogOutput = gossipLog{logger: g.logger, quiet: &quietBook{last: map[string]time.Time{}}}
+	cfg.Delegate, cfg.Events, cfg.Conflict = g, g, g
+	if tune != nil {
+		tune(cfg)
+	}
+	first := g.meta()
+	if _, err := encodeMeta(first); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.sent = first
+	g.mu.Unlock()
+	list, err := memberlist.Create(cfg)
+	if err != nil {
+		return fmt.Errorf("starting gossip on %s: %w; if the port is taken, change --cluster.listen-address", g.addrs.gossipBind, err)
+	}
+	g.list = list
+	return nil
+}
+
+// refresh tells the others when what this replica says about itself has changed.
+func (g *gossip) refresh() {
+	now := g.meta()
+	g.mu.Lock()
+	same := now == g.sent
+	g.sent = now
+	g.mu.Unlock()
+	if same {
+		return
+	}
+	if err := g.list.UpdateNode(time.Second); err != nil {
+		g.logger.Debug("gossip about this replica is slow", "err", err)
+	}
+}
+
+// alive gives the members that gossip holds for alive, this replica among them, sorted by id; of two entries about one
+// replica the later start counts.
+func (g *gossip) alive() []nodeMeta {
+	newest := map[uuid.UUID]nodeMeta{g.self: g.meta()}
+	g.mu.Lock()
+	for _, m := range g.nodes {
+		if m.ID == g.self {
+			continue
+		}
+		if have, ok := newest[m.ID]; !ok || m.Starts > have.Starts {
+			newest[m.ID] = m.nodeMeta
+		}
+	}
+	g.mu.Unlock()
+	out := make([]nodeMeta, 0, len(newest))
+	for _, m := range newest {
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b nodeMeta) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	return out
+}
+
+// lastSeen is what was last heard about a replica, which may be gone.
+func (g *gossip) lastSeen(id uuid.UUID) (nodeMeta, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m, ok := g.last[id]
+	return m, ok
+}
+
+// gossipAddresses gives the gossip addresses of the living, this replica's included.
+func (g *gossip) gossipAddresses() map[string]bool {
+	out := map[string]bool{g.addrs.gossipAdvertise.String(): true, g.addrs.gossipBind.String(): true}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, n := range g.nodes {
+		out[n.address] = true
+	}
+	return out
+}
+
+func (g *gossip) note(n *memberlist.Node, alive bool) {
+	m, err := decodeMeta(n.Meta)
+	if err != nil {
+		g.logger.Warn("a gossip member is not a replica of this kind; is the port shared with another program?", "member", n.Name, "address", n.Address(), "err", err)
+		return
+	}
+	g.mu.Lock()
+	if alive {
+		g.nodes[n.Name] = node{nodeMeta: m, address: n.Address()}
+	} else {
+		delete(g.nodes, n.Name)
+	}
+	if have, ok := g.last[m.ID]; m.ID != g.self && (!ok || m.Starts >= have.Starts) {
+		g.last[m.ID] = m
+	}
+	twin := alive && m.ID == g.self && m.Starts > g.starts
+	g.mu.Unlock()
+	if twin {
+		g.logger.Error("another process runs with this replica's id: a data directory was copied; stop one of the two and delete its directory", "id", g.self, "address", n.Address())
+	}
+	g.poke()
+}
+
+// poke wakes the reader of changed.
+func (g *gossip) poke() {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+// NotifyJoin implements memberlist.EventDelegate, as do the next two.
+func (g *gossip) NotifyJoin(n *memberlist.Node) { g.note(n, true) }
+
+// NotifyLeave is called when a member left or died.
+func (g *gossip) NotifyLeave(n *memberlist.Node) { g.note(n, false) }
+
+// NotifyUpdate is called when a member says something new about itself.
+func (g *gossip) NotifyUpdate(n *memberlist.Node) { g.note(n, true) }
+
+// NotifyConflict implements memberlist.ConflictDelegate: one start of one replica at two addresses.
+func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
+	g.logger.Error("two processes run with one replica id: a data directory was copied; stop one of the two and delete its directory", "id", existing.Name, "address", existing.Address(), "other", other.Address())
+}
+
+// NodeMeta implements memberlist.Delegate.
+func (g *gossip) NodeMeta(int) []byte {
+	b, err := encodeMeta(g.meta())
+	if err != nil {
+		return nil // start has tried it: name and version do not change
+	}
+	return b
+}
+
+// NotifyMsg implements memberlist.Delegate; there are no messages, broadcasts or states of our own.
+func (g *gossip) NotifyMsg([]byte) {}
+
+// GetBroadcasts implements memberlist.Delegate.
+func (g *gossip) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState implements memberlist.Delegate.
+func (g *gossip) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState implements memberlist.Delegate.
+func (g *gossip) MergeRemoteState([]byte, bool) {}
+
+// Close leaves the gossip without a word: the others find out by probing, as they would after a crash.
+func (g *gossip) Close() error {
+	if g.list == nil {
+		return nil
+	}
+	return g.list.Shutdown()
+}

@@ -1,0 +1,208 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/google/uuid"
+)
+
+const (
+	identityFile    = "replica.json"
+	identityVersion = 1
+	raftFile        = "raft.db"
+	snapshotsDir    = "snapshots"
+)
+
+// identityRecord is what replica.json says. A replica is its ID and nothing else: names and addresses may change at
+// every start.
+type identityRecord struct {
+	Version int       `json:"version"`
+	ID      uuid.UUID `json:"id"`
+	// Starts grows by one at each start, so that others can tell the present process from the entry it left behind.
+	Starts uint64 `json:"starts"`
+	// Member is true once this replica has had Raft state; it is set before anyone can be told about that state.
+	// A directory without state under a true Member has lost it and must never vote or acknowledge again.
+	Member bool `json:"member"`
+	// Cluster is the one cluster whose Raft traffic this replica accepts; zero until it has been admitted.
+	Cluster uuid.UUID `json:"cluster"`
+	// Promised is the cluster this replica has promised PromisedTo to be part of, should that form it.
+	Promised   uuid.UUID `json:"promised"`
+	PromisedTo uuid.UUID `json:"promised_to"`
+	// Checksum is CRC-32C over the other fields, in hex.
+	Checksum string `json:"crc32c"`
+}
+
+func (r identityRecord) checksum() string {
+	s := fmt.Sprintf("%d %s %d %t %s %s %s", r.Version, r.ID, r.Starts, r.Member, r.Cluster, r.Promised, r.PromisedTo)
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(s), castagnoli()))
+}
+
+// decodeIdentity reads the bytes of replica.json. The error does not name the file.
+func decodeIdentity(b []byte) (identityRecord, error) {
+	var r identityRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("cannot be read: %w", err)
+	}
+	if got := r.checksum(); r.Checksum != got {
+		return r, fmt.Errorf("damaged: checksum is %q, should be %q", r.Checksum, got)
+	}
+	if r.Version != identityVersion {
+		return r, fmt.Errorf("version %d is not known to this program, which knows %d", r.Version, identityVersion)
+	}
+	if r.ID == uuid.Nil {
+		return r, errors.New("id is zero")
+	}
+	return r, nil
+}
+
+func encodeIdentity(r identityRecord) ([]byte, error) {
+	r.Checksum = r.checksum()
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(b, '\n'), nil
+}
+
+// identity is replica.json, kept open in memory; every change is on disk before the method returns.
+type identity struct {
+	dir string
+
+	mu  sync.Mutex
+	rec identityRecord
+}
+
+// openIdentity reads replica.json, or makes one in a directory that holds no Raft state. It writes nothing yet for
+// an existing one: only [identity.started] does, after the directory has been checked.
+func openIdentity(dir string) (*identity, error) {
+	id := &identity{dir: dir}
+	b, err := os.ReadFile(id.path())
+	switch {
+	case err == nil:
+		if id.rec, err = decodeIdentity(b); err != nil {
+			return nil, damaged(id.path(), "%w", err)
+		}
+		return id, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("reading the replica's identity: %w", err)
+	}
+	for _, name := range []string{raftFile, snapshotsDir} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return nil, damaged(id.path(), "missing, though %s exists", filepath.Join(dir, name))
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("looking into the data directory: %w", err)
+		}
+	}
+	fresh, err := uuid.NewRandom()
+	if err != nil {
+		return nil, fmt.Errorf("making a replica id: %w", err)
+	}
+	id.rec = identityRecord{Version: identityVersion, ID: fresh}
+	return id, nil
+}
+
+func (i *identity) path() string { return filepath.Join(i.dir, identityFile) }
+
+func (i *identity) get() identityRecord {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.rec
+}
+
+// update changes the record and writes it through; nothing has changed when it fails.
+func (i *identity) update(change func(*identityRecord)) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	next := i.rec
+	change(&next)
+	if next == i.rec {
+		return nil
+	}
+	b, err := encodeIdentity(next)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", i.path(), err)
+	}
+	if err := writeFileAtomic(i.path(), b); err != nil {
+		return fmt.Errorf("writing the replica's identity: %w", err)
+	}
+	i.rec = next
+	return nil
+}
+
+// started records one more start. A replica without Raft state is bound to no cluster, whatever it was promised before.
+func (i *identity) started(hasState bool) error {
+	return i.update(func(r *identityRecord) {
+		r.Starts++
+		if hasState {
+			r.Member = true
+		} else {
+			r.Cluster = uuid.Nil
+		}
+	})
+}
+
+// setMember records that Raft state exists. It is called after the state is on disk and before anyone hears of it.
+func (i *identity) setMember() error {
+	if i.get().Member {
+		return nil
+	}
+	return i.update(func(r *identityRecord) { r.Member = true })
+}
+
+// saveGrant writes down what was promised.
+func (i *identity) saveGrant(g grant) error {
+	return i.update(func(r *identityRecord) { r.Promised, r.PromisedTo = g.cluster, g.coordinator })
+}
+
+// errOtherCluster is the reason why a replica that is bound refuses to be bound again.
+var errOtherCluster = errors.New("belongs to another cluster")
+
+// bind ties the replica to a cluster for as long as it has state.
+func (i *identity) bind(cluster uuid.UUID) error {
+	if cluster == uuid.Nil {
+		return errors.New("binding to no cluster")
+	}
+	if have := i.get().Cluster; have != uuid.Nil && have != cluster {
+		return errOtherCluster
+	}
+	return i.update(func(r *identityRecord) { r.Cluster = cluster })
+}
+
+// writeFileAtomic leaves either the old file or the whole new one, whenever the machine stops.
+func writeFileAtomic(path string, data []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

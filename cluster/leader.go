@@ -1,0 +1,163 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
+)
+
+// leadership knows who leads and whether this replica may answer reads when it leads itself.
+type leadership struct {
+	raft   *raft.Raft
+	self   raft.ServerID
+	logger *slog.Logger
+	nameOf func(raft.ServerID) string
+	onGain func() // counts changes
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever leader or readyTerm may have changed
+	leader  raft.ServerID // as of the last look
+	since   time.Time     // of the present leader, or lack of one
+	// readyTerm is the last term in which this replica, as leader, has committed and applied an entry of its own.
+	// Before that its commit index may lie behind what an earlier leader has acknowledged.
+	readyTerm uint64
+}
+
+const noopRetry = 50 * time.Millisecond
+
+// run follows Raft's leadership until ctx ends.
+func (l *leadership) run(ctx context.Context) {
+	events := make(chan raft.Observation, 1)
+	observer := raft.NewObserver(events, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	l.raft.RegisterObserver(observer)
+	defer l.raft.DeregisterObserver(observer)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	announced := uint64(0)
+	for {
+		l.look()
+		// A token in events means: look again. That the channel holds only one loses nothing, the state is read afterwards.
+		if term := l.raft.CurrentTerm(); l.raft.State() == raft.Leader && term != announced {
+			announced = term
+			wg.Go(func() { l.announce(ctx, term) })
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-events:
+		case <-time.After(time.Second): // in case Raft says nothing, as when a term passes from leader to the same leader
+		}
+	}
+}
+
+// look notes the present leader and wakes those who wait for another.
+func (l *leadership) look() {
+	_, id := l.raft.LeaderWithID()
+	l.mu.Lock()
+	if id == l.leader {
+		l.mu.Unlock()
+		return
+	}
+	l.leader, l.since = id, time.Now()
+	l.broadcastLocked()
+	l.mu.Unlock()
+	if id == "" {
+		l.logger.Info("no leader is known", "term", l.raft.CurrentTerm())
+		return
+	}
+	l.onGain()
+	l.logger.Info("new leader", "leader", l.nameOf(id), "term", l.raft.CurrentTerm(), "self", id == l.self)
+}
+
+func (l *leadership) broadcastLocked() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// announce commits a no-op in a new leader's term. Raft's own never reaches the state machine, so nobody could wait for
+// it to be applied; from this one on every committed entry is a command or a configuration, and those can be waited for.
+func (l *leadership) announce(ctx context.Context, term uint64) {
+	for ctx.Err() == nil && l.raft.State() == raft.Leader && l.raft.CurrentTerm() == term {
+		_, outcome, err := applyLocal(ctx, l.raft, fsm.Seal(fsm.EncodeNoop(), time.Now()))
+		if outcome == outcomeApplied {
+			// Should leadership have been lost and won again since term was read, the no-op is of a later term, and term
+			// is one that never comes back: harmless.
+			l.mu.Lock()
+			l.readyTerm = max(l.readyTerm, term)
+			l.broadcastLocked()
+			l.mu.Unlock()
+			return
+		}
+		l.logger.Debug("the new leader's first entry failed", "term", term, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(noopRetry):
+		}
+	}
+}
+
+// current gives the leader, "" when none is known, and a channel that is closed when that may have changed.
+func (l *leadership) current() (raft.ServerID, <-chan struct{}) {
+	l.mu.Lock()
+	changed := l.changed
+	l.mu.Unlock()
+	_, id := l.raft.LeaderWithID() // after taking the channel: a change in between closes it
+	return id, changed
+}
+
+// state describes the present leader for a message.
+func (l *leadership) state() (leader raft.ServerID, since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leader, l.since
+}
+
+// waitReady returns the current term once this replica leads and is ready in it.
+func (l *leadership) waitReady(ctx context.Context) (uint64, error) {
+	for {
+		l.mu.Lock()
+		ready, changed := l.readyTerm, l.changed
+		l.mu.Unlock()
+		term := l.raft.CurrentTerm()
+		if l.raft.State() != raft.Leader {
+			return 0, raft.ErrNotLeader
+		}
+		if ready == term {
+			return term, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// untilOther gives a context that also ends when a leader other than id becomes known: what waits for the old leader,
+// which may be paused with our request in its hands, has nothing to wait for any more.
+func (l *leadership) untilOther(ctx context.Context, id raft.ServerID) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		for {
+			now, changed := l.current()
+			if now != "" && now != id {
+				cancel(errOtherLeader)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(context.Canceled) }
+}

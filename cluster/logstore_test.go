@@ -1,0 +1,221 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// failingFile makes the next write fail, before or after it has taken effect.
+type failingFile struct {
+	*boltStore
+	fail  bool
+	after bool // it has taken effect
+}
+
+var errDisk = errors.New("no space left on device")
+
+func (f *failingFile) rewrite(keepFrom, keepTo, first uint64, entries [][]byte, tail []byte) error {
+	if f.fail && !f.after {
+		return errDisk
+	}
+	err := f.boltStore.rewrite(keepFrom, keepTo, first, entries, tail)
+	if f.fail {
+		return errors.Join(err, errDisk)
+	}
+	return err
+}
+
+// openTestLog opens the log in a file as a start would: pages, then entries.
+func openTestLog(t *testing.T, path string) (*logStore, *failingFile, func()) {
+	t.Helper()
+	first, last, _, err := verifyRaftFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bolt, err := openBoltStore(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bolt.db.NoSync = true
+	if err := bolt.put(keyStable, encodeStable(nil)); err != nil {
+		t.Fatal(err)
+	}
+	file := &failingFile{boltStore: bolt}
+	s := newLogStore(path, file, func() error { return nil })
+	if _, err := s.open(first, last, 0); err != nil {
+		t.Fatal(err)
+	}
+	return s, file, func() { _ = bolt.Close() }
+}
+
+func entry(index, term uint64) *raft.Log {
+	return &raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: fmt.Appendf(nil, "entry %d of term %d", index, term)}
+}
+
+// TestLogStoreAgainstAModel does what Raft may do to a log, with writes that fail and restarts at any point, and compares
+// it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards.
+func TestLogStoreAgainstAModel(t *testing.T) {
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		path := filepath.Join(t.TempDir(), raftFile)
+		s, disk, closeLog := openTestLog(t, path)
+		var model []*raft.Log // contiguous
+		term := uint64(1)
+		next := uint64(1)
+		check := func(when string) {
+			t.Helper()
+			first, _ := s.FirstIndex()
+			last, _ := s.LastIndex()
+			wantFirst, wantLast := uint64(0), uint64(0)
+			if len(model) > 0 {
+				wantFirst, wantLast = model[0].Index, model[len(model)-1].Index
+			}
+			if first != wantFirst || last != wantLast {
+				t.Fatalf("seed %d, %s: entries %d to %d, want %d to %d", seed, when, first, last, wantFirst, wantLast)
+			}
+			for _, want := range model {
+				var got raft.Log
+				if err := s.GetLog(want.Index, &got); err != nil || got.Term != want.Term || !bytes.Equal(got.Data, want.Data) || got.Extensions != nil {
+					t.Fatalf("seed %d, %s: entry %d is %+v, %v; want %+v", seed, when, want.Index, got, err, want)
+				}
+			}
+			var got raft.Log
+			if err := s.GetLog(wantLast+1, &got); !errors.Is(err, raft.ErrLogNotFound) {
+				t.Fatalf("seed %d, %s: entry %d exists: %+v, %v", seed, when, wantLast+1, got, err)
+			}
+		}
+		for step := range 60 {
+			what := ""
+			disk.fail, disk.after = rng.IntN(5) == 0, rng.IntN(2) == 0
+			var err error
+			switch n := rng.IntN(10); {
+			case n < 5: // append
+				var batch []*raft.Log
+				for range 1 + rng.IntN(5) {
+					batch = append(batch, entry(next+uint64(len(batch)), term))
+				}
+				what = fmt.Sprintf("step %d: append %d..", step, next)
+				if err = s.StoreLogs(batch); err == nil {
+					model = append(model, batch...)
+					next += uint64(len(batch))
+				}
+			case n < 7 && len(model) > 1: // conflict
+				keep := 1 + rng.IntN(len(model)-1)
+				term++
+				what = fmt.Sprintf("step %d: cut from %d", step, model[keep].Index)
+				if err = s.DeleteRange(model[keep].Index, model[len(model)-1].Index); err == nil {
+					next = model[keep].Index
+					model = model[:keep]
+				}
+			case n < 8 && len(model) > 1: // compaction
+				drop := 1 + rng.IntN(len(model)-1)
+				what = fmt.Sprintf("step %d: compact to %d", step, model[drop-1].Index)
+				if err = s.DeleteRange(model[0].Index, model[drop-1].Index); err == nil {
+					model = model[drop:]
+				}
+			case n < 9 && len(model) > 0 && rng.IntN(3) == 0: // a snapshot from the leader replaces all
+				what = fmt.Sprintf("step %d: drop all", step)
+				if err = s.DeleteRange(model[0].Index, model[len(model)-1].Index); err == nil {
+					model, next = nil, next+10
+				}
+			}
+			disk.fail = false
+			check(what) // after an error the log is as before
+			if rng.IntN(6) == 0 {
+				// A restart may find that a failed write has taken effect, or not; both are legal.
+				closeLog()
+				s, disk, closeLog = openTestLog(t, path)
+				model, next = readBack(t, s, next)
+			}
+		}
+		closeLog()
+	}
+}
+
+// readBack makes the model what the log says after a failed write.
+func readBack(t *testing.T, s *logStore, next uint64) ([]*raft.Log, uint64) {
+	t.Helper()
+	var out []*raft.Log
+	for i := s.first.Load(); i != 0 && i <= s.last.Load(); i++ {
+		var l raft.Log
+		if err := s.GetLog(i, &l); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, &l)
+	}
+	if len(out) > 0 {
+		return out, out[len(out)-1].Index + 1
+	}
+	return nil, next
+}
+
+// TestFailedWriteLeavesNothingBehind: a write fails though it has reached the disk, and shorter ones of another term follow.
+func TestFailedWriteLeavesNothingBehind(t *testing.T) {
+	path := filepath.Join(t.TempDir(), raftFile)
+	s, disk, closeLog := openTestLog(t, path)
+	if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	disk.fail, disk.after = true, true
+	if err := s.StoreLogs([]*raft.Log{entry(2, 1), entry(3, 1), entry(4, 1)}); err == nil || !strings.Contains(err.Error(), raftFile) {
+		t.Fatalf("got %v, want an error that names the file", err)
+	}
+	disk.fail = false
+	if err := s.StoreLogs([]*raft.Log{entry(2, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	closeLog()
+	s, _, closeLog = openTestLog(t, path)
+	defer closeLog()
+	if last, _ := s.LastIndex(); last != 2 {
+		t.Fatalf("the log ends at %d, want 2", last)
+	}
+	var l raft.Log
+	if err := s.GetLog(2, &l); err != nil || l.Term != 2 {
+		t.Fatalf("entry 2: %+v, %v", l, err)
+	}
+}
+
+func TestCallersEntriesAreNotChanged(t *testing.T) {
+	s, _, closeLog := openTestLog(t, filepath.Join(t.TempDir(), raftFile))
+	defer closeLog()
+	l := entry(1, 1)
+	if err := s.StoreLog(l); err != nil {
+		t.Fatal(err)
+	}
+	if l.Extensions != nil {
+		t.Fatalf("Extensions became %x", l.Extensions)
+	}
+}
+
+func TestGapsAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(s *logStore) error
+	}{
+		{"a gap before a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(9, 1)}) }},
+		{"a gap inside a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(8, 1), entry(10, 1)}) }},
+		{"an entry stored again", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(7, 1)}) }},
+		{"index zero", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(0, 1)}) }},
+		{"a hole in the middle", func(s *logStore) error { return s.DeleteRange(6, 6) }},
+		{"entries from elsewhere", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(1, 1)}) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, _, closeLog := openTestLog(t, filepath.Join(t.TempDir(), raftFile))
+			defer closeLog()
+			if err := s.StoreLogs([]*raft.Log{entry(5, 1), entry(6, 1), entry(7, 1)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.do(s); err == nil {
+				t.Error("goes through")
+			}
+		})
+	}
+}

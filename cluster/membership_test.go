@@ -1,0 +1,268 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+func voters(r *replicaT) int {
+	n := 0
+	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
+}
+
+func TestReplicasFormInAnyOrderAndAFourthJoins(t *testing.T) {
+	tn := newTestNet()
+	replicas := prepare(t, tn, 3)
+	replicas[2].start()
+	if err := replicas[2].Ready(); err == nil {
+		t.Fatal("one of three is ready on its own")
+	}
+	replicas[0].start()
+	replicas[1].start()
+	waitReady(t, replicas...)
+	push(t, replicas[1], "before", 1)
+
+	fourth := newReplica(t, tn, "r4", freePorts(t), 1, replicas[2].cfg.ListenAddress).start()
+	waitReady(t, fourth)
+	if err := fourth.ReadBarrier(testContext(t)); err != nil || !hasJob(fourth, "before") {
+		t.Fatalf("the fourth does not hold what was pushed before: %v", err)
+	}
+	push(t, fourth, "after", 2)
+	eventually(t, "the fourth votes", func() bool { return voters(fourth) == 4 && voters(replicas[0]) == 4 })
+	sameState(t, append(replicas, fourth)...)
+}
+
+func TestFiveReplicasFormAndSurviveTwo(t *testing.T) {
+	tn := newTestNet()
+	replicas := prepare(t, tn, 5)
+	for _, r := range replicas {
+		r.start()
+	}
+	waitReady(t, replicas...)
+	push(t, replicas[4], "one", 1)
+	leader, others := leaderOf(t, replicas)
+	leader.crash()
+	others[0].crash()
+	push(t, others[1], "two", 2)
+	for _, r := range others[1:] {
+		if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "two") {
+			t.Fatalf("%s: %v", r.cfg.Name, err)
+		}
+	}
+}
+
+func TestStandaloneReplicaBecomesTheFirstMemberAndKeepsItsData(t *testing.T) {
+	tn := newTestNet()
+	first := newReplica(t, tn, "r1", "", 1).start()
+	waitReady(t, first)
+	push(t, first, "old", 1)
+	first.crash()
+
+	first.cfg.ListenAddress = freePorts(t)
+	first.cfg.BootstrapExpect = 3
+	first.start()
+	second := newReplica(t, tn, "r2", freePorts(t), 3, first.cfg.ListenAddress).start()
+	third := newReplica(t, tn, "r3", freePorts(t), 3, first.cfg.ListenAddress).start()
+	waitReady(t, first, second, third)
+	if err := third.ReadBarrier(testContext(t)); err != nil || !hasJob(third, "old") {
+		t.Fatalf("the old data is not on the third: %v", err)
+	}
+	eventually(t, "all vote", func() bool { return voters(first) == 3 })
+	push(t, second, "new", 2)
+
+	second.crash()
+	second.cfg.ListenAddress, second.cfg.Peers, second.cfg.BootstrapExpect = "", nil, 1
+	if err := second.open(); err == nil || !strings.Contains(err.Error(), "--cluster.listen-address") {
+		t.Fatalf("a member of three starts standalone: %v", err)
+	}
+}
+
+func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
+	tn := newTestNet()
+	a := newReplica(t, tn, "a", freePorts(t), 1).start()
+	b := newReplica(t, tn, "b", freePorts(t), 1).start()
+	waitReady(t, a, b)
+	push(t, a, "of-a", 1)
+	push(t, b, "of-b", 1)
+	b.crash()
+	b.cfg.Peers = []string{a.cfg.ListenAddress}
+	b.start()
+	waitReady(t, b)
+	eventually(t, "the stranger is noticed", func() bool {
+		return strings.Contains(a.logs.String(), "belongs to another cluster")
+	})
+	if voters(a) != 1 || voters(b) != 1 || hasJob(a, "of-b") || hasJob(b, "of-a") {
+		t.Fatal("the two have merged")
+	}
+	if _, err := dialPeer(testContext(t), a.tune.dial, b.addrs.peerAdvertise,
+		hello{kind: kindRaft, target: b.self, sender: a.self, cluster: a.store.clusterID()}); !errors.Is(err, helloOtherCluster) {
+		t.Fatalf("Raft traffic of another cluster: %v, want a refusal", err)
+	}
+}
+
+func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
+	tn, replicas := trio(t)
+	_, others := leaderOf(t, replicas)
+	dead := others[0]
+	push(t, dead, "before", 1)
+	dead.crash()
+	replacement := newReplica(t, tn, "r9", dead.cfg.ListenAddress, 1, dead.cfg.Peers...).start()
+	waitReady(t, replacement)
+	if replacement.self == dead.self {
+		t.Fatal("the replacement has the old id")
+	}
+	push(t, replacement, "after", 2)
+	if err := replacement.ReadBarrier(testContext(t)); err != nil || !hasJob(replacement, "before") {
+		t.Fatalf("the replacement lacks data: %v", err)
+	}
+	if _, err := dialPeer(testContext(t), others[1].tune.dial, replacement.addrs.peerAdvertise,
+		hello{kind: kindRaft, target: dead.self, cluster: others[1].store.clusterID()}); !errors.Is(err, helloNotMe) {
+		t.Fatalf("asked for the dead one: %v, want a refusal", err)
+	}
+	eventually(t, "the dead one is listed as unhealthy", func() bool {
+		for _, m := range others[1].Status(testContext(t)).Members {
+			if m.ID == dead.self.String() {
+				return !m.Healthy && m.Name == dead.cfg.Name && m.Role == "voter"
+			}
+		}
+		return false
+	})
+}
+
+func TestReplicaThatExpectsOneWaitsForItsPeersHoweverSilent(t *testing.T) {
+	tn := newTestNet()
+	r := newReplica(t, tn, "r1", freePorts(t), 1, freePorts(t))
+	r.tune.waitLog = 100 * time.Millisecond
+	r.start()
+	eventually(t, "it says what it waits for", func() bool {
+		return strings.Contains(r.logs.String(), "to be added by the cluster that --cluster.peer names")
+	})
+	if r.hasState() {
+		t.Fatal("it has founded a cluster")
+	}
+}
+
+func TestAddressesMayChangeAllAtOnce(t *testing.T) {
+	_, replicas := trio(t)
+	push(t, replicas[0], "before", 1)
+	var addresses []string
+	for _, r := range replicas {
+		r.crash()
+		addresses = append(addresses, freePorts(t))
+	}
+	for i, r := range replicas {
+		r.cfg.ListenAddress, r.cfg.Peers = addresses[i], addresses
+	}
+	for _, r := range replicas {
+		r.start()
+	}
+	waitReady(t, replicas...)
+	push(t, replicas[2], "after", 2)
+	for _, r := range replicas {
+		if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") || !hasJob(r, "after") {
+			t.Fatalf("%s: %v", r.cfg.Name, err)
+		}
+	}
+}
+
+func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
+	tn := newTestNet()
+	replicas := prepare(t, tn, 3)
+	for _, r := range replicas {
+		r.cfg.SnapshotEntries = 20
+		r.start()
+	}
+	waitReady(t, replicas...)
+	_, others := leaderOf(t, replicas)
+	away := others[0]
+	away.crash()
+	for i := range 200 {
+		push(t, others[1], fmt.Sprintf("job%d", i%10), float64(i))
+	}
+	first := func(r *replicaT) uint64 {
+		i, err := r.store.log.FirstIndex()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	last := away.raft.LastIndex()
+	leader, _ := leaderOf(t, []*replicaT{others[1], mustOther(replicas, away, others[1])})
+	eventually(t, "the log that the absent one needs is gone", func() bool { return first(leader) > last+1 })
+	away.start()
+	waitReady(t, away)
+	sameState(t, replicas...)
+	if f := first(away); away.store.snapshotIndex() == 0 || (f != 0 && f <= last) {
+		t.Fatalf("snapshot index %d, first entry %d: it did not come from a snapshot", away.store.snapshotIndex(), first(away))
+	}
+	// And it can be opened again: no gap was left.
+	away.crash()
+	away.start()
+	waitReady(t, away)
+}
+
+func mustOther(all []*replicaT, not ...*replicaT) *replicaT {
+	for _, r := range all {
+		if r != not[0] && r != not[1] {
+			return r
+		}
+	}
+	return nil
+}
+
+// fakeDNS is a resolver whose answers can be changed.
+type fakeDNS struct {
+	mu    sync.Mutex
+	hosts map[string][]string
+}
+
+func (d *fakeDNS) set(host string, ips ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hosts[host] = ips
+}
+
+func (d *fakeDNS) LookupIPAddr(_ context.Context, host string) ([]net.IPAddr, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.hosts[host]) == 0 {
+		return nil, fmt.Errorf("lookup %s: no such host", host)
+	}
+	var out []net.IPAddr
+	for _, ip := range d.hosts[host] {
+		out = append(out, net.IPAddr{IP: net.ParseIP(ip)})
+	}
+	return out, nil
+}
+
+func TestPeerNameIsResolvedAgainUntilItAnswers(t *testing.T) {
+	tn := newTestNet()
+	dns := &fakeDNS{hosts: map[string][]string{}}
+	a := newReplica(t, tn, "a", freePorts(t), 1).start()
+	_, port, err := net.SplitHostPort(a.cfg.ListenAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newReplica(t, tn, "b", freePorts(t), 1, "peers.test:"+port)
+	b.tune.resolver = dns
+	b.start()
+	eventually(t, "the failure is logged", func() bool { return strings.Contains(b.logs.String(), "does not resolve") })
+	dns.set("peers.test", "127.0.0.2", "127.0.0.1")
+	waitReady(t, a, b)
+	if n := strings.Count(b.logs.String(), "does not resolve"); n != 1 {
+		t.Errorf("the failure is logged %d times, want once", n)
+	}
+}

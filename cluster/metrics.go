@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the replica's own; the counters exist even when nobody collects them.
+type metrics struct {
+	retries       prometheus.Counter
+	leaderChanges prometheus.Counter
+	barrier       prometheus.Histogram
+
+	registerer prometheus.Registerer
+	collectors []prometheus.Collector
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_apply_retries_total", Help: "Times a command was tried again, mostly because the leader changed.",
+		}),
+		leaderChanges: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_raft_leader_changes_total", Help: "Times this replica has seen a new leader.",
+		}),
+		barrier: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pushquorum_read_barrier_seconds", Help: "Time until a linearizable read could be answered.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12), NativeHistogramBucketFactor: 1.1,
+		}),
+	}
+}
+
+// register adds the metrics of a replica; unregister takes them away again.
+func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
+	if registerer == nil {
+		return nil
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
+	}
+	m.registerer = registerer
+	for _, c := range []prometheus.Collector{
+		m.retries, m.leaderChanges, m.barrier,
+		gauge("pushquorum_raft_term", "Current Raft term.", func() float64 { return float64(r.raft.CurrentTerm()) }),
+		gauge("pushquorum_raft_commit_index", "Index up to which the log is committed, as far as this replica knows.", func() float64 { return float64(r.raft.CommitIndex()) }),
+		gauge("pushquorum_raft_applied_index", "Index up to which the log is applied to this replica's state.", func() float64 { return float64(r.cfg.FSM.Applied()) }),
+		gauge("pushquorum_raft_leader", "1 on the replica that leads, else 0.", func() float64 {
+			if r.raft.State() == raft.Leader {
+				return 1
+			}
+			return 0
+		}),
+		gauge("pushquorum_state_age_seconds", "Seconds since this replica's state was last known to be current; -1 if never since its start.", func() float64 {
+			age, ok := r.Staleness()
+			if !ok {
+				return -1
+			}
+			return age.Seconds()
+		}),
+		&stateCollector{r: r, desc: prometheus.NewDesc("pushquorum_state_info",
+			"Index of the state and, as a label, its hash: at one index all replicas must show one hash.", []string{"hash"}, nil)},
+	} {
+		if err := registerer.Register(c); err != nil {
+			m.unregister()
+			return fmt.Errorf("registering the cluster's metrics: %w", err)
+		}
+		m.collectors = append(m.collectors, c)
+	}
+	return nil
+}
+
+func (m *metrics) unregister() {
+	for _, c := range m.collectors {
+		m.registerer.Unregister(c)
+	}
+	m.collectors = nil
+}
+
+// stateCollector gives index and hash of one view, which two gauges could not.
+type stateCollector struct {
+	r    *Replica
+	desc *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	view := c.r.cfg.FSM.View()
+	ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(view.Index()), view.Hash())
+}

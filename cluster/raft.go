@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// peerTimeout is how long a peer may take for the next piece of a Raft request, or for its answer.
+const peerTimeout = 5 * time.Second
+
+// startRaft builds the transport and what hangs on it. Nothing is accepted from the network yet.
+func (r *Replica) startRaft(ln net.Listener) (err error) {
+	logger := newRaftLogger(r.logger)
+	cfg := raft.DefaultConfig()
+	cfg.LocalID = r.serverID
+	cfg.Logger = logger
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout = r.tune.heartbeat, r.tune.election
+	cfg.LeaderLeaseTimeout, cfg.CommitTimeout = r.tune.lease, r.tune.commit
+	cfg.MaxAppendEntries = 256
+	cfg.BatchApplyCh = true
+	cfg.TrailingLogs = r.cfg.SnapshotEntries
+	cfg.SnapshotThreshold = math.MaxUint64 // takeSnapshots decides
+	cfg.SnapshotInterval = time.Hour
+	cfg.ShutdownOnRemove = false // a removed replica goes on to answer what it can and to say that it was removed
+	cfg.NoLegacyTelemetry = true
+
+	var ref atomic.Pointer[raft.Raft] // Raft dials before NewRaft has returned
+	configured := func(id uuid.UUID) (raft.ServerAddress, bool) {
+		if running := ref.Load(); running != nil {
+			for _, s := range running.GetConfiguration().Configuration().Servers {
+				if s.ID == serverID(id) {
+					return s.Address, true
+				}
+			}
+		}
+		return "", false
+	}
+	if r.cfg.standalone() {
+		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
+		_, r.trans = raft.NewInmemTransport(raftAddress(r.self, ""))
+	} else {
+		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
+		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
+		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
+		r.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			ServerAddressProvider: &addressBook{self: r.self, advertise: r.addrs.peerAdvertise, gossiped: r.peerAddress, configured: configured},
+			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
+		})
+	}
+	if r.raft, err = raft.NewRaft(cfg, r.cfg.FSM, r.store.logs, r.store.stable, r.store.snaps, r.trans); err != nil {
+		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
+	}
+	ref.Store(r.raft)
+	r.peers = newPeers(func(ctx context.Context, id uuid.UUID) (net.Conn, error) {
+		address, ok := r.peerAddress(id)
+		if !ok {
+			if a, known := configured(id); known {
+				_, address, _ = splitRaftAddress(a)
+			}
+		}
+		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})
+	})
+	r.leader = &leadership{
+		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf, onGain: r.metrics.leaderChanges.Inc,
+		changed: make(chan struct{}), since: time.Now(),
+	}
+	r.reads = &readRounds{ask: r.askReadIndex, run: r.spawn}
+	return nil
+}
+
+// admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to; one that is bound to
+// none takes it from the cluster it has promised to be part of, and is bound by it.
+func (r *Replica) admit(h hello) helloAnswer {
+	if h.target != r.self {
+		return helloNotMe
+	}
+	if h.kind == kindRPC {
+		return helloOK
+	}
+	bound := r.store.clusterID()
+	if bound == uuid.Nil && r.grants.allows(h.cluster) {
+		if err := r.id.bind(h.cluster); err != nil {
+			r.logger.Error("cannot take part in the cluster", "err", err)
+			return helloOtherCluster
+		}
+		return helloOK
+	}
+	if bound == uuid.Nil || bound != h.cluster {
+		return helloOtherCluster
+	}
+	return helloOK
+}

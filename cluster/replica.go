@@ -1,0 +1,270 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
+//
+// Everything is built once, in Open, from the disk outwards, and taken down in the reverse order by Close. What changes
+// afterwards lives in the parts, each behind a lock of its own; a Replica itself has no lock but the one that counts its
+// goroutines.
+type Replica struct {
+	cfg      Config
+	tune     tuning
+	logger   *slog.Logger
+	self     uuid.UUID
+	serverID raft.ServerID
+	addrs    addresses
+
+	lock    *dirLock
+	id      *identity
+	store   *storage
+	grants  *grants
+	forming forming
+	gossip  *gossip      // nil when standalone
+	mux     *mux         // nil when standalone
+	stream  *streamLayer // nil when standalone
+	trans   raft.Transport
+	raft    *raft.Raft
+	peers   *peers
+	leader  *leadership
+	reads   *readRounds
+	fresh   freshness
+	metrics *metrics
+
+	ctx    context.Context // ends when Close begins
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup // goroutines started by spawn
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open checks the data directory, starts Raft and, unless standalone, opens the gossip and peer ports. A directory that
+// is damaged, in use, or belongs to another kind of replica is refused with an error that names the file. The caller
+// must Close the replica, and should Run it: until then it neither forms nor joins a cluster.
+func Open(cfg Config) (*Replica, error) { return open(cfg, defaultTuning()) }
+
+func open(cfg Config, tune tuning) (_ *Replica, err error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics()}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	if !cfg.standalone() {
+		if r.addrs, err = resolveAddresses(&r.cfg, tune.resolver); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.openDirectory(); err != nil {
+		return nil, err
+	}
+	var ln net.Listener
+	if !cfg.standalone() {
+		if ln, err = net.Listen("tcp", r.addrs.peerListen); err != nil {
+			return nil, fmt.Errorf("opening the peer port: %w; if the port is taken, change --cluster.raft-listen-address", err)
+		}
+	}
+	if err := r.startRaft(ln); err != nil {
+		return nil, err
+	}
+	if err := r.metrics.register(r, cfg.Registerer); err != nil {
+		return nil, err
+	}
+	if !r.hasState() && cfg.BootstrapExpect == 1 && len(cfg.Peers) == 0 {
+		if err := r.bootstrapAlone(); err != nil {
+			return nil, err
+		}
+	}
+	r.spawn(r.leader.run)
+	if r.mux != nil {
+		r.mux.start()
+		if err := r.gossip.start(tune.gossip); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// openDirectory locks and checks the data directory, and decides whether it may be opened in this way.
+func (r *Replica) openDirectory() (err error) {
+	dir := r.cfg.DataDir
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	if r.lock, err = lockDir(dir); err != nil {
+		return err
+	}
+	if r.id, err = openIdentity(dir); err != nil {
+		return err
+	}
+	restarted := r.id.get().Starts > 0
+	r.self = r.id.get().ID
+	r.serverID = serverID(r.self)
+	if !restarted {
+		// The identity comes first: raft.db must never exist without it.
+		if err := r.id.started(false); err != nil {
+			return err
+		}
+	}
+	if r.store, err = openStorage(dir, r.id, newRaftLogger(r.logger)); err != nil {
+		return err
+	}
+	if err := r.checkStandalone(); err != nil {
+		return err
+	}
+	if restarted {
+		if err := r.id.started(r.store.hasState); err != nil {
+			return err
+		}
+	}
+	rec := r.id.get()
+	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo}, r.id.saveGrant)
+	return nil
+}
+
+// checkStandalone refuses to start one member of a bigger cluster on its own: it would wait for the others for ever.
+func (r *Replica) checkStandalone() error {
+	if !r.cfg.standalone() || !r.store.hasState {
+		return nil
+	}
+	servers := r.store.configuration.Servers
+	if len(servers) == 1 && servers[0].ID == r.serverID {
+		return nil
+	}
+	return fmt.Errorf("%s belongs to a replica of a cluster of %d: start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
+		r.cfg.DataDir, max(len(servers), 2))
+}
+
+func serverID(id uuid.UUID) raft.ServerID { return raft.ServerID(id.String()) }
+
+// hasState tells whether this replica has, or ever had, Raft state.
+func (r *Replica) hasState() bool { return r.id.get().Member }
+
+// ownMeta is what gossip tells about this replica.
+func (r *Replica) ownMeta() nodeMeta {
+	rec := r.id.get()
+	return nodeMeta{
+		ID: rec.ID, Name: r.cfg.Name, Peer: r.addrs.peerAdvertise, Starts: rec.Starts,
+		Member: rec.Member, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
+	}
+}
+
+func (r *Replica) refreshGossip() {
+	if r.gossip != nil && r.gossip.list != nil {
+		r.gossip.refresh()
+	}
+}
+
+// peerAddress is the host:port at which a replica was last seen.
+func (r *Replica) peerAddress(id uuid.UUID) (string, bool) {
+	if r.gossip == nil {
+		return "", false
+	}
+	m, ok := r.gossip.lastSeen(id)
+	return m.Peer, ok
+}
+
+// spawn starts a goroutine whose context ends when the replica closes, and which Close waits for.
+func (r *Replica) spawn(f func(context.Context)) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.wg.Go(func() { f(r.ctx) })
+	return true
+}
+
+// Run does what has to be done in the background: to find, form or join the cluster, to add others to it, to keep
+// [Replica.Staleness] low, to take snapshots. It returns nil when ctx ends or the replica is closed, and an error when
+// the replica cannot go on and the process should end.
+func (r *Replica) Run(ctx context.Context) error {
+	ctx, cancel := r.whileOpen(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { r.keepFresh(ctx) })
+	wg.Go(func() { r.takeSnapshots(ctx) })
+	if r.gossip != nil {
+		d := &discovery{
+			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger,
+			known: r.gossip.gossipAddresses, alone: func() bool { return len(r.gossip.alive()) < 2 },
+			join: func(address string) error {
+				_, err := r.gossip.list.Join([]string{address})
+				return err
+			},
+			quick: r.tune.quickRejoin, slow: r.tune.slowRejoin,
+		}
+		wg.Go(func() { d.run(ctx) })
+		wg.Go(func() { r.form(ctx) })
+		wg.Go(func() { r.reconcile(ctx) })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-r.cfg.FSM.Halted():
+		err = fmt.Errorf("%s: %w", r.store.path, r.cfg.FSM.Err())
+	}
+	cancel()
+	wg.Wait()
+	return err
+}
+
+// Close stops everything and releases ports and files. It says goodbye to nobody: to the others it looks like a crash,
+// which they must be able to bear anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
+func (r *Replica) Close() error {
+	r.closeOnce.Do(func() { r.closeErr = r.close() })
+	return r.closeErr
+}
+
+func (r *Replica) close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	var errs []error
+	if r.gossip != nil {
+		errs = append(errs, r.gossip.Close())
+	}
+	if r.peers != nil {
+		r.peers.Close()
+	}
+	if r.stream != nil {
+		errs = append(errs, r.stream.Close()) // like the mux before Raft, whose goroutines may sit in a read or a write
+	}
+	if r.mux != nil {
+		errs = append(errs, r.mux.Close())
+	}
+	if r.raft != nil {
+		errs = append(errs, r.raft.Shutdown().Error())
+	} else if closer, ok := r.trans.(raft.WithClose); ok {
+		errs = append(errs, closer.Close())
+	}
+	r.wg.Wait()
+	r.metrics.unregister()
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	if r.lock != nil {
+		errs = append(errs, r.lock.Close())
+	}
+	return errors.Join(errs...)
+}

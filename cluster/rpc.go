@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/rpc"
+	"time"
+
+	"github.com/google/uuid"
+
+	"pushquorum/fsm"
+)
+
+// The peer protocol: net/rpc with gob, so that two versions may speak with one another as long as fields are only added.
+// Every call about replicated state names the cluster: an answer from another one must never count.
+
+// ApplyArgs asks the leader to append a command, which is not sealed yet.
+type ApplyArgs struct {
+	Cluster   uuid.UUID
+	Command   []byte
+	TimeoutMs int64
+}
+
+// ApplyReply is the answer; Result counts when Outcome is applied.
+type ApplyReply struct {
+	Result  fsm.Result
+	Outcome outcome
+	Error   string
+}
+
+// ReadIndexArgs asks the leader for a read index; Term is the requester's, read after its readers came.
+type ReadIndexArgs struct {
+	Cluster   uuid.UUID
+	Term      uint64
+	Requester uuid.UUID
+	TimeoutMs int64
+}
+
+// ReadIndexReply holds the index if Error is empty.
+type ReadIndexReply struct {
+	Index uint64
+	Error string
+}
+
+// ConfirmTermArgs asks a voter which term it is in.
+type ConfirmTermArgs struct {
+	Cluster uuid.UUID
+	Term    uint64
+}
+
+// ConfirmTermReply is the voter's current term; 0 from a replica of another cluster.
+type ConfirmTermReply struct {
+	Term uint64
+}
+
+// PrepareArgs asks for the promise to form a cluster of exactly this set.
+type PrepareArgs struct {
+	Cluster, Coordinator uuid.UUID
+	Set                  []uuid.UUID
+}
+
+// ReleaseArgs asks a coordinator to give back a promise.
+type ReleaseArgs struct {
+	Cluster uuid.UUID
+}
+
+// InviteArgs asks a replica without state to accept a cluster's Raft traffic.
+type InviteArgs struct {
+	Cluster uuid.UUID
+}
+
+// AgreeReply is the answer to Prepare, Release and Invite; Error says why not, empty means yes.
+type AgreeReply struct {
+	Error string
+}
+
+// StatusArgs is empty for now.
+type StatusArgs struct{}
+
+// StatusReply is what a replica says about itself.
+type StatusReply struct {
+	ID           uuid.UUID
+	Cluster      uuid.UUID
+	Name         string
+	Version      string
+	PeerAddress  string
+	State        string
+	Leader       string // id
+	Term         uint64
+	CommitIndex  uint64
+	AppliedIndex uint64
+	StateHash    string
+}
+
+// Peer is the receiver of the peer RPCs; it is exported because net/rpc wants it so.
+type Peer struct{ r *Replica }
+
+// servePeer serves one connection until it ends. Calls under way end with the replica.
+func (r *Replica) servePeer(conn net.Conn) {
+	server := rpc.NewServer()
+	if err := server.Register(&Peer{r}); err != nil {
+		r.logger.Error("peer protocol", "err", err)
+		return
+	}
+	server.ServeConn(conn)
+}
+
+var errStranger = errors.New("belongs to another cluster")
+
+// of returns an error unless the caller's cluster is this replica's.
+func (p *Peer) of(cluster uuid.UUID) error {
+	if cluster == uuid.Nil || cluster != p.r.store.clusterID() {
+		return errStranger
+	}
+	return nil
+}
+
+func (p *Peer) context(timeoutMs int64) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(p.r.ctx, time.Duration(timeoutMs)*time.Millisecond)
+}
+
+// Apply appends a command if this replica leads. It never forwards: the caller knows better by now.
+func (p *Peer) Apply(args *ApplyArgs, reply *ApplyReply) error {
+	if err := p.of(args.Cluster); err != nil {
+		reply.Outcome, reply.Error = outcomeNotAppended, err.Error()
+		return nil
+	}
+	ctx, cancel := p.context(args.TimeoutMs)
+	defer cancel()
+	var err error
+	if reply.Result, reply.Outcome, err = p.r.applyHere(ctx, args.Command); err != nil {
+		reply.Error = err.Error()
+	}
+	return nil
+}
+
+// ReadIndex gives a read index if this replica leads.
+func (p *Peer) ReadIndex(args *ReadIndexArgs, reply *ReadIndexReply) error {
+	err := p.of(args.Cluster)
+	if err == nil {
+		ctx, cancel := p.context(args.TimeoutMs)
+		defer cancel()
+		reply.Index, err = p.r.readIndex(ctx, args.Term, args.Requester)
+	}
+	if err != nil {
+		reply.Error = err.Error()
+	}
+	return nil
+}
+
+// ConfirmTerm tells the current term.
+func (p *Peer) ConfirmTerm(args *ConfirmTermArgs, reply *ConfirmTermReply) error {
+	if p.of(args.Cluster) == nil {
+		reply.Term = p.r.raft.CurrentTerm()
+	}
+	return nil
+}
+
+// Prepare asks for a promise: see grants.
+func (p *Peer) Prepare(args *PrepareArgs, reply *AgreeReply) error {
+	if err := p.r.grants.promise(p.r.situation(), args.Cluster, args.Coordinator, args.Set); err != nil {
+		reply.Error = err.Error()
+	}
+	return nil
+}
+
+// Release gives back a promise that this replica has not acted on, and never will.
+func (p *Peer) Release(args *ReleaseArgs, reply *AgreeReply) error {
+	if err := p.r.forming.abandon(args.Cluster, p.r.grants, p.r.hasState); err != nil {
+		reply.Error = err.Error()
+	}
+	return nil
+}
+
+// Invite asks this replica to join a cluster.
+func (p *Peer) Invite(args *InviteArgs, reply *AgreeReply) error {
+	if err := p.r.acceptInvite(args.Cluster); err != nil {
+		reply.Error = err.Error()
+	}
+	return nil
+}
+
+// Status tells about this replica.
+func (p *Peer) Status(_ *StatusArgs, reply *StatusReply) error {
+	*reply = p.r.ownStatus()
+	return nil
+}

@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+const (
+	snapshotMeta   = "meta.json"
+	snapshotState  = "state.bin"
+	snapshotSum    = "meta.crc32c"
+	snapshotTmp    = ".tmp"
+	snapshotRetain = 2
+)
+
+// snapshotStore is raft.FileSnapshotStore with two things added. The store's own checksum covers state.bin and lies in
+// meta.json, which nothing covers: a sidecar does. And old snapshots are renamed before they are deleted, so that a
+// crash in between leaves rubbish that says so and no half snapshot.
+type snapshotStore struct {
+	*raft.FileSnapshotStore
+	dir     string
+	onState func() error
+	onSaved func()
+	newest  atomic.Uint64 // index of the newest snapshot, 0 = none
+}
+
+func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func()) (*snapshotStore, error) {
+	dir := filepath.Join(dataDir, snapshotsDir)
+	if err := removeTmpSnapshots(dir); err != nil {
+		return nil, err
+	}
+	// The store itself is never to delete: see reap.
+	inner, err := raft.NewFileSnapshotStoreWithLogger(dataDir, math.MaxInt32, logger)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	return &snapshotStore{FileSnapshotStore: inner, dir: dir, onState: onState, onSaved: onSaved}, nil
+}
+
+// removeTmpSnapshots removes what a crash left of a snapshot being written or deleted.
+func removeTmpSnapshots(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the snapshots: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), snapshotTmp) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("removing an unfinished snapshot: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Create implements raft.SnapshotStore.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, trans raft.Transport,
+) (raft.SnapshotSink, error) {
+	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, fmt.Errorf("creating a snapshot in %s: %w", s.dir, err)
+	}
+	return &snapshotSink{SnapshotSink: sink, store: s, index: index}, nil
+}
+
+type snapshotSink struct {
+	raft.SnapshotSink
+	store  *snapshotStore
+	index  uint64
+	closed bool
+}
+
+// Close makes the snapshot final; Raft drops log entries only after it.
+func (s *snapshotSink) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	dir := filepath.Join(s.store.dir, s.ID())
+	if err := s.SnapshotSink.Close(); err != nil {
+		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
+	}
+	meta, err := os.ReadFile(filepath.Join(dir, snapshotMeta))
+	if err != nil {
+		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
+	}
+	if err := writeFileAtomic(filepath.Join(dir, snapshotSum), encodeSum(meta)); err != nil {
+		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
+	}
+	if err := s.store.onState(); err != nil {
+		return err
+	}
+	s.store.newest.Store(s.index)
+	s.store.onSaved()
+	return s.store.reap()
+}
+
+// Cancel drops the snapshot.
+func (s *snapshotSink) Cancel() error {
+	s.closed = true
+	return s.SnapshotSink.Cancel()
+}
+
+// reap deletes all but the newest snapshots.
+func (s *snapshotStore) reap() error {
+	list, err := s.List()
+	if err != nil {
+		return fmt.Errorf("listing the snapshots in %s: %w", s.dir, err)
+	}
+	for _, meta := range list[min(len(list), snapshotRetain):] {
+		path := filepath.Join(s.dir, meta.ID)
+		if err := os.Rename(path, path+snapshotTmp); err != nil {
+			return fmt.Errorf("removing an old snapshot: %w", err)
+		}
+		if err := os.RemoveAll(path + snapshotTmp); err != nil {
+			return fmt.Errorf("removing an old snapshot: %w", err)
+		}
+	}
+	return nil
+}
+
+// encodeSum is the content of the sidecar of a file.
+func encodeSum(content []byte) []byte {
+	return fmt.Appendf(nil, "%08x\n", crc32.Checksum(content, castagnoli()))
+}

@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// Status is the state of the cluster as one replica sees it. AppliedIndex and StateHash were taken together: two
+// replicas with the same AppliedIndex must show the same StateHash.
+type Status struct {
+	Self, Leader                    string // names; Leader is empty when none is known
+	Term, CommitIndex, AppliedIndex uint64
+	StateHash                       string   // hex
+	Members                         []Member // sorted by name, then id
+}
+
+// Member is one replica, in the configuration or seen alive.
+type Member struct {
+	Name, ID, PeerAddress string
+	Role                  string // voter, nonvoter
+	State                 string // leader, follower, candidate, unknown
+	Healthy               bool   // it answered just now
+	AppliedIndex          uint64
+	Version               string
+}
+
+// Status asks every replica that is configured or alive; it takes about a second when one does not answer.
+func (r *Replica) Status(ctx context.Context) Status {
+	ctx, cancel := r.whileOpen(ctx)
+	defer cancel()
+	own := r.ownStatus()
+	members := r.listMembers()
+	var wg sync.WaitGroup
+	for i := range members {
+		m := &members[i]
+		id, err := uuid.Parse(m.ID)
+		if err != nil {
+			continue
+		}
+		wg.Go(func() {
+			status := own
+			if id != r.self {
+				if status, err = r.askStatus(ctx, id); err != nil {
+					return
+				}
+			}
+			m.Name, m.PeerAddress, m.Version = status.Name, status.PeerAddress, status.Version
+			m.State, m.AppliedIndex, m.Healthy = status.State, status.AppliedIndex, true
+		})
+	}
+	wg.Wait()
+	slices.SortFunc(members, func(a, b Member) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+	})
+	out := Status{
+		Self: r.cfg.Name, Term: own.Term, CommitIndex: own.CommitIndex,
+		AppliedIndex: own.AppliedIndex, StateHash: own.StateHash, Members: members,
+	}
+	if own.Leader != "" {
+		out.Leader = r.nameOf(raft.ServerID(own.Leader))
+	}
+	return out
+}
+
+// listMembers is everyone who is configured or alive, with what is known without asking.
+func (r *Replica) listMembers() []Member {
+	byID := map[string]*Member{}
+	get := func(id string) *Member {
+		if byID[id] == nil {
+			byID[id] = &Member{ID: id, Name: r.nameOf(raft.ServerID(id)), Role: "nonvoter", State: "unknown"}
+		}
+		return byID[id]
+	}
+	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+		m := get(string(s.ID))
+		if s.Suffrage == raft.Voter {
+			m.Role = "voter"
+		}
+		if _, hostPort, err := splitRaftAddress(s.Address); err == nil {
+			m.PeerAddress = hostPort
+		}
+	}
+	get(r.self.String())
+	if r.gossip != nil {
+		for _, alive := range r.gossip.alive() {
+			m := get(alive.ID.String())
+			m.Name, m.PeerAddress, m.Version = alive.Name, alive.Peer, alive.Version
+		}
+	}
+	out := make([]Member, 0, len(byID))
+	for _, m := range byID {
+		out = append(out, *m)
+	}
+	return out
+}
+
+func (r *Replica) askStatus(ctx context.Context, id uuid.UUID) (StatusReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.tune.statusTimeout)
+	defer cancel()
+	var reply StatusReply
+	err := r.peers.call(ctx, id, "Status", &StatusArgs{}, &reply)
+	return reply, err
+}
+
+// ownStatus is this replica's answer to a Status call.
+func (r *Replica) ownStatus() StatusReply {
+	view := r.cfg.FSM.View()
+	_, leader := r.raft.LeaderWithID()
+	state := strings.ToLower(r.raft.State().String())
+	if state == "shutdown" {
+		state = "unknown"
+	}
+	return StatusReply{
+		ID: r.self, Cluster: r.store.clusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.peerAdvertise,
+		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
+		AppliedIndex: view.Index(), StateHash: view.Hash(),
+	}
+}
+
+// nameOf gives the name of a replica as last heard, else its id.
+func (r *Replica) nameOf(id raft.ServerID) string {
+	if id == r.serverID {
+		return r.cfg.Name
+	}
+	if r.gossip != nil {
+		if u, err := uuid.Parse(string(id)); err == nil {
+			if m, ok := r.gossip.lastSeen(u); ok && m.Name != "" {
+				return m.Name
+			}
+		}
+	}
+	return string(id)
+}

@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"errors"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+const logCacheSize = 512 // entries
+
+// storage is a checked data directory, open.
+type storage struct {
+	path   string // of raft.db
+	id     *identity
+	bolt   *boltStore
+	log    *logStore
+	logs   raft.LogStore // log behind a cache
+	stable *stableStore
+	snaps  *snapshotStore
+	// configuration is the latest in log or snapshot, empty when there is none.
+	configuration raft.Configuration
+	hasState      bool
+}
+
+// openStorage checks the directory from the outside in: identity, pages of raft.db, snapshots, then every entry through
+// the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
+func openStorage(dir string, id *identity, logger hclog.Logger) (*storage, error) {
+	s := &storage{path: filepath.Join(dir, raftFile), id: id}
+	first, last, hasStable, err := verifyRaftFile(s.path)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := verifySnapshots(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !hasStable && (id.get().Member || snapshot != nil) {
+		return nil, damaged(s.path, "holds no entries, no term and no vote though this replica was a member of a cluster; it must not start empty")
+	}
+	if snapshot != nil {
+		s.configuration = snapshot.Configuration
+		if last != 0 && first > snapshot.Index+1 {
+			return nil, damaged(s.path, "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, first-1)
+		}
+	} else if first > 1 {
+		return nil, damaged(filepath.Join(dir, snapshotsDir), "no snapshot, though the log begins at entry %d", first)
+	}
+	if s.bolt, err = openBoltStore(s.path); err != nil {
+		return nil, err
+	}
+	if err := s.load(dir, logger, snapshot, first, last); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// load reads everything once through the stores.
+func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, first, last uint64) (err error) {
+	// The pages have been checked, so bbolt should have no reason to stumble; should it, the message is to name the file.
+	defer func() {
+		if r := recover(); r != nil {
+			err = damaged(s.path, "damaged: %v", r)
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+
+	if s.stable, err = openStableStore(s.path, s.bolt, s.id.setMember); err != nil {
+		return err
+	}
+	s.log = newLogStore(s.path, s.bolt, s.id.setMember)
+	covered := uint64(0)
+	if snapshot != nil {
+		covered = snapshot.Index
+	}
+	configuration, err := s.log.open(first, last, covered)
+	if err != nil {
+		return err
+	}
+	if configuration != nil {
+		s.configuration = *configuration
+	}
+	if s.logs, err = raft.NewLogCache(logCacheSize, s.log); err != nil {
+		return err
+	}
+	if s.snaps, err = newSnapshotStore(dir, logger, s.id.setMember, s.log.resetBytes); err != nil {
+		return err
+	}
+	s.snaps.newest.Store(covered)
+	s.hasState = snapshot != nil || last != 0 || s.stable.hasState()
+	if s.id.get().Member && !s.hasState {
+		return damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
+	}
+	if last != 0 && !s.stable.hasState() {
+		return damaged(s.path, "the current term is missing")
+	}
+	return nil
+}
+
+// Close releases raft.db.
+func (s *storage) Close() error {
+	if s.bolt == nil {
+		return nil
+	}
+	return s.bolt.Close()
+}
+
+// snapshotIndex is the last log index in the newest snapshot, 0 when there is none.
+func (s *storage) snapshotIndex() uint64 { return s.snaps.newest.Load() }
+
+// clusterID is the cluster this replica is bound to, uuid.Nil before.
+func (s *storage) clusterID() uuid.UUID { return s.id.get().Cluster }
