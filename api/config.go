@@ -1,0 +1,195 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+
+	"pushquorum/fsm"
+)
+
+// Replica is what the API needs of the consensus layer. Its methods are safe for concurrent use.
+type Replica interface {
+	// Apply replicates an encoded command and returns its result. An error means that the outcome is unknown or that the command
+	// was not accepted before ctx ended; the same command may be sent again.
+	Apply(ctx context.Context, command []byte) (fsm.Result, error)
+	// ReadBarrier returns nil once the local state includes every command that any replica acknowledged before the call.
+	ReadBarrier(ctx context.Context) error
+	// Staleness is the time since the local state was last known to be current; ok is false if it never was since the start.
+	Staleness() (age time.Duration, ok bool)
+	// Ready returns nil, or why this replica cannot serve requests now.
+	Ready() error
+	// Healthy returns nil, or why this replica needs a restart.
+	Healthy() error
+}
+
+// Store is the local copy of the replicated state. *fsm.FSM is one.
+type Store interface {
+	View() *fsm.View
+	Applied() uint64
+}
+
+// Consistency says what a read promises.
+type Consistency string
+
+// The values of --read.consistency.
+const (
+	Available    Consistency = "available"    // linearizable while a leader answers, else the last local state, marked as stale
+	Linearizable Consistency = "linearizable" // never stale: 503 without a leader
+	Local        Consistency = "local"        // the local state, without asking anyone
+)
+
+// ReadPolicy says how scrapes and queries behave.
+type ReadPolicy struct {
+	Consistency  Consistency   // default Available
+	Timeout      time.Duration // how long to wait for a read barrier; default 1 s
+	MaxStaleness time.Duration // oldest state that Available serves; default 5 min
+}
+
+// Defaults of the limits that a zero Config value stands for.
+const (
+	DefaultPushTimeout  = 10 * time.Second
+	DefaultMaxBodyBytes = 16 << 20
+	defaultReadTimeout  = time.Second
+	defaultMaxStaleness = 5 * time.Minute
+)
+
+// Config is what the command line and the other packages give to the API. Replica, Store, Registerer and Gatherer are required.
+type Config struct {
+	Replica Replica
+	Store   Store
+	// Cluster reports the members for /api/v1/cluster and the page; nil: the endpoint answers 404.
+	Cluster func(context.Context) ClusterStatus
+
+	// Registerer gets the API's own metrics, Gatherer serves all of the process's (usually one prometheus.Registry).
+	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer
+	// IncludeSelf adds the Gatherer's metrics to the telemetry path, and rejects pushes that clash with them.
+	IncludeSelf bool
+
+	RoutePrefix    string // as ComputeRoutePrefix returns it: "" or "/prefix"
+	ExternalPrefix string // the same of --web.external-url alone: where the page finds its links
+	TelemetryPath  string // under the route prefix; default /metrics
+
+	EnableAdmin     bool
+	EnableLifecycle bool
+	Quit            func() // called once, on the first request to /-/quit
+
+	UTF8Names    bool          // --push.enable-utf8-names
+	PushTimeout  time.Duration // for a body to arrive, and again for it to be replicated; default DefaultPushTimeout
+	MaxBodyBytes int64         // of a push, on the wire and decompressed; default DefaultMaxBodyBytes
+	Read         ReadPolicy
+
+	Flags     map[string]string // shown by /api/v1/status and the page
+	BuildInfo map[string]string // version, revision, branch, buildUser, buildDate, goVersion
+	StartTime time.Time         // default: when New is called
+	Logger    *slog.Logger      // default: discards
+}
+
+// API serves HTTP for one replica. All of its state is either immutable after New or guarded by its own type.
+type API struct {
+	cfg      Config
+	decoding chan struct{} // holds one value for each body that is being decoded
+	log      *slog.Logger
+	naming   naming
+	metrics  *instruments
+	self     *self // nil unless Config.IncludeSelf
+	template *template.Template
+	quit     sync.Once
+	handler  http.Handler
+}
+
+// New returns a handler for every path of the surface. It registers the API's own metrics, and fails if they are already
+// registered or if the configuration cannot work.
+func New(cfg Config) (*API, error) {
+	if cfg.Replica == nil || cfg.Store == nil || cfg.Registerer == nil || cfg.Gatherer == nil {
+		return nil, errors.New("api: Replica, Store, Registerer and Gatherer are required")
+	}
+	if cfg.EnableLifecycle && cfg.Quit == nil {
+		return nil, errors.New("api: EnableLifecycle needs Quit")
+	}
+	setDefaults(&cfg)
+	switch cfg.Read.Consistency {
+	case Available, Linearizable, Local:
+	default:
+		return nil, fmt.Errorf("read consistency %q is unknown: use %s, %s or %s", cfg.Read.Consistency, Available, Linearizable, Local)
+	}
+	metrics, err := newInstruments(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	a := &API{
+		cfg:      cfg,
+		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		log:      cfg.Logger,
+		metrics:  metrics,
+		naming:   naming{scheme: model.LegacyValidation, escaping: model.NoEscaping},
+	}
+	if cfg.UTF8Names {
+		a.naming = naming{scheme: model.UTF8Validation, escaping: model.ValueEncodingEscaping}
+	}
+	if cfg.IncludeSelf {
+		a.self = &self{gatherer: cfg.Gatherer, log: cfg.Logger, now: time.Now}
+	}
+	if a.template, err = template.ParseFS(uiFiles, "ui/page.html"); err != nil {
+		return nil, err
+	}
+	if a.handler, err = a.routes(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func setDefaults(cfg *Config) {
+	if cfg.TelemetryPath == "" {
+		cfg.TelemetryPath = "/metrics"
+	}
+	if cfg.PushTimeout <= 0 {
+		cfg.PushTimeout = DefaultPushTimeout
+	}
+	if cfg.MaxBodyBytes <= 0 {
+		cfg.MaxBodyBytes = DefaultMaxBodyBytes
+	}
+	if cfg.Read.Consistency == "" {
+		cfg.Read.Consistency = Available
+	}
+	if cfg.Read.Timeout <= 0 {
+		cfg.Read.Timeout = defaultReadTimeout
+	}
+	if cfg.Read.MaxStaleness <= 0 {
+		cfg.Read.MaxStaleness = defaultMaxStaleness
+	}
+	if cfg.StartTime.IsZero() {
+		cfg.StartTime = time.Now()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// ComputeRoutePrefix returns the prefix of all routes for --web.route-prefix and --web.external-url, as the Pushgateway does:
+// without a prefix the path of the URL counts, "/" is no prefix, and any other begins but does not end with a slash.
+// externalURL may be nil.
+func ComputeRoutePrefix(prefix string, externalURL *url.URL) string {
+	if prefix == "" && externalURL != nil {
+		prefix = externalURL.Path
+	}
+	if prefix = strings.TrimSuffix(prefix, "/"); prefix == "" {
+		return ""
+	}
+	if prefix[0] != '/' {
+		prefix = "/" + prefix
+	}
+	return prefix
+}

@@ -1,0 +1,70 @@
+package api
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+func (a *API) healthy(w http.ResponseWriter, _ *http.Request) {
+	if err := a.cfg.Replica.Healthy(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = io.WriteString(w, "OK")
+}
+
+func (a *API) ready(w http.ResponseWriter, _ *http.Request) {
+	if err := a.cfg.Replica.Ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "OK")
+}
+
+// ownMetrics serves what this process measures of itself, whatever the telemetry path holds. OpenMetrics stays off, because it
+// renames counters.
+func (a *API) ownMetrics() http.Handler {
+	return promhttp.HandlerFor(a.cfg.Gatherer, promhttp.HandlerOpts{
+		ErrorLog:      slog.NewLogLogger(a.log.Handler(), slog.LevelError),
+		ErrorHandling: promhttp.ContinueOnError, // what could be gathered is better than nothing
+	})
+}
+
+// serveQuit asks the process to end. Asking again does nothing more.
+func (a *API) serveQuit(w http.ResponseWriter, r *http.Request) {
+	if !a.cfg.EnableLifecycle {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "Lifecycle API is not enabled.")
+		return
+	}
+	a.log.Warn("termination requested over HTTP", "source", r.RemoteAddr)
+	_, _ = io.WriteString(w, "Requesting termination... Goodbye!")
+	a.quit.Do(a.cfg.Quit)
+}
+
+func quitNeedsPut(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusMethodNotAllowed)
+	_, _ = io.WriteString(w, "Only POST or PUT requests allowed.")
+}
+
+// servePprof serves a path from which the route prefix has been taken. A profile takes as long as it is asked to.
+func servePprof(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	switch r.URL.Path {
+	case "/debug/pprof/cmdline":
+		pprof.Cmdline(w, r)
+	case "/debug/pprof/profile":
+		pprof.Profile(w, r)
+	case "/debug/pprof/symbol":
+		pprof.Symbol(w, r)
+	case "/debug/pprof/trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r)
+	}
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"pushquorum/expo"
+	"pushquorum/fsm"
+)
+
+const (
+	idempotencyKey    = "Idempotency-Key"
+	maxIdempotencyKey = 255 // bytes
+)
+
+// push returns the handler of PUT (replace) and POST. Only a body that has been read and parsed to its end reaches the store:
+// whatever fails before is the client's answer alone and changes nothing.
+func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		request, p := a.request(r)
+		if p != nil {
+			a.refuse(w, r, p)
+			return
+		}
+		group, err := g.labels(r.URL.Path)
+		if err != nil {
+			a.refuse(w, r, &problem{http.StatusBadRequest, err.Error()})
+			return
+		}
+		b, p := a.openBody(w, r)
+		if p != nil {
+			a.refuse(w, r, p)
+			return
+		}
+		families, p, err := a.decode(r, b, group)
+		switch {
+		case p != nil:
+			a.refuse(w, r, p)
+			return
+		case err != nil:
+			a.reject(w, r, request, group, err)
+			return
+		}
+		a.submit(w, r, fsm.EncodePush(request, group, replace, families), http.StatusOK)
+	}
+}
+
+// decode parses a body into what is stored. It returns a problem with a body that cannot be parsed, and an error for one that
+// can be, but not accepted. As many bodies are decoded at a time as there are processors: a parsed body takes many times the
+// memory of the body itself, and more of them at a time would be no faster.
+func (a *API) decode(r *http.Request, b *body, group expo.Labels) ([]*expo.Family, *problem, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
+	defer cancel()
+	select {
+	case a.decoding <- struct{}{}:
+		defer func() { <-a.decoding }()
+	case <-ctx.Done():
+		return nil, &problem{http.StatusServiceUnavailable, fmt.Sprintf("too many pushes at a time: the push waited for %s, try again", a.cfg.PushTimeout)}, nil
+	}
+	parsed, err := expo.Parse(b, expo.BodyFormatOf(r.Header.Get("Content-Type")), a.naming.scheme)
+	if p := b.finish(err); p != nil {
+		return nil, p, nil
+	}
+	families, err := expo.Canonical(group, parsed, a.naming.scheme)
+	if err == nil && a.self != nil {
+		err = a.self.clash(families)
+	}
+	return families, nil, err
+}
+
+// delete returns the handler of DELETE.
+func (a *API) delete(g groupPath) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		request, p := a.request(r)
+		if p != nil {
+			a.refuse(w, r, p)
+			return
+		}
+		group, err := g.labels(r.URL.Path)
+		if err != nil {
+			a.refuse(w, r, &problem{http.StatusBadRequest, err.Error()})
+			return
+		}
+		a.submit(w, r, fsm.EncodeDelete(request, group), http.StatusAccepted)
+	}
+}
+
+func (a *API) wipe(w http.ResponseWriter, r *http.Request) {
+	request, p := a.request(r)
+	if p != nil {
+		a.refuse(w, r, p)
+		return
+	}
+	a.submit(w, r, fsm.EncodeWipe(request), http.StatusAccepted)
+}
+
+// request identifies what the client asks for: by its own key, so that it can ask again, or by a new one.
+func (a *API) request(r *http.Request) (fsm.Request, *problem) {
+	request := fsm.Request{Seen: a.cfg.Store.Applied()}
+	switch key := r.Header.Get(idempotencyKey); {
+	case key == "":
+		request.ID = fsm.NewRequestID()
+	case len(key) > maxIdempotencyKey:
+		return request, &problem{http.StatusBadRequest, fmt.Sprintf("%s is %d bytes long: use at most %d", idempotencyKey, len(key), maxIdempotencyKey)}
+	default:
+		request.ID = fsm.RequestIDFromKey(key)
+	}
+	return request, nil
+}
+
+// submit replicates a command and answers with ok, or with what came of it instead.
+func (a *API) submit(w http.ResponseWriter, r *http.Request, command []byte, ok int) {
+	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
+	defer cancel()
+	result, err := a.cfg.Replica.Apply(ctx, command)
+	if err != nil {
+		a.refuse(w, r, &problem{http.StatusServiceUnavailable, fmt.Sprintf("not known to be replicated, try again: %v", err)})
+		return
+	}
+	switch result.Status {
+	case fsm.Applied:
+		w.WriteHeader(ok)
+	case fsm.Rejected:
+		a.rejected(w, r, result.Reason)
+	case fsm.Reused:
+		a.refuse(w, r, &problem{http.StatusUnprocessableEntity, result.Reason})
+	default: // fsm.Forgotten, and what a newer leader may know: not a success in any case
+		a.refuse(w, r, &problem{http.StatusServiceUnavailable, result.Reason})
+	}
+}
+
+// reject records a failed push of a group and answers why it failed. The answer is final even if the record cannot be
+// replicated: nothing of the push has been stored, and sending it again cannot help.
+func (a *API) reject(w http.ResponseWriter, r *http.Request, request fsm.Request, group expo.Labels, reason error) {
+	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
+	defer cancel()
+	result, err := a.cfg.Replica.Apply(ctx, fsm.EncodeReject(request, group))
+	switch {
+	case err != nil:
+		a.log.Warn("a failed push was not recorded", "group", group.String(), "err", err)
+	case result.Status == fsm.Reused:
+		a.refuse(w, r, &problem{http.StatusUnprocessableEntity, result.Reason})
+		return
+	}
+	a.rejected(w, r, reason.Error())
+}
+
+// rejected tells the client, and whoever reads the log: the client is often a job whose output nobody sees.
+func (a *API) rejected(w http.ResponseWriter, r *http.Request, reason string) {
+	a.log.Warn("push rejected", "method", r.Method, "path", r.URL.Path, "source", r.RemoteAddr, "err", reason)
+	a.refuse(w, r, &problem{http.StatusBadRequest, "pushed metrics are invalid or inconsistent with existing metrics: " + reason})
+}
+
+// refuse answers with a problem, in one line of text.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
+	a.log.Debug("request refused", "method", r.Method, "path", r.URL.Path, "source", r.RemoteAddr, "code", p.code, "err", p.text)
+	if p.code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	http.Error(w, p.text, p.code)
+}

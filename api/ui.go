@@ -1,0 +1,246 @@
+package api
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"net/http"
+	"path"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"pushquorum/expo"
+	"pushquorum/fsm"
+)
+
+// What one page shows at most, so that it stays usable however much is stored.
+const (
+	maxPageGroups = 1000
+	maxPageSeries = 20000
+)
+
+//go:embed ui
+var uiFiles embed.FS
+
+// page is what the template shows.
+type page struct {
+	Prefix    string // of links, without a final slash
+	Telemetry string // path, below the prefix
+	Version   string
+	Query     string
+	Notice    string
+	Admin     bool
+	Groups    []pageGroup
+	Total     int // groups stored
+	Matching  int // groups that the query selects
+	Cluster   *ClusterStatus
+	Flags     []pair
+	Build     []pair
+	Started   string
+}
+
+type pair struct{ Name, Value string }
+
+type pageGroup struct {
+	Labels                []pair
+	Path                  string // to DELETE, relative to the prefix
+	Failed                bool
+	LastPush, LastFailure string
+	Families              []pageFamily
+}
+
+type pageFamily struct {
+	Name, Type, Help, Pushed string
+	Series                   []pageSeries
+	Hidden                   int // series left out
+}
+
+type pageSeries struct{ Labels, Value string }
+
+func (a *API) page(w http.ResponseWriter, r *http.Request) {
+	p := &page{
+		Prefix:    a.cfg.ExternalPrefix,
+		Telemetry: path.Join("/", a.cfg.TelemetryPath),
+		Version:   a.cfg.BuildInfo["version"],
+		Query:     r.URL.Query().Get("q"),
+		Admin:     a.cfg.EnableAdmin,
+		Flags:     pairs(a.cfg.Flags),
+		Build:     pairs(a.cfg.BuildInfo),
+		Started:   a.cfg.StartTime.UTC().Format(time.RFC3339),
+	}
+	if p.Prefix == "" {
+		p.Prefix = "." // / and /status are in one directory
+	}
+	if rd, problem := a.read(r.Context()); problem != nil {
+		p.Notice = "No groups can be shown: " + problem.text
+	} else {
+		rd.mark(w)
+		if rd.stale {
+			p.Notice = fmt.Sprintf("No leader answers. This is the state of %s ago and may lack later pushes.", rd.age.Round(time.Second))
+		}
+		a.fill(p, rd.view)
+	}
+	if a.cfg.Cluster != nil {
+		p.Cluster = a.clusterStatus(r.Context())
+	}
+	var out bytes.Buffer
+	if err := a.template.Execute(&out, p); err != nil {
+		a.log.Error("rendering the page failed", "err", err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-cache")
+	if _, err := out.WriteTo(w); err != nil {
+		a.log.Debug("client went away", "path", r.URL.Path, "source", r.RemoteAddr, "err", err)
+	}
+}
+
+// fill puts the groups that the query selects into the page, as many as fit.
+func (a *API) fill(p *page, view *fsm.View) {
+	p.Total = view.Len()
+	room := maxPageSeries
+	for g := range view.Groups() {
+		if !selected(g, p.Query) {
+			continue
+		}
+		if p.Matching++; p.Matching > maxPageGroups {
+			continue
+		}
+		group := pageGroup{
+			Path:     strings.TrimPrefix(a.naming.pathOf(g.Labels), "/"),
+			Failed:   !g.LastPushSuccessful(),
+			LastPush: moment(g.PushTime), LastFailure: moment(g.FailureTime),
+			Labels: jobFirst(g.Labels),
+		}
+		for _, f := range g.Families {
+			family := pageFamily{Name: f.Name, Type: strings.ToLower(f.Type.String()), Help: f.Help, Pushed: moment(f.Time), Hidden: len(f.Series)}
+			if len(f.Series) <= room {
+				family.Series, family.Hidden = a.series(f.Family), 0
+				room -= len(f.Series)
+			}
+			group.Families = append(group.Families, family)
+		}
+		p.Groups = append(p.Groups, group)
+	}
+}
+
+// selected tells whether the query occurs in one of the group's labels or metric names.
+func selected(g *fsm.Group, query string) bool {
+	if query == "" || strings.Contains(g.Labels.String(), query) {
+		return true
+	}
+	for _, l := range g.Labels { // whose String may be cut
+		if strings.Contains(l.Value, query) {
+			return true
+		}
+	}
+	for _, f := range g.Families {
+		if strings.Contains(f.Name, query) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *API) series(f *expo.Family) []pageSeries {
+	mf, err := f.Decode()
+	if err != nil {
+		a.log.Error("a stored metric cannot be shown", "metric", f.Name, "err", err)
+		return nil
+	}
+	out := make([]pageSeries, len(mf.GetMetric()))
+	for i, m := range mf.GetMetric() {
+		out[i] = pageSeries{Labels: expo.NewLabels(labelMap(m)).String(), Value: pageValue(m, f.Type)}
+	}
+	return out
+}
+
+// pageValue puts a metric's value into lines.
+func pageValue(m *dto.Metric, t dto.MetricType) string {
+	var b strings.Builder
+	switch t {
+	case dto.MetricType_SUMMARY:
+		s := m.GetSummary()
+		fmt.Fprintf(&b, "count %d, sum %s", s.GetSampleCount(), number(s.GetSampleSum()))
+		for _, q := range s.GetQuantile() {
+			fmt.Fprintf(&b, "\nquantile %s: %s", number(q.GetQuantile()), number(q.GetValue()))
+		}
+	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
+		h := m.GetHistogram()
+		count, _ := histogramBuckets(h)
+		fmt.Fprintf(&b, "count %s, sum %s", count, number(h.GetSampleSum()))
+		for _, bucket := range h.GetBucket() {
+			fmt.Fprintf(&b, "\n≤ %s: %s", number(bucket.GetUpperBound()), bucketCount(bucket))
+		}
+		if integer, float := native(h); integer != nil {
+			b.WriteString("\nnative: " + integer.String())
+		} else if float != nil {
+			b.WriteString("\nnative: " + float.String())
+		}
+	default:
+		return number(simpleValue(m))
+	}
+	return b.String()
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+func moment(unixNano int64) string {
+	if unixNano == 0 {
+		return "never"
+	}
+	return time.Unix(0, unixNano).UTC().Format(time.RFC3339)
+}
+
+func jobFirst(ls expo.Labels) []pair {
+	out := make([]pair, 0, len(ls))
+	for _, l := range ls {
+		out = append(out, pair(l))
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Name == "job" && out[j].Name != "job" })
+	return out
+}
+
+func pairs(m map[string]string) []pair {
+	out := make([]pair, 0, len(m))
+	for _, l := range expo.NewLabels(m) {
+		out = append(out, pair(l))
+	}
+	return out
+}
+
+// serveStatic serves the page's files. The route has been taken from the path.
+func serveStatic(w http.ResponseWriter, r *http.Request) {
+	content, err := uiFiles.ReadFile(path.Join("ui/static", path.Clean("/"+r.URL.Path)))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", staticType(path.Ext(r.URL.Path)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "public, max-age=3600") // the page asks for them with its version
+	_, _ = w.Write(content)
+}
+
+// staticType does not ask the machine's own table of types, which may lack or change them.
+func staticType(extension string) string {
+	switch extension {
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	default:
+		return "application/octet-stream"
+	}
+}

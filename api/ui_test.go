@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestHostileTextIsShownAsText(t *testing.T) {
+	const evil = `"><script>alert('x')</script>` + "\n{{.Admin}}&amp;`"
+	g := start(t, func(c *Config) {
+		c.Flags = map[string]string{"evil": evil}
+		c.Cluster = func(context.Context) ClusterStatus {
+			return ClusterStatus{Self: evil, Leader: evil, Members: []Member{{Name: evil, Version: evil}}}
+		}
+	})
+	quoted := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(evil)
+	help := strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(evil)
+	g.must(http.StatusOK, "PUT", "/metrics/job@base64/"+encodeBase64(evil)+"/l@base64/"+encodeBase64(evil), "# HELP x "+help+"\nx{evil=\""+quoted+"\"} 1\n")
+	page := g.must(http.StatusOK, "GET", "/?q="+url.QueryEscape("<script>"), "").body
+	if n := strings.Count(page, "<script"); n != 1 {
+		t.Errorf("want one script element, the page's own, got %d in\n%s", n, page)
+	}
+	if n := strings.Count(page, "&lt;script&gt;alert("); n < 8 {
+		t.Errorf("want the text to be shown wherever it stands, got it %d times in\n%s", n, page)
+	}
+
+	// The path in the delete button still names the group.
+	path := regexp.MustCompile(`data-delete="([^"]*)"`).FindStringSubmatch(page)
+	if path == nil {
+		t.Fatalf("no delete button in\n%s", page)
+	}
+	g.must(http.StatusAccepted, "DELETE", "/"+path[1], "")
+	if n := g.replica.View().Len(); n != 0 {
+		t.Errorf("%d groups are left, want none", n)
+	}
+}
+
+func TestThePageShowsEverythingOnce(t *testing.T) {
+	g := start(t, func(c *Config) {
+		c.ExternalPrefix, c.BuildInfo = "/ext", map[string]string{"version": "1.2.3"}
+		c.Cluster = func(context.Context) ClusterStatus {
+			return ClusterStatus{Self: "r1", Members: []Member{{Name: "r1"}, {Name: "r2"}}}
+		}
+	})
+	g.must(http.StatusOK, "PUT", "/metrics/job/a/zone/z/instance/i", allTypes)
+	g.must(http.StatusBadRequest, "PUT", "/metrics/job/b", "x 1 1000\n")
+	page := g.must(http.StatusOK, "GET", "/status", "").body
+	for _, want := range []string{
+		`<span class="label">job="a"</span> <span class="label">instance="i"</span> <span class="label">zone="z"</span>`,
+		"last push 2023-11-14T22:13:21Z, last failure never", "last push failed", "last push never, last failure 2023-11-14T22:13:22Z",
+		`<code>h</code> <span class="type">histogram</span>`, "count 4, sum 12345678\n≤ 0.1: 1\n≤ 1000000: 3\n≤ &#43;Inf: 4", "count 3, sum 2\nquantile 0.5: NaN",
+		"<strong>r1</strong>. The leader is unknown", "<td>r2</td>", `<th scope="row">version</th><td>1.2.3</td>`, `data-wipe="2"`,
+		`href="/ext/static/page.css?v=1.2.3"`, `data-delete="metrics/job@base64/YQ/instance@base64/aQ/zone@base64/eg"`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("want %q in\n%s", want, page)
+		}
+	}
+}
+
+func TestThePageHoldsNoMoreThanIsUsable(t *testing.T) {
+	g := start(t)
+	for i := range maxPageGroups + 5 {
+		g.must(http.StatusOK, "PUT", fmt.Sprintf("/metrics/job/a/n/%d", i), "x 1\n")
+	}
+	var many strings.Builder
+	for i := range maxPageSeries {
+		fmt.Fprintf(&many, "many{n=\"%d\"} 1\n", i)
+	}
+	g.must(http.StatusOK, "PUT", "/metrics/job/many", many.String())
+	page := g.must(http.StatusOK, "GET", "/", "").body
+	if n := strings.Count(page, `<details class="group">`); n != maxPageGroups || !strings.Contains(page, "1006 stored; the first 1000 are shown") {
+		t.Errorf("want %d groups and a note, got %d groups", maxPageGroups, n)
+	}
+	for query, want := range map[string]int{"many": 1, `n="1004"`: 1, "1004": 1, "nowhere": 0, `job="a"`: maxPageGroups} {
+		page := g.must(http.StatusOK, "GET", "/?q="+url.QueryEscape(query), "").body
+		if n := strings.Count(page, `<details class="group">`); n != want {
+			t.Errorf("filtered by %s: want %d groups, got %d", query, want, n)
+		}
+	}
+	g.must(http.StatusOK, "POST", "/metrics/job/many", "more{n=\"0\"} 1\n")
+	if page := g.must(http.StatusOK, "GET", "/?q=many", "").body; strings.Count(page, "<tr><td>") != maxPageSeries || !strings.Contains(page, "1 series, too many") {
+		t.Errorf("want %d series and a note that one is left out, got %d", maxPageSeries, strings.Count(page, "<tr><td>"))
+	}
+}
+
+func TestThePageLoadsNothingFromElsewhere(t *testing.T) {
+	g := start(t)
+	page := g.must(http.StatusOK, "GET", "/", "")
+	if csp := page.header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; ") || strings.Contains(csp, "unsafe") {
+		t.Errorf("Content-Security-Policy is %q", csp)
+	}
+	if page.header.Get("Content-Type") != "text/html; charset=utf-8" || page.header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("headers %v", page.header)
+	}
+	links := regexp.MustCompile(`(?:href|src)="(\./static/[^"]*)"`).FindAllStringSubmatch(page.body, -1)
+	if len(links) != 3 {
+		t.Fatalf("want three static files, got %v", links)
+	}
+	for _, link := range links {
+		path := strings.TrimPrefix(link[1], ".")
+		file, _, _ := strings.Cut(path, "?")
+		want := map[string]string{"css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}[file[len(file)-3:]]
+		if a := g.must(http.StatusOK, "GET", path, ""); a.header.Get("Content-Type") != want || a.body == "" {
+			t.Errorf("%s: want content type %q, got %q", path, want, a.header.Get("Content-Type"))
+		}
+	}
+	g.must(http.StatusNotFound, "GET", "/static/%2e%2e/page.html", "")
+	g.must(http.StatusNotFound, "GET", "/static/", "")
+}
