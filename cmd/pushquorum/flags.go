@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+	webflag "github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"pushquorum/api"
+	"pushquorum/cluster"
+)
+
+// options is the command line: the Pushgateway's flags, and ours.
+type options struct {
+	web           *web.FlagConfig
+	telemetryPath string
+	externalURL   *url.URL
+	routePrefix   string
+	lifecycle     bool
+	admin         bool
+	includeSelf   string // auto, true or false
+
+	persistenceFile     string
+	persistenceInterval time.Duration
+	unchecked           bool
+	utf8Names           bool
+	pushTimeout         time.Duration
+	maxBody             units.Base2Bytes
+	read                api.ReadPolicy
+
+	cluster       cluster.Config
+	snapshotBytes units.Base2Bytes
+
+	log promslog.Config
+	// shown are the values of all flags, for the status page.
+	shown map[string]string
+}
+
+// parseOptions reads the command line. It exits for --help and --version.
+func parseOptions(args []string) (*options, error) {
+	o := &options{log: promslog.Config{Style: promslog.GoKitStyle}}
+	app := kingpin.New(filepath.Base(os.Args[0]), "A clustered, highly available drop-in for the Prometheus Pushgateway").UsageWriter(os.Stdout)
+	app.Version(version.Print("pushquorum"))
+	app.HelpFlag.Short('h')
+
+	o.web = webflag.AddFlags(app, ":9091")
+	app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").StringVar(&o.telemetryPath)
+	app.Flag("web.external-url", "The URL under which the Pushgateway is externally reachable.").Default("").URLVar(&o.externalURL)
+	app.Flag("web.route-prefix", "Prefix for the internal routes of web endpoints. Defaults to the path of --web.external-url.").StringVar(&o.routePrefix)
+	app.Flag("web.enable-lifecycle", "Enable shutdown via HTTP request.").BoolVar(&o.lifecycle)
+	app.Flag("web.enable-admin-api", "Enable API endpoints for admin control actions.").BoolVar(&o.admin)
+	app.Flag("web.include-self-metrics", "Whether the telemetry path shows this process's own metrics beside the pushed ones. auto: in standalone mode only, because replicas of a cluster show the same bytes; they are always at /-/metrics.").
+		Default("auto").EnumVar(&o.includeSelf, "auto", "true", "false")
+
+	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
+	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
+	app.Flag("push.disable-consistency-check", "Accepted for the Pushgateway's sake, without effect: the check costs no more than the push.").BoolVar(&o.unchecked)
+	app.Flag("push.enable-utf8-names", "Allow UTF-8 characters in metric and label names.").BoolVar(&o.utf8Names)
+	app.Flag("push.timeout", "How long to try to replicate a push before answering 503.").Default("10s").DurationVar(&o.pushTimeout)
+	app.Flag("push.max-body-size", "Largest body of a push, after decompression.").Default("16MB").BytesVar(&o.maxBody)
+
+	app.Flag("read.consistency", "What a scrape promises. available: the latest state while a leader answers, else the last known one, marked as stale; linearizable: never stale; local: never asks.").
+		Default(string(api.Available)).EnumVar((*string)(&o.read.Consistency), string(api.Available), string(api.Linearizable), string(api.Local))
+	app.Flag("read.timeout", "How long a scrape waits for a leader.").Default("1s").DurationVar(&o.read.Timeout)
+	app.Flag("read.max-staleness", "Oldest state that --read.consistency=available serves.").Default("5m").DurationVar(&o.read.MaxStaleness)
+
+	c := &o.cluster
+	app.Flag("storage.path", "Directory of this replica's data.").Default("./data").StringVar(&c.DataDir)
+	app.Flag("storage.snapshot-entries", "Take a snapshot after so many log entries, and keep as many behind it for replicas that were away.").
+		Default("8192").Uint64Var(&c.SnapshotEntries)
+	app.Flag("storage.snapshot-bytes", "Take a snapshot after so many bytes of log entries.").Default("64MB").BytesVar(&o.snapshotBytes)
+	app.Flag("cluster.name", "Name of this replica, a label for people. Defaults to the hostname.").StringVar(&c.Name)
+	app.Flag("cluster.listen-address", "Address for the gossip among replicas, TCP and UDP. Empty: standalone.").StringVar(&c.ListenAddress)
+	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip. Defaults to the listen address, or a private one of this host.").StringVar(&c.AdvertiseAddress)
+	app.Flag("cluster.raft-listen-address", "Address for consensus and forwarding, TCP. Defaults to the gossip's host and the next port.").StringVar(&c.RaftListenAddress)
+	app.Flag("cluster.raft-advertise-address", "Address at which other replicas reach the consensus port. Defaults to the gossip's advertised host.").StringVar(&c.RaftAdvertiseAddress)
+	app.Flag("cluster.peer", "host:port of another replica's gossip. Repeatable; a DNS name stands for all its addresses and is resolved again.").StringsVar(&c.Peers)
+	app.Flag("cluster.bootstrap-expect", "Number of fresh replicas that must see each other before they form a cluster. The same on all of them.").
+		Default("1").IntVar(&c.BootstrapExpect)
+
+	promslogflag.AddFlags(app, &o.log)
+	if _, err := app.Parse(args); err != nil {
+		return nil, fmt.Errorf("%w, try --help", err)
+	}
+	c.SnapshotBytes = uint64(o.snapshotBytes)
+
+	o.shown = map[string]string{}
+	boilerplate := kingpin.New("", "").Version("")
+	for _, f := range app.Model().Flags {
+		if boilerplate.GetFlag(f.Name) == nil {
+			o.shown[f.Name] = f.Value.String()
+		}
+	}
+	return o, o.check()
+}
+
+// check refuses values that cannot work together, in a line that says what to write instead.
+func (o *options) check() error {
+	c := &o.cluster
+	if c.DataDir == "" {
+		return fmt.Errorf("--storage.path is empty: name a directory for this replica's data, such as --storage.path=./data")
+	}
+	if c.Name == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("the hostname is not known (%w): name this replica with --cluster.name", err)
+		}
+		c.Name = name
+	}
+	for flag, d := range map[string]time.Duration{"push.timeout": o.pushTimeout, "read.timeout": o.read.Timeout, "read.max-staleness": o.read.MaxStaleness} {
+		if d <= 0 {
+			return fmt.Errorf("--%s=%s is no time to wait: write a positive duration, such as --%s=%s", flag, d, flag, time.Second)
+		}
+	}
+	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
+		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"pushquorum/api"
+	"pushquorum/cluster"
+	"pushquorum/fsm"
+)
+
+// importing is a replica that refuses reads and writes until the Pushgateway's persistence file is in the store: a scrape before
+// that would show an empty page, and mark every series as gone; a push before that would make the store one that has been
+// written, into which nothing is imported.
+type importing struct {
+	*cluster.Replica
+	state *fsm.FSM
+	file  string // "": nothing to import
+	log   *slog.Logger
+	done  atomic.Bool
+}
+
+var errImporting = errors.New("the persistence file is being imported, try again")
+
+// run imports the file if the store has never been written, and then waits for ctx to end. An error means that the file is
+// there but cannot be imported: to go on would be to lose what is in it.
+func (i *importing) run(ctx context.Context) error {
+	if i.file != "" {
+		if err := i.once(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("importing --persistence.file=%s: %w; mend the file, or leave the flag out to start without it", i.file, err)
+		}
+	}
+	i.done.Store(true)
+	<-ctx.Done()
+	return nil
+}
+
+func (i *importing) once(ctx context.Context) error {
+	if err := i.current(ctx); err != nil {
+		return err
+	}
+	if i.state.View().Written() {
+		i.log.Debug("the store has been written before, nothing is imported", "file", i.file)
+		return nil
+	}
+	f, err := os.Open(i.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		i.log.Info("there is no persistence file to import", "file", i.file)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	groups, skipped, err := api.ReadPersistenceFile(f)
+	if err != nil {
+		return err
+	}
+	for _, err := range skipped {
+		i.log.Error("left out of the import", "file", i.file, "err", err)
+	}
+	command := fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID(), Seen: i.state.Applied()}, groups)
+	for {
+		res, err := i.Replica.Apply(ctx, command)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			continue // outcome unknown; the id makes sure that it is applied once
+		case res.Status != fsm.Applied:
+			i.log.Warn("nothing was imported", "file", i.file, "reason", res.Reason)
+		case res.Reason != "":
+			i.log.Error("imported in part", "file", i.file, "groups", len(groups), "reason", res.Reason)
+		default:
+			i.log.Info("imported", "file", i.file, "groups", len(groups))
+		}
+		return nil
+	}
+}
+
+// current waits until the local state is what the cluster has agreed on.
+func (i *importing) current(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for i.Replica.ReadBarrier(ctx) != nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (i *importing) ready() bool { return i.file == "" || i.done.Load() }
+
+// Apply implements api.Replica.
+func (i *importing) Apply(ctx context.Context, command []byte) (fsm.Result, error) {
+	if !i.ready() {
+		return fsm.Result{}, errImporting
+	}
+	return i.Replica.Apply(ctx, command)
+}
+
+// ReadBarrier implements api.Replica.
+func (i *importing) ReadBarrier(ctx context.Context) error {
+	if !i.ready() {
+		return errImporting
+	}
+	return i.Replica.ReadBarrier(ctx)
+}
+
+// Staleness implements api.Replica.
+func (i *importing) Staleness() (age time.Duration, ok bool) {
+	if !i.ready() {
+		return 0, false
+	}
+	return i.Replica.Staleness()
+}
+
+// Ready implements api.Replica.
+func (i *importing) Ready() error {
+	if !i.ready() {
+		return errImporting
+	}
+	return i.Replica.Ready()
+}

@@ -1,0 +1,147 @@
+// Command pushquorum is a clustered, highly available drop-in for the Prometheus Pushgateway.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"pushquorum/api"
+	"pushquorum/cluster"
+	"pushquorum/fsm"
+)
+
+// drainTimeout bounds how long a stopping replica waits for requests in flight beyond what a push may take.
+const drainTimeout = 5 * time.Second
+
+func main() {
+	o, err := parseOptions(os.Args[1:])
+	if err == nil {
+		err = serve(o, promslog.New(&o.log))
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "pushquorum: error: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// serve runs one replica until a signal, a request to quit, or a fault from which it cannot go on.
+//
+//	           ┌── signals, /-/quit
+//	run group ─┼── replica     gossip, raft and their background work; ends the process when the state machine halts
+//	           ├── import      a Pushgateway's persistence file, once
+//	           └── web server  api → fsm (views) and replica (commands, read barriers)
+//
+// The web server stops before the replica closes, so that requests in flight are answered.
+func serve(o *options, logger *slog.Logger) error {
+	logger.Info("starting pushquorum", "version", version.Info(), "build_context", version.BuildContext())
+	warnOfIdleFlags(o, logger)
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector("pushquorum"),
+	)
+
+	state := fsm.New(logger)
+	o.cluster.FSM, o.cluster.Logger, o.cluster.Registerer, o.cluster.Version = state, logger, registry, version.Version
+	replica, err := cluster.Open(o.cluster)
+	if err != nil {
+		return err
+	}
+	defer replica.Close() //nolint:errcheck // the process ends; what matters has been fsynced long before
+
+	quit := make(chan struct{})
+	imports := &importing{Replica: replica, state: state, file: o.persistenceFile, log: logger}
+	handler, err := api.New(api.Config{
+		Replica: imports, Store: state, Cluster: func(ctx context.Context) api.ClusterStatus { return clusterStatus(replica.Status(ctx)) },
+		Registerer: registry, Gatherer: registry, IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
+		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
+		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle, Quit: func() { close(quit) },
+		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read,
+		Flags: o.shown, BuildInfo: buildInfo(), Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+
+	var g run.Group
+	{
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		done := make(chan struct{})
+		g.Add(func() error {
+			select {
+			case s := <-signals:
+				logger.Info("stopping", "signal", s)
+			case <-quit:
+				logger.Info("stopping", "request", "/-/quit")
+			case <-done:
+			}
+			return nil
+		}, func(error) { close(done) })
+	}
+	{
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: o.pushTimeout}
+		g.Add(func() error {
+			if err := web.ListenAndServe(server, o.web, logger); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving HTTP on %v: %w", *o.web.WebListenAddresses, err)
+			}
+			return nil
+		}, func(error) {
+			ctx, cancel := context.WithTimeout(context.Background(), o.pushTimeout+drainTimeout)
+			defer cancel()
+			if err := server.Shutdown(ctx); err != nil {
+				logger.Warn("requests in flight were cut off", "err", err)
+			}
+		})
+	}
+	for _, actor := range []func(context.Context) error{replica.Run, imports.run} {
+		ctx, cancel := context.WithCancel(context.Background())
+		g.Add(func() error { return actor(ctx) }, func(error) { cancel() })
+	}
+	return g.Run()
+}
+
+// warnOfIdleFlags says why flags of the Pushgateway that were given do nothing here.
+func warnOfIdleFlags(o *options, logger *slog.Logger) {
+	if o.persistenceInterval != 0 {
+		logger.Warn("--persistence.interval has no effect: every push is durable when it is answered")
+	}
+	if o.unchecked {
+		logger.Warn("--push.disable-consistency-check has no effect: checking costs no more than the push, and keeps every scrape valid")
+	}
+}
+
+// clusterStatus is what the API shows of a cluster's status.
+func clusterStatus(s cluster.Status) api.ClusterStatus {
+	out := api.ClusterStatus{
+		Self: s.Self, Leader: s.Leader, Term: s.Term, CommitIndex: s.CommitIndex, AppliedIndex: s.AppliedIndex, StateHash: s.StateHash,
+		Members: make([]api.Member, len(s.Members)),
+	}
+	for i, m := range s.Members {
+		out.Members[i] = api.Member(m)
+	}
+	return out
+}
+
+func buildInfo() map[string]string {
+	return map[string]string{
+		"version": version.Version, "revision": version.GetRevision(), "branch": version.Branch,
+		"buildUser": version.BuildUser, "buildDate": version.BuildDate, "goVersion": version.GoVersion,
+	}
+}
