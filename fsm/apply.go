@@ -57,9 +57,9 @@ func (s *store) do(unixNano int64, c *fsmpb.Command) Result {
 	case *fsmpb.Command_Push:
 		res, err = s.push(unixNano, op.Push)
 	case *fsmpb.Command_Reject:
-		res, err = s.reject(unixNano, op.Reject)
+		err = s.reject(unixNano, op.Reject)
 	case *fsmpb.Command_Delete:
-		res, err = s.delete(op.Delete)
+		err = s.delete(op.Delete)
 	case *fsmpb.Command_Wipe:
 		s.wipe()
 	case *fsmpb.Command_Import:
@@ -98,13 +98,13 @@ func (s *store) push(unixNano int64, p *fsmpb.Push) (Result, error) {
 	return Result{}, nil
 }
 
-func (s *store) reject(unixNano int64, r *fsmpb.Reject) (Result, error) {
+func (s *store) reject(unixNano int64, r *fsmpb.Reject) error {
 	labels, err := labelsFromProto(r.GetGroup())
 	if err != nil {
-		return Result{}, err
+		return err
 	}
 	s.fail(labels, unixNano, "")
-	return Result{}, nil
+	return nil
 }
 
 // fail records a failed push, and returns its result. The group is made if need be, unless it cannot stand beside the others.
@@ -118,15 +118,15 @@ func (s *store) fail(labels expo.Labels, unixNano int64, reason string) Result {
 	return Result{Status: Rejected, Reason: truncate(reason)}
 }
 
-func (s *store) delete(d *fsmpb.Delete) (Result, error) {
+func (s *store) delete(d *fsmpb.Delete) error {
 	labels, err := labelsFromProto(d.GetGroup())
 	if err != nil {
-		return Result{}, err
+		return err
 	}
 	if g := s.group(labels.Key()); g != nil {
 		s.deleteGroup(g)
 	}
-	return Result{}, nil
+	return nil
 }
 
 // load imports groups. A group that is inconsistent with those before it is left out and named in the reason; the others are

@@ -26,7 +26,7 @@ type RequestID [16]byte
 // NewRequestID returns a random id.
 func NewRequestID() RequestID {
 	var id RequestID
-	rand.Read(id[:]) //nolint:errcheck // never fails, see crypto/rand
+	rand.Read(id[:]) // never fails, see crypto/rand
 	return id
 }
 

@@ -119,17 +119,17 @@ func TestPushesAreRefusedExactlyWhenGatheringAllWouldFail(t *testing.T) {
 	refused := 0
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			s := &steps{TB: t, Rand: rand.New(rand.NewPCG(seed, 2))}
+			rng := rand.New(rand.NewPCG(seed, 2))
 			m := newMachine(t)
 			for i := range 200 {
-				name := stepGroups[s.IntN(len(stepGroups))]
+				name := stepGroups[rng.IntN(len(stepGroups))]
 				group := labelsOf(t, name)
-				body := stepBodies[s.IntN(len(stepBodies))]
-				if s.IntN(10) == 0 {
+				body := stepBodies[rng.IntN(len(stepBodies))]
+				if rng.IntN(10) == 0 {
 					m.delete(name)
 					continue
 				}
-				replace := s.IntN(2) == 0
+				replace := rng.IntN(2) == 0
 				pushed := familiesOf(t, group, body)
 				old, _ := m.View().Group(group.Key())
 				after := &Group{Key: group.Key(), Labels: group, Families: merge(old, replace, pushed, 0)}

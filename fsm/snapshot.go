@@ -146,7 +146,7 @@ func readSnapshot(r io.Reader) (*store, uint64, error) {
 			if kind.Trailer.GetRecords() != records {
 				return nil, 0, fmt.Errorf("it holds %d records of %d", records, kind.Trailer.GetRecords())
 			}
-			if got := s.digest(); string(got.bytes()) != string(kind.Trailer.GetHash()) {
+			if got := s.digest(); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
 				return nil, 0, fmt.Errorf("its state hash is %s, not the %x that it says", got, kind.Trailer.GetHash())
 			}
 			return s, head.GetApplied(), nil

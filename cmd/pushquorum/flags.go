@@ -100,7 +100,10 @@ func parseOptions(args []string) (*options, error) {
 			o.shown[f.Name] = f.Value.String()
 		}
 	}
-	return o, o.check()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // check refuses values that cannot work together, in a line that says what to write instead.

@@ -57,7 +57,7 @@ func (i *importing) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	groups, skipped, err := api.ReadPersistenceFile(f)
 	if err != nil {
 		return err
