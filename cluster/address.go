@@ -60,6 +60,9 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 	if err != nil {
 		return a, err
 	}
+	if sameListener(a.gossipBind, peer) {
+		return a, fmt.Errorf("--cluster.raft-listen-address=%s is the address of the gossip, which uses TCP, too: give it another port", a.peerListen)
+	}
 	a.peerListen = peer.String()
 	advertise := netip.AddrPortFrom(a.gossipAdvertise.Addr(), peer.Port())
 	if cfg.RaftAdvertiseAddress != "" {
@@ -69,6 +72,11 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 	}
 	a.peerAdvertise = advertise.String()
 	return a, nil
+}
+
+// sameListener tells whether two addresses cannot be listened on at once.
+func sameListener(a, b netip.AddrPort) bool {
+	return a.Port() == b.Port() && (a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified())
 }
 
 // resolveOne gives the first address of a host:port; IPv4 is preferred. An empty host is all addresses.
