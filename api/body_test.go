@@ -117,16 +117,16 @@ func TestABombIsCutOffWhileReading(t *testing.T) {
 			r.Header.Set("Content-Encoding", encoding)
 			b, p := g.api.openBody(httptest.NewRecorder(), r)
 			if p != nil {
-				t.Fatal(p)
+				t.Fatal(p.text)
 			}
-			decoded := &counter{Reader: b.decoded}
-			b.decoded = decoded
-			n, err := io.Copy(io.Discard, b)
-			if err == nil || b.finish(nil).code != http.StatusRequestEntityTooLarge {
-				t.Errorf("want 413, got %v", err)
+			decoded := &counter{Reader: b.decoder}
+			b.decoder = decoded
+			raw, p := b.decompressed()
+			if p == nil || p.code != http.StatusRequestEntityTooLarge {
+				t.Errorf("want 413, got %+v and %d bytes", p, len(raw))
 			}
-			if n > limit || decoded.n > limit+1 {
-				t.Errorf("%d bytes were handed on and %d decoded, want at most %d and one more", n, decoded.n, limit)
+			if decoded.n > limit+1 {
+				t.Errorf("%d bytes were decoded, want at most %d and one more", decoded.n, limit)
 			}
 		})
 	}
@@ -201,7 +201,7 @@ func TestABodyThatIsAnnouncedTooLongIsNotRead(t *testing.T) {
 	}
 }
 
-func TestWhatAParserLeavesIsCheckedToo(t *testing.T) {
+func TestACompressedBodyIsCheckedToItsEnd(t *testing.T) {
 	g := start(t, func(c *Config) { c.MaxBodyBytes = 100 })
 	for name, test := range map[string]struct {
 		body string
@@ -214,10 +214,10 @@ func TestWhatAParserLeavesIsCheckedToo(t *testing.T) {
 		r.Header.Set("Content-Encoding", "gzip")
 		b, p := g.api.openBody(httptest.NewRecorder(), r)
 		if p != nil {
-			t.Fatal(p)
+			t.Fatal(p.text)
 		}
-		if p := b.finish(nil); p == nil || p.code != test.want {
-			t.Errorf("%s: want %d, got %v", name, test.want, p)
+		if _, p := b.decompressed(); p == nil || p.code != test.want {
+			t.Errorf("%s: want %d, got %+v", name, test.want, p)
 		}
 	}
 }

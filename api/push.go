@@ -1,9 +1,11 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -47,26 +49,56 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 }
 
 // decode parses a body into what is stored. It returns a problem with a body that cannot be parsed, and an error for one that
-// can be, but not accepted. As many bodies are decoded at a time as there are processors: a parsed body takes many times the
-// memory of the body itself, and more of them at a time would be no faster.
+// can be, but not accepted.
 func (a *API) decode(r *http.Request, b *body, group expo.Labels) ([]*expo.Family, *problem, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
-	defer cancel()
-	select {
-	case a.decoding <- struct{}{}:
-		defer func() { <-a.decoding }()
-	case <-ctx.Done():
-		return nil, &problem{http.StatusServiceUnavailable, fmt.Sprintf("too many pushes at a time: the push waited for %s, try again", a.cfg.PushTimeout)}, nil
-	}
-	parsed, err := expo.Parse(b, expo.BodyFormatOf(r.Header.Get("Content-Type")), a.naming.scheme)
-	if p := b.finish(err); p != nil {
+	if p := a.takeTurn(r.Context()); p != nil {
 		return nil, p, nil
 	}
-	families, err := expo.Canonical(group, parsed, a.naming.scheme)
-	if err == nil && a.self != nil {
-		err = a.self.clash(families)
+	defer func() { <-a.decoding }()
+	raw, p := b.decompressed()
+	if p != nil {
+		return nil, p, nil
 	}
-	return families, nil, err
+	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
+	families, plain := []*expo.Family(nil), false
+	if format == expo.FormatText {
+		families, plain = expo.Plain(raw, group)
+	}
+	if !plain {
+		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
+		if err != nil {
+			return nil, b.problem(err), nil
+		}
+		if families, err = expo.Canonical(group, parsed, a.naming.scheme); err != nil {
+			return nil, nil, err
+		}
+	}
+	if a.self != nil {
+		if err := a.self.clash(families); err != nil {
+			return nil, nil, err
+		}
+	}
+	return families, nil, nil
+}
+
+// takeTurn waits until a body may be decoded: as many are at a time as there are processors. A parsed body takes many times the memory
+// of the body itself, and more of them at a time would be no faster.
+func (a *API) takeTurn(ctx context.Context) *problem {
+	select {
+	case a.decoding <- struct{}{}:
+		return nil
+	default:
+	}
+	wait := time.NewTimer(a.cfg.PushTimeout)
+	defer wait.Stop()
+	select {
+	case a.decoding <- struct{}{}:
+		return nil
+	case <-wait.C:
+		return &problem{http.StatusServiceUnavailable, fmt.Sprintf("too many pushes at a time: the push waited for %s, try again", a.cfg.PushTimeout)}
+	case <-ctx.Done():
+		return &problem{http.StatusServiceUnavailable, "the client went away before its push was decoded"}
+	}
 }
 
 // delete returns the handler of DELETE.

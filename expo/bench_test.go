@@ -91,3 +91,20 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkPlain(b *testing.B) {
+	var text bytes.Buffer
+	for _, mf := range benchFamilies() {
+		if _, err := expfmt.MetricFamilyToText(&text, mf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	group := NewLabels(map[string]string{"job": "batch", "instance": "host-00001"})
+	b.SetBytes(int64(text.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := Plain(text.Bytes(), group); !ok {
+			b.Fatalf("not plain:\n%s", text.Bytes())
+		}
+	}
+}

@@ -22,6 +22,11 @@ func seriesID(scratch []byte, name string, labels []*dto.LabelPair) (SeriesID, [
 		scratch = append(scratch, l.GetValue()...)
 		scratch = append(scratch, separator)
 	}
-	sum := sha256.Sum256(scratch)
-	return SeriesID(sum[:len(SeriesID{})]), scratch
+	return hashSeries(scratch), scratch
+}
+
+// hashSeries returns the ID for the bytes described there.
+func hashSeries(b []byte) SeriesID {
+	sum := sha256.Sum256(b)
+	return SeriesID(sum[:len(SeriesID{})])
 }

@@ -17,13 +17,15 @@ func (f *Family) lines() ([]byte, error) {
 	if lines := f.text.Load(); lines != nil {
 		return *lines, nil
 	}
-	mf, err := f.Decode()
-	if err != nil {
-		return nil, err
-	}
-	lines, err := sampleLines(mf)
-	if err != nil {
-		return nil, err
+	lines, ok := f.plainLines()
+	if !ok {
+		mf, err := f.Decode()
+		if err != nil {
+			return nil, err
+		}
+		if lines, err = sampleLines(mf); err != nil {
+			return nil, err
+		}
 	}
 	// Two scrapes may do this at the same time; their results are the same.
 	f.text.Store(&lines)

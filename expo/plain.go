@@ -1,0 +1,390 @@
+package expo
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Plain does in one pass what Parse and Canonical do for a text body, if the body is of the plainest kind: counters, gauges and
+// untyped samples, written as client libraries and scripts write them. Anything else gives false, be it a histogram, an
+// escape, an unusual blank or a mistake: Parse and Canonical then decide, and what is wrong with a body is theirs to say. Where Plain
+// gives true, its families are the ones that they would give, to the byte.
+//
+// It is there because the text of a push is parsed once for each push, and this takes a tenth of the time and of the
+// allocations.
+func Plain(body []byte, group Labels) ([]*Family, bool) {
+	// The pieces of a valid text are valid, because it is cut at ASCII bytes only.
+	if !utf8.Valid(body) {
+		return nil, false
+	}
+	p, ok := plainPool.Get().(*plainParser)
+	if !ok {
+		p = &plainParser{}
+	}
+	defer func() {
+		p.reset()
+		plainPool.Put(p)
+	}()
+	p.group = group
+	_, p.hasInstance = group.Get(model.InstanceLabel)
+	if !p.read(string(body)) {
+		return nil, false
+	}
+	return p.families()
+}
+
+// plainPool holds the memory of parsers and nothing else.
+var plainPool sync.Pool
+
+// plainParser is one body being read. Its strings are pieces of the body.
+type plainParser struct {
+	group       Labels
+	hasInstance bool // in group
+
+	heads   []plainHead
+	samples []plainSample
+	labels  []Label // of all samples, one after the other
+
+	order   []int // of a family's samples
+	message []byte
+	scratch []byte
+}
+
+// plainHead is a family, whose samples come one after the other.
+type plainHead struct {
+	name, help       string
+	typ              dto.MetricType
+	hasHelp, hasType bool
+	from, to         int // in samples
+}
+
+type plainSample struct {
+	from, to int // in labels: merged with the group's, sorted
+	value    float64
+}
+
+// reset lets go of the body.
+func (p *plainParser) reset() {
+	clear(p.heads)
+	clear(p.labels)
+	*p = plainParser{heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0], message: p.message[:0], scratch: p.scratch[:0]}
+}
+
+func (p *plainParser) read(text string) bool {
+	for len(text) > 0 {
+		line, rest, ended := strings.Cut(text, "\n")
+		if !ended {
+			return false
+		}
+		text = rest
+		switch {
+		case line == "":
+		case line[0] == '#':
+			if !p.comment(line) {
+				return false
+			}
+		case !p.sample(line):
+			return false
+		}
+	}
+	return true
+}
+
+// comment reads a line that begins with '#'. Other comments than HELP and TYPE mean nothing; they are only recognized when they
+// cannot be taken for one of the two.
+func (p *plainParser) comment(line string) bool {
+	if text, ok := strings.CutPrefix(line, "# HELP "); ok {
+		name, help, _ := strings.Cut(text, " ")
+		if help == "" || help[0] == ' ' || help[0] == '\t' || strings.IndexByte(help, '\\') >= 0 {
+			return false
+		}
+		h := p.head(name)
+		if h == nil || h.hasHelp {
+			return false
+		}
+		h.help, h.hasHelp = help, true
+		return true
+	}
+	if text, ok := strings.CutPrefix(line, "# TYPE "); ok {
+		name, typ, _ := strings.Cut(text, " ")
+		h := p.head(name)
+		if h == nil || h.hasType {
+			return false
+		}
+		h.hasType = true
+		switch typ {
+		case "counter":
+			h.typ = dto.MetricType_COUNTER
+		case "gauge":
+			h.typ = dto.MetricType_GAUGE
+		case "untyped":
+			h.typ = dto.MetricType_UNTYPED
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
+// head returns the family of that name if it is the last one or new, nil if it is neither or has no plain name.
+func (p *plainParser) head(name string) *plainHead {
+	if n := len(p.heads); n > 0 && p.heads[n-1].name == name {
+		return &p.heads[n-1]
+	}
+	if !isPlainName(name, true) || name == PushTimeName || name == PushFailureTimeName {
+		return nil
+	}
+	for i := range p.heads {
+		if p.heads[i].name == name {
+			return nil
+		}
+	}
+	p.heads = append(p.heads, plainHead{name: name, typ: dto.MetricType_UNTYPED, from: len(p.samples), to: len(p.samples)})
+	return &p.heads[len(p.heads)-1]
+}
+
+// sample reads a line such as `name{label="value"} 1`.
+func (p *plainParser) sample(line string) bool {
+	end := strings.IndexAny(line, "{ ")
+	if end < 0 {
+		return false
+	}
+	h := p.head(line[:end])
+	if h == nil {
+		return false
+	}
+	h.hasType = true // From here on a TYPE comes too late.
+	from := len(p.labels)
+	rest := line[end:]
+	if rest[0] == '{' {
+		var ok bool
+		if rest, ok = p.ownLabels(rest[1:]); !ok {
+			return false
+		}
+	}
+	if !p.addGroup(from) {
+		return false
+	}
+	if len(rest) < 2 || rest[0] != ' ' {
+		return false
+	}
+	value, ok := plainFloat(rest[1:])
+	if !ok {
+		return false
+	}
+	p.samples = append(p.samples, plainSample{from: from, to: len(p.labels), value: value})
+	h.to = len(p.samples)
+	return true
+}
+
+// maxPlainLabels is far above what is usual, and far below what MaxLabels or the parser's time would set.
+const maxPlainLabels = 32
+
+// ownLabels appends the labels between the braces and returns what comes after them.
+func (p *plainParser) ownLabels(s string) (rest string, ok bool) {
+	for n := 0; n < maxPlainLabels; n++ {
+		name, value, found := strings.Cut(s, `="`)
+		if !found || !isPlainName(name, false) || strings.HasPrefix(name, model.ReservedLabelPrefix) {
+			return "", false
+		}
+		end := strings.IndexAny(value, `"\`)
+		if end < 0 || value[end] == '\\' {
+			return "", false
+		}
+		p.labels = append(p.labels, Label{Name: name, Value: value[:end]})
+		s = value[end+1:]
+		switch {
+		case strings.HasPrefix(s, "}"):
+			return s[1:], true
+		case strings.HasPrefix(s, ","):
+			if s = s[1:]; strings.HasPrefix(s, "}") {
+				return s[1:], true
+			}
+		default:
+			return "", false
+		}
+	}
+	return "", false
+}
+
+// addGroup merges the labels from there on with the group's, which win, and an instance if there is none. They are sorted afterwards.
+func (p *plainParser) addGroup(from int) bool {
+	own := p.labels[from:]
+	slices.SortFunc(own, compareLabelNames)
+	for i := 1; i < len(own); i++ {
+		if own[i-1].Name == own[i].Name {
+			return false
+		}
+	}
+	instance := p.hasInstance
+	for i := len(own) - 1; i >= 0; i-- {
+		name := own[i].Name
+		if _, taken := p.group.Get(name); taken {
+			p.labels = slices.Delete(p.labels, from+i, from+i+1)
+		} else if name == model.InstanceLabel {
+			instance = true
+		}
+	}
+	p.labels = append(p.labels, p.group...)
+	if !instance {
+		p.labels = append(p.labels, Label{Name: model.InstanceLabel})
+	}
+	slices.SortFunc(p.labels[from:], compareLabelNames)
+	return len(p.labels)-from <= MaxLabels
+}
+
+func compareLabelNames(a, b Label) int { return strings.Compare(a.Name, b.Name) }
+
+// families encodes what was read, in canonical order.
+func (p *plainParser) families() ([]*Family, bool) {
+	slices.SortFunc(p.heads, func(a, b plainHead) int { return strings.Compare(a.name, b.name) })
+	out := make([]*Family, 0, len(p.heads))
+	for _, h := range p.heads {
+		if h.from == h.to {
+			continue // The parser drops a family without samples, too.
+		}
+		f, ok := p.family(h)
+		if !ok {
+			return nil, false
+		}
+		out = append(out, f)
+	}
+	return out, true
+}
+
+func (p *plainParser) family(h plainHead) (*Family, bool) {
+	p.order = p.order[:0]
+	for i := h.from; i < h.to; i++ {
+		p.order = append(p.order, i)
+	}
+	slices.SortFunc(p.order, func(a, b int) int { return p.compare(p.samples[a], p.samples[b]) })
+	// Name and help are copied: they are not to hold on to the whole body.
+	f := &Family{Name: strings.Clone(h.name), Help: strings.Clone(h.help), Type: h.typ, Series: make([]SeriesID, 0, len(p.order))}
+	p.message = p.message[:0]
+	for i, at := range p.order {
+		s := p.samples[at]
+		if i > 0 && p.compare(p.samples[p.order[i-1]], s) == 0 {
+			return nil, false
+		}
+		p.appendSample(h.typ, s)
+		f.Series = append(f.Series, p.seriesID(h.name, p.labels[s.from:s.to]))
+	}
+	f.Metrics = bytes.Clone(p.message)
+	return f, true
+}
+
+func (p *plainParser) compare(a, b plainSample) int {
+	return slices.CompareFunc(p.labels[a.from:a.to], p.labels[b.from:b.to], func(x, y Label) int {
+		return cmp.Or(strings.Compare(x.Name, y.Name), strings.Compare(x.Value, y.Value))
+	})
+}
+
+func (p *plainParser) seriesID(name string, labels []Label) SeriesID {
+	p.scratch = append(append(p.scratch[:0], name...), separator)
+	for _, l := range labels {
+		p.scratch = append(append(p.scratch, l.Name...), separator)
+		p.scratch = append(append(p.scratch, l.Value...), separator)
+	}
+	return hashSeries(p.scratch)
+}
+
+// appendSample appends the `metric` field of one sample, as Go's protobuf library encodes it.
+func (p *plainParser) appendSample(t dto.MetricType, s plainSample) {
+	labels := p.labels[s.from:s.to]
+	const value = 1 + 1 + 1 + 8 // tag and length of the message, tag and eight bytes of its value
+	size := value
+	for _, l := range labels {
+		size += 1 + protowire.SizeBytes(labelSize(l))
+	}
+	b := protowire.AppendTag(p.message, fieldMetric, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	for _, l := range labels {
+		b = protowire.AppendTag(b, fieldLabel, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(labelSize(l)))
+		b = protowire.AppendTag(b, fieldLabelName, protowire.BytesType)
+		b = protowire.AppendString(b, l.Name)
+		b = protowire.AppendTag(b, fieldLabelValue, protowire.BytesType)
+		b = protowire.AppendString(b, l.Value)
+	}
+	b = protowire.AppendTag(b, plainField(t), protowire.BytesType)
+	b = protowire.AppendVarint(b, value-2)
+	b = protowire.AppendTag(b, fieldPlainValue, protowire.Fixed64Type)
+	p.message = binary.LittleEndian.AppendUint64(b, math.Float64bits(s.value))
+}
+
+func labelSize(l Label) int {
+	return 2 + protowire.SizeBytes(len(l.Name)) + protowire.SizeBytes(len(l.Value))
+}
+
+// The fields of the messages inside a metric.
+const (
+	fieldLabel      protowire.Number = 1 // Metric
+	fieldGauge      protowire.Number = 2
+	fieldCounter    protowire.Number = 3
+	fieldUntyped    protowire.Number = 5
+	fieldLabelName  protowire.Number = 1 // LabelPair
+	fieldLabelValue protowire.Number = 2
+	fieldPlainValue protowire.Number = 1 // Gauge, Counter and Untyped alike
+)
+
+// plainField returns the field of a Metric that holds the value of a plain type.
+func plainField(t dto.MetricType) protowire.Number {
+	switch t {
+	case dto.MetricType_GAUGE:
+		return fieldGauge
+	case dto.MetricType_COUNTER:
+		return fieldCounter
+	default:
+		return fieldUntyped
+	}
+}
+
+// plainFloat reads what expfmt and strconv both take for a number. Both take more: hexadecimal digits, for example.
+func plainFloat(s string) (float64, bool) {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9', c == '.', c == '-', c == '+', c == 'e', c == 'E':
+		default:
+			return plainSpecial(s)
+		}
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil
+}
+
+func plainSpecial(s string) (float64, bool) {
+	switch s {
+	case "NaN":
+		return math.NaN(), true
+	case "+Inf":
+		return math.Inf(1), true
+	case "-Inf":
+		return math.Inf(-1), true
+	}
+	return 0, false
+}
+
+// isPlainName tells whether s matches [a-zA-Z_][a-zA-Z0-9_]*, with colons if they are allowed.
+func isPlainName(s string, colons bool) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_', c == ':' && colons:
+		case '0' <= c && c <= '9' && i > 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
