@@ -1,6 +1,7 @@
 package expo
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -62,16 +63,16 @@ func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) 
 // Gauge returns a family with one gauge that has the labels of the group, as a push of it
 // to that group would be stored.
 func Gauge(name, help string, group Labels, value float64) *Family {
-	c := newCanonicaliser(group, model.UTF8Validation)
-	f, err := c.encode(Header{Name: name, Help: help, Type: dto.MetricType_GAUGE}, []*dto.Metric{{
-		Label: c.merge(nil),
-		Gauge: &dto.Gauge{Value: proto.Float64(value)},
-	}})
-	if err != nil {
-		// One gauge can neither repeat a series nor be too large to encode.
-		panic(fmt.Sprintf("encoding gauge %s: %v", quote(name), err))
+	labels := group
+	if i, found := group.find(model.InstanceLabel); !found {
+		labels = slices.Insert(slices.Clone(group), i, Label{Name: model.InstanceLabel})
 	}
-	return f
+	var scratch [256]byte
+	return &Family{
+		Name: name, Help: help, Type: dto.MetricType_GAUGE,
+		Metrics: bytes.Clone(appendPlain(scratch[:0], dto.MetricType_GAUGE, labels, value)),
+		Series:  []SeriesID{hashSeries(appendSeries(scratch[:0], name, labels))},
+	}
 }
 
 // checkClashes looks for clashes between the families of one push, which are sorted by

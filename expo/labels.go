@@ -37,13 +37,18 @@ func NewLabels(m map[string]string) Labels {
 
 // Get returns the value of the label called name, and whether there is one.
 func (ls Labels) Get(name string) (string, bool) {
-	i, ok := slices.BinarySearchFunc(ls, name, func(l Label, name string) int {
-		return cmp.Compare(l.Name, name)
-	})
+	i, ok := ls.find(name)
 	if !ok {
 		return "", false
 	}
 	return ls[i].Value, true
+}
+
+// find returns where the label called name is, or would be, and whether it is there.
+func (ls Labels) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(ls, name, func(l Label, name string) int {
+		return cmp.Compare(l.Name, name)
+	})
 }
 
 // Map returns the labels as a new map.

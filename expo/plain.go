@@ -278,8 +278,10 @@ func (p *plainParser) family(h plainHead) (*Family, bool) {
 		if i > 0 && p.compare(p.samples[p.order[i-1]], s) == 0 {
 			return nil, false
 		}
-		p.appendSample(h.typ, s)
-		f.Series = append(f.Series, p.seriesID(h.name, p.labels[s.from:s.to]))
+		labels := p.labels[s.from:s.to]
+		p.message = appendPlain(p.message, h.typ, labels, s.value)
+		p.scratch = appendSeries(p.scratch[:0], h.name, labels)
+		f.Series = append(f.Series, hashSeries(p.scratch))
 	}
 	f.Metrics = bytes.Clone(p.message)
 	return f, true
@@ -291,24 +293,24 @@ func (p *plainParser) compare(a, b plainSample) int {
 	})
 }
 
-func (p *plainParser) seriesID(name string, labels []Label) SeriesID {
-	p.scratch = append(append(p.scratch[:0], name...), separator)
+// appendSeries appends what the ID of a series is hashed from.
+func appendSeries(b []byte, name string, labels []Label) []byte {
+	b = append(append(b, name...), separator)
 	for _, l := range labels {
-		p.scratch = append(append(p.scratch, l.Name...), separator)
-		p.scratch = append(append(p.scratch, l.Value...), separator)
+		b = append(append(b, l.Name...), separator)
+		b = append(append(b, l.Value...), separator)
 	}
-	return hashSeries(p.scratch)
+	return b
 }
 
-// appendSample appends the `metric` field of one sample, as Go's protobuf library encodes it.
-func (p *plainParser) appendSample(t dto.MetricType, s plainSample) {
-	labels := p.labels[s.from:s.to]
-	const value = 1 + 1 + 1 + 8 // tag and length of the message, tag and eight bytes of its value
-	size := value
+// appendPlain appends the `metric` field of one sample of a plain type, as Go's protobuf library encodes it.
+func appendPlain(b []byte, t dto.MetricType, labels []Label, value float64) []byte {
+	const valueSize = 1 + 1 + 1 + 8 // tag and length of the message, tag and eight bytes of its value
+	size := valueSize
 	for _, l := range labels {
 		size += 1 + protowire.SizeBytes(labelSize(l))
 	}
-	b := protowire.AppendTag(p.message, fieldMetric, protowire.BytesType)
+	b = protowire.AppendTag(b, fieldMetric, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
 	for _, l := range labels {
 		b = protowire.AppendTag(b, fieldLabel, protowire.BytesType)
@@ -319,9 +321,9 @@ func (p *plainParser) appendSample(t dto.MetricType, s plainSample) {
 		b = protowire.AppendString(b, l.Value)
 	}
 	b = protowire.AppendTag(b, plainField(t), protowire.BytesType)
-	b = protowire.AppendVarint(b, value-2)
+	b = protowire.AppendVarint(b, valueSize-2)
 	b = protowire.AppendTag(b, fieldPlainValue, protowire.Fixed64Type)
-	p.message = binary.LittleEndian.AppendUint64(b, math.Float64bits(s.value))
+	return binary.LittleEndian.AppendUint64(b, math.Float64bits(value))
 }
 
 func labelSize(l Label) int {

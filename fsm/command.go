@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -104,7 +103,7 @@ func marshal(m proto.Message) []byte {
 // fingerprint hashes what a command does, whoever received it and whenever. It is made of contents, not of their encoding,
 // so that two versions agree on it.
 func fingerprint(c *fsmpb.Command) uint64 {
-	h := hasher{xxhash.New()}
+	h := newHasher("command")
 	switch op := c.GetOp().(type) {
 	case *fsmpb.Command_Push:
 		h.strings("push", strconv.FormatBool(op.Push.GetReplace()))
@@ -124,7 +123,7 @@ func fingerprint(c *fsmpb.Command) uint64 {
 	case *fsmpb.Command_Import:
 		h.strings("import")
 	}
-	return binary.BigEndian.Uint64(h.Sum(nil))
+	return h.digest()[0]
 }
 
 // entryVersion is the first byte of every log entry.

@@ -1,11 +1,10 @@
 package fsm
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"hash"
-	"io"
+
+	"github.com/cespare/xxhash/v2"
 
 	"pushquorum/fsm/fsmpb"
 )
@@ -25,38 +24,48 @@ func (d digest) bytes() []byte {
 
 func (d digest) String() string { return hex.EncodeToString(d.bytes()) }
 
-// digestOf hashes one item of the state, whose kind and contents write puts into the hash.
-func digestOf(kind string, write func(h hasher)) digest {
-	h := hasher{sha256.New()}
+// secondLane is the seed of a digest's second lane; the first one's is 0.
+const secondLane = 0x9e3779b97f4a7c15
+
+// hasher hashes one item of the state. Values are written so that different ones never give the same bytes: each is
+// preceded by its length.
+type hasher struct{ lanes [2]xxhash.Digest }
+
+// newHasher begins the hash of an item of a kind.
+func newHasher(kind string) hasher {
+	var h hasher
+	h.lanes[0].Reset()
+	h.lanes[1].ResetWithSeed(secondLane)
 	h.strings(kind)
-	write(h)
-	var sum [sha256.Size]byte
-	h.Sum(sum[:0])
-	return digest{binary.BigEndian.Uint64(sum[:]), binary.BigEndian.Uint64(sum[8:])}
+	return h
 }
 
-// hasher writes values into a hash so that different values never give the same bytes: each is preceded by its length.
-type hasher struct{ hash.Hash }
+func (h *hasher) digest() digest { return digest{h.lanes[0].Sum64(), h.lanes[1].Sum64()} }
 
-func (h hasher) number(n uint64) {
+// xxhash's writes do not fail.
+
+func (h *hasher) number(n uint64) {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], n)
-	h.Write(b[:]) // a hash does not fail
+	_, _ = h.lanes[0].Write(b[:])
+	_, _ = h.lanes[1].Write(b[:])
 }
 
-func (h hasher) bytes(b []byte) {
+func (h *hasher) bytes(b []byte) {
 	h.number(uint64(len(b)))
-	h.Write(b) // a hash does not fail
+	_, _ = h.lanes[0].Write(b)
+	_, _ = h.lanes[1].Write(b)
 }
 
-func (h hasher) strings(ss ...string) {
+func (h *hasher) strings(ss ...string) {
 	for _, s := range ss {
 		h.number(uint64(len(s)))
-		_, _ = io.WriteString(h, s) // a hash does not fail
+		_, _ = h.lanes[0].WriteString(s)
+		_, _ = h.lanes[1].WriteString(s)
 	}
 }
 
-func (h hasher) labels(ls []*fsmpb.Label) {
+func (h *hasher) labels(ls []*fsmpb.Label) {
 	h.number(uint64(len(ls)))
 	for _, l := range ls {
 		h.strings(l.GetName(), l.GetValue())

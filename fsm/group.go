@@ -76,15 +76,15 @@ func (g *Group) has(name string) bool {
 }
 
 func (g *Group) digest() digest {
-	return digestOf("group", func(h hasher) {
-		h.strings(g.Key)
-		for _, t := range []int64{g.PushTime, g.FailureTime, g.PushTouched, g.FailureTouched} {
-			h.number(uint64(t))
-		}
-		for _, f := range g.Families {
-			h.number(uint64(f.Time))
-		}
-	})
+	h := newHasher("group")
+	h.strings(g.Key)
+	for _, t := range [...]int64{g.PushTime, g.FailureTime, g.PushTouched, g.FailureTouched} {
+		h.number(uint64(t))
+	}
+	for _, f := range g.Families {
+		h.number(uint64(f.Time))
+	}
+	return h.digest()
 }
 
 func groupToProto(g *Group) *fsmpb.Group {

@@ -13,13 +13,13 @@ type request struct {
 }
 
 func (r *request) digest() digest {
-	return digestOf("request", func(h hasher) {
-		h.bytes(r.id[:])
-		h.number(r.index)
-		h.number(r.fingerprint)
-		h.number(uint64(r.result.Status))
-		h.strings(r.result.Reason)
-	})
+	h := newHasher("request")
+	h.bytes(r.id[:])
+	h.number(r.index)
+	h.number(r.fingerprint)
+	h.number(uint64(r.result.Status))
+	h.strings(r.result.Reason)
+	return h.digest()
 }
 
 // requests remembers the last rememberedRequests requests. It forgets by number alone, never by time, because that is what

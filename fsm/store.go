@@ -36,7 +36,10 @@ type header struct {
 }
 
 func (h header) digest() digest {
-	return digestOf("header", func(w hasher) { w.strings(h.Name, h.Help, h.Unit, h.Type.String()) })
+	w := newHasher("header")
+	w.strings(h.Name, h.Help, h.Unit)
+	w.number(uint64(h.Type))
+	return w.digest()
 }
 
 // A part is one group's share of a family.
@@ -47,10 +50,11 @@ type part struct {
 }
 
 func newPart(key string, f *expo.Family) *part {
-	return &part{name: f.Name, key: key, family: f, sum: digestOf("part", func(h hasher) {
-		h.strings(key, f.Name, f.Help, f.Unit, f.Type.String())
-		h.bytes(f.Metrics)
-	})}
+	h := newHasher("part")
+	h.strings(key, f.Name, f.Help, f.Unit)
+	h.number(uint64(f.Type))
+	h.bytes(f.Metrics)
+	return &part{name: f.Name, key: key, family: f, sum: h.digest()}
 }
 
 func newStore() *store {
@@ -80,12 +84,12 @@ func (s *store) wipe() {
 func (s *store) digest() digest {
 	d := s.sum
 	d.add(s.requests.sum)
-	d.add(digestOf("store", func(h hasher) {
-		h.number(s.requests.forgotten)
-		if s.written {
-			h.number(1)
-		}
-	}))
+	h := newHasher("store")
+	h.number(s.requests.forgotten)
+	if s.written {
+		h.number(1)
+	}
+	d.add(h.digest())
 	return d
 }
 
@@ -164,9 +168,10 @@ func (s *store) putPart(key string, was, f *expo.Family) {
 	} else {
 		h.Name = f.Name
 	}
+	sameSeries := was != nil && slices.Equal(was.Series, f.Series) // mostly only the values are new
 	if was == nil {
 		h.groups++
-	} else {
+	} else if !sameSeries {
 		s.forgetSeries(was)
 	}
 	// Where groups disagree on the help text or the unit, the last one pushed that is not empty wins.
@@ -192,8 +197,10 @@ func (s *store) putPart(key string, was, f *expo.Family) {
 		s.sum.remove(prev.sum)
 	}
 	s.sum.add(p.sum)
-	for _, id := range f.Series {
-		s.series[id] = key
+	if !sameSeries {
+		for _, id := range f.Series {
+			s.series[id] = key
+		}
 	}
 }
 
