@@ -168,7 +168,7 @@ func checkDamage(t *testing.T, dir, file, hash string, d damage) (opens bool) {
 
 func TestMissingFilesAreRefusedByName(t *testing.T) {
 	dir, _ := dataDirectory(t)
-	for _, name := range []string{identityFile, raftFile, snapshotsDir} {
+	for _, name := range []string{identityFile, raftFile, tailFileName, snapshotsDir} {
 		t.Run(name, func(t *testing.T) {
 			work := copyDir(t, dir)
 			if err := os.RemoveAll(filepath.Join(work, name)); err != nil {

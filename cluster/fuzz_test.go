@@ -98,7 +98,7 @@ func FuzzSnapshotMeta(f *testing.F) {
 
 // FuzzRaftFile: any change to raft.db is refused or harmless to the walk; it never panics and never ends in a loop.
 func FuzzRaftFile(f *testing.F) {
-	content := raftFileContent(f, 60)
+	content, record := raftFileContent(f, 60)
 	f.Add(uint32(0), byte(0), uint32(len(content)))
 	f.Add(uint32(2048+10), byte(1), uint32(len(content)))
 	f.Add(uint32(5000), byte(0xff), uint32(4096))
@@ -107,9 +107,9 @@ func FuzzRaftFile(f *testing.F) {
 		if int(at) < len(b) {
 			b[at] ^= mask
 		}
-		first, last, _, err := verifyBolt(bytes.NewReader(b), int64(len(b)))
-		if err == nil && (first != 1 || last != 60) {
-			t.Fatalf("byte %d changed by %#02x, %d bytes: entries %d to %d instead of 1 to 60", at, mask, size, first, last)
+		c, err := verifyBolt(bytes.NewReader(b), int64(len(b)), record)
+		if err == nil && (c.first != 1 || c.last != 60 || !c.hasStable) {
+			t.Fatalf("byte %d changed by %#02x, %d bytes: %+v instead of entries 1 to 60", at, mask, size, c)
 		}
 	})
 }

@@ -17,6 +17,7 @@ const (
 	identityFile    = "replica.json"
 	identityVersion = 1
 	raftFile        = "raft.db"
+	tailFileName    = "raft.tail"
 	snapshotsDir    = "snapshots"
 )
 
@@ -93,7 +94,7 @@ func openIdentity(dir string) (*identity, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading the replica's identity: %w", err)
 	}
-	for _, name := range []string{raftFile, snapshotsDir} {
+	for _, name := range []string{raftFile, tailFileName, snapshotsDir} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return nil, damaged(id.path(), "missing, though %s exists", filepath.Join(dir, name))
 		} else if !errors.Is(err, fs.ErrNotExist) {

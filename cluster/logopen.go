@@ -1,54 +1,57 @@
 package cluster
 
-import "github.com/hashicorp/raft"
+import (
+	"errors"
 
-// open reads the tail record and every entry; first and last (0: none) are the keys that were found in the file. It gives
-// the latest configuration in the log. covered is the index of the newest snapshot, 0 when there is none.
-func (s *logStore) open(first, last, covered uint64) (*raft.Configuration, error) {
+	"github.com/hashicorp/raft"
+)
+
+// open reads every entry, follows the chain and compares it with what raft.tail says; covered is the index of the newest
+// snapshot, 0 when there is none. It gives the latest configuration in the log. A log that is longer than raft.tail says
+// is whole: a crash came between an append and the record, or took the record's last changes with it.
+func (s *logStore) open(record tail, covered uint64) (*raft.Configuration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, err := s.file.get(keyTail)
+	first, last, err := s.ends()
 	if err != nil {
-		return nil, damaged(s.path, "the tail record cannot be read: %w", err)
+		return nil, damaged(s.path, "the log cannot be read: %w", err)
 	}
-	var t tail
-	if b != nil || last != 0 {
-		if t, err = decodeTail(b); err != nil {
-			return nil, damaged(s.path, "%w", err)
-		}
+	if err := record.missing(first, last); err != nil {
+		return nil, damaged(s.path, "%w", err)
 	}
-	if first != t.First || last != t.Last {
-		return nil, damaged(s.path, "the log has entries %d to %d, should have %d to %d", first, last, t.First, t.Last)
-	}
-	s.publish(t)
-	configuration, err := s.checkEntries(covered)
+	chain, configuration, err := s.checkEntries(first, last, record, covered)
 	if err != nil {
 		return nil, err
 	}
+	s.publish(tail{First: first, Last: last, Chain: chain})
 	if last != 0 && last < covered {
 		// A snapshot came from the leader and the crash came before the log it replaces was dropped: Raft goes on after
 		// the snapshot, which would leave a gap.
-		return nil, s.rewrite(tail{}, 0, nil)
+		return nil, s.shorten(tail{}, first, last)
 	}
 	return configuration, nil
 }
 
-// checkEntries reads the whole log and follows its chain.
-func (s *logStore) checkEntries(covered uint64) (*raft.Configuration, error) {
-	var configuration *raft.Configuration
-	var chain uint32
+// checkEntries reads entries first to last, first 0 meaning none, and gives the checksum of the last one.
+func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64) (chain uint32, configuration *raft.Configuration, err error) {
 	var term uint64
-	for index := s.tail.First; index != 0 && index <= s.tail.Last; index++ {
+	for index := first; index != 0 && index <= last; index++ {
 		var l raft.Log
 		prev, own, err := s.read(index, &l)
-		if err != nil {
-			return nil, damaged(s.path, "entry %d: %w", index, err)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			return 0, nil, damaged(s.path, "entry %d is missing", index)
 		}
-		if index != s.tail.First && prev != chain {
-			return nil, damaged(s.path, "entry %d does not follow entry %d", index, index-1)
+		if err != nil {
+			return 0, nil, err
+		}
+		if index != first && prev != chain {
+			return 0, nil, damaged(s.path, "entry %d does not follow entry %d", index, index-1)
+		}
+		if index == record.Last && own != record.Chain {
+			return 0, nil, damaged(s.path, "entry %d is not the one the log ended with", index)
 		}
 		if l.Term < term {
-			return nil, damaged(s.path, "entry %d is of term %d, the one before of %d", index, l.Term, term)
+			return 0, nil, damaged(s.path, "entry %d is of term %d, the one before of %d", index, l.Term, term)
 		}
 		chain, term = own, l.Term
 		if index > covered {
@@ -59,8 +62,5 @@ func (s *logStore) checkEntries(covered uint64) (*raft.Configuration, error) {
 			}
 		}
 	}
-	if chain != s.tail.Chain {
-		return nil, damaged(s.path, "entry %d is not the one the log ended with", s.tail.Last)
-	}
-	return configuration, nil
+	return chain, configuration, nil
 }

@@ -5,54 +5,102 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
-// failingFile makes the next write fail, before or after it has taken effect.
-type failingFile struct {
-	*boltStore
-	fail  bool
-	after bool // it has taken effect
+// failure makes writes fail, before or after they have taken effect.
+type failure struct {
+	store, record, state bool // what fails: the store below, raft.tail, or what comes between them
+	after                bool
 }
 
 var errDisk = errors.New("no space left on device")
 
-func (f *failingFile) rewrite(keepFrom, keepTo, first uint64, entries [][]byte, tail []byte) error {
-	if f.fail && !f.after {
+func (f *failure) during(fails bool, do func() error) error {
+	if fails && !f.after {
 		return errDisk
 	}
-	err := f.boltStore.rewrite(keepFrom, keepTo, first, entries, tail)
-	if f.fail {
+	err := do()
+	if fails {
 		return errors.Join(err, errDisk)
 	}
 	return err
 }
 
-// openTestLog opens the log in a file as a start would: pages, then entries.
-func openTestLog(t *testing.T, path string) (*logStore, *failingFile, func()) {
+type failingStore struct {
+	*raftboltdb.BoltStore
+	*failure
+}
+
+func (f failingStore) StoreLogs(logs []*raft.Log) error {
+	return f.during(f.store, func() error { return f.BoltStore.StoreLogs(logs) })
+}
+
+func (f failingStore) DeleteRange(minIndex, maxIndex uint64) error {
+	return f.during(f.store, func() error { return f.BoltStore.DeleteRange(minIndex, maxIndex) })
+}
+
+type failingTail struct {
+	*tailFile
+	*failure
+}
+
+func (f failingTail) save(t tail, durable bool) error {
+	return f.during(f.record, func() error { return f.tailFile.save(t, durable) })
+}
+
+// openTestStores opens raft.db and raft.tail in a directory, checked as a start would. raft.db is not synced.
+func openTestStores(t testing.TB, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
 	t.Helper()
-	first, last, _, err := verifyRaftFile(path)
+	path, tailPath := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName)
+	found, err := verifyRaftFile(path, tailPath)
+	if err != nil {
+		return nil, nil, found, err
+	}
+	file, err := openTailFile(tailPath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bolt, err := openBoltStore(path)
+	if _, err := os.Stat(path); err != nil {
+		if err := makeBoltStore(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := boltOptions(path)
+	options.NoSync = true
+	bolt, err := raftboltdb.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bolt.db.NoSync = true
-	if err := bolt.put(keyStable, encodeStable(nil)); err != nil {
+	if !found.hasStable {
+		if err := bolt.Set([]byte(keyStable), encodeStable(map[string]string{termKey: "12345678"})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return bolt, file, found, nil
+}
+
+// openTestLog opens the log in a directory as a start would: pages, then entries.
+func openTestLog(t testing.TB, dir string) (*logStore, *failure, func()) {
+	t.Helper()
+	bolt, file, found, err := openTestStores(t, dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	file := &failingFile{boltStore: bolt}
-	s := newLogStore(path, file, func() error { return nil })
-	if _, err := s.open(first, last, 0); err != nil {
+	fail := &failure{}
+	s := newLogStore(filepath.Join(dir, raftFile), failingStore{bolt, fail}, failingTail{file, fail}, func() error {
+		return fail.during(fail.state, func() error { return nil })
+	})
+	if _, err := s.open(found.record, 0); err != nil {
 		t.Fatal(err)
 	}
-	return s, file, func() { _ = bolt.Close() }
+	return s, fail, func() { _, _ = bolt.Close(), file.Close() }
 }
 
 func entry(index, term uint64) *raft.Log {
@@ -60,12 +108,13 @@ func entry(index, term uint64) *raft.Log {
 }
 
 // TestLogStoreAgainstAModel does what Raft may do to a log, with writes that fail and restarts at any point, and compares
-// it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards.
+// it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards, and what
+// is behind it can only be the last write.
 func TestLogStoreAgainstAModel(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		path := filepath.Join(t.TempDir(), raftFile)
-		s, disk, closeLog := openTestLog(t, path)
+		dir := t.TempDir()
+		s, fail, closeLog := openTestLog(t, dir)
 		var model []*raft.Log // contiguous
 		term := uint64(1)
 		next := uint64(1)
@@ -93,7 +142,8 @@ func TestLogStoreAgainstAModel(t *testing.T) {
 		}
 		for step := range 60 {
 			what := ""
-			disk.fail, disk.after = rng.IntN(5) == 0, rng.IntN(2) == 0
+			fail.store, fail.record, fail.state = rng.IntN(8) == 0, rng.IntN(8) == 0, rng.IntN(8) == 0
+			fail.after = rng.IntN(2) == 0
 			var err error
 			switch n := rng.IntN(10); {
 			case n < 5: // append
@@ -126,21 +176,21 @@ func TestLogStoreAgainstAModel(t *testing.T) {
 					model, next = nil, next+10
 				}
 			}
-			disk.fail = false
+			*fail = failure{}
 			check(what) // after an error the log is as before
 			if rng.IntN(6) == 0 {
 				// A restart may find that a failed write has taken effect, or not; both are legal.
 				closeLog()
-				s, disk, closeLog = openTestLog(t, path)
-				model, next = readBack(t, s, next)
+				s, fail, closeLog = openTestLog(t, dir)
+				model, next = readBack(t, s, model, next)
 			}
 		}
 		closeLog()
 	}
 }
 
-// readBack makes the model what the log says after a failed write.
-func readBack(t *testing.T, s *logStore, next uint64) ([]*raft.Log, uint64) {
+// readBack makes the model what the log says after a failed write: what it was, and perhaps that write.
+func readBack(t *testing.T, s *logStore, model []*raft.Log, next uint64) ([]*raft.Log, uint64) {
 	t.Helper()
 	var out []*raft.Log
 	for i := s.first.Load(); i != 0 && i <= s.last.Load(); i++ {
@@ -150,6 +200,14 @@ func readBack(t *testing.T, s *logStore, next uint64) ([]*raft.Log, uint64) {
 		}
 		out = append(out, &l)
 	}
+	if len(out) < len(model) || len(out) > len(model)+5 {
+		t.Fatalf("%d entries after a restart, %d before", len(out), len(model))
+	}
+	for i, want := range model {
+		if got := out[i]; got.Index != want.Index || got.Term != want.Term || !bytes.Equal(got.Data, want.Data) {
+			t.Fatalf("after a restart entry %d is %+v, want %+v", want.Index, got, want)
+		}
+	}
 	if len(out) > 0 {
 		return out, out[len(out)-1].Index + 1
 	}
@@ -158,40 +216,39 @@ func readBack(t *testing.T, s *logStore, next uint64) ([]*raft.Log, uint64) {
 
 // TestFailedWriteLeavesNothingBehind: a write fails though it has reached the disk, and shorter ones of another term follow.
 func TestFailedWriteLeavesNothingBehind(t *testing.T) {
-	path := filepath.Join(t.TempDir(), raftFile)
-	s, disk, closeLog := openTestLog(t, path)
-	if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {
-		t.Fatal(err)
-	}
-	disk.fail, disk.after = true, true
-	if err := s.StoreLogs([]*raft.Log{entry(2, 1), entry(3, 1), entry(4, 1)}); err == nil || !strings.Contains(err.Error(), raftFile) {
-		t.Fatalf("got %v, want an error that names the file", err)
-	}
-	disk.fail = false
-	if err := s.StoreLogs([]*raft.Log{entry(2, 2)}); err != nil {
-		t.Fatal(err)
-	}
-	closeLog()
-	s, _, closeLog = openTestLog(t, path)
-	defer closeLog()
-	if last, _ := s.LastIndex(); last != 2 {
-		t.Fatalf("the log ends at %d, want 2", last)
-	}
-	var l raft.Log
-	if err := s.GetLog(2, &l); err != nil || l.Term != 2 {
-		t.Fatalf("entry 2: %+v, %v", l, err)
-	}
-}
-
-func TestCallersEntriesAreNotChanged(t *testing.T) {
-	s, _, closeLog := openTestLog(t, filepath.Join(t.TempDir(), raftFile))
-	defer closeLog()
-	l := entry(1, 1)
-	if err := s.StoreLog(l); err != nil {
-		t.Fatal(err)
-	}
-	if l.Extensions != nil {
-		t.Fatalf("Extensions became %x", l.Extensions)
+	for name, what := range map[string]failure{
+		"the entries":              {store: true, after: true},
+		"the record":               {record: true, after: true},
+		"the record, not written":  {record: true},
+		"between them":             {state: true},
+		"the entries, not written": {store: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, fail, closeLog := openTestLog(t, dir)
+			if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {
+				t.Fatal(err)
+			}
+			*fail = what
+			err := s.StoreLogs([]*raft.Log{entry(2, 1), entry(3, 1), entry(4, 1)})
+			if err == nil || (!what.state && !strings.Contains(err.Error(), raftFile)) {
+				t.Fatalf("got %v, want an error that names the file", err)
+			}
+			*fail = failure{}
+			if err := s.StoreLogs([]*raft.Log{entry(2, 2)}); err != nil {
+				t.Fatal(err)
+			}
+			closeLog()
+			s, _, closeLog = openTestLog(t, dir)
+			defer closeLog()
+			if last, _ := s.LastIndex(); last != 2 {
+				t.Fatalf("the log ends at %d, want 2", last)
+			}
+			var l raft.Log
+			if err := s.GetLog(2, &l); err != nil || l.Term != 2 {
+				t.Fatalf("entry 2: %+v, %v", l, err)
+			}
+		})
 	}
 }
 
@@ -208,7 +265,7 @@ func TestGapsAreRefused(t *testing.T) {
 		{"entries from elsewhere", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(1, 1)}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, _, closeLog := openTestLog(t, filepath.Join(t.TempDir(), raftFile))
+			s, _, closeLog := openTestLog(t, t.TempDir())
 			defer closeLog()
 			if err := s.StoreLogs([]*raft.Log{entry(5, 1), entry(6, 1), entry(7, 1)}); err != nil {
 				t.Fatal(err)

@@ -8,16 +8,16 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
-// stableFile is the part of boltStore that the stable store needs.
-type stableFile interface {
-	put(key string, value []byte) error
-	get(key string) ([]byte, error)
+// valueStore is the store below: raft-boltdb's. Get gives [raftboltdb.ErrKeyNotFound] for a missing key, which Raft
+// recognizes by its text.
+type valueStore interface {
+	Set(key, value []byte) error
+	Get(key []byte) ([]byte, error)
 }
-
-// errNotFound is what Raft recognizes, by its text, as a missing key.
-var errNotFound = errors.New("not found")
 
 // termKey is Raft's own name for the current term.
 const termKey = "CurrentTerm"
@@ -26,7 +26,7 @@ const termKey = "CurrentTerm"
 // alone: a forgotten vote is a second vote.
 type stableStore struct {
 	path    string
-	file    stableFile
+	inner   valueStore
 	onState func() error
 
 	mu     sync.Mutex
@@ -34,14 +34,14 @@ type stableStore struct {
 }
 
 // openStableStore reads the stored values; a store that has never been written is empty.
-func openStableStore(path string, file stableFile, onState func() error) (*stableStore, error) {
-	s := &stableStore{path: path, file: file, onState: onState, values: map[string]string{}}
-	b, err := file.get(keyStable)
+func openStableStore(path string, inner valueStore, onState func() error) (*stableStore, error) {
+	s := &stableStore{path: path, inner: inner, onState: onState, values: map[string]string{}}
+	b, err := inner.Get([]byte(keyStable))
+	if errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return s, nil
+	}
 	if err != nil {
 		return nil, damaged(path, "term and vote cannot be read: %w", err)
-	}
-	if b == nil {
-		return s, nil
 	}
 	if s.values, err = decodeStable(b); err != nil {
 		return nil, damaged(path, "term and vote are damaged: %w", err)
@@ -64,7 +64,7 @@ func (s *stableStore) Set(key, val []byte) error {
 	}
 	next := maps.Clone(s.values)
 	next[string(key)] = string(val)
-	if err := s.file.put(keyStable, encodeStable(next)); err != nil {
+	if err := s.inner.Set([]byte(keyStable), encodeStable(next)); err != nil {
 		return fmt.Errorf("writing %s: %w", s.path, err)
 	}
 	s.values = next
@@ -89,7 +89,7 @@ func (s *stableStore) Get(key []byte) ([]byte, error) {
 	defer s.mu.Unlock()
 	v, ok := s.values[string(key)]
 	if !ok {
-		return nil, errNotFound
+		return nil, raftboltdb.ErrKeyNotFound
 	}
 	return []byte(v), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
 const logCacheSize = 512 // entries
@@ -16,7 +17,8 @@ const logCacheSize = 512 // entries
 type storage struct {
 	path   string // of raft.db
 	id     *identity
-	bolt   *boltStore
+	bolt   *raftboltdb.BoltStore
+	tail   *tailFile
 	log    *logStore
 	logs   raft.LogStore // log behind a cache
 	stable *stableStore
@@ -26,11 +28,12 @@ type storage struct {
 	hasState      bool
 }
 
-// openStorage checks the directory from the outside in: identity, pages of raft.db, snapshots, then every entry through
-// the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
+// openStorage checks the directory from the outside in: identity, raft.tail, pages of raft.db, snapshots, then every
+// entry through the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
 func openStorage(dir string, id *identity, logger hclog.Logger) (*storage, error) {
 	s := &storage{path: filepath.Join(dir, raftFile), id: id}
-	first, last, hasStable, err := verifyRaftFile(s.path)
+	tailPath := filepath.Join(dir, tailFileName)
+	found, err := verifyRaftFile(s.path, tailPath)
 	if err != nil {
 		return nil, err
 	}
@@ -38,28 +41,36 @@ func openStorage(dir string, id *identity, logger hclog.Logger) (*storage, error
 	if err != nil {
 		return nil, err
 	}
-	if !hasStable && (id.get().Member || snapshot != nil) {
+	if !found.hasStable && (id.get().Member || snapshot != nil) {
 		return nil, damaged(s.path, "holds no entries, no term and no vote though this replica was a member of a cluster; it must not start empty")
 	}
 	if snapshot != nil {
 		s.configuration = snapshot.Configuration
-		if last != 0 && first > snapshot.Index+1 {
-			return nil, damaged(s.path, "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, first-1)
+		if found.first > snapshot.Index+1 {
+			return nil, damaged(s.path, "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, found.first-1)
 		}
-	} else if first > 1 {
-		return nil, damaged(filepath.Join(dir, snapshotsDir), "no snapshot, though the log begins at entry %d", first)
+	} else if found.first > 1 {
+		return nil, damaged(filepath.Join(dir, snapshotsDir), "no snapshot, though the log begins at entry %d", found.first)
 	}
-	if s.bolt, err = openBoltStore(s.path); err != nil {
-		return nil, err
-	}
-	if err := s.load(dir, logger, snapshot, first, last); err != nil {
+	if err := s.open(dir, tailPath, logger, snapshot, found); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
+// open opens the files, raft.tail first: there must never be a raft.db without it.
+func (s *storage) open(dir, tailPath string, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
+	if s.tail, err = openTailFile(tailPath); err != nil {
+		return err
+	}
+	if s.bolt, err = openBoltStore(s.path); err != nil {
+		return err
+	}
+	return s.load(dir, logger, snapshot, found)
+}
+
 // load reads everything once through the stores.
-func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, first, last uint64) (err error) {
+func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
 	// The pages have been checked, so bbolt should have no reason to stumble; should it, the message is to name the file.
 	defer func() {
 		if r := recover(); r != nil {
@@ -71,12 +82,12 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	if s.stable, err = openStableStore(s.path, s.bolt, s.id.setMember); err != nil {
 		return err
 	}
-	s.log = newLogStore(s.path, s.bolt, s.id.setMember)
+	s.log = newLogStore(s.path, s.bolt, s.tail, s.id.setMember)
 	covered := uint64(0)
 	if snapshot != nil {
 		covered = snapshot.Index
 	}
-	configuration, err := s.log.open(first, last, covered)
+	configuration, err := s.log.open(found.record, covered)
 	if err != nil {
 		return err
 	}
@@ -90,22 +101,25 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 		return err
 	}
 	s.snaps.newest.Store(covered)
-	s.hasState = snapshot != nil || last != 0 || s.stable.hasState()
+	s.hasState = snapshot != nil || found.last != 0 || s.stable.hasState()
 	if s.id.get().Member && !s.hasState {
 		return damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
 	}
-	if last != 0 && !s.stable.hasState() {
+	if found.last != 0 && !s.stable.hasState() {
 		return damaged(s.path, "the current term is missing")
 	}
 	return nil
 }
 
-// Close releases raft.db.
-func (s *storage) Close() error {
-	if s.bolt == nil {
-		return nil
+// Close releases the files.
+func (s *storage) Close() (err error) {
+	if s.bolt != nil {
+		err = s.bolt.Close()
 	}
-	return s.bolt.Close()
+	if s.tail != nil {
+		err = errors.Join(err, s.tail.Close())
+	}
+	return err
 }
 
 // snapshotIndex is the last log index in the newest snapshot, 0 when there is none.

@@ -22,46 +22,54 @@ type snapshotInfo struct {
 	Configuration raft.Configuration
 }
 
-// verifyRaftFile reads raft.db page by page before bbolt maps it: see verifybolt.go. It gives the first and the last
-// index of the entries, and whether the file holds any Raft state at all. A missing or empty file holds none.
-func verifyRaftFile(path string) (first, last uint64, hasState bool, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0, false, nil
-	}
-	if err != nil {
-		return 0, 0, false, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, 0, false, err
-	}
-	if info.Size() == 0 {
-		return 0, 0, false, nil
-	}
-	first, last, hasState, err = verifyBolt(f, info.Size())
-	if err != nil {
-		return 0, 0, false, damaged(path, "damaged: %w", err)
-	}
-	return first, last, hasState, nil
+// raftContent is what the files of the log and of term and vote hold; indexes are 0 when there are no entries.
+type raftContent struct {
+	first, last uint64
+	hasStable   bool // term and vote
+	record      tail // what raft.tail says
 }
 
-func verifyBolt(r io.ReaderAt, size int64) (first, last uint64, hasState bool, err error) {
+// verifyRaftFile reads raft.tail, and raft.db page by page before bbolt maps it: see verifybolt.go. Neither exists yet
+// in a directory that was never used; raft.tail is made first.
+func verifyRaftFile(path, tailPath string) (raftContent, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err := readTail(tailPath, path, false)
+		return raftContent{}, err
+	}
+	if err != nil {
+		return raftContent{}, damaged(path, "cannot be read: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	record, err := readTail(tailPath, path, true)
+	if err != nil {
+		return raftContent{}, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return raftContent{}, damaged(path, "cannot be read: %w", err)
+	}
+	c, err := verifyBolt(f, info.Size(), record)
+	if err != nil {
+		return raftContent{}, damaged(path, "damaged: %w", err)
+	}
+	return c, nil
+}
+
+// verifyBolt walks a bbolt file, which must hold the entries that the record speaks of.
+func verifyBolt(r io.ReaderAt, size int64, record tail) (raftContent, error) {
+	c := raftContent{record: record}
 	file, err := openBoltFile(r, size)
 	if err != nil {
-		return 0, 0, false, err
+		return c, err
 	}
 	buckets, err := file.buckets()
 	if err != nil {
-		return 0, 0, false, err
-	}
-	if len(buckets) == 0 {
-		return 0, 0, false, nil // made, and never used
+		return c, err
 	}
 	logs, conf := buckets[bucketLogs], buckets[bucketConf]
 	if logs == nil || conf == nil || len(buckets) != 2 {
-		return 0, 0, false, fmt.Errorf("buckets are missing or unknown: there are %d", len(buckets))
+		return c, fmt.Errorf("buckets are missing or unknown: there are %d", len(buckets))
 	}
 	err = file.bucket(logs, func(k, _ []byte) error {
 		if len(k) != 8 {
@@ -71,41 +79,37 @@ func verifyBolt(r io.ReaderAt, size int64) (first, last uint64, hasState bool, e
 		switch {
 		case index == 0:
 			return errors.New("there is an entry 0")
-		case first == 0:
-			first = index
-		case index != last+1:
-			return fmt.Errorf("entries %d to %d are missing", last+1, index-1)
+		case c.first == 0:
+			c.first = index
+		case index != c.last+1:
+			return fmt.Errorf("entries %d to %d are missing", c.last+1, index-1)
 		}
-		last = index
+		c.last = index
 		return nil
 	})
 	if err != nil {
-		return 0, 0, false, err
+		return c, err
 	}
-	found := map[string][]byte{}
-	err = file.bucket(conf, func(k, v []byte) error {
-		if string(k) != keyStable && string(k) != keyTail {
+	if err := record.missing(c.first, c.last); err != nil {
+		return c, err
+	}
+	if !isInline(conf) {
+		return c, errors.New("term and vote do not lie in the page they belong to")
+	}
+	err = file.bucket(conf, func(k, _ []byte) error {
+		if string(k) != keyStable {
 			return fmt.Errorf("unexpected key %q", k)
 		}
-		found[string(k)] = bytes.Clone(v)
+		c.hasStable = true
 		return nil
 	})
 	if err != nil {
-		return 0, 0, false, err
+		return c, err
 	}
-	var t tail
-	if b := found[keyTail]; b != nil || last != 0 {
-		if t, err = decodeTail(b); err != nil {
-			return 0, 0, false, err
-		}
+	if c.last != 0 && !c.hasStable {
+		return c, errors.New("term and vote are missing")
 	}
-	if first != t.First || last != t.Last {
-		return 0, 0, false, fmt.Errorf("the log has entries %d to %d, should have %d to %d", first, last, t.First, t.Last)
-	}
-	if found[keyStable] == nil && found[keyTail] != nil {
-		return 0, 0, false, errors.New("term and vote are missing")
-	}
-	return first, last, found[keyStable] != nil, nil
+	return c, nil
 }
 
 // verifySnapshots checks every finished snapshot and gives the newest, nil when there is none. Unfinished ones are

@@ -9,37 +9,37 @@ import (
 	"testing"
 )
 
-// raftFileContent is a raft.db with 60 entries, written one by one, so that many stale pages lie in it.
-func raftFileContent(t testing.TB, entries uint64) []byte {
+// raftFileContent is a raft.db with entries written one by one, so that many stale pages lie in it, and what raft.tail
+// says of it.
+func raftFileContent(t testing.TB, entries uint64) ([]byte, tail) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), raftFile)
-	bolt, err := openBoltStore(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := bolt.put(keyStable, encodeStable(map[string]string{termKey: "12345678"})); err != nil {
-		t.Fatal(err)
-	}
-	s := newLogStore(path, bolt, func() error { return nil })
+	dir := t.TempDir()
+	s, _, closeLog := openTestLog(t, dir)
 	for i := range entries {
 		if err := s.StoreLog(entry(i+1, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := bolt.Close(); err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(path)
+	closeLog()
+	content, err := os.ReadFile(filepath.Join(dir, raftFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return content
+	record, err := os.ReadFile(filepath.Join(dir, tailFileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	says, err := decodeTail(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content, says
 }
 
 // TestPointerToAStalePageIsRefused: of all damage the least visible, an old tree that is whole in itself.
 func TestPointerToAStalePageIsRefused(t *testing.T) {
 	const entries = 60
-	content := raftFileContent(t, entries)
+	content, record := raftFileContent(t, entries)
 	stale := 0
 	for at := 0; ; at++ {
 		next := bytes.Index(content[at:], []byte(bucketLogs))
@@ -51,9 +51,9 @@ func TestPointerToAStalePageIsRefused(t *testing.T) {
 			for mask := 1; mask < 256; mask++ {
 				b := bytes.Clone(content)
 				b[i] ^= byte(mask)
-				_, last, _, err := verifyBolt(bytes.NewReader(b), int64(len(b)))
-				if err == nil && last != entries {
-					t.Fatalf("byte %d changed by %#02x: the log ends at %d", i, mask, last)
+				c, err := verifyBolt(bytes.NewReader(b), int64(len(b)), record)
+				if err == nil && (c.first != 1 || c.last != entries || !c.hasStable) {
+					t.Fatalf("byte %d changed by %#02x: %+v", i, mask, c)
 				}
 				if err != nil && strings.Contains(err.Error(), "should have") {
 					stale++
@@ -69,7 +69,7 @@ func TestPointerToAStalePageIsRefused(t *testing.T) {
 // TestEitherMetaPageMustBeWhole: bbolt would take the older one without a word, and the last write with it would be gone.
 func TestEitherMetaPageMustBeWhole(t *testing.T) {
 	for entries := range uint64(2) {
-		content := raftFileContent(t, 10+entries)
+		content, record := raftFileContent(t, 10+entries)
 		pageSize := int(binary.NativeEndian.Uint32(content[boltHeader+8:]))
 		for _, page := range []int{0, 1} {
 			for i := range boltHeader + boltMetaSize {
@@ -78,7 +78,7 @@ func TestEitherMetaPageMustBeWhole(t *testing.T) {
 				}
 				b := bytes.Clone(content)
 				b[page*pageSize+i] ^= 4
-				if _, _, _, err := verifyBolt(bytes.NewReader(b), int64(len(b))); err == nil {
+				if _, err := verifyBolt(bytes.NewReader(b), int64(len(b)), record); err == nil {
 					t.Errorf("%d entries, meta page %d, byte %d changed: goes through", 10+entries, page, i)
 				}
 			}

@@ -118,6 +118,11 @@ func (f *boltFile) buckets() (map[string][]byte, error) {
 	return out, err
 }
 
+// isInline tells whether a bucket is so small that it lies behind its own header.
+func isInline(header []byte) bool {
+	return len(header) >= 16 && binary.NativeEndian.Uint64(header) == 0
+}
+
 // bucket walks a bucket, given its header, in order of key. The slices are valid during the call only.
 func (f *boltFile) bucket(header []byte, each func(k, v []byte) error) error {
 	if len(header) < 16 {
@@ -129,8 +134,8 @@ func (f *boltFile) bucket(header []byte, each func(k, v []byte) error) error {
 		}
 		return each(k, v)
 	}
-	if root := binary.NativeEndian.Uint64(header); root != 0 {
-		return f.walk(root, nil, nil, 0, leaf)
+	if !isInline(header) {
+		return f.walk(binary.NativeEndian.Uint64(header), nil, nil, 0, leaf)
 	}
 	page := header[16:] // a small bucket lies inside the value of its parent
 	if len(page) < boltHeader || binary.NativeEndian.Uint16(page[8:]) != boltLeaf ||
