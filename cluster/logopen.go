@@ -24,11 +24,6 @@ func (s *logStore) open(record tail, covered uint64) (*raft.Configuration, error
 		return nil, err
 	}
 	s.publish(tail{First: first, Last: last, Chain: chain})
-	if last != 0 && last < covered {
-		// A snapshot came from the leader and the crash came before the log it replaces was dropped: Raft goes on after
-		// the snapshot, which would leave a gap.
-		return nil, s.shorten(tail{}, first, last)
-	}
 	return configuration, nil
 }
 

@@ -43,6 +43,7 @@ type logStore struct {
 	tail tail       // what the log holds; the record on disk may say less
 	// first and last bound what readers see, 0 = empty.
 	first, last atomic.Uint64
+	base        atomic.Pointer[base] // of the newest snapshot, nil when there is none
 
 	bytes atomic.Uint64 // of data stored since the last snapshot
 }
@@ -69,11 +70,15 @@ func (s *logStore) read(index uint64, l *raft.Log) (prev, own uint32, err error)
 
 // GetLog implements raft.LogStore. A missing entry is exactly raft.ErrLogNotFound, Raft compares with ==.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
-	if index == 0 || index > s.last.Load() {
-		return raft.ErrLogNotFound // what a failed write may have left is not there
+	if index >= s.first.Load() && index <= s.last.Load() && index != 0 { // what a failed write may have left is not there
+		_, _, err := s.read(index, l)
+		return err
 	}
-	_, _, err := s.read(index, l)
-	return err
+	if stand, ok := s.base.Load().entry(index); ok {
+		*l = stand
+		return nil
+	}
+	return raft.ErrLogNotFound
 }
 
 // FirstIndex implements raft.LogStore.
@@ -81,10 +86,6 @@ func (s *logStore) FirstIndex() (uint64, error) { return s.first.Load(), nil }
 
 // LastIndex implements raft.LogStore.
 func (s *logStore) LastIndex() (uint64, error) { return s.last.Load(), nil }
-
-// IsMonotonic implements raft.MonotonicLogStore: after a snapshot from the leader Raft drops the old log instead of
-// leaving a gap, so that a gap always means damage.
-func (s *logStore) IsMonotonic() bool { return true }
 
 func (s *logStore) publish(t tail) {
 	s.tail = t

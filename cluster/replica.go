@@ -222,6 +222,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-r.cfg.FSM.Halted():
 		err = fmt.Errorf("%s: %w", r.store.path, r.cfg.FSM.Err())
+	case <-r.store.replaced:
+		err = fmt.Errorf("%s: %w", r.store.path, errReplaced)
 	}
 	cancel()
 	wg.Wait()

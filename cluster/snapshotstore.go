@@ -30,11 +30,12 @@ type snapshotStore struct {
 	*raft.FileSnapshotStore
 	dir     string
 	onState func() error
-	onSaved func()
+	// onSaved is called when a snapshot is final, before Raft goes on after it.
+	onSaved func(base) error
 	newest  atomic.Uint64 // index of the newest snapshot, 0 = none
 }
 
-func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func()) (*snapshotStore, error) {
+func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(base) error) (*snapshotStore, error) {
 	dir := filepath.Join(dataDir, snapshotsDir)
 	if err := removeTmpSnapshots(dir); err != nil {
 		return nil, err
@@ -70,17 +71,22 @@ func removeTmpSnapshots(dir string) error {
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, trans raft.Transport,
 ) (raft.SnapshotSink, error) {
+	if newest := s.newest.Load(); index < newest {
+		// From a leader that has lost sight of how far this replica is. It would undo what has been applied; the leader's next
+		// snapshot will do.
+		return nil, fmt.Errorf("a snapshot up to entry %d is refused: %s holds one up to entry %d", index, s.dir, newest)
+	}
 	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 	if err != nil {
 		return nil, fmt.Errorf("creating a snapshot in %s: %w", s.dir, err)
 	}
-	return &snapshotSink{SnapshotSink: sink, store: s, index: index}, nil
+	return &snapshotSink{SnapshotSink: sink, store: s, last: base{Index: index, Term: term}}, nil
 }
 
 type snapshotSink struct {
 	raft.SnapshotSink
 	store  *snapshotStore
-	index  uint64
+	last   base
 	closed bool
 }
 
@@ -104,8 +110,10 @@ func (s *snapshotSink) Close() error {
 	if err := s.store.onState(); err != nil {
 		return err
 	}
-	s.store.newest.Store(s.index)
-	s.store.onSaved()
+	s.store.newest.Store(s.last.Index)
+	if err := s.store.onSaved(s.last); err != nil {
+		return err
+	}
 	return s.store.reap()
 }
 

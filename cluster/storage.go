@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
@@ -26,12 +27,15 @@ type storage struct {
 	// configuration is the latest in log or snapshot, empty when there is none.
 	configuration raft.Configuration
 	hasState      bool
+	// replaced is closed when Raft's idea of the end of the log is wrong until the next start: see covered.
+	replaced     chan struct{}
+	replacedOnce sync.Once
 }
 
 // openStorage checks the directory from the outside in: identity, raft.tail, pages of raft.db, snapshots, then every
 // entry through the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
 func openStorage(dir string, id *identity, logger hclog.Logger) (*storage, error) {
-	s := &storage{path: filepath.Join(dir, raftFile), id: id}
+	s := &storage{path: filepath.Join(dir, raftFile), id: id, replaced: make(chan struct{})}
 	tailPath := filepath.Join(dir, tailFileName)
 	found, err := verifyRaftFile(s.path, tailPath)
 	if err != nil {
@@ -97,10 +101,16 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	if s.logs, err = raft.NewLogCache(logCacheSize, s.log); err != nil {
 		return err
 	}
-	if s.snaps, err = newSnapshotStore(dir, logger, s.id.setMember, s.log.resetBytes); err != nil {
+	if s.snaps, err = newSnapshotStore(dir, logger, s.id.setMember, s.saved); err != nil {
 		return err
 	}
-	s.snaps.newest.Store(covered)
+	if snapshot != nil {
+		s.snaps.newest.Store(snapshot.Index)
+		// Again, because a crash may have come between a snapshot from the leader and this.
+		if _, err := s.cover(base{Index: snapshot.Index, Term: snapshot.Term}); err != nil {
+			return err
+		}
+	}
 	s.hasState = snapshot != nil || found.last != 0 || s.stable.hasState()
 	if s.id.get().Member && !s.hasState {
 		return damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
