@@ -18,7 +18,7 @@ func sameEntry(a, b *raft.Log) bool {
 }
 
 func TestCallersEntriesAreNotChanged(t *testing.T) {
-	s, _, closeLog := openTestLog(t, t.TempDir())
+	s, _, closeLog := openTestLog(t, inBbolt, t.TempDir())
 	defer closeLog()
 	l, extended := entry(1, 1), entry(2, 1)
 	extended.Extensions = append(make([]byte, 0, 64), "theirs"...) // with room behind: it must not be written to
@@ -38,7 +38,7 @@ func TestCallersEntriesAreNotChanged(t *testing.T) {
 // TestFollowersMakeAChainOfTheirOwn sends entries as Raft does, out of the cache or out of the store, and also with the
 // leader's link still on them: a follower keeps what it is sent, in a chain of its own.
 func TestFollowersMakeAChainOfTheirOwn(t *testing.T) {
-	leader, _, closeLeader := openTestLog(t, t.TempDir())
+	leader, _, closeLeader := openTestLog(t, inBbolt, t.TempDir())
 	defer closeLeader()
 	cached, err := raft.NewLogCache(2, leader)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestFollowersMakeAChainOfTheirOwn(t *testing.T) {
 	}{"through the cache": cached, "linked": leader.inner} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s, _, closeLog := openTestLog(t, dir)
+			s, _, closeLog := openTestLog(t, inBbolt, dir)
 			// Another history behind it: its links are others than the leader's.
 			if err := s.StoreLog(entry(1, 1)); err != nil {
 				t.Fatal(err)
@@ -79,7 +79,7 @@ func TestFollowersMakeAChainOfTheirOwn(t *testing.T) {
 				t.Fatal(err)
 			}
 			closeLog()
-			s, _, closeLog = openTestLog(t, dir) // checks the chain
+			s, _, closeLog = openTestLog(t, inBbolt, dir) // checks the chain
 			defer closeLog()
 			for _, want := range sent {
 				var got raft.Log
@@ -102,7 +102,7 @@ func FuzzStoredEntry(f *testing.F) {
 			Index: 1, Term: term, Type: raft.LogType(kind), AppendedAt: time.Unix(sec, nsec), Data: data, Extensions: extensions,
 		}
 		dir := t.TempDir()
-		s, _, closeLog := openTestLog(t, dir)
+		s, _, closeLog := openTestLog(t, inBbolt, dir)
 		if err := s.StoreLog(want); err != nil {
 			t.Fatal(err)
 		}
@@ -125,13 +125,13 @@ func FuzzStoredEntry(f *testing.F) {
 		if err := errors.Join(err, db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		bolt, file, _, err := openTestStores(t, dir)
+		bolt, file, _, err := openTestStores(t, inBbolt, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _, _ = bolt.Close(), file.Close() }()
 		var l raft.Log
-		if _, _, err := (&logStore{path: dir, inner: bolt}).read(1, &l); err == nil && !sameEntry(&l, want) {
+		if _, _, err := (&logStore{fileOf: func(uint64) string { return dir }, inner: bolt}).read(1, &l); err == nil && !sameEntry(&l, want) {
 			t.Fatalf("byte %d changed by %#02x: %+v, was %+v", at, mask, l, want)
 		}
 	})

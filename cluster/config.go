@@ -33,6 +33,8 @@ type Config struct {
 	SnapshotEntries uint64 // a snapshot after so many log entries, and as many are kept after one; 0 means 8192
 	SnapshotBytes   uint64 // or after so many bytes of log data; 0 means 64 MiB
 
+	LogStore string // LogWAL or LogBbolt; empty means LogWAL
+
 	FSM        *fsm.FSM
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -73,6 +75,13 @@ func (c *Config) complete() error {
 	if c.SnapshotBytes == 0 {
 		c.SnapshotBytes = defaultSnapshotBytes
 	}
+	switch c.LogStore {
+	case "":
+		c.LogStore = LogWAL
+	case LogWAL, LogBbolt:
+	default:
+		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, LogWAL, LogBbolt)
+	}
 	for _, peer := range c.Peers {
 		if _, _, err := splitHostPort(peer); err != nil {
 			return fmt.Errorf("--cluster.peer: %w", err)
@@ -106,6 +115,7 @@ type tuning struct {
 	retryMin      time.Duration
 	retryMax      time.Duration
 	statusTimeout time.Duration
+	walSegment    int // bytes
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
 	dial     dialFunc                 // for the peer port
@@ -124,7 +134,7 @@ func defaultTuning() tuning {
 		commit: 20 * time.Millisecond, alone: 50 * time.Millisecond,
 		freshEvery: time.Second, reconcile: time.Second, quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
 		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
-		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second,
+		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
 		dial: func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
 		},

@@ -50,7 +50,7 @@ func TestEveryCrashPointOfTheLog(t *testing.T) {
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		dir := t.TempDir()
-		bolt, file, found, err := openTestStores(t, dir)
+		bolt, file, found, err := openTestStores(t, inBbolt, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestEveryCrashPointOfTheLog(t *testing.T) {
 				crashed := t.TempDir()
 				writeFile(t, filepath.Join(crashed, raftFile), content)
 				writeFile(t, filepath.Join(crashed, tailFileName), disk.records[i])
-				s, _, closeLog := openTestLog(t, crashed)
+				s, _, closeLog := openTestLog(t, inBbolt, crashed)
 				if record, err := decodeTail(disk.records[i]); err == nil && record.Last < s.last.Load() {
 					behind++
 				}
@@ -82,11 +82,11 @@ func TestEveryCrashPointOfTheLog(t *testing.T) {
 					t.Fatalf("seed %d, a crash %s: %v", seed, when, err)
 				}
 				closeLog()
-				_, _, closeLog = openTestLog(t, crashed)
+				_, _, closeLog = openTestLog(t, inBbolt, crashed)
 				closeLog()
 			}
 		}
-		s := newLogStore(filepath.Join(dir, raftFile), disk, disk, func() error { disk.at("before the record"); return nil })
+		s := newLogStore(func(uint64) string { return raftFile }, disk, disk, func() error { disk.at("before the record"); return nil })
 		if _, err := s.open(found.record, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestCrashDuringTheFirstStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			do(dir)
-			found, err := verifyRaftFile(filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName))
+			found, err := verifyRaftFile(dir, LogBbolt)
 			if err != nil || found.hasStable {
 				t.Fatalf("%+v, %v", found, err)
 			}
@@ -155,7 +155,7 @@ func TestCrashDuringTheFirstStart(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _ = bolt.Close(), file.Close()
-			if _, err := verifyRaftFile(filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName)); err != nil {
+			if _, err := verifyRaftFile(dir, LogBbolt); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -165,7 +165,7 @@ func TestCrashDuringTheFirstStart(t *testing.T) {
 // TestOtherLogsAreRefused puts files of another moment beside each other, each of them whole.
 func TestOtherLogsAreRefused(t *testing.T) {
 	dir := t.TempDir()
-	s, _, closeLog := openTestLog(t, dir)
+	s, _, closeLog := openTestLog(t, inBbolt, dir)
 	at := func(do ...func() error) (raftDB, record []byte) {
 		for _, f := range do {
 			if err := f(); err != nil {
@@ -207,9 +207,9 @@ func TestOtherLogsAreRefused(t *testing.T) {
 			path := filepath.Join(mixed, raftFile)
 			writeFile(t, path, c.raftDB)
 			writeFile(t, filepath.Join(mixed, tailFileName), c.record)
-			bolt, file, found, err := openTestStores(t, mixed)
+			bolt, file, found, err := openTestStores(t, inBbolt, mixed)
 			if err == nil {
-				_, err = newLogStore(path, bolt, file, nil).open(found.record, 0)
+				_, err = newLogStore(func(uint64) string { return path }, bolt, file, nil).open(found.record, 0)
 				_, _ = bolt.Close(), file.Close()
 			}
 			if (c.want == "") != (err == nil) || !strings.Contains(fmt.Sprint(err), c.want) || (err != nil && !strings.Contains(err.Error(), path)) {

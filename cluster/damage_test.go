@@ -18,10 +18,10 @@ import (
 
 // dataDirectory makes the directory of a standalone replica with a snapshot and entries after it, and tells the hash of
 // its state.
-func dataDirectory(t *testing.T) (dir, hash string) {
+func dataDirectory(t *testing.T, store string) (dir, hash string) {
 	t.Helper()
 	r := newReplica(t, nil, "r1", "", 1)
-	r.cfg.SnapshotEntries = 100
+	r.cfg.SnapshotEntries, r.cfg.LogStore = 100, store
 	r.start()
 	for i := range 150 {
 		push(t, r, fmt.Sprintf("job%d", i%7), float64(i))
@@ -36,12 +36,12 @@ func dataDirectory(t *testing.T) (dir, hash string) {
 }
 
 // openedHash opens a directory and gives the hash of the state it holds, once all of it is applied.
-func openedHash(t *testing.T, dir string) (string, error) {
+func openedHash(t *testing.T, store, dir string) (string, error) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	tune := testTuning()
 	tune.alone = 5 * time.Millisecond
-	r, err := open(Config{Name: "r1", DataDir: dir, FSM: fsm.New(logger), Logger: logger}, tune)
+	r, err := open(Config{Name: "r1", DataDir: dir, LogStore: store, FSM: fsm.New(logger), Logger: logger}, tune)
 	if err != nil {
 		return "", err
 	}
@@ -100,8 +100,14 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 }
 
 func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
-	dir, hash := dataDirectory(t)
-	if again, err := openedHash(t, copyDir(t, dir)); err != nil || again != hash {
+	for _, where := range everyLog {
+		t.Run(where.store, func(t *testing.T) { testDamagedDataDirectory(t, where.store) })
+	}
+}
+
+func testDamagedDataDirectory(t *testing.T, store string) {
+	dir, hash := dataDirectory(t, store)
+	if again, err := openedHash(t, store, copyDir(t, dir)); err != nil || again != hash {
 		t.Fatalf("an undamaged copy: hash %s, err %v; want %s", again, err, hash)
 	}
 	var files []string
@@ -129,7 +135,7 @@ func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
 		refused := 0
 		list := damages(rand.New(rand.NewPCG(seed, uint64(i))), filepath.Base(file), content)
 		for _, d := range list {
-			if !checkDamage(t, dir, file, hash, d) {
+			if !checkDamage(t, store, dir, file, hash, d) {
 				refused++
 			}
 			if t.Failed() {
@@ -144,7 +150,7 @@ func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
 }
 
 // checkDamage applies one damage to a copy and tells whether it still opens.
-func checkDamage(t *testing.T, dir, file, hash string, d damage) (opens bool) {
+func checkDamage(t *testing.T, store, dir, file, hash string, d damage) (opens bool) {
 	t.Helper()
 	work := copyDir(t, dir)
 	defer func() { _ = os.RemoveAll(work) }()
@@ -156,7 +162,7 @@ func checkDamage(t *testing.T, dir, file, hash string, d damage) (opens bool) {
 	if err := os.WriteFile(path, d.do(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := openedHash(t, work)
+	got, err := openedHash(t, store, work)
 	switch {
 	case err != nil && !strings.Contains(err.Error(), filepath.Base(file)):
 		t.Errorf("refused without the name of the file: %v", err)
@@ -167,17 +173,18 @@ func checkDamage(t *testing.T, dir, file, hash string, d damage) (opens bool) {
 }
 
 func TestMissingFilesAreRefusedByName(t *testing.T) {
-	dir, _ := dataDirectory(t)
-	for _, name := range []string{identityFile, raftFile, tailFileName, snapshotsDir} {
+	const store = LogWAL
+	dir, _ := dataDirectory(t, store)
+	for _, name := range []string{identityFile, raftFile, tailFileName, snapshotsDir, walDir, filepath.Join(walDir, walSegmentsFile)} {
 		t.Run(name, func(t *testing.T) {
 			work := copyDir(t, dir)
 			if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := openedHash(t, work); err == nil || !strings.Contains(err.Error(), name) {
+			if _, err := openedHash(t, store, work); err == nil || !strings.Contains(err.Error(), name) {
 				t.Fatalf("got %v, want an error that names %s", err, name)
 			}
-			if _, err := openedHash(t, work); err == nil {
+			if _, err := openedHash(t, store, work); err == nil {
 				t.Fatal("the second start goes through: the first has changed something")
 			}
 		})
@@ -186,14 +193,15 @@ func TestMissingFilesAreRefusedByName(t *testing.T) {
 
 func TestDirectoryInUseIsRefused(t *testing.T) {
 	r := newReplica(t, nil, "r1", "", 1).start()
-	_, err := openedHash(t, r.cfg.DataDir)
+	_, err := openedHash(t, r.cfg.LogStore, r.cfg.DataDir)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Fatalf("got %v, want that the directory is in use", err)
 	}
 }
 
 func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
-	dir, hash := dataDirectory(t)
+	const store = LogWAL
+	dir, hash := dataDirectory(t, store)
 	snapshots, err := filepath.Glob(filepath.Join(dir, snapshotsDir, "*"))
 	if err != nil || len(snapshots) == 0 {
 		t.Fatalf("snapshots %v, err %v", snapshots, err)
@@ -218,7 +226,7 @@ func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
 			if err := do(work, filepath.Base(snapshots[0])); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := openedHash(t, work); err != nil || got != hash {
+			if got, err := openedHash(t, store, work); err != nil || got != hash {
 				t.Fatalf("hash %s, err %v; want %s", got, err, hash)
 			}
 		})

@@ -27,10 +27,16 @@ var (
 	errNoLeader    = errors.New("no leader is known")
 )
 
+// MaxCommand is the size of the largest command that is replicated, in bytes: the log's segments hold no entry of 64 MiB.
+const MaxCommand = 60 << 20
+
 // Apply replicates a command and returns the result that the state machine gave. It may be called on any replica; it is
-// retried with the same bytes, across changes of leader, until ctx ends. An error wraps [ErrUnavailable] and says
-// whether the command may have been applied.
+// retried with the same bytes, across changes of leader, until ctx ends. A command larger than MaxCommand is rejected. An
+// error wraps [ErrUnavailable] and says whether the command may have been applied.
 func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error) {
+	if len(command) > MaxCommand {
+		return fsm.Result{Status: fsm.Rejected, Reason: fmt.Sprintf("it takes %d bytes in the log, where at most %d are possible: push less at once", len(command), MaxCommand)}, nil
+	}
 	ctx, cancel := r.whileOpen(ctx)
 	defer cancel()
 	var lastErr error

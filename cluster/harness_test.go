@@ -159,6 +159,7 @@ func testTuning() tuning {
 	tune.reconcile = 100 * time.Millisecond
 	tune.quickRejoin = 100 * time.Millisecond
 	tune.slowRejoin = time.Second
+	tune.walSegment = 64 << 10 // so that tests fill some
 	tune.gossip = func(c *memberlist.Config) {
 		c.GossipInterval = 50 * time.Millisecond
 		c.ProbeInterval = 300 * time.Millisecond

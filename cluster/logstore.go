@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// entryStore is the store below: raft-boltdb's. A write is durable when it returns nil; one that fails may have taken
+// entryStore is the store below: raft-wal's or raft-boltdb's. A write is durable when it returns nil; one that fails may have taken
 // effect as a whole or not at all.
 type entryStore interface {
 	FirstIndex() (uint64, error)
@@ -33,9 +33,10 @@ type tailSaver interface {
 //
 // Raft writes from its main goroutine and its snapshot goroutine, and reads from many.
 type logStore struct {
-	path  string // of the store below, for messages
-	inner entryStore
-	saver tailSaver
+	// fileOf names the file that holds an entry, or would, for messages.
+	fileOf func(index uint64) string
+	inner  entryStore
+	saver  tailSaver
 	// onState is called after entries are on disk, before Raft may speak of them.
 	onState func() error
 
@@ -48,8 +49,8 @@ type logStore struct {
 	bytes atomic.Uint64 // of data stored since the last snapshot
 }
 
-func newLogStore(path string, inner entryStore, saver tailSaver, onState func() error) *logStore {
-	return &logStore{path: path, inner: inner, saver: saver, onState: onState}
+func newLogStore(fileOf func(index uint64) string, inner entryStore, saver tailSaver, onState func() error) *logStore {
+	return &logStore{fileOf: fileOf, inner: inner, saver: saver, onState: onState}
 }
 
 // read gives an entry and the checksums of the entry before it and of itself.
@@ -59,10 +60,10 @@ func (s *logStore) read(index uint64, l *raft.Log) (prev, own uint32, err error)
 		if errors.Is(err, raft.ErrLogNotFound) {
 			return 0, 0, raft.ErrLogNotFound
 		}
-		return 0, 0, damaged(s.path, "entry %d cannot be read: %w", index, err)
+		return 0, 0, damaged(s.fileOf(index), "entry %d cannot be read: %w", index, err)
 	}
 	if prev, own, err = unlink(index, &stored); err != nil {
-		return 0, 0, damaged(s.path, "entry %d is damaged: %w", index, err)
+		return 0, 0, damaged(s.fileOf(index), "entry %d is damaged: %w", index, err)
 	}
 	*l = stored
 	return prev, own, nil
@@ -112,7 +113,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	size := 0
 	for i, l := range logs {
 		if l.Index != next.Last+1 {
-			return fmt.Errorf("%s: entry %d does not follow entry %d", s.path, l.Index, next.Last)
+			return fmt.Errorf("%s: entry %d does not follow entry %d", s.fileOf(l.Index), l.Index, next.Last)
 		}
 		copies[i], next.Chain = linked(l, next.Chain)
 		entries[i] = &copies[i]
@@ -120,17 +121,17 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		size += len(l.Data)
 	}
 	if err := s.dropLeftover(); err != nil {
-		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.path, err)
+		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.tail.Last), err)
 	}
 	if err := s.inner.StoreLogs(entries); err != nil {
-		return fmt.Errorf("writing %s: %w", s.path, err)
+		return fmt.Errorf("writing %s: %w", s.fileOf(s.tail.Last), err)
 	}
 	if err := s.onState(); err != nil {
 		return err
 	}
 	// Not durable: if it is lost, the record says less than the log holds, which it may.
 	if err := s.saver.save(next, false); err != nil {
-		return fmt.Errorf("writing the record of what %s holds: %w", s.path, err)
+		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.tail.Last), err)
 	}
 	s.publish(next)
 	s.bytes.Add(uint64(size))
@@ -172,7 +173,7 @@ func (s *logStore) DeleteRange(minIndex, maxIndex uint64) error {
 		}
 		return s.shorten(next, minIndex, s.tail.Last)
 	default:
-		return fmt.Errorf("%s: deleting entries %d to %d would leave a hole in %d to %d", s.path, minIndex, maxIndex, next.First, next.Last)
+		return fmt.Errorf("%s: deleting entries %d to %d would leave a hole in %d to %d", s.fileOf(s.tail.Last), minIndex, maxIndex, next.First, next.Last)
 	}
 }
 
@@ -185,15 +186,15 @@ func (s *logStore) DeleteRange(minIndex, maxIndex uint64) error {
 // append.
 func (s *logStore) shorten(next tail, minIndex, maxIndex uint64) error {
 	if err := s.dropLeftover(); err != nil {
-		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.path, err)
+		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.tail.Last), err)
 	}
 	if err := s.saver.save(next, true); err != nil {
-		return fmt.Errorf("writing the record of what %s holds: %w", s.path, err)
+		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.tail.Last), err)
 	}
 	derr := s.inner.DeleteRange(minIndex, maxIndex)
 	first, last, err := s.ends()
 	if err != nil || first != next.First || last != next.Last {
-		return fmt.Errorf("deleting entries %d to %d from %s: %w", minIndex, maxIndex, s.path,
+		return fmt.Errorf("deleting entries %d to %d from %s: %w", minIndex, maxIndex, s.fileOf(s.tail.Last),
 			cmp.Or(derr, err, fmt.Errorf("entries %d to %d remain, should be %d to %d", first, last, next.First, next.Last)))
 	}
 	s.publish(next)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
@@ -34,16 +35,16 @@ func (f *failure) during(fails bool, do func() error) error {
 }
 
 type failingStore struct {
-	*raftboltdb.BoltStore
+	entryStore
 	*failure
 }
 
 func (f failingStore) StoreLogs(logs []*raft.Log) error {
-	return f.during(f.store, func() error { return f.BoltStore.StoreLogs(logs) })
+	return f.during(f.store, func() error { return f.entryStore.StoreLogs(logs) })
 }
 
 func (f failingStore) DeleteRange(minIndex, maxIndex uint64) error {
-	return f.during(f.store, func() error { return f.BoltStore.DeleteRange(minIndex, maxIndex) })
+	return f.during(f.store, func() error { return f.entryStore.DeleteRange(minIndex, maxIndex) })
 }
 
 type failingTail struct {
@@ -56,10 +57,10 @@ func (f failingTail) save(t tail, durable bool) error {
 }
 
 // openTestStores opens raft.db and raft.tail in a directory, checked as a start would. raft.db is not synced.
-func openTestStores(t testing.TB, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
+func openTestStores(t testing.TB, where logPlace, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
 	t.Helper()
 	path, tailPath := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName)
-	found, err := verifyRaftFile(path, tailPath)
+	found, err := verifyRaftFile(dir, where.store)
 	if err != nil {
 		return nil, nil, found, err
 	}
@@ -86,21 +87,34 @@ func openTestStores(t testing.TB, dir string) (*raftboltdb.BoltStore, *tailFile,
 	return bolt, file, found, nil
 }
 
-// openTestLog opens the log in a directory as a start would: pages, then entries.
-func openTestLog(t testing.TB, dir string) (*logStore, *failure, func()) {
+// everyLog are the places where a log can be. Segments are so small that a test fills some.
+var everyLog = []logPlace{{store: LogWAL, segmentSize: 4 << 10}, inBbolt}
+
+var inBbolt = logPlace{store: LogBbolt}
+
+// openTestLog opens the log in a directory as a start would: pages or segments, then entries.
+func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure, func()) {
 	t.Helper()
-	bolt, file, found, err := openTestStores(t, dir)
+	bolt, file, found, err := openTestStores(t, where, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	inner, closeInner := entryStore(bolt), func() error { return nil }
+	if where.store == LogWAL {
+		w, err := openWAL(dir, where.segmentSize, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner, closeInner = w, w.Close
+	}
 	fail := &failure{}
-	s := newLogStore(filepath.Join(dir, raftFile), failingStore{bolt, fail}, failingTail{file, fail}, func() error {
+	s := newLogStore(func(uint64) string { return dir }, failingStore{inner, fail}, failingTail{file, fail}, func() error {
 		return fail.during(fail.state, func() error { return nil })
 	})
 	if _, err := s.open(found.record, 0); err != nil {
 		t.Fatal(err)
 	}
-	return s, fail, func() { _, _ = bolt.Close(), file.Close() }
+	return s, fail, func() { _, _, _ = closeInner(), bolt.Close(), file.Close() }
 }
 
 func entry(index, term uint64) *raft.Log {
@@ -111,10 +125,16 @@ func entry(index, term uint64) *raft.Log {
 // it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards, and what
 // is behind it can only be the last write.
 func TestLogStoreAgainstAModel(t *testing.T) {
+	for _, where := range everyLog {
+		t.Run(where.store, func(t *testing.T) { testLogStoreAgainstAModel(t, where) })
+	}
+}
+
+func testLogStoreAgainstAModel(t *testing.T, where logPlace) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		dir := t.TempDir()
-		s, fail, closeLog := openTestLog(t, dir)
+		s, fail, closeLog := openTestLog(t, where, dir)
 		var model []*raft.Log // contiguous
 		term := uint64(1)
 		next := uint64(1)
@@ -181,7 +201,7 @@ func TestLogStoreAgainstAModel(t *testing.T) {
 			if rng.IntN(6) == 0 {
 				// A restart may find that a failed write has taken effect, or not; both are legal.
 				closeLog()
-				s, fail, closeLog = openTestLog(t, dir)
+				s, fail, closeLog = openTestLog(t, where, dir)
 				model, next = readBack(t, s, model, next)
 			}
 		}
@@ -223,32 +243,36 @@ func TestFailedWriteLeavesNothingBehind(t *testing.T) {
 		"between them":             {state: true},
 		"the entries, not written": {store: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			s, fail, closeLog := openTestLog(t, dir)
-			if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {
-				t.Fatal(err)
-			}
-			*fail = what
-			err := s.StoreLogs([]*raft.Log{entry(2, 1), entry(3, 1), entry(4, 1)})
-			if err == nil || (!what.state && !strings.Contains(err.Error(), raftFile)) {
-				t.Fatalf("got %v, want an error that names the file", err)
-			}
-			*fail = failure{}
-			if err := s.StoreLogs([]*raft.Log{entry(2, 2)}); err != nil {
-				t.Fatal(err)
-			}
-			closeLog()
-			s, _, closeLog = openTestLog(t, dir)
-			defer closeLog()
-			if last, _ := s.LastIndex(); last != 2 {
-				t.Fatalf("the log ends at %d, want 2", last)
-			}
-			var l raft.Log
-			if err := s.GetLog(2, &l); err != nil || l.Term != 2 {
-				t.Fatalf("entry 2: %+v, %v", l, err)
-			}
-		})
+		for _, where := range everyLog {
+			t.Run(name+", "+where.store, func(t *testing.T) { testFailedWrite(t, where, what) })
+		}
+	}
+}
+
+func testFailedWrite(t *testing.T, where logPlace, what failure) {
+	dir := t.TempDir()
+	s, fail, closeLog := openTestLog(t, where, dir)
+	if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	*fail = what
+	err := s.StoreLogs([]*raft.Log{entry(2, 1), entry(3, 1), entry(4, 1)})
+	if err == nil || (!what.state && !strings.Contains(err.Error(), dir)) {
+		t.Fatalf("got %v, want an error that names the file", err)
+	}
+	*fail = failure{}
+	if err := s.StoreLogs([]*raft.Log{entry(2, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	closeLog()
+	s, _, closeLog = openTestLog(t, where, dir)
+	defer closeLog()
+	if last, _ := s.LastIndex(); last != 2 {
+		t.Fatalf("the log ends at %d, want 2", last)
+	}
+	var l raft.Log
+	if err := s.GetLog(2, &l); err != nil || l.Term != 2 {
+		t.Fatalf("entry 2: %+v, %v", l, err)
 	}
 }
 
@@ -264,15 +288,17 @@ func TestGapsAreRefused(t *testing.T) {
 		{"a hole in the middle", func(s *logStore) error { return s.DeleteRange(6, 6) }},
 		{"entries from elsewhere", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(1, 1)}) }},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			s, _, closeLog := openTestLog(t, t.TempDir())
-			defer closeLog()
-			if err := s.StoreLogs([]*raft.Log{entry(5, 1), entry(6, 1), entry(7, 1)}); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.do(s); err == nil {
-				t.Error("goes through")
-			}
-		})
+		for _, where := range everyLog {
+			t.Run(c.name+", "+where.store, func(t *testing.T) {
+				s, _, closeLog := openTestLog(t, where, t.TempDir())
+				defer closeLog()
+				if err := s.StoreLogs([]*raft.Log{entry(5, 1), entry(6, 1), entry(7, 1)}); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.do(s); err == nil {
+					t.Error("goes through")
+				}
+			})
+		}
 	}
 }

@@ -125,7 +125,7 @@ func (r *Replica) openDirectory() (err error) {
 			return err
 		}
 	}
-	if r.store, err = openStorage(dir, r.id, newRaftLogger(r.logger)); err != nil {
+	if r.store, err = openStorage(dir, r.id, logPlace{store: r.cfg.LogStore, segmentSize: r.tune.walSegment}, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {

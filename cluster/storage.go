@@ -14,11 +14,24 @@ import (
 
 const logCacheSize = 512 // entries
 
+// The values of [Config.LogStore].
+const (
+	LogWAL   = "wal"   // segments, appended to: one fsync for an append
+	LogBbolt = "bbolt" // in raft.db, beside term and vote
+)
+
+// logPlace is where the log is kept.
+type logPlace struct {
+	store       string // LogWAL or LogBbolt
+	segmentSize int    // bytes, LogWAL only
+}
+
 // storage is a checked data directory, open.
 type storage struct {
 	path   string // of raft.db
 	id     *identity
-	bolt   *raftboltdb.BoltStore
+	bolt   *raftboltdb.BoltStore // term and vote, and the log unless wal has it
+	wal    *walStore             // nil with LogBbolt
 	tail   *tailFile
 	log    *logStore
 	logs   raft.LogStore // log behind a cache
@@ -34,10 +47,9 @@ type storage struct {
 
 // openStorage checks the directory from the outside in: identity, raft.tail, pages of raft.db, snapshots, then every
 // entry through the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
-func openStorage(dir string, id *identity, logger hclog.Logger) (*storage, error) {
+func openStorage(dir string, id *identity, where logPlace, logger hclog.Logger) (*storage, error) {
 	s := &storage{path: filepath.Join(dir, raftFile), id: id, replaced: make(chan struct{})}
-	tailPath := filepath.Join(dir, tailFileName)
-	found, err := verifyRaftFile(s.path, tailPath)
+	found, err := verifyRaftFile(dir, where.store)
 	if err != nil {
 		return nil, err
 	}
@@ -50,25 +62,37 @@ func openStorage(dir string, id *identity, logger hclog.Logger) (*storage, error
 	}
 	if snapshot != nil {
 		s.configuration = snapshot.Configuration
-		if found.first > snapshot.Index+1 {
-			return nil, damaged(s.path, "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, found.first-1)
-		}
-	} else if found.first > 1 {
-		return nil, damaged(filepath.Join(dir, snapshotsDir), "no snapshot, though the log begins at entry %d", found.first)
 	}
-	if err := s.open(dir, tailPath, logger, snapshot, found); err != nil {
+	if err := s.open(dir, where, logger, snapshot, found); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
+// checkGap tells whether snapshot and log are all of it.
+func (s *storage) checkGap(dir string, snapshot *snapshotInfo) error {
+	first := s.log.first.Load()
+	switch {
+	case snapshot == nil && first > 1:
+		return damaged(filepath.Join(dir, snapshotsDir), "no snapshot, though the log begins at entry %d", first)
+	case snapshot != nil && first > snapshot.Index+1:
+		return damaged(s.log.fileOf(first), "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, first-1)
+	}
+	return nil
+}
+
 // open opens the files, raft.tail first: there must never be a raft.db without it.
-func (s *storage) open(dir, tailPath string, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
-	if s.tail, err = openTailFile(tailPath); err != nil {
+func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
+	if s.tail, err = openTailFile(filepath.Join(dir, tailFileName)); err != nil {
 		return err
 	}
 	if s.bolt, err = openBoltStore(s.path); err != nil {
 		return err
+	}
+	if where.store == LogWAL {
+		if s.wal, err = openWAL(dir, where.segmentSize, logger); err != nil {
+			return err
+		}
 	}
 	return s.load(dir, logger, snapshot, found)
 }
@@ -86,7 +110,11 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	if s.stable, err = openStableStore(s.path, s.bolt, s.id.setMember); err != nil {
 		return err
 	}
-	s.log = newLogStore(s.path, s.bolt, s.tail, s.id.setMember)
+	if s.wal != nil {
+		s.log = newLogStore(s.wal.fileOf, s.wal, s.tail, s.id.setMember)
+	} else {
+		s.log = newLogStore(func(uint64) string { return s.path }, s.bolt, s.tail, s.id.setMember)
+	}
 	covered := uint64(0)
 	if snapshot != nil {
 		covered = snapshot.Index
@@ -95,9 +123,13 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	if err != nil {
 		return err
 	}
+	if err := s.checkGap(dir, snapshot); err != nil {
+		return err
+	}
 	if configuration != nil {
 		s.configuration = *configuration
 	}
+	last := s.log.last.Load()
 	if s.logs, err = raft.NewLogCache(logCacheSize, s.log); err != nil {
 		return err
 	}
@@ -111,11 +143,11 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 			return err
 		}
 	}
-	s.hasState = snapshot != nil || found.last != 0 || s.stable.hasState()
+	s.hasState = snapshot != nil || last != 0 || s.stable.hasState()
 	if s.id.get().Member && !s.hasState {
 		return damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
 	}
-	if found.last != 0 && !s.stable.hasState() {
+	if last != 0 && !s.stable.hasState() {
 		return damaged(s.path, "the current term is missing")
 	}
 	return nil
@@ -123,8 +155,11 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 
 // Close releases the files.
 func (s *storage) Close() (err error) {
+	if s.wal != nil {
+		err = s.wal.Close()
+	}
 	if s.bolt != nil {
-		err = s.bolt.Close()
+		err = errors.Join(err, s.bolt.Close())
 	}
 	if s.tail != nil {
 		err = errors.Join(err, s.tail.Close())

@@ -31,7 +31,18 @@ type raftContent struct {
 
 // verifyRaftFile reads raft.tail, and raft.db page by page before bbolt maps it: see verifybolt.go. Neither exists yet
 // in a directory that was never used; raft.tail is made first.
-func verifyRaftFile(path, tailPath string) (raftContent, error) {
+//
+// The log is in the place that the flag says, or nowhere yet: it is not moved.
+func verifyRaftFile(dir, logStore string) (raftContent, error) {
+	path, tailPath, segments := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName), filepath.Join(dir, walDir)
+	_, err := os.Lstat(segments)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return raftContent{}, err
+	}
+	inWAL := err == nil
+	if inWAL && logStore != LogWAL {
+		return raftContent{}, fmt.Errorf("%s holds the log: start with --storage.log=%s, or delete the whole data directory so that this replica joins anew", segments, LogWAL)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		_, err := readTail(tailPath, path, false)
@@ -49,16 +60,28 @@ func verifyRaftFile(path, tailPath string) (raftContent, error) {
 	if err != nil {
 		return raftContent{}, damaged(path, "cannot be read: %w", err)
 	}
-	c, err := verifyBolt(f, info.Size(), record)
+	least := record
+	if logStore == LogWAL {
+		least = tail{} // raft.db holds term and vote only
+	}
+	c, err := verifyBolt(f, info.Size(), least)
 	if err != nil {
 		return raftContent{}, damaged(path, "damaged: %w", err)
+	}
+	c.record = record
+	switch {
+	case logStore != LogWAL:
+	case c.last != 0:
+		return c, fmt.Errorf("%s holds the log: start with --storage.log=%s, or delete the whole data directory so that this replica joins anew", path, LogBbolt)
+	case !inWAL && record.Last != 0:
+		return c, damaged(segments, "missing, though it should hold entries %d to %d", record.First, record.Last)
 	}
 	return c, nil
 }
 
 // verifyBolt walks a bbolt file, which must hold the entries that the record speaks of.
 func verifyBolt(r io.ReaderAt, size int64, record tail) (raftContent, error) {
-	c := raftContent{record: record}
+	var c raftContent
 	file, err := openBoltFile(r, size)
 	if err != nil {
 		return c, err

@@ -14,7 +14,7 @@ import (
 func raftFileContent(t testing.TB, entries uint64) ([]byte, tail) {
 	t.Helper()
 	dir := t.TempDir()
-	s, _, closeLog := openTestLog(t, dir)
+	s, _, closeLog := openTestLog(t, inBbolt, dir)
 	for i := range entries {
 		if err := s.StoreLog(entry(i+1, 1)); err != nil {
 			t.Fatal(err)

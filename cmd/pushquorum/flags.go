@@ -75,6 +75,8 @@ func parseOptions(args []string) (*options, error) {
 
 	c := &o.cluster
 	app.Flag("storage.path", "Directory of this replica's data.").Default("./data").StringVar(&c.DataDir)
+	app.Flag("storage.log", "How the log is kept. wal: in segments, one fsync for an append; bbolt: in a bbolt file. An existing log is not moved.").
+		Default(cluster.LogWAL).EnumVar(&c.LogStore, cluster.LogWAL, cluster.LogBbolt)
 	app.Flag("storage.snapshot-entries", "Take a snapshot after so many log entries, and keep as many behind it for replicas that were away.").
 		Default("8192").Uint64Var(&c.SnapshotEntries)
 	app.Flag("storage.snapshot-bytes", "Take a snapshot after so many bytes of log entries.").Default("64MB").BytesVar(&o.snapshotBytes)

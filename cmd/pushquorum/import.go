@@ -66,6 +66,9 @@ func (i *importing) once(ctx context.Context) error {
 		i.log.Error("left out of the import", "file", i.file, "err", err)
 	}
 	command := fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID(), Seen: i.state.Applied()}, groups)
+	if len(command) > cluster.MaxCommand {
+		return fmt.Errorf("its groups take %d bytes in the log, where at most %d are possible", len(command), cluster.MaxCommand)
+	}
 	for {
 		res, err := i.Replica.Apply(ctx, command)
 		switch {

@@ -1,0 +1,191 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/hashicorp/go-hclog"
+	wal "github.com/hashicorp/raft-wal"
+	walfs "github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+)
+
+const (
+	walDir          = "wal"
+	walSegmentsFile = "segments.json"
+	// walSegmentSize is how large a segment is made in advance, and about where it ends. Bytes.
+	walSegmentSize = 16 << 20
+)
+
+// walStore is the log in raft-wal's segments: one fsync for an append, where bbolt takes two and writes whole pages.
+type walStore struct {
+	*wal.WAL
+	segments *segmentList
+}
+
+// openWAL opens the log in the directory wal, or makes an empty one. Raft-wal deletes the segments that its list does not name, so
+// the list is our own, with a checksum.
+func openWAL(dataDir string, segmentSize int, logger hclog.Logger) (_ *walStore, err error) {
+	dir := filepath.Join(dataDir, walDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making %s: %w", dir, err)
+	}
+	list := &segmentList{path: filepath.Join(dir, walSegmentsFile)}
+	if err := list.read(); err != nil {
+		return nil, err
+	}
+	// A false length in a damaged segment may send the library astray.
+	defer func() {
+		if r := recover(); r != nil {
+			err = damaged(list.suspect(), "damaged: %v", r)
+		}
+	}()
+	w, err := wal.Open(dir, wal.WithMetaStore(list), wal.WithSegmentSize(segmentSize), wal.WithLogger(logger))
+	if err != nil {
+		return nil, damaged(list.suspect(), "cannot be read: %w", err)
+	}
+	return &walStore{WAL: w, segments: list}, nil
+}
+
+// fileOf names the file that holds an entry, or would.
+func (w *walStore) fileOf(index uint64) string { return w.segments.fileOf(index) }
+
+// segmentList is the list of the log's segments, on disk as JSON with a checksum. Raft-wal calls one method at a time.
+type segmentList struct {
+	path  string
+	state types.PersistentState
+}
+
+// segmentRecord is what the file says.
+type segmentRecord struct {
+	State types.PersistentState `json:"state"`
+	// Checksum is CRC-32C over the encoded state, in hex.
+	Checksum string `json:"crc32c"`
+}
+
+func stateChecksum(s types.PersistentState) (string, error) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli())), nil
+}
+
+// read reads the list; one that does not exist is empty, unless there are segments.
+func (l *segmentList) read() error {
+	b, err := os.ReadFile(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		segments, gerr := filepath.Glob(filepath.Join(filepath.Dir(l.path), "*.wal"))
+		if gerr == nil && len(segments) > 0 {
+			return damaged(l.path, "missing, though %s exists", segments[0])
+		}
+		return gerr
+	}
+	if err != nil {
+		return damaged(l.path, "cannot be read: %w", err)
+	}
+	if l.state, err = decodeSegments(b); err != nil {
+		return damaged(l.path, "%w", err)
+	}
+	return nil
+}
+
+// decodeSegments reads the bytes of segments.json.
+func decodeSegments(b []byte) (types.PersistentState, error) {
+	var r segmentRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r.State, fmt.Errorf("cannot be read: %w", err)
+	}
+	sum, err := stateChecksum(r.State)
+	if err != nil {
+		return r.State, err
+	}
+	if r.Checksum != sum {
+		return r.State, fmt.Errorf("damaged: checksum is %q, should be %q", r.Checksum, sum)
+	}
+	return r.State, nil
+}
+
+// Load implements types.MetaStore.
+func (l *segmentList) Load(string) (types.PersistentState, error) { return l.state, nil }
+
+// CommitState implements types.MetaStore.
+func (l *segmentList) CommitState(s types.PersistentState) error {
+	sum, err := stateChecksum(s)
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(segmentRecord{State: s, Checksum: sum}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writeFileAtomic(l.path, append(b, '\n')); err != nil {
+		return fmt.Errorf("writing the list of segments: %w", err)
+	}
+	l.state = s
+	return nil
+}
+
+var errNoStableStore = errors.New("term and vote are not kept here")
+
+// GetStable implements types.MetaStore.
+func (*segmentList) GetStable([]byte) ([]byte, error) { return nil, errNoStableStore }
+
+// SetStable implements types.MetaStore.
+func (*segmentList) SetStable(_, _ []byte) error { return errNoStableStore }
+
+// Close implements io.Closer.
+func (*segmentList) Close() error { return nil }
+
+// fileOf names the segment that holds an entry, or would: the last one that begins at or before it.
+func (l *segmentList) fileOf(index uint64) string {
+	if len(l.state.Segments) == 0 {
+		return l.path
+	}
+	at := 0
+	for i, s := range l.state.Segments {
+		if s.BaseIndex <= index {
+			at = i
+		}
+	}
+	return l.file(l.state.Segments[at])
+}
+
+func (l *segmentList) file(s types.SegmentInfo) string {
+	return filepath.Join(filepath.Dir(l.path), segment.FileName(s))
+}
+
+// suspect names the first segment that cannot be opened by itself, for a message.
+func (l *segmentList) suspect() string {
+	files := segment.NewFiler(filepath.Dir(l.path), walfs.New())
+	broken := func(s types.SegmentInfo) (broken bool) {
+		defer func() {
+			if recover() != nil {
+				broken = true
+			}
+		}()
+		if s.SealTime.IsZero() {
+			w, err := files.RecoverTail(s)
+			if err != nil {
+				return true
+			}
+			return w.Close() != nil
+		}
+		r, err := files.Open(s)
+		if err != nil {
+			return true
+		}
+		return r.Close() != nil
+	}
+	if i := slices.IndexFunc(l.state.Segments, broken); i >= 0 {
+		return l.file(l.state.Segments[i])
+	}
+	return l.path
+}
