@@ -164,7 +164,7 @@ func allocations(ctx context.Context, w *web, n int, work func() error) (float64
 func mallocs(ctx context.Context, w *web) (total float64, err error) {
 	const name = "go_memstats_mallocs_total "
 	for _, address := range w.at {
-		page, _, err := fetch(ctx, address, http.MethodGet, "/-/metrics", http.StatusOK)
+		page, err := fetch(ctx, address, "/-/metrics")
 		if err != nil {
 			return 0, err
 		}

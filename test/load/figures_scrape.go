@@ -13,8 +13,8 @@ const changes = 100 // pushes before a scrape that is not the last one again
 
 // timeScrapes takes a page that has the series of so many groups, and then times as many scrapes of it. Before each of
 // them, prepare is run when there is one.
-func (b *bench) timeScrapes(ctx context.Context, address, path string, f form, groups, times int, prepare func(i int) error) ([]time.Duration, error) {
-	s, err := newScraper(ctx, address, path, f)
+func (b *bench) timeScrapes(ctx context.Context, address string, f form, groups, times int, prepare func(i int) error) ([]time.Duration, error) {
+	s, err := newScraper(ctx, address, "/metrics", f)
 	if err != nil {
 		return nil, err
 	}
@@ -106,11 +106,11 @@ func (b *bench) besideMemory(ctx context.Context, w *web, suffix string, at int)
 			copies = append(copies, took)
 			return err
 		}
-		unchanged, err := b.timeScrapes(ctx, w.at[at], "/metrics", f, b.size.groups, b.size.scrapes, copied)
+		unchanged, err := b.timeScrapes(ctx, w.at[at], f, b.size.groups, b.size.scrapes, copied)
 		if err != nil {
 			return err
 		}
-		changed, err := b.timeScrapes(ctx, w.at[at], "/metrics", f, b.size.groups, b.size.scrapes, func(int) error {
+		changed, err := b.timeScrapes(ctx, w.at[at], f, b.size.groups, b.size.scrapes, func(int) error {
 			return errors.Join(copied(0), pushSome(ctx, w.only(0), changes, b.size.groups))
 		})
 		theirs.close()
@@ -157,7 +157,7 @@ func (b *bench) resident(ctx context.Context, w *web, name string) error {
 	var largest memory
 	for i, p := range w.servers {
 		for _, f := range forms() {
-			if _, err := b.timeScrapes(ctx, w.at[i], "/metrics", f, b.size.groups, 1, nil); err != nil {
+			if _, err := b.timeScrapes(ctx, w.at[i], f, b.size.groups, 1, nil); err != nil {
 				return err
 			}
 		}

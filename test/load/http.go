@@ -150,20 +150,20 @@ func request(method, path string, header ...string) []byte {
 	return append(r, "\r\n"...)
 }
 
-// fetch sends one request over a connection of its own and returns the body of the answer, which must have the status.
-func fetch(ctx context.Context, address, method, path string, status int, header ...string) ([]byte, answer, error) {
+// fetch gets one path over a connection of its own and returns the body of the answer, which must be a 200.
+func fetch(ctx context.Context, address, path string, header ...string) ([]byte, error) {
 	c, err := dialHTTP(ctx, address, scrapeBuffer)
 	if err != nil {
-		return nil, answer{}, err
+		return nil, err
 	}
 	defer c.close()
 	if err := c.within(patience); err != nil {
-		return nil, answer{}, err
+		return nil, err
 	}
 	var body bytes.Buffer
-	a, err := c.do(request(method, path, header...), &body)
-	if err == nil && a.status != status {
-		err = fmt.Errorf("%s %s of %s: want %d, got %d: %.200s", method, path, address, status, a.status, body.Bytes())
+	a, err := c.do(request(http.MethodGet, path, header...), &body)
+	if err == nil && a.status != http.StatusOK {
+		err = fmt.Errorf("GET %s of %s: want %d, got %d: %.200s", path, address, http.StatusOK, a.status, body.Bytes())
 	}
-	return body.Bytes(), a, err
+	return body.Bytes(), err
 }

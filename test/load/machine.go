@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,8 +90,7 @@ func fsyncTime(dir string, n int) (all samples, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
+	defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }() // it goes with its directory at the latest
 	block := make([]byte, 4<<10)
 	for range n {
 		began := time.Now()

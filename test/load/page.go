@@ -38,30 +38,31 @@ func (s *scraper) close() { s.conn.close() }
 // scrape takes the page and throws it away. The time is from the request to the last byte.
 func (s *scraper) scrape() (time.Duration, error) {
 	began := time.Now()
-	_, err := s.into(nil)
+	err := s.into(nil)
 	return time.Since(began), err
 }
 
-func (s *scraper) into(w io.Writer) (int64, error) {
+// into takes the page, and will not take anything else for it.
+func (s *scraper) into(w io.Writer) error {
 	if err := s.conn.within(patience); err != nil {
-		return 0, err
+		return err
 	}
 	a, err := s.conn.do(s.request, w)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	f := s.form
 	if a.status != http.StatusOK || !strings.HasPrefix(a.contentType, f.contentType) || a.contentEncoding != f.contentEncoding || a.bytes < s.least {
-		return 0, fmt.Errorf("a scrape of %s as %s: status %d, %q, encoding %q, %d bytes (at least %d were expected)",
+		return fmt.Errorf("a scrape of %s as %s: status %d, %q, encoding %q, %d bytes (at least %d were expected)",
 			s.conn.address, f.name, a.status, a.contentType, a.contentEncoding, a.bytes, s.least)
 	}
-	return a.bytes, nil
+	return nil
 }
 
 // page takes the page, checks that it has the series of so many groups, and will not take a much smaller one for it later.
 func (s *scraper) page(groups int) ([]byte, error) {
 	var page bytes.Buffer
-	if _, err := s.into(&page); err != nil {
+	if err := s.into(&page); err != nil {
 		return nil, err
 	}
 	n, err := seriesIn(page.Bytes(), s.form)
@@ -138,7 +139,7 @@ func mustShow(ctx context.Context, w *web, pushAt, scrapeAt int) error {
 	}
 	value := c.(*httpClient).value(seriesPerPush - 1)
 	for _, f := range []form{forms()[0], forms()[2]} {
-		page, _, err := fetch(ctx, w.at[scrapeAt], http.MethodGet, "/metrics", http.StatusOK, f.header...)
+		page, err := fetch(ctx, w.at[scrapeAt], "/metrics", f.header...)
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func isFree(port int) bool {
 	if err != nil {
 		return false
 	}
-	defer tcp.Close()
+	defer func() { _ = tcp.Close() }()
 	udp, err := net.ListenPacket("udp", local(port))
 	if err != nil {
 		return false

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +37,7 @@ func (b *bench) launch(p *process) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the process has it
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Dir = b.dir
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -103,7 +102,7 @@ func (p *process) answers(ctx context.Context, address, path string) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, _, err := fetch(ctx, address, http.MethodGet, path, http.StatusOK)
+		_, err := fetch(ctx, address, path)
 		if err == nil {
 			return nil
 		}

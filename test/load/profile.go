@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -73,7 +72,7 @@ func roles(ctx context.Context, w *web) ([]string, error) {
 	var names []string
 	followers := 0
 	for _, address := range w.at {
-		page, _, err := fetch(ctx, address, http.MethodGet, "/api/v1/cluster", http.StatusOK)
+		page, err := fetch(ctx, address, "/api/v1/cluster")
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +93,7 @@ func roles(ctx context.Context, w *web) ([]string, error) {
 }
 
 func save(ctx context.Context, address, path, file string) error {
-	profile, _, err := fetch(ctx, address, http.MethodGet, path, http.StatusOK)
+	profile, err := fetch(ctx, address, path)
 	if err != nil {
 		return err
 	}

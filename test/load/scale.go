@@ -78,11 +78,11 @@ func (b *bench) atSize(ctx context.Context, groups int, start func(context.Conte
 	g.scrapes = map[string][2]figure{}
 	for _, f := range forms() {
 		at := w.at[len(w.at)-1]
-		unchanged, err := b.timeScrapes(ctx, at, "/metrics", f, groups, b.size.scrapes, nil)
+		unchanged, err := b.timeScrapes(ctx, at, f, groups, b.size.scrapes, nil)
 		if err != nil {
 			return g, err
 		}
-		changed, err := b.timeScrapes(ctx, at, "/metrics", f, groups, b.size.scrapes, func(int) error {
+		changed, err := b.timeScrapes(ctx, at, f, groups, b.size.scrapes, func(int) error {
 			return pushSome(ctx, w.only(0), changes, groups)
 		})
 		if err != nil {

@@ -84,7 +84,8 @@ func (b *bench) startOne(ctx context.Context, flags ...string) (*web, error) {
 		return nil, err
 	}
 	w := &web{name: oneReplica, at: []string{local(port)}, servers: []*process{p}}
-	return w, w.ready(ctx)
+	err = w.ready(ctx)
+	return w, err
 }
 
 // startThree starts a cluster of three.
@@ -118,7 +119,8 @@ func (b *bench) startThree(ctx context.Context, flags ...string) (*web, error) {
 		}
 		w.at, w.servers = append(w.at, local(port)), append(w.servers, p)
 	}
-	return w, w.ready(ctx)
+	err := w.ready(ctx)
+	return w, err
 }
 
 // ready waits until every server can take requests.
@@ -156,7 +158,8 @@ func (b *bench) startPushgateway(ctx context.Context, checked bool, persistence 
 		return nil, err
 	}
 	w.servers = []*process{p}
-	return w, w.ready(ctx)
+	err = w.ready(ctx)
+	return w, err
 }
 
 // startEtcd starts three members with their defaults, but for a quota that a long run does not reach.
@@ -218,7 +221,8 @@ func (b *bench) startMemory(ctx context.Context, dir string) (*web, error) {
 		return nil, err
 	}
 	w := &web{name: "net/http from memory", at: []string{local(port)}, servers: []*process{p}}
-	return w, p.answers(ctx, local(port), "/ready")
+	err = p.answers(ctx, local(port), "/ready")
+	return w, err
 }
 
 // unique is a name that no process has had yet.

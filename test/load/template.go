@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // The work of every figure: a push of 20 series in 4 families, about 2.3 KB of text.
@@ -73,7 +74,7 @@ func (t template) finish(head, body []byte, values []int) template {
 	for _, at := range values {
 		t.valuesAt = append(t.valuesAt, len(head)+at)
 	}
-	t.bytes = append(head, body...)
+	t.bytes = slices.Concat(head, body)
 	return t
 }
 
