@@ -59,6 +59,29 @@ test: ## all tests; those with clients that are not installed skip (fail with PU
 fuzz: ## run each fuzz target for FUZZTIME (1m)
 	.ci/fuzz
 
+# What is measured is the binary, as it is built for its users. QUICK=1 does little work and keeps no figures; ONLY is a
+# regular expression of stages.
+LOAD = $(GO) build -o bin/load ./test/load && bin/load -binary=$(BIN) $(if $(QUICK),-quick) $(if $(ONLY),-only='$(ONLY)')
+
+.PHONY: bench
+bench: build ## measure beside the peers (Pushgateway, etcd), into test/load/RESULTS.md; QUICK=1: a try, not kept
+	$(LOAD) -mode=bench -results=test/load/RESULTS.md
+
+.PHONY: bench-scale
+bench-scale: build ## measure 10,000 and 100,000 groups, into test/load/RESULTS.md
+	$(LOAD) -mode=scale -results=test/load/RESULTS.md
+
+.PHONY: profile
+profile: build ## take CPU and allocation profiles of replicas under load, into bin/profiles
+	$(LOAD) -mode=profile -profiles=bin/profiles
+
+# benchstat wants several runs of each; its samples are only as good as the machine is quiet.
+COUNT ?= 6
+
+.PHONY: microbench
+microbench: ## run the packages' benchmarks COUNT (6) times, for benchstat
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./expo ./fsm
+
 .PHONY: lint
 lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, generated code, shell syntax
 	$(GO) vet ./...

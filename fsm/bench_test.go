@@ -53,6 +53,38 @@ func BenchmarkApplyPush(b *testing.B) {
 	}
 }
 
+// The command of a push, as the replica that received it writes it and the leader seals it for the log.
+func BenchmarkEncodePush(b *testing.B) {
+	group := labelsOf(b, "instance=host-00001,job=batch")
+	families := familiesOf(b, group, benchBody(1))
+	now := time.Unix(1, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		Seal(EncodePush(newRequest(), group, true, families), now)
+	}
+}
+
+// What Apply spends on consistency: it must not depend on what is stored.
+func BenchmarkCheck(b *testing.B) {
+	for _, groups := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) {
+			m := filled(b, groups)
+			labels := labelsOf(b, "instance=host-00001,job=batch")
+			pushed := familiesOf(b, labels, benchBody(2))
+			old := m.store.group(labels.Key())
+			if old == nil {
+				b.Fatal("the group is not stored")
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if reason := m.store.check(old, old, pushed); reason != "" {
+					b.Fatal(reason)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkView(b *testing.B) {
 	m := filled(b, 10_000)
 	b.ReportAllocs()

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// grown is what was measured at one size.
+type grown struct {
+	rate, p50, p99 figure
+	scrapes        map[string][2]figure // by form: unchanged, and after some pushes
+	memory         memory               // of the largest replica
+	snapshot       figure
+	restart        figure
+}
+
+// scaleStages measure the same at two sizes, first one replica and then three.
+func (b *bench) scaleStages() []stage {
+	return []stage{
+		{"one", func(ctx context.Context) error { return b.scale(ctx, "one replica", b.startOne) }},
+		{"three", func(ctx context.Context) error { return b.scale(ctx, "three replicas", b.startThree) }},
+	}
+}
+
+func (b *bench) scale(ctx context.Context, name string, start func(context.Context, ...string) (*web, error)) error {
+	small, err := b.atSize(ctx, b.size.scale[0], start)
+	if err != nil {
+		return err
+	}
+	large, err := b.atSize(ctx, b.size.scale[1], start)
+	if err != nil {
+		return err
+	}
+	// Nothing may grow faster than what is stored, and pushes not at all; a tenth is what two runs of the same differ by.
+	linear := bar{kind: atMostTimes, limit: 1.1 * float64(b.size.scale[1]) / float64(b.size.scale[0])}
+	flat := bar{kind: atMostTimes, limit: 1.2}
+	peer := fmt.Sprintf("%s groups", whole(b.size.scale[0]))
+	add := func(what string, large, small figure, limit bar) {
+		b.table.add(row{what: name + ": " + what, ours: large, peer: peer, theirs: small, bar: limit})
+	}
+	add("push rate, c=64", large.rate, small.rate, bar{kind: atLeastTimes, limit: 0.9})
+	add("push p50, c=64", large.p50, small.p50, flat)
+	add("push p99, c=64", large.p99, small.p99, flat)
+	for _, f := range forms() {
+		add("scrape, "+f.name, large.scrapes[f.name][0], small.scrapes[f.name][0], linear)
+		add(fmt.Sprintf("scrape, %s, after %d pushes", f.name, changes), large.scrapes[f.name][1], small.scrapes[f.name][1], linear)
+	}
+	add("resident memory after scrapes in three forms", bytesOf(large.memory.now), bytesOf(small.memory.now), linear)
+	add("… at most, since the start", bytesOf(large.memory.most), bytesOf(small.memory.most), linear)
+	add("snapshot", large.snapshot, small.snapshot, linear)
+	add("restart to ready", large.restart, small.restart, linear)
+	return nil
+}
+
+func (b *bench) atSize(ctx context.Context, groups int, start func(context.Context, ...string) (*web, error)) (g grown, err error) {
+	w, err := start(ctx)
+	if err != nil {
+		return g, err
+	}
+	defer b.stop(w)
+	w.name += fmt.Sprintf(", %s groups", whole(groups))
+	if err := b.fill(ctx, w, groups); err != nil {
+		return g, err
+	}
+	filled := time.Now()
+	c, err := b.connect(ctx, w, 64, groups, clients(64))
+	if err != nil {
+		return g, err
+	}
+	if err := b.alternate(ctx, b.size.rounds+2, c); err != nil {
+		return g, err
+	}
+	g.rate, g.p50, g.p99 = c.tally.rate(), c.tally.quantile(0.5), c.tally.quantile(0.99)
+	if g.snapshot, err = snapshotSince(w.servers, filled); err != nil {
+		return g, err
+	}
+	g.scrapes = map[string][2]figure{}
+	for _, f := range forms() {
+		at := w.at[len(w.at)-1]
+		unchanged, err := b.timeScrapes(ctx, at, f, groups, b.size.scrapes, nil)
+		if err != nil {
+			return g, err
+		}
+		changed, err := b.timeScrapes(ctx, at, f, groups, b.size.scrapes, func(int) error {
+			return pushSome(ctx, w.only(0), changes, groups)
+		})
+		if err != nil {
+			return g, err
+		}
+		g.scrapes[f.name] = [2]figure{duration(median(unchanged)), duration(median(changed))}
+	}
+	if g.memory, err = memoryOf(w.servers[len(w.servers)-1]); err != nil {
+		return g, err
+	}
+	took, err := b.restart(ctx, w)
+	if err != nil {
+		return g, err
+	}
+	g.restart = duration(took)
+	return g, mustHold(ctx, w, groups)
+}
+
+// snapshotSince is the median time of the snapshots that the servers have begun since then; without any it is not measured.
+func snapshotSince(servers []*process, since time.Time) (figure, error) {
+	var took []time.Duration
+	for _, p := range servers {
+		taken, err := p.snapshots()
+		if err != nil {
+			return figure{}, err
+		}
+		for _, s := range taken {
+			if s.from.After(since) {
+				took = append(took, s.to.Sub(s.from))
+			}
+		}
+	}
+	if len(took) == 0 {
+		return figure{}, nil
+	}
+	return duration(median(took)), nil
+}
