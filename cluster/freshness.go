@@ -62,6 +62,9 @@ func (r *Replica) Ready() error {
 	if err := r.Healthy(); err != nil {
 		return err
 	}
+	if r.exile.removed.Load() {
+		return errRemoved
+	}
 	if _, ok := r.fresh.age(); !ok {
 		if leader, _ := r.leader.state(); leader == "" {
 			return errors.New("waiting for the cluster to form or to be joined: no leader is known yet")

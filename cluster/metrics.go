@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -11,6 +13,8 @@ import (
 type metrics struct {
 	retries       prometheus.Counter
 	leaderChanges prometheus.Counter
+	promotions    prometheus.Counter
+	removals      prometheus.Counter
 	barrier       prometheus.Histogram
 
 	registerer prometheus.Registerer
@@ -24,6 +28,12 @@ func newMetrics() *metrics {
 		}),
 		leaderChanges: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushquorum_raft_leader_changes_total", Help: "Times this replica has seen a new leader.",
+		}),
+		promotions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_autopilot_promotions_total", Help: "Replicas that this one, as the leader, has made voters.",
+		}),
+		removals: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_autopilot_removals_total", Help: "Dead replicas that this one, as the leader, has removed.",
 		}),
 		barrier: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pushquorum_read_barrier_seconds", Help: "Time until a linearizable read could be answered.",
@@ -40,9 +50,36 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
+	// health is what autopilot knows, which only the leader's does.
+	health := func(f func(*autopilot.State) float64) func() float64 {
+		return func() float64 {
+			if r.pilot == nil {
+				return math.NaN()
+			}
+			if s := r.pilot.current(); s != nil {
+				return f(s)
+			}
+			return math.NaN()
+		}
+	}
 	m.registerer = registerer
 	for _, c := range []prometheus.Collector{
-		m.retries, m.leaderChanges, m.barrier,
+		gauge("pushquorum_autopilot_healthy", "On the leader: 1 when every replica is alive and up to date, else 0. NaN on the others.", health(func(s *autopilot.State) float64 {
+			if s.Healthy {
+				return 1
+			}
+			return 0
+		})),
+		gauge("pushquorum_autopilot_failure_tolerance", "On the leader: how many more voters may fail before nothing can be written. NaN on the others.",
+			health(func(s *autopilot.State) float64 { return float64(s.FailureTolerance) })),
+		gauge("pushquorum_raft_voters", "Voters in the configuration, dead or alive.", func() float64 { return float64(r.countVoters()) }),
+		gauge("pushquorum_removed", "1 on a replica that was removed from its cluster while it was away, else 0.", func() float64 {
+			if r.exile.removed.Load() {
+				return 1
+			}
+			return 0
+		}),
+		m.retries, m.leaderChanges, m.promotions, m.removals, m.barrier,
 		gauge("pushquorum_raft_term", "Current Raft term.", func() float64 { return float64(r.raft.CurrentTerm()) }),
 		gauge("pushquorum_raft_commit_index", "Index up to which the log is committed, as far as this replica knows.", func() float64 { return float64(r.raft.CommitIndex()) }),
 		gauge("pushquorum_raft_applied_index", "Index up to which the log is applied to this replica's state.", func() float64 { return float64(r.cfg.FSM.Applied()) }),

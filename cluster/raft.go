@@ -44,7 +44,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	}
 	if r.cfg.standalone() {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
-		_, r.trans = raft.NewInmemTransport(raftAddress(r.self, ""))
+		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
@@ -62,7 +62,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		address, ok := r.peerAddress(id)
 		if !ok {
 			if a, known := configured(id); known {
-				_, address, _ = splitRaftAddress(a)
+				parsed, _ := parseServerAddress(a)
+				address = parsed.peer
 			}
 		}
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})

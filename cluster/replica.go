@@ -41,6 +41,8 @@ type Replica struct {
 	reads   *readRounds
 	fresh   freshness
 	metrics *metrics
+	pilot   *pilot // nil when standalone
+	exile   exile
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -85,6 +87,9 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if err := r.startRaft(ln); err != nil {
 		return nil, err
+	}
+	if r.gossip != nil {
+		r.pilot = newPilot(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
 		return nil, err
@@ -216,6 +221,7 @@ func (r *Replica) Run(ctx context.Context) error {
 		wg.Go(func() { d.run(ctx) })
 		wg.Go(func() { r.form(ctx) })
 		wg.Go(func() { r.reconcile(ctx) })
+		wg.Go(func() { r.pilot.run(ctx) })
 	}
 	var err error
 	select {

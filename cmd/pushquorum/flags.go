@@ -86,6 +86,8 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("cluster.peer", "host:port of another replica's gossip. Repeatable; a DNS name stands for all its addresses and is resolved again.").StringsVar(&c.Peers)
 	app.Flag("cluster.bootstrap-expect", "Number of fresh replicas that must see each other before they form a cluster. The same on all of them.").
 		Default("1").IntVar(&c.BootstrapExpect)
+	app.Flag("cluster.dead-server-grace", "How long a replica may be missing before the others no longer count it. One whose place was taken by a new one of the same name, with an empty directory, is removed at once; never are fewer than three voters left.").
+		Default("10m").DurationVar(&c.DeadServerGrace)
 
 	promslogflag.AddFlags(app, &o.log)
 	if _, err := app.Parse(args); err != nil {
@@ -116,7 +118,7 @@ func (o *options) check() error {
 		}
 		c.Name = name
 	}
-	for flag, d := range map[string]time.Duration{"push.timeout": o.pushTimeout, "read.timeout": o.read.Timeout, "read.max-staleness": o.read.MaxStaleness} {
+	for flag, d := range map[string]time.Duration{"push.timeout": o.pushTimeout, "read.timeout": o.read.Timeout, "read.max-staleness": o.read.MaxStaleness, "cluster.dead-server-grace": c.DeadServerGrace} {
 		if d <= 0 {
 			return fmt.Errorf("--%s=%s is no time to wait: write a positive duration, such as --%s=%s", flag, d, flag, time.Second)
 		}
