@@ -60,6 +60,9 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 	if err != nil {
 		return a, err
 	}
+	if peer == a.gossipBind {
+		return a, fmt.Errorf("--cluster.raft-listen-address=%s is the gossip's address too: give it another port, or leave it out to take the next one", a.peerListen)
+	}
 	a.peerListen = peer.String()
 	advertise := netip.AddrPortFrom(a.gossipAdvertise.Addr(), peer.Port())
 	if cfg.RaftAdvertiseAddress != "" {

@@ -62,6 +62,9 @@ func (r *Replica) Ready() error {
 	if err := r.Healthy(); err != nil {
 		return err
 	}
+	if r.draining.Load() {
+		return errDraining
+	}
 	if r.exile.removed.Load() {
 		return errRemoved
 	}

@@ -15,6 +15,7 @@ type metrics struct {
 	leaderChanges prometheus.Counter
 	promotions    prometheus.Counter
 	removals      prometheus.Counter
+	handOvers     *prometheus.CounterVec // by outcome
 	barrier       prometheus.Histogram
 
 	registerer prometheus.Registerer
@@ -35,6 +36,9 @@ func newMetrics() *metrics {
 		removals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushquorum_autopilot_removals_total", Help: "Dead replicas that this one, as the leader, has removed.",
 		}),
+		handOvers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushquorum_leadership_transfers_total", Help: "Times this replica has handed over the leadership because it was about to stop, and times that failed.",
+		}, []string{"outcome"}),
 		barrier: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pushquorum_read_barrier_seconds", Help: "Time until a linearizable read could be answered.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12), NativeHistogramBucketFactor: 1.1,
@@ -64,31 +68,17 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 	}
 	m.registerer = registerer
 	for _, c := range []prometheus.Collector{
-		gauge("pushquorum_autopilot_healthy", "On the leader: 1 when every replica is alive and up to date, else 0. NaN on the others.", health(func(s *autopilot.State) float64 {
-			if s.Healthy {
-				return 1
-			}
-			return 0
-		})),
+		gauge("pushquorum_autopilot_healthy", "On the leader: 1 when every replica is alive and up to date, else 0. NaN on the others.", health(func(s *autopilot.State) float64 { return oneIf(s.Healthy) })),
 		gauge("pushquorum_autopilot_failure_tolerance", "On the leader: how many more voters may fail before nothing can be written. NaN on the others.",
 			health(func(s *autopilot.State) float64 { return float64(s.FailureTolerance) })),
 		gauge("pushquorum_raft_voters", "Voters in the configuration, dead or alive.", func() float64 { return float64(r.countVoters()) }),
-		gauge("pushquorum_removed", "1 on a replica that was removed from its cluster while it was away, else 0.", func() float64 {
-			if r.exile.removed.Load() {
-				return 1
-			}
-			return 0
-		}),
-		m.retries, m.leaderChanges, m.promotions, m.removals, m.barrier,
+		gauge("pushquorum_removed", "1 on a replica that was removed from its cluster while it was away, else 0.", func() float64 { return oneIf(r.exile.removed.Load()) }),
+		gauge("pushquorum_draining", "1 on a replica that is about to stop, else 0.", func() float64 { return oneIf(r.draining.Load()) }),
+		m.retries, m.leaderChanges, m.promotions, m.removals, m.handOvers, m.barrier,
 		gauge("pushquorum_raft_term", "Current Raft term.", func() float64 { return float64(r.raft.CurrentTerm()) }),
 		gauge("pushquorum_raft_commit_index", "Index up to which the log is committed, as far as this replica knows.", func() float64 { return float64(r.raft.CommitIndex()) }),
 		gauge("pushquorum_raft_applied_index", "Index up to which the log is applied to this replica's state.", func() float64 { return float64(r.cfg.FSM.Applied()) }),
-		gauge("pushquorum_raft_leader", "1 on the replica that leads, else 0.", func() float64 {
-			if r.raft.State() == raft.Leader {
-				return 1
-			}
-			return 0
-		}),
+		gauge("pushquorum_raft_leader", "1 on the replica that leads, else 0.", func() float64 { return oneIf(r.raft.State() == raft.Leader) }),
 		gauge("pushquorum_state_age_seconds", "Seconds since this replica's state was last known to be current; -1 if never since its start.", func() float64 {
 			age, ok := r.Staleness()
 			if !ok {
@@ -106,6 +96,13 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 		m.collectors = append(m.collectors, c)
 	}
 	return nil
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (m *metrics) unregister() {

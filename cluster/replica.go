@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -43,6 +44,8 @@ type Replica struct {
 	metrics *metrics
 	pilot   *pilot // nil when standalone
 	exile   exile
+
+	draining atomic.Bool
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -234,8 +237,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	return err
 }
 
-// Close stops everything and releases ports and files. It says goodbye to nobody: to the others it looks like a crash,
-// which they must be able to bear anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
+// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and [Replica.Leave] do:
+// alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
 func (r *Replica) Close() error {
 	r.closeOnce.Do(func() { r.closeErr = r.close() })
 	return r.closeErr

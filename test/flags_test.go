@@ -84,7 +84,7 @@ var flagNames = []string{
 	"storage.path", "storage.snapshot-entries", "storage.snapshot-bytes", "cluster.name", "cluster.listen-address",
 	"cluster.advertise-address", "cluster.raft-listen-address", "cluster.raft-advertise-address", "cluster.peer",
 	"cluster.bootstrap-expect", "cluster.dead-server-grace", "push.timeout", "push.max-body-size", "read.consistency", "read.timeout", "read.max-staleness",
-	"web.include-self-metrics",
+	"web.include-self-metrics", "web.drain-delay",
 }
 
 func TestAPushgatewaysFlagsDoWhatTheyDoThere(t *testing.T) {

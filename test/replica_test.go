@@ -60,6 +60,9 @@ func (r *replica) start() {
 		for _, peer := range r.peers {
 			args = append(args, "--cluster.peer="+peer)
 		}
+		if !slices.ContainsFunc(r.flags, func(f string) bool { return strings.HasPrefix(f, "--web.drain-delay=") }) {
+			args = append(args, "--web.drain-delay=0s") // no load balancer has to notice
+		}
 	}
 	r.process = startProcess(r.t, r.name, binary(r.t), append(args, r.flags...)...)
 }

@@ -28,6 +28,7 @@ type options struct {
 	lifecycle     bool
 	admin         bool
 	includeSelf   string // auto, true or false
+	drainDelay    time.Duration
 
 	persistenceFile     string
 	persistenceInterval time.Duration
@@ -60,6 +61,9 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("web.enable-admin-api", "Enable API endpoints for admin control actions.").BoolVar(&o.admin)
 	app.Flag("web.include-self-metrics", "Whether the telemetry path shows this process's own metrics beside the pushed ones. auto: in standalone mode only, because replicas of a cluster show the same bytes; they are always at /-/metrics.").
 		Default("auto").EnumVar(&o.includeSelf, "auto", "true", "false")
+
+	app.Flag("web.drain-delay", "How long a replica of a cluster goes on serving after SIGTERM, while /-/ready answers 503: longer than load balancers need to notice. A second signal ends the wait; a standalone replica does not wait.").
+		Default("5s").DurationVar(&o.drainDelay)
 
 	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
 	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
@@ -122,6 +126,9 @@ func (o *options) check() error {
 		if d <= 0 {
 			return fmt.Errorf("--%s=%s is no time to wait: write a positive duration, such as --%s=%s", flag, d, flag, time.Second)
 		}
+	}
+	if o.drainDelay < 0 {
+		return fmt.Errorf("--web.drain-delay=%s is no time to wait: write how long load balancers need to notice that this replica is stopping, such as --web.drain-delay=5s, or 0s", o.drainDelay)
 	}
 	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
 		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)
