@@ -114,6 +114,8 @@ type tuning struct {
 	stabilize     time.Duration // how long a newcomer must be healthy before it votes
 	quickRejoin   time.Duration // between two looks at the peers until somebody is there
 	slowRejoin    time.Duration // and after that
+	stuckEvery    time.Duration // how often it is looked whether disk and state machine move
+	stuckAfter    time.Duration // how long they may not, before this replica is unhealthy
 	waitLog       time.Duration // how often a waiting replica says what it waits for
 	promiseTTL    time.Duration // after which a promise that came to nothing is asked back
 	retryMin      time.Duration
@@ -138,6 +140,7 @@ func defaultTuning() tuning {
 		freshEvery: time.Second, reconcile: time.Second,
 		pilotLook: time.Second, pilotAct: time.Second, stabilize: 2 * time.Second,
 		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
+		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second,
 		dial: func(ctx context.Context, address string) (net.Conn, error) {

@@ -54,7 +54,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
 		})
 	}
-	if r.raft, err = raft.NewRaft(cfg, r.cfg.FSM, r.store.logs, r.store.stable, r.store.snaps, r.trans); err != nil {
+	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{r.cfg.FSM, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
+		&watchedStable{r.store.stable, &r.watch.disk}, r.store.snaps, r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
 	ref.Store(r.raft)

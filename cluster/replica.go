@@ -44,6 +44,7 @@ type Replica struct {
 	metrics *metrics
 	pilot   *pilot // nil when standalone
 	exile   exile
+	watch   *stuckWatch
 
 	draining atomic.Bool
 
@@ -67,7 +68,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics()}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -103,6 +104,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 		}
 	}
 	r.spawn(r.leader.run)
+	r.spawn(r.watch.run)
 	if r.mux != nil {
 		r.mux.start()
 		if err := r.gossip.start(tune.gossip); err != nil {
