@@ -80,6 +80,9 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 // admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to; one that is bound to
 // none takes it from the cluster it has promised to be part of, and is bound by it.
 func (r *Replica) admit(h hello) helloAnswer {
+	if h.kind == kindRPC && h.target == uuid.Nil {
+		return helloOK // a recovery asks who is here
+	}
 	if h.target != r.self {
 		return helloNotMe
 	}

@@ -53,6 +53,11 @@ var errPortTaken = errors.New("another program took the port meanwhile")
 // start starts the process and waits for nothing.
 func (r *replica) start() {
 	r.t.Helper()
+	r.process = startProcess(r.t, r.name, binary(r.t), r.args()...)
+}
+
+// args is the command line of the replica.
+func (r *replica) args() []string {
 	args := []string{"--web.listen-address=" + r.web, "--storage.path=" + r.data}
 	if r.gossip != "" {
 		args = append(args, "--cluster.name="+r.name, "--cluster.listen-address="+r.gossip,
@@ -64,7 +69,7 @@ func (r *replica) start() {
 			args = append(args, "--web.drain-delay=0s") // no load balancer has to notice
 		}
 	}
-	r.process = startProcess(r.t, r.name, binary(r.t), append(args, r.flags...)...)
+	return append(args, r.flags...)
 }
 
 // restart starts a replica that has ended again, on the same data and ports, and waits until it is ready.

@@ -41,6 +41,9 @@ type options struct {
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
 
+	// recover is set by the command of that name; acceptLoss lets it act.
+	recover, acceptLoss bool
+
 	log promslog.Config
 	// shown are the values of all flags, for the status page.
 	shown map[string]string
@@ -94,9 +97,14 @@ func parseOptions(args []string) (*options, error) {
 		Default("10m").DurationVar(&c.DeadServerGrace)
 
 	promslogflag.AddFlags(app, &o.log)
-	if _, err := app.Parse(args); err != nil {
+	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
+	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
+	recovery.Flag("accept-loss", "Go on, and lose what only the other replicas had.").BoolVar(&o.acceptLoss)
+	command, err := app.Parse(args)
+	if err != nil {
 		return nil, fmt.Errorf("%w, try --help", err)
 	}
+	o.recover = command == recovery.FullCommand()
 	c.SnapshotBytes = uint64(o.snapshotBytes)
 
 	o.shown = map[string]string{}

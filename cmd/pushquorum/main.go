@@ -30,7 +30,11 @@ const drainTimeout = 5 * time.Second
 
 func main() {
 	o, err := parseOptions(os.Args[1:])
-	if err == nil {
+	switch {
+	case err != nil:
+	case o.recover:
+		err = recoverCluster(o, promslog.New(&o.log), os.Stdout)
+	default:
 		err = serve(o, promslog.New(&o.log))
 	}
 	if err != nil {
