@@ -135,7 +135,7 @@ type resolver interface {
 func defaultTuning() tuning {
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4}}
 	return tuning{
-		heartbeat: 500 * time.Millisecond, election: 500 * time.Millisecond, lease: 250 * time.Millisecond,
+		heartbeat: 400 * time.Millisecond, election: 400 * time.Millisecond, lease: 250 * time.Millisecond,
 		commit: 20 * time.Millisecond, alone: 50 * time.Millisecond,
 		freshEvery: time.Second, reconcile: time.Second,
 		pilotLook: time.Second, pilotAct: time.Second, stabilize: 2 * time.Second,

@@ -27,6 +27,8 @@ type replica struct {
 	web, gossip string
 	peers       []string
 	flags       []string
+	// wrap is a program that runs the replica, with its first arguments.
+	wrap []string
 	// expect is --cluster.bootstrap-expect.
 	expect int
 }
@@ -53,7 +55,8 @@ var errPortTaken = errors.New("another program took the port meanwhile")
 // start starts the process and waits for nothing.
 func (r *replica) start() {
 	r.t.Helper()
-	r.process = startProcess(r.t, r.name, binary(r.t), r.args()...)
+	line := append(slices.Clone(r.wrap), append([]string{binary(r.t)}, r.args()...)...)
+	r.process = startProcess(r.t, r.name, line[0], line[1:]...)
 }
 
 // args is the command line of the replica.
