@@ -55,6 +55,10 @@ test: ## all tests; those with clients that are not installed skip (fail with PU
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v '/test$$')
 	$(GO) test $(RACE) -count=1 -timeout 10m ./test
 
+.PHONY: figures
+figures: ## measure and print how long the cluster takes to get over a loss (partitions need root and iproute2)
+	PUSHQUORUM_FIGURES=1 $(GO) test -count=1 -v -timeout 20m -run '^TestFigure' ./test
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (1m)
 	.ci/fuzz

@@ -163,12 +163,11 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 	}
 	servers := make([]raft.Server, len(set))
 	for i, id := range set {
-		address := r.addrs.peerAdvertise
+		m := r.ownMeta()
 		if id != r.self {
-			m, _ := r.gossip.lastSeen(id)
-			address = m.Peer
+			m, _ = r.gossip.lastSeen(id)
 		}
-		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: raftAddress(id, address)}
+		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: serverAddress{id: id, peer: m.Peer, name: m.Name}.encode()}
 	}
 	return r.forming.act(cluster, func() error {
 		if err := r.id.bind(cluster); err != nil {
@@ -216,7 +215,12 @@ func (r *Replica) bootstrapAlone() error {
 	if err := r.id.bind(cluster); err != nil {
 		return err
 	}
-	return r.bootstrapRaft([]raft.Server{{Suffrage: raft.Voter, ID: r.serverID, Address: raftAddress(r.self, r.addrs.peerAdvertise)}})
+	return r.bootstrapRaft([]raft.Server{r.soleVoter()})
+}
+
+// soleVoter is this replica as the only member of a configuration.
+func (r *Replica) soleVoter() raft.Server {
+	return raft.Server{Suffrage: raft.Voter, ID: r.serverID, Address: serverAddress{id: r.self, peer: r.addrs.peerAdvertise, name: r.cfg.Name}.encode()}
 }
 
 func (r *Replica) bootstrapRaft(servers []raft.Server) error {

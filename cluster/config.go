@@ -30,6 +30,9 @@ type Config struct {
 	Peers           []string // gossip addresses; a DNS name stands for all its addresses and is resolved again and again
 	BootstrapExpect int      // how many new replicas form a new cluster; 0 means 1
 
+	// DeadServerGrace is how long a replica may be missing before it is removed from the configuration; 0 means 10 minutes.
+	DeadServerGrace time.Duration
+
 	SnapshotEntries uint64 // a snapshot after so many log entries, and as many are kept after one; 0 means 8192
 	SnapshotBytes   uint64 // or after so many bytes of log data; 0 means 64 MiB
 
@@ -41,6 +44,7 @@ type Config struct {
 }
 
 const (
+	defaultDeadServerGrace = 10 * time.Minute
 	defaultSnapshotEntries = 8192
 	defaultSnapshotBytes   = 64 << 20
 	maxNameLength          = 128 // bytes: the name travels in 512 bytes of gossip
@@ -68,6 +72,12 @@ func (c *Config) complete() error {
 	}
 	if c.BootstrapExpect == 0 {
 		c.BootstrapExpect = 1
+	}
+	if c.DeadServerGrace < 0 {
+		return fmt.Errorf("--cluster.dead-server-grace=%s: give the time after which a missing replica is removed, such as 10m", c.DeadServerGrace)
+	}
+	if c.DeadServerGrace == 0 {
+		c.DeadServerGrace = defaultDeadServerGrace
 	}
 	if c.SnapshotEntries == 0 {
 		c.SnapshotEntries = defaultSnapshotEntries
@@ -107,9 +117,14 @@ type tuning struct {
 	alone time.Duration
 
 	freshEvery    time.Duration // how often a barrier keeps Staleness low
-	reconcile     time.Duration // how often the leader looks for replicas to add, and the loops for work
+	reconcile     time.Duration // how often the leader looks for replicas to add
+	pilotLook     time.Duration // how often autopilot asks every server how it is
+	pilotAct      time.Duration // how often it promotes and removes
+	stabilize     time.Duration // how long a newcomer must be healthy before it votes
 	quickRejoin   time.Duration // between two looks at the peers until somebody is there
 	slowRejoin    time.Duration // and after that
+	stuckEvery    time.Duration // how often it is looked whether disk and state machine move
+	stuckAfter    time.Duration // how long they may not, before this replica is unhealthy
 	waitLog       time.Duration // how often a waiting replica says what it waits for
 	promiseTTL    time.Duration // after which a promise that came to nothing is asked back
 	retryMin      time.Duration
@@ -130,9 +145,12 @@ type resolver interface {
 func defaultTuning() tuning {
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4}}
 	return tuning{
-		heartbeat: 500 * time.Millisecond, election: 500 * time.Millisecond, lease: 250 * time.Millisecond,
+		heartbeat: 400 * time.Millisecond, election: 400 * time.Millisecond, lease: 250 * time.Millisecond,
 		commit: 20 * time.Millisecond, alone: 50 * time.Millisecond,
-		freshEvery: time.Second, reconcile: time.Second, quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
+		freshEvery: time.Second, reconcile: time.Second,
+		pilotLook: time.Second, pilotAct: time.Second, stabilize: 2 * time.Second,
+		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
+		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
 		dial: func(ctx context.Context, address string) (net.Conn, error) {

@@ -24,6 +24,7 @@ func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
 		{"an address without a port", func(c *Config) { c.ListenAddress = "127.0.0.1" }, "--cluster.listen-address"},
 		{"port zero", func(c *Config) { c.ListenAddress = "127.0.0.1:0" }, "--cluster.listen-address"},
 		{"no room for the peer port", func(c *Config) { c.ListenAddress = "127.0.0.1:65535" }, "--cluster.raft-listen-address"},
+		{"gossip and peers on one port", func(c *Config) { c.ListenAddress, c.RaftListenAddress = "127.0.0.1:9094", "127.0.0.1:9094" }, "--cluster.raft-listen-address"},
 		{"advertising all addresses", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:9094", "0.0.0.0:9094" }, "--cluster.advertise-address"},
 		{"advertising an unknown name", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:9094", "nowhere.test:9094" }, "--cluster.advertise-address"},
 	} {

@@ -50,7 +50,7 @@ func (f *follower) start() {
 		f.t.Fatal(err)
 	}
 	f.self = serverID(id.get().ID)
-	f.addr = raftAddress(id.get().ID, "")
+	f.addr = serverAddress{id: id.get().ID}.encode()
 	_, transport := raft.NewInmemTransport(f.addr)
 	if f.leader == nil {
 		_, f.leader = raft.NewInmemTransport("leader")

@@ -130,7 +130,7 @@ func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*rep
 	old.start()
 	waitReady(t, all...)
 	if first, _ := leaderOf(t, all); first != old {
-		transferred := first.raft.LeadershipTransferToServer(old.serverID, raftAddress(old.self, old.addrs.peerAdvertise))
+		transferred := first.raft.LeadershipTransferToServer(old.serverID, serverAddress{id: old.self, peer: old.addrs.peerAdvertise}.encode())
 		if err := transferred.Error(); err != nil {
 			t.Fatal(err)
 		}

@@ -57,12 +57,23 @@ func (r *Replica) keepFresh(ctx context.Context) {
 // Staleness returns how long ago the local state was last known to be current; false if it never was since the start.
 func (r *Replica) Staleness() (time.Duration, bool) { return r.fresh.age() }
 
-// Ready returns nil when this replica has caught up since its start, knows a leader and is not stopping; otherwise why not.
+// maxReadyAge is how old the state of a ready replica may be. It is confirmed every second; older is one that no leader has
+// answered for a while, whatever the leader is believed to be.
+const maxReadyAge = 10 * time.Second
+
+// Ready returns nil when this replica has caught up, knows a leader and is not stopping; otherwise why not.
 func (r *Replica) Ready() error {
 	if err := r.Healthy(); err != nil {
 		return err
 	}
-	if _, ok := r.fresh.age(); !ok {
+	if r.draining.Load() {
+		return errDraining
+	}
+	if r.exile.removed.Load() {
+		return errRemoved
+	}
+	age, ok := r.fresh.age()
+	if !ok {
 		if leader, _ := r.leader.state(); leader == "" {
 			return errors.New("waiting for the cluster to form or to be joined: no leader is known yet")
 		}
@@ -71,10 +82,14 @@ func (r *Replica) Ready() error {
 	if leader, since := r.leader.state(); leader == "" {
 		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))
 	}
+	if age > maxReadyAge {
+		return fmt.Errorf("the state was last confirmed by the leader %s ago", age.Round(time.Millisecond))
+	}
 	return nil
 }
 
-// Healthy returns nil unless this replica cannot go on.
+// Healthy returns nil unless this replica cannot go on without a restart: its state machine has halted, or a write to the disk
+// or an entry of the log has been under way for half a minute without moving.
 func (r *Replica) Healthy() error {
 	if err := r.cfg.FSM.Err(); err != nil {
 		return err
@@ -82,5 +97,5 @@ func (r *Replica) Healthy() error {
 	if r.ctx.Err() != nil {
 		return errClosing
 	}
-	return nil
+	return r.watch.err()
 }

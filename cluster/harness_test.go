@@ -157,6 +157,7 @@ func testTuning() tuning {
 	tune := defaultTuning()
 	tune.freshEvery = 200 * time.Millisecond
 	tune.reconcile = 100 * time.Millisecond
+	tune.pilotLook, tune.pilotAct, tune.stabilize = 500*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond
 	tune.quickRejoin = 100 * time.Millisecond
 	tune.slowRejoin = time.Second
 	tune.walSegment = 64 << 10 // so that tests fill some

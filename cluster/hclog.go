@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 			all[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
 		}
 	}
-	l.logger.Log(ctx, to, "raft: "+msg, all...)
+	l.logger.Log(ctx, to, cmp.Or(l.name, "raft")+": "+msg, all...)
 }
 
 func (l *raftLogger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }

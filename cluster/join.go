@@ -1,16 +1,18 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 )
 
-// Joining: a replica without state is invited, which binds it to the cluster; then the leader adds it as a non-voter,
-// and makes it a voter when it has caught up. Nobody is ever removed here.
+// Joining: a replica without state is invited, which binds it to the cluster; then the leader adds it as a non-voter.
+// Whether and when it becomes a voter, and who is removed, is autopilot's business.
 
 const (
 	inviteTimeout = 2 * time.Second
@@ -24,6 +26,7 @@ func (r *Replica) reconcile(ctx context.Context) {
 		r.refreshGossip()
 		if r.hasState() {
 			r.reconcileOnce(ctx, strangers)
+			r.exile.look(ctx, r)
 		}
 		select {
 		case <-ctx.Done():
@@ -35,38 +38,61 @@ func (r *Replica) reconcile(ctx context.Context) {
 }
 
 func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]bool) {
+	future := r.raft.GetConfiguration()
 	servers := map[uuid.UUID]raft.Server{}
-	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+	for _, s := range future.Configuration().Servers {
 		if id, err := uuid.Parse(string(s.ID)); err == nil {
 			servers[id] = s
 		}
 	}
 	own := r.store.clusterID()
 	leading := r.raft.State() == raft.Leader
-	for _, m := range r.gossip.alive() {
+	alive := r.gossip.alive()
+	for _, m := range alive {
 		if ctx.Err() != nil {
 			return
 		}
 		server, configured := servers[m.ID]
 		switch {
-		case m.ID == r.self:
-		case m.Cluster != uuid.Nil && m.Cluster != own, m.Member && !configured && m.Cluster != own:
+		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.Member && !configured && m.Cluster != own:
 			r.stranger(m, strangers)
-		case !m.Member && m.Cluster == uuid.Nil && (configured || leading):
+		case m.ID != r.self && !m.Member && m.Cluster == uuid.Nil && (configured || leading):
 			// A configured one too, leader or not: it may have missed the bootstrap, and the cluster may need its vote.
 			if err := r.invite(ctx, m); err != nil {
 				r.logger.Debug("cannot invite a replica yet", "name", m.Name, "id", m.ID, "err", err)
 				continue
 			}
 			if !configured {
-				r.addNonvoter(ctx, m)
+				r.addNonvoter(ctx, m, servers)
 			}
-		case leading && !configured && m.Cluster == own && !m.Member:
-			r.addNonvoter(ctx, m)
-		case leading && configured && server.Suffrage == raft.Nonvoter:
-			r.promote(ctx, m, server)
+		case leading && !configured && m.Cluster == own:
+			if m.Member && r.supplanted(m, alive, servers, strangers) {
+				continue
+			}
+			r.addNonvoter(ctx, m, servers)
+		case leading && configured:
+			r.refreshAddress(ctx, m, server, servers, future.Index())
 		}
 	}
+}
+
+// supplanted tells whether a replica that was removed and has come back finds a living one of its name in its place, and
+// logs that once. A removed replica whose place is free is welcome: it remembers its term and vote, and the cluster treats it
+// like any other that was away for long.
+func (r *Replica) supplanted(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server, known map[uuid.UUID]bool) bool {
+	for _, other := range alive {
+		if _, configured := servers[other.ID]; !configured || other.Name != m.Name {
+			continue
+		}
+		if !known[m.ID] {
+			known[m.ID] = true
+			r.logger.Error("a replica that was removed has come back, but another of its name has taken its place; it is not added: stop it and delete its data directory, or, if it is meant to be one more replica, give it a --cluster.name of its own",
+				"name", m.Name, "id", m.ID, "peer", m.Peer, "in_its_place", other.ID)
+		}
+		return true
+	}
+	delete(known, m.ID)
+	return false
 }
 
 // stranger logs, once, that a replica of another cluster has come into the gossip.
@@ -104,35 +130,60 @@ func (r *Replica) acceptInvite(cluster uuid.UUID) error {
 	return nil
 }
 
-func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta) {
+func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) {
 	if r.raft.State() != raft.Leader || ctx.Err() != nil {
 		return
 	}
-	future := r.raft.AddNonvoter(serverID(m.ID), raftAddress(m.ID, m.Peer), 0, changeTimeout)
-	if err := waitFuture(ctx, future); err != nil {
+	address := serverAddress{id: m.ID, peer: m.Peer, name: m.Name, replaces: r.predecessors(ctx, m, servers)}
+	if err := waitFuture(ctx, r.raft.AddNonvoter(serverID(m.ID), address.encode(), 0, changeTimeout)); err != nil {
 		r.logger.Warn("cannot add a replica yet, trying again", "name", m.Name, "id", m.ID, "err", err)
 		return
 	}
-	r.logger.Info("added a replica, it becomes a voter when it has caught up", "name", m.Name, "id", m.ID)
-}
-
-// promote makes a non-voter a voter once it has applied all that was committed when it was asked.
-func (r *Replica) promote(ctx context.Context, m nodeMeta, server raft.Server) {
-	commit := r.raft.CommitIndex()
-	status, err := r.askStatus(ctx, m.ID)
-	if err != nil || status.Cluster != r.store.clusterID() || status.AppliedIndex < r.applicable(commit) {
+	if len(address.replaces) > 0 {
+		r.logger.Info("added a replica in the place of one that does not answer; it becomes a voter when it has caught up", "name", m.Name, "id", m.ID, "replaces", address.replaces)
 		return
 	}
-	if err := waitFuture(ctx, r.raft.AddVoter(server.ID, raftAddress(m.ID, m.Peer), 0, changeTimeout)); err != nil {
-		r.logger.Warn("cannot make a replica a voter yet, trying again", "name", m.Name, "id", m.ID, "err", err)
-		return
-	}
-	r.logger.Info("a replica has caught up and votes now", "name", m.Name, "id", m.ID)
+	r.logger.Info("added a replica, it becomes a voter when it has caught up", "name", m.Name, "id", m.ID, "returned", m.Member)
 }
 
-// applicable lowers a commit index to what a state machine can have applied: right after an election the last committed
-// entry may be Raft's own no-op, which state machines do not see.
-func (r *Replica) applicable(commit uint64) uint64 { return min(commit, r.cfg.FSM.Applied()) }
+// predecessors are the configured servers of the newcomer's name that do not answer. They are asked, because gossip holds a
+// process that was restarted with an empty directory for alive for some seconds.
+func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) []uuid.UUID {
+	var silent []uuid.UUID
+	for id, s := range servers {
+		a, err := parseServerAddress(s.Address)
+		if err != nil || id == r.self || id == m.ID || cmp.Or(a.name, r.nameOf(s.ID)) != m.Name {
+			continue
+		}
+		if _, err := r.askStatus(ctx, id); err != nil && ctx.Err() == nil {
+			silent = append(silent, id)
+		}
+	}
+	slices.SortFunc(silent, func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) })
+	return silent
+}
+
+// refreshAddress writes a server's present name and address into the configuration, where a recovery and a leader that has
+// never met the server look for them. The index makes sure that the configuration is still the one that was looked at: a
+// server that was removed meanwhile must not be added again.
+func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta, server raft.Server, servers map[uuid.UUID]raft.Server, index uint64) {
+	have, err := parseServerAddress(server.Address)
+	if err != nil {
+		return
+	}
+	want := have.without(func(id uuid.UUID) bool { _, there := servers[id]; return !there })
+	want.peer, want.name = m.Peer, m.Name
+	if want.encode() == server.Address {
+		return
+	}
+	change := r.raft.AddNonvoter
+	if server.Suffrage == raft.Voter {
+		change = r.raft.AddVoter
+	}
+	if err := waitFuture(ctx, change(server.ID, want.encode(), index, changeTimeout)); err != nil {
+		r.logger.Debug("cannot note a replica's address yet", "name", m.Name, "id", m.ID, "err", err)
+	}
+}
 
 // waitFuture waits for a change of the configuration, or until ctx ends; the change goes on in that case.
 func waitFuture(ctx context.Context, f raft.Future) error {

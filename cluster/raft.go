@@ -44,7 +44,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	}
 	if r.cfg.standalone() {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
-		_, r.trans = raft.NewInmemTransport(raftAddress(r.self, ""))
+		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
@@ -54,7 +54,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
 		})
 	}
-	if r.raft, err = raft.NewRaft(cfg, r.cfg.FSM, r.store.logs, r.store.stable, r.store.snaps, r.trans); err != nil {
+	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{r.cfg.FSM, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
+		&watchedStable{r.store.stable, &r.watch.disk}, r.store.snaps, r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
 	ref.Store(r.raft)
@@ -62,7 +63,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		address, ok := r.peerAddress(id)
 		if !ok {
 			if a, known := configured(id); known {
-				_, address, _ = splitRaftAddress(a)
+				parsed, _ := parseServerAddress(a)
+				address = parsed.peer
 			}
 		}
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})
@@ -78,6 +80,9 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 // admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to; one that is bound to
 // none takes it from the cluster it has promised to be part of, and is bound by it.
 func (r *Replica) admit(h hello) helloAnswer {
+	if h.kind == kindRPC && h.target == uuid.Nil {
+		return helloOK // a recovery asks who is here
+	}
 	if h.target != r.self {
 		return helloNotMe
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -41,6 +42,11 @@ type Replica struct {
 	reads   *readRounds
 	fresh   freshness
 	metrics *metrics
+	pilot   *pilot // nil when standalone
+	exile   exile
+	watch   *stuckWatch
+
+	draining atomic.Bool
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -62,7 +68,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics()}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -86,6 +92,9 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := r.startRaft(ln); err != nil {
 		return nil, err
 	}
+	if r.gossip != nil {
+		r.pilot = newPilot(r)
+	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
 		return nil, err
 	}
@@ -95,6 +104,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 		}
 	}
 	r.spawn(r.leader.run)
+	r.spawn(r.watch.run)
 	if r.mux != nil {
 		r.mux.start()
 		if err := r.gossip.start(tune.gossip); err != nil {
@@ -216,6 +226,7 @@ func (r *Replica) Run(ctx context.Context) error {
 		wg.Go(func() { d.run(ctx) })
 		wg.Go(func() { r.form(ctx) })
 		wg.Go(func() { r.reconcile(ctx) })
+		wg.Go(func() { r.pilot.run(ctx) })
 	}
 	var err error
 	select {
@@ -230,8 +241,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	return err
 }
 
-// Close stops everything and releases ports and files. It says goodbye to nobody: to the others it looks like a crash,
-// which they must be able to bear anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
+// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and [Replica.Leave] do:
+// alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
 func (r *Replica) Close() error {
 	r.closeOnce.Do(func() { r.closeErr = r.close() })
 	return r.closeErr

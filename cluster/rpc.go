@@ -91,6 +91,11 @@ type StatusReply struct {
 	CommitIndex  uint64
 	AppliedIndex uint64
 	StateHash    string
+	// The end of its log, and how long ago it heard of the leader: -1 for never.
+	LastLogIndex, LastLogTerm uint64
+	LastContactMs             int64
+	// Servers are the members of its latest configuration.
+	Servers []uuid.UUID
 }
 
 // Peer is the receiver of the peer RPCs; it is exported because net/rpc wants it so.

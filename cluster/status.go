@@ -82,8 +82,8 @@ func (r *Replica) listMembers() []Member {
 		if s.Suffrage == raft.Voter {
 			m.Role = "voter"
 		}
-		if _, hostPort, err := splitRaftAddress(s.Address); err == nil {
-			m.PeerAddress = hostPort
+		if a, err := parseServerAddress(s.Address); err == nil {
+			m.PeerAddress = a.peer
 		}
 	}
 	get(r.self.String())
@@ -98,6 +98,16 @@ func (r *Replica) listMembers() []Member {
 		out = append(out, *m)
 	}
 	return out
+}
+
+func (r *Replica) countVoters() int {
+	n := 0
+	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *Replica) askStatus(ctx context.Context, id uuid.UUID) (StatusReply, error) {
@@ -116,14 +126,17 @@ func (r *Replica) ownStatus() StatusReply {
 	if state == "shutdown" {
 		state = "unknown"
 	}
+	lastIndex, lastTerm, contact := r.logPosition()
 	return StatusReply{
-		ID: r.self, Cluster: r.store.clusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.peerAdvertise,
+		LastLogIndex: lastIndex, LastLogTerm: lastTerm, LastContactMs: contact,
+		Servers: configuredIDs(r.raft.GetConfiguration().Configuration()),
+		ID:      r.self, Cluster: r.store.clusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.peerAdvertise,
 		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
 		AppliedIndex: view.Index(), StateHash: view.Hash(),
 	}
 }
 
-// nameOf gives the name of a replica as last heard, else its id.
+// nameOf gives the name of a replica as last heard, else as configured, else its id.
 func (r *Replica) nameOf(id raft.ServerID) string {
 	if id == r.serverID {
 		return r.cfg.Name
@@ -133,6 +146,11 @@ func (r *Replica) nameOf(id raft.ServerID) string {
 			if m, ok := r.gossip.lastSeen(u); ok && m.Name != "" {
 				return m.Name
 			}
+		}
+	}
+	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+		if a, err := parseServerAddress(s.Address); err == nil && s.ID == id && a.name != "" {
+			return a.name
 		}
 	}
 	return string(id)

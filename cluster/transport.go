@@ -5,33 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 )
-
-// A Raft address is "<id>@<host:port>". The id makes it unique in a configuration (a replacement often has the address
-// of the replica it replaces), binds a vote to a replica and not to an address that may wander, and tells the dialer
-// who is expected to answer. Host and port are where it was last seen; they are only used when gossip knows nothing.
-func raftAddress(id uuid.UUID, hostPort string) raft.ServerAddress {
-	return raft.ServerAddress(id.String() + "@" + hostPort)
-}
-
-// splitRaftAddress is the inverse of raftAddress.
-func splitRaftAddress(a raft.ServerAddress) (uuid.UUID, string, error) {
-	id, hostPort, ok := strings.Cut(string(a), "@")
-	if !ok {
-		return uuid.Nil, "", fmt.Errorf("%q is not an address of the form id@host:port", a)
-	}
-	u, err := uuid.Parse(id)
-	if err != nil {
-		return uuid.Nil, "", fmt.Errorf("%q is not an address of the form id@host:port", a)
-	}
-	return u, hostPort, nil
-}
 
 // streamLayer gives raft.NetworkTransport its connections: incoming from the mux, outgoing with a hello.
 type streamLayer struct {
@@ -86,7 +65,7 @@ func (s *streamLayer) dropAll() {
 
 // Addr implements net.Listener; Raft takes it for its own address.
 func (s *streamLayer) Addr() net.Addr {
-	return peerAddr(raftAddress(s.self, s.advertise))
+	return peerAddr(serverAddress{id: s.self, peer: s.advertise}.encode())
 }
 
 type peerAddr string
@@ -96,13 +75,13 @@ func (a peerAddr) String() string { return string(a) }
 
 // Dial implements raft.StreamLayer.
 func (s *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	id, hostPort, err := splitRaftAddress(address)
+	a, err := parseServerAddress(address)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, min(timeout, dialTimeout))
 	defer cancel()
-	conn, err := dialPeer(ctx, s.dial, hostPort, hello{kind: kindRaft, target: id, sender: s.self, cluster: s.cluster()})
+	conn, err := dialPeer(ctx, s.dial, a.peer, hello{kind: kindRaft, target: a.id, sender: s.self, cluster: s.cluster()})
 	if err != nil {
 		return nil, err
 	}
@@ -206,10 +185,10 @@ func (b *addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 		return "", fmt.Errorf("server id %q: %w", id, err)
 	}
 	if u == b.self {
-		return raftAddress(u, b.advertise), nil
+		return serverAddress{id: u, peer: b.advertise}.encode(), nil
 	}
 	if hostPort, ok := b.gossiped(u); ok {
-		return raftAddress(u, hostPort), nil
+		return serverAddress{id: u, peer: hostPort}.encode(), nil
 	}
 	if a, ok := b.configured(u); ok {
 		return a, nil

@@ -155,7 +155,9 @@ func verifySnapshots(dataDir string) (*snapshotInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		if newest == nil || info.Term > newest.Term || (info.Term == newest.Term && info.Index > newest.Index) {
+		// Of two that end with the same entry the later one counts, as in Raft: a recovery makes such a one. Entries come in
+		// order of their names, which end with the time.
+		if newest == nil || info.Term > newest.Term || (info.Term == newest.Term && info.Index >= newest.Index) {
 			newest = info
 		}
 	}

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 // raftFileContent is a raft.db with entries written one by one, so that many stale pages lie in it, and what raft.tail
@@ -83,5 +86,25 @@ func TestEitherMetaPageMustBeWhole(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
+	dir := t.TempDir()
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), func() error { return nil }, func(base) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, trans := raft.NewInmemTransport("a")
+	for _, id := range []raft.ServerID{"before", "after"} {
+		// The store names a snapshot by the millisecond, and two of one name are one.
+		eventually(t, "a snapshot has a name of its own", func() bool {
+			sink, err := store.Create(raft.SnapshotVersionMax, 7, 2, raft.Configuration{Servers: []raft.Server{{ID: id, Address: "a"}}}, 1, trans)
+			return err == nil && sink.Close() == nil
+		})
+	}
+	newest, err := verifySnapshots(dir)
+	if err != nil || len(newest.Configuration.Servers) != 1 || newest.Configuration.Servers[0].ID != "after" {
+		t.Fatalf("got %+v, %v", newest, err)
 	}
 }

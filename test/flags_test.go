@@ -23,6 +23,7 @@ func TestFlagsThatCannotWorkTogetherAreRefusedInOneLine(t *testing.T) {
 		"an advertised address without a cluster": {[]string{"--cluster.advertise-address=127.0.0.1:1"}, "--cluster.listen-address"},
 		"a raft address without a cluster":        {[]string{"--cluster.raft-listen-address=127.0.0.1:1"}, "--cluster.listen-address"},
 		"no replica to bootstrap":                 {[]string{"--cluster.listen-address=" + gossip, "--cluster.bootstrap-expect=-1"}, "--cluster.bootstrap-expect"},
+		"no grace for the dead":                   {[]string{"--cluster.listen-address=" + gossip, "--cluster.dead-server-grace=0s"}, "--cluster.dead-server-grace"},
 		"an address without a port":               {[]string{"--cluster.listen-address=127.0.0.1"}, "--cluster.listen-address"},
 		"a peer without a port":                   {[]string{"--cluster.listen-address=" + gossip, "--cluster.peer=other"}, "--cluster.peer"},
 		"gossip and raft on one port":             {[]string{"--cluster.listen-address=" + gossip, "--cluster.raft-listen-address=" + gossip}, "--cluster.raft-listen-address"},
@@ -82,8 +83,8 @@ var flagNames = []string{
 
 	"storage.path", "storage.snapshot-entries", "storage.snapshot-bytes", "cluster.name", "cluster.listen-address",
 	"cluster.advertise-address", "cluster.raft-listen-address", "cluster.raft-advertise-address", "cluster.peer",
-	"cluster.bootstrap-expect", "push.timeout", "push.max-body-size", "read.consistency", "read.timeout", "read.max-staleness",
-	"web.include-self-metrics",
+	"cluster.bootstrap-expect", "cluster.dead-server-grace", "push.timeout", "push.max-body-size", "read.consistency", "read.timeout", "read.max-staleness",
+	"web.include-self-metrics", "web.drain-delay",
 }
 
 func TestAPushgatewaysFlagsDoWhatTheyDoThere(t *testing.T) {

@@ -27,6 +27,8 @@ type replica struct {
 	web, gossip string
 	peers       []string
 	flags       []string
+	// wrap is a program that runs the replica, with its first arguments.
+	wrap []string
 	// expect is --cluster.bootstrap-expect.
 	expect int
 }
@@ -53,6 +55,12 @@ var errPortTaken = errors.New("another program took the port meanwhile")
 // start starts the process and waits for nothing.
 func (r *replica) start() {
 	r.t.Helper()
+	line := append(slices.Clone(r.wrap), append([]string{binary(r.t)}, r.args()...)...)
+	r.process = startProcess(r.t, r.name, line[0], line[1:]...)
+}
+
+// args is the command line of the replica.
+func (r *replica) args() []string {
 	args := []string{"--web.listen-address=" + r.web, "--storage.path=" + r.data}
 	if r.gossip != "" {
 		args = append(args, "--cluster.name="+r.name, "--cluster.listen-address="+r.gossip,
@@ -60,8 +68,11 @@ func (r *replica) start() {
 		for _, peer := range r.peers {
 			args = append(args, "--cluster.peer="+peer)
 		}
+		if !slices.ContainsFunc(r.flags, func(f string) bool { return strings.HasPrefix(f, "--web.drain-delay=") }) {
+			args = append(args, "--web.drain-delay=0s") // no load balancer has to notice
+		}
 	}
-	r.process = startProcess(r.t, r.name, binary(r.t), append(args, r.flags...)...)
+	return append(args, r.flags...)
 }
 
 // restart starts a replica that has ended again, on the same data and ports, and waits until it is ready.

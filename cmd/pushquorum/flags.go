@@ -28,6 +28,7 @@ type options struct {
 	lifecycle     bool
 	admin         bool
 	includeSelf   string // auto, true or false
+	drainDelay    time.Duration
 
 	persistenceFile     string
 	persistenceInterval time.Duration
@@ -39,6 +40,9 @@ type options struct {
 
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
+
+	// recover is set by the command of that name; acceptLoss lets it act.
+	recover, acceptLoss bool
 
 	log promslog.Config
 	// shown are the values of all flags, for the status page.
@@ -60,6 +64,9 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("web.enable-admin-api", "Enable API endpoints for admin control actions.").BoolVar(&o.admin)
 	app.Flag("web.include-self-metrics", "Whether the telemetry path shows this process's own metrics beside the pushed ones. auto: in standalone mode only, because replicas of a cluster show the same bytes; they are always at /-/metrics.").
 		Default("auto").EnumVar(&o.includeSelf, "auto", "true", "false")
+
+	app.Flag("web.drain-delay", "How long a replica of a cluster goes on serving after SIGTERM, while /-/ready answers 503: longer than load balancers need to notice. A second signal ends the wait; a standalone replica does not wait.").
+		Default("5s").DurationVar(&o.drainDelay)
 
 	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
 	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
@@ -88,11 +95,18 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("cluster.peer", "host:port of another replica's gossip. Repeatable; a DNS name stands for all its addresses and is resolved again.").StringsVar(&c.Peers)
 	app.Flag("cluster.bootstrap-expect", "Number of fresh replicas that must see each other before they form a cluster. The same on all of them.").
 		Default("1").IntVar(&c.BootstrapExpect)
+	app.Flag("cluster.dead-server-grace", "How long a replica may be missing before the others no longer count it. One whose place was taken by a new one of the same name, with an empty directory, is removed at once; never are fewer than three voters left.").
+		Default("10m").DurationVar(&c.DeadServerGrace)
 
 	promslogflag.AddFlags(app, &o.log)
-	if _, err := app.Parse(args); err != nil {
+	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
+	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
+	recovery.Flag("accept-loss", "Go on, and lose what only the other replicas had.").BoolVar(&o.acceptLoss)
+	command, err := app.Parse(args)
+	if err != nil {
 		return nil, fmt.Errorf("%w, try --help", err)
 	}
+	o.recover = command == recovery.FullCommand()
 	c.SnapshotBytes = uint64(o.snapshotBytes)
 
 	o.shown = map[string]string{}
@@ -121,10 +135,13 @@ func (o *options) check() error {
 		}
 		c.Name = name
 	}
-	for flag, d := range map[string]time.Duration{"push.timeout": o.pushTimeout, "read.timeout": o.read.Timeout, "read.max-staleness": o.read.MaxStaleness} {
+	for flag, d := range map[string]time.Duration{"push.timeout": o.pushTimeout, "read.timeout": o.read.Timeout, "read.max-staleness": o.read.MaxStaleness, "cluster.dead-server-grace": c.DeadServerGrace} {
 		if d <= 0 {
 			return fmt.Errorf("--%s=%s is no time to wait: write a positive duration, such as --%s=%s", flag, d, flag, time.Second)
 		}
+	}
+	if o.drainDelay < 0 {
+		return fmt.Errorf("--web.drain-delay=%s is no time to wait: write how long load balancers need to notice that this replica is stopping, such as --web.drain-delay=5s, or 0s", o.drainDelay)
 	}
 	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
 		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)

@@ -30,7 +30,11 @@ const drainTimeout = 5 * time.Second
 
 func main() {
 	o, err := parseOptions(os.Args[1:])
-	if err == nil {
+	switch {
+	case err != nil:
+	case o.recover:
+		err = recoverCluster(o, promslog.New(&o.log), os.Stdout)
+	default:
 		err = serve(o, promslog.New(&o.log))
 	}
 	if err != nil {
@@ -46,7 +50,8 @@ func main() {
 //	           ├── import      a Pushgateway's persistence file, once
 //	           └── web server  api → fsm (views) and replica (commands, read barriers)
 //
-// The web server stops before the replica closes, so that requests in flight are answered.
+// The end, in this order: not ready, the leadership handed over, a while for load balancers to notice (ending), requests in
+// flight finished, the gossip left, the replica closed.
 func serve(o *options, logger *slog.Logger) error {
 	logger.Info("starting pushquorum", "version", version.Info(), "build_context", version.BuildContext())
 	warnOfIdleFlags(o, logger)
@@ -79,24 +84,22 @@ func serve(o *options, logger *slog.Logger) error {
 		return err
 	}
 
+	end := &ending{replica: replica, delay: o.drainDelay, log: logger}
+	if o.cluster.ListenAddress == "" {
+		end.delay = 0 // nobody else could serve meanwhile
+	}
 	var g run.Group
 	{
 		signals := make(chan os.Signal, 1)
 		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 		done := make(chan struct{})
 		g.Add(func() error {
-			select {
-			case s := <-signals:
-				logger.Info("stopping", "signal", s)
-			case <-quit:
-				logger.Info("stopping", "request", "/-/quit")
-			case <-done:
-			}
+			end.await(signals, quit, done)
 			return nil
 		}, func(error) { close(done) })
 	}
 	{
-		server := &http.Server{Handler: handler, ReadHeaderTimeout: o.pushTimeout}
+		server := &http.Server{Handler: end.closing(handler), ReadHeaderTimeout: o.pushTimeout}
 		g.Add(func() error {
 			if err := web.ListenAndServe(server, o.web, logger); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving HTTP on %v: %w", *o.web.WebListenAddresses, err)
@@ -108,6 +111,7 @@ func serve(o *options, logger *slog.Logger) error {
 			if err := server.Shutdown(ctx); err != nil {
 				logger.Warn("requests in flight were cut off", "err", err)
 			}
+			end.leave()
 		})
 	}
 	for _, actor := range []func(context.Context) error{replica.Run, imports.run} {

@@ -1,0 +1,184 @@
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// configured gives the suffrage of every server in a replica's configuration.
+func configured(r *replicaT) map[uuid.UUID]raft.ServerSuffrage {
+	out := map[uuid.UUID]raft.ServerSuffrage{}
+	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+		if id, err := uuid.Parse(string(s.ID)); err == nil {
+			out[id] = s.Suffrage
+		}
+	}
+	return out
+}
+
+// exactly tells whether all replicas' configurations are these voters and nobody else.
+func exactly(replicas []*replicaT, members ...*replicaT) bool {
+	for _, r := range replicas {
+		c := configured(r)
+		if len(c) != len(members) {
+			return false
+		}
+		for _, m := range members {
+			if s, ok := c[m.self]; !ok || s != raft.Voter {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func TestDisksMayBeLostOneAfterTheOther(t *testing.T) {
+	_, replicas := trio(t)
+	push(t, replicas[0], "before", 1)
+	for i, r := range replicas {
+		old := r.self
+		r.crash()
+		if err := os.RemoveAll(r.cfg.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		r.start()
+		if r.self == old {
+			t.Fatal("a replica without a disk has its old id")
+		}
+		eventually(t, r.cfg.Name+" votes and its predecessor is removed", func() bool { return exactly(replicas, replicas...) })
+		push(t, r, r.cfg.Name, float64(i))
+	}
+	waitReady(t, replicas...)
+	for _, r := range replicas {
+		if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") || !hasJob(r, "r3") {
+			t.Fatalf("%s has not got everything: %v", r.cfg.Name, err)
+		}
+	}
+	sameState(t, replicas...)
+}
+
+func TestGrowingFromOneToFiveAndShrinkingToThreeTakesNothingButProcesses(t *testing.T) {
+	tn := newTestNet()
+	address := freePorts(t)
+	replicas := []*replicaT{newReplica(t, tn, "r1", address, 1)}
+	for _, name := range []string{"r2", "r3", "r4", "r5"} {
+		replicas = append(replicas, newReplica(t, tn, name, freePorts(t), 1, address))
+	}
+	for i, r := range replicas {
+		r.cfg.DeadServerGrace = time.Second
+		r.start()
+		waitReady(t, r)
+		push(t, r, r.cfg.Name, float64(i))
+		eventually(t, r.cfg.Name+" votes", func() bool { return exactly(replicas[:i+1], replicas[:i+1]...) })
+	}
+	for i := 4; i > 2; i-- {
+		replicas[i].crash()
+		eventually(t, replicas[i].cfg.Name+" is removed", func() bool { return exactly(replicas[:i], replicas[:i]...) })
+	}
+	push(t, replicas[2], "three", 3)
+
+	// Of three, none is removed, however long it is away.
+	replicas[0].crash()
+	rest := replicas[1:3]
+	push(t, rest[1], "two", 2)
+	eventually(t, "the grace of the dead one has passed", func() bool {
+		for _, r := range rest {
+			if r.pilot.gone.of(replicas[0].serverID) > 3*time.Second {
+				return true
+			}
+		}
+		return false
+	})
+	if !exactly(rest, replicas[:3]...) {
+		t.Fatalf("one of three was removed: %v", configured(rest[0]))
+	}
+	replicas[0].start()
+	waitReady(t, replicas[:3]...)
+
+	// One that was removed is added again when it comes back.
+	replicas[4].start()
+	waitReady(t, replicas[4])
+	members := append([]*replicaT{replicas[4]}, replicas[:3]...)
+	eventually(t, "the one that came back votes", func() bool { return exactly(members, members...) })
+	sameState(t, members...)
+}
+
+// withLostDisk is a cluster of three whose last replica has been replaced by one with an empty directory and another address.
+func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
+	_, replicas = trio(t)
+	old = replicas[2]
+	old.crash()
+	fresh := newReplica(t, old.net, old.cfg.Name, freePorts(t), 3, replicas[0].cfg.ListenAddress)
+	fresh.cfg.DataDir = filepath.Join(t.TempDir(), "new")
+	replicas = []*replicaT{replicas[0], replicas[1], fresh.start()}
+	eventually(t, "the new one is there in the place of the old", func() bool { return exactly(replicas, replicas...) })
+	return replicas, old
+}
+
+func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
+	replicas, old := withLostDisk(t)
+	leader, _ := leaderOf(t, replicas)
+	term := leader.raft.CurrentTerm()
+	old.start()
+	eventually(t, "the leader says what to do", func() bool {
+		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())
+	})
+	eventually(t, "the old one says that it was removed", func() bool {
+		err := old.Ready()
+		return err != nil && strings.Contains(err.Error(), "removed") && strings.Contains(old.logs.String(), "was removed from its cluster")
+	})
+	push(t, leader, "after", 1)
+	if !exactly(replicas, replicas...) || leader.raft.CurrentTerm() != term {
+		t.Fatalf("the old one has disturbed the cluster: term %d after %d, %v", leader.raft.CurrentTerm(), term, configured(leader))
+	}
+}
+
+func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
+	replicas, old := withLostDisk(t)
+	push(t, replicas[1], "meanwhile", 1)
+	replicas[2].crash()
+	old.start()
+	members := []*replicaT{replicas[0], replicas[1], old}
+	eventually(t, "the old one votes again and the new one is removed", func() bool { return exactly(members, members...) })
+	waitReady(t, members...)
+	if err := old.ReadBarrier(testContext(t)); err != nil || !hasJob(old, "meanwhile") {
+		t.Fatalf("it has not caught up: %v", err)
+	}
+}
+
+func TestReplicasThatShareANameAreNotTakenForOneAnother(t *testing.T) {
+	tn := newTestNet()
+	replicas := prepare(t, tn, 3)
+	for _, r := range replicas {
+		r.cfg.Name = "same"
+		r.start()
+	}
+	waitReady(t, replicas...)
+	fourth := newReplica(t, tn, "same", freePorts(t), 1, replicas[0].cfg.ListenAddress).start()
+	all := append(replicas, fourth)
+	eventually(t, "four vote", func() bool { return exactly(all, all...) })
+	_, others := leaderOf(t, replicas) // those whom the leader had to judge when the fourth came
+	missing := others[0]
+	missing.crash()
+	rest := slices.DeleteFunc(slices.Clone(all), func(r *replicaT) bool { return r == missing })
+	eventually(t, "the leader has missed it for a while", func() bool {
+		for _, r := range rest {
+			if r.pilot.gone.of(missing.serverID) > 2*time.Second {
+				return true
+			}
+		}
+		return false
+	})
+	if !exactly(rest, all...) {
+		t.Fatal("a namesake was taken for a replacement, and the missing one was removed at once")
+	}
+	missing.start()
+	waitReady(t, missing)
+}

@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/rpc"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// probeTimeout is how long a recovery waits for each address at which a member might be.
+const probeTimeout = 3 * time.Second
+
+// refuseIfAnybodyAnswers asks at every address where a member might be, and returns an error when there is one. Those who are no
+// members are noted. Who is somewhere else cannot be found: the report names the members, for people to know.
+func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, store *storage, self uuid.UUID, rec *Recovery) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	places, err := placesOfPeers(ctx, cfg, tune.resolver)
+	if err != nil {
+		return err
+	}
+	for _, s := range store.configuration.Servers {
+		if a, err := parseServerAddress(s.Address); err == nil && a.id != self && a.peer != "" {
+			places = append(places, a.peer)
+		}
+	}
+	slices.Sort(places)
+	places = slices.Compact(places)
+	answers := make([]StatusReply, len(places))
+	errs := make([]error, len(places))
+	var wg sync.WaitGroup
+	for i, place := range places {
+		wg.Go(func() { answers[i], errs[i] = whoIs(ctx, tune.dial, place, self) })
+	}
+	wg.Wait()
+	for i, place := range places {
+		var refused helloAnswer
+		switch a := answers[i]; {
+		case errs[i] == nil && a.Cluster == store.clusterID() && a.ID != self:
+			return fmt.Errorf("%s (%s) answers at %s and is a member of this cluster: its data may be newer than this, and together the two may have a quorum; start this replica as usual, or stop that one first if its data is to be given up",
+				a.Name, a.ID, place)
+		case errs[i] == nil:
+			rec.Strangers = append(rec.Strangers, fmt.Sprintf("%s at %s", a.Name, place))
+		case errors.As(errs[i], &refused):
+			return fmt.Errorf("a replica answers at %s and does not say who it is (%w): stop it first", place, refused)
+		}
+	}
+	return nil
+}
+
+// placesOfPeers gives the peer ports that belong to the configured gossip addresses: the next port, as when none is set.
+func placesOfPeers(ctx context.Context, cfg *Config, r resolver) ([]string, error) {
+	var out []string
+	for _, peer := range cfg.Peers {
+		host, port, err := splitHostPort(peer)
+		if err != nil {
+			return nil, err
+		}
+		ips, err := lookup(ctx, r, host)
+		if err != nil {
+			cfg.Logger.Warn("--cluster.peer does not resolve, so nobody can be asked there", "peer", peer, "err", err)
+			continue
+		}
+		for _, ip := range ips {
+			if port < 65535 {
+				out = append(out, netip.AddrPortFrom(ip, port+1).String())
+			}
+		}
+	}
+	return out, nil
+}
+
+// whoIs asks whoever is at an address for its status.
+func whoIs(ctx context.Context, dial dialFunc, address string, self uuid.UUID) (reply StatusReply, err error) {
+	conn, err := dialPeer(ctx, dial, address, hello{kind: kindRPC, sender: self})
+	if err != nil {
+		return reply, err
+	}
+	err = callOnce(ctx, conn, "Peer.Status", &StatusArgs{}, &reply)
+	return reply, err
+}
+
+// callOnce makes one call over a connection and closes it.
+func callOnce(ctx context.Context, conn net.Conn, method string, args, reply any) error {
+	c := rpc.NewClient(conn)
+	defer c.Close() //nolint:errcheck // the answer is there, or there is none
+	call := c.Go(method, args, reply, make(chan *rpc.Call, 1))
+	select {
+	case <-call.Done:
+		return call.Error
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

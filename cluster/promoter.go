@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
+)
+
+// promoter decides whom autopilot may remove: it has no grace period of its own and does not know of replacements. Who is
+// promoted, the library's stable promoter decides.
+type promoter struct {
+	autopilot.StablePromoter
+	grace time.Duration
+	gone  *absences
+}
+
+// FilterFailedServerRemovals implements autopilot.Promoter. Those who were replaced come first.
+func (p *promoter) FilterFailedServerRemovals(_ *autopilot.Config, state *autopilot.State, failed *autopilot.FailedServers) *autopilot.FailedServers {
+	replaced := replacedBy(state)
+	allow := func(servers []*autopilot.Server) []*autopilot.Server {
+		var now, later []*autopilot.Server
+		for _, s := range servers {
+			absent := p.gone.of(s.ID)
+			switch {
+			case absent > 0 && replaced[s.ID]:
+				now = append(now, s)
+			case absent >= p.grace:
+				later = append(later, s)
+			}
+		}
+		return append(now, later...)
+	}
+	voters := allow(failed.FailedVoters)
+	spare := max(0, len(state.Voters)-minVoters)
+	return &autopilot.FailedServers{
+		FailedNonVoters: allow(failed.FailedNonVoters),
+		FailedVoters:    voters[:min(spare, len(voters))],
+	}
+}
+
+// replacedBy holds the servers in whose place a healthy voter is.
+func replacedBy(state *autopilot.State) map[raft.ServerID]bool {
+	out := map[raft.ServerID]bool{}
+	for _, s := range state.Servers {
+		a, err := parseServerAddress(s.Server.Address)
+		if err != nil || !s.HasVotingRights() || !s.Health.Healthy {
+			continue
+		}
+		for _, id := range a.replaces {
+			out[serverID(id)] = true
+		}
+	}
+	return out
+}
+
+// absences counts how long each server has been missing. Only time in which somebody looked counts: a leader that was paused
+// for an hour has not seen the others missing for an hour.
+type absences struct {
+	every time.Duration // between two looks
+
+	mu     sync.Mutex
+	looked time.Time
+	since  map[raft.ServerID]time.Duration
+}
+
+func newAbsences(every time.Duration) *absences {
+	return &absences{every: every, since: map[raft.ServerID]time.Duration{}}
+}
+
+// look notes who is there now. The first look at which a server is missing counts as one interval.
+func (a *absences) look(now time.Time, servers iter.Seq[raft.ServerID], there map[raft.ServerID]bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	passed := a.every
+	if !a.looked.IsZero() {
+		passed = min(now.Sub(a.looked), 2*a.every)
+	}
+	a.looked = now
+	next := map[raft.ServerID]time.Duration{}
+	for id := range servers {
+		if !there[id] {
+			next[id] = a.since[id] + passed
+		}
+	}
+	a.since = next
+}
+
+// of is how long a server has been missing, 0 when it is there.
+func (a *absences) of(id raft.ServerID) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.since[id]
+}
+
+// forget begins anew, as a new leader does.
+func (a *absences) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.looked, a.since = time.Time{}, map[raft.ServerID]time.Duration{}
+}
+
+// configuredIDs are the ids of a configuration that are replicas'.
+func configuredIDs(c raft.Configuration) []uuid.UUID {
+	var out []uuid.UUID
+	for _, s := range c.Servers {
+		if id, err := uuid.Parse(string(s.ID)); err == nil {
+			out = append(out, id)
+		}
+	}
+	return slices.Clip(out)
+}

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
+)
+
+func TestOnlyTheLongAbsentAndTheReplacedAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
+	id := func(n byte) uuid.UUID { return uuid.UUID{n} }
+	voter := func(n byte, healthy bool, replaces ...uuid.UUID) *autopilot.ServerState {
+		return &autopilot.ServerState{
+			Server: autopilot.Server{ID: serverID(id(n)), Address: serverAddress{id: id(n), peer: "h:1", name: "x", replaces: replaces}.encode()},
+			State:  autopilot.RaftVoter, Health: autopilot.ServerHealth{Healthy: healthy},
+		}
+	}
+	for name, c := range map[string]struct {
+		servers      []*autopilot.ServerState
+		absent       map[byte]time.Duration
+		voters, rest []byte // failed
+		want         []byte // removed voters
+		wantRest     []byte
+	}{
+		"within the grace":      {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false)}, map[byte]time.Duration{4: 9}, []byte{4}, nil, nil, nil},
+		"after the grace":       {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false)}, map[byte]time.Duration{4: 10}, []byte{4}, nil, []byte{4}, nil},
+		"one of three":          {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, false)}, map[byte]time.Duration{3: 99}, []byte{3}, nil, nil, nil},
+		"two of five":           {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false), voter(5, false)}, map[byte]time.Duration{4: 10, 5: 20}, []byte{4, 5}, nil, []byte{4, 5}, nil},
+		"replaced":              {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true, id(4)), voter(4, false)}, map[byte]time.Duration{4: 1}, []byte{4}, nil, []byte{4}, nil},
+		"replaced, still there": {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true, id(4)), voter(4, false)}, nil, []byte{4}, nil, nil, nil},
+		"replaced by one that is not healthy yet": {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, false, id(4)), voter(4, false)}, map[byte]time.Duration{4: 1}, []byte{4}, nil, nil, nil},
+		"the replaced before the absent":          {[]*autopilot.ServerState{voter(1, true), voter(2, true, id(4)), voter(3, false), voter(4, false)}, map[byte]time.Duration{3: 99, 4: 1}, []byte{3, 4}, nil, []byte{4}, nil},
+		"who does not vote":                       {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true)}, map[byte]time.Duration{8: 10, 9: 9}, nil, []byte{8, 9}, nil, []byte{8}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &promoter{grace: 10, gone: newAbsences(time.Second)}
+			for n, d := range c.absent {
+				p.gone.since[serverID(id(n))] = d
+			}
+			state := &autopilot.State{Servers: map[raft.ServerID]*autopilot.ServerState{}}
+			for _, s := range c.servers {
+				state.Servers[s.Server.ID] = s
+				state.Voters = append(state.Voters, s.Server.ID)
+			}
+			list := func(ids []byte) (out []*autopilot.Server) {
+				for _, n := range ids {
+					out = append(out, &autopilot.Server{ID: serverID(id(n))})
+				}
+				return out
+			}
+			got := p.FilterFailedServerRemovals(nil, state, &autopilot.FailedServers{
+				FailedVoters: list(c.voters), FailedNonVoters: list(c.rest), StaleVoters: []raft.ServerID{"stale"},
+			})
+			if len(got.StaleVoters)+len(got.StaleNonVoters) != 0 {
+				t.Errorf("removed without a grace: %v", got.StaleVoters)
+			}
+			for _, x := range []struct{ got, want []*autopilot.Server }{{got.FailedVoters, list(c.want)}, {got.FailedNonVoters, list(c.wantRest)}} {
+				if !slices.EqualFunc(x.got, x.want, func(a, b *autopilot.Server) bool { return a.ID == b.ID }) {
+					t.Errorf("removed %v, want %v", x.got, x.want)
+				}
+			}
+		})
+	}
+}
+
+func TestTimeInWhichNobodyLookedIsNoAbsence(t *testing.T) {
+	a := newAbsences(time.Second)
+	now := time.Unix(1000, 0)
+	servers := []raft.ServerID{"a", "b"}
+	look := func(after time.Duration, there ...raft.ServerID) {
+		now = now.Add(after)
+		set := map[raft.ServerID]bool{}
+		for _, id := range there {
+			set[id] = true
+		}
+		a.look(now, slices.Values(servers), set)
+	}
+	look(0, "a", "b")
+	look(time.Second, "a")
+	look(time.Second, "a")
+	if got := a.of("b"); got != 2*time.Second || a.of("a") != 0 {
+		t.Fatalf("missing at two looks: %s", got)
+	}
+	look(time.Hour, "a") // the leader was paused
+	if got := a.of("b"); got != 4*time.Second {
+		t.Fatalf("an hour in which nobody looked counts as %s, want two intervals", got-2*time.Second)
+	}
+	look(time.Second, "a", "b")
+	look(time.Second, "a")
+	if got := a.of("b"); got != time.Second {
+		t.Fatalf("absent again after it was there: %s", got)
+	}
+	a.forget()
+	if a.of("b") != 0 {
+		t.Fatal("a new leader takes over what the last one counted")
+	}
+}
+
+func TestServerAddressesKeepWhatTheySay(t *testing.T) {
+	for _, a := range []serverAddress{
+		{id: uuid.UUID{1}, peer: "10.0.0.1:9095"},
+		{id: uuid.UUID{1}, peer: "[fe80::1%eth0]:9095", name: "pod-0"},
+		{id: uuid.UUID{1}, peer: "h:1", name: "a/b@c,d", replaces: []uuid.UUID{{2}, {3}}},
+		{id: uuid.UUID{1}},
+	} {
+		got, err := parseServerAddress(a.encode())
+		if err != nil || !reflect.DeepEqual(got, a) {
+			t.Errorf("%+v becomes %q becomes %+v, %v", a, a.encode(), got, err)
+		}
+	}
+	for _, bad := range []raft.ServerAddress{"", "10.0.0.1:9095", "x@h:1", serverAddress{id: uuid.UUID{1}}.encode() + "/x/name"} {
+		if _, err := parseServerAddress(bad); err == nil {
+			t.Errorf("%q is taken for an address", bad)
+		}
+	}
+	kept := serverAddress{replaces: []uuid.UUID{{2}, {3}}}.without(func(id uuid.UUID) bool { return id == uuid.UUID{2} })
+	if !slices.Equal(kept.replaces, []uuid.UUID{{3}}) {
+		t.Errorf("kept %v", kept.replaces)
+	}
+}

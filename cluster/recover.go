@@ -1,0 +1,168 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// Recovery is what [Recover] has found in a data directory.
+type Recovery struct {
+	Name    string    // of this replica, as configured now
+	Cluster uuid.UUID // the cluster that has lost its quorum
+	// LastIndex and LastTerm are the end of what is here, and Written is when that was appended, zero if not known.
+	LastIndex, LastTerm uint64
+	Written             time.Time
+	// Others are the members beside this replica, as "name at host:port"; none of them answered.
+	Others []string
+	// Strangers answered but belong to no cluster or another one.
+	Strangers []string
+	// NewCluster is zero until it has been made.
+	NewCluster uuid.UUID
+}
+
+// Recover makes a new cluster, with this replica as its only member, out of one data directory of a cluster that has lost its
+// quorum for good. It first calls found, and goes on when that returns nil. It refuses while another member answers, be it at
+// the address in the configuration or at one of cfg.Peers.
+//
+// What is in the log becomes the state, whether it was committed or not. The new cluster has an id of its own: a replica of the
+// old one can neither be spoken to nor mix its entries in.
+func Recover(ctx context.Context, cfg Config, found func(Recovery) error) (Recovery, error) {
+	return recoverCluster(ctx, cfg, defaultTuning(), found)
+}
+
+func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Recovery) error) (rec Recovery, err error) {
+	if err := cfg.complete(); err != nil {
+		return rec, err
+	}
+	if _, err := os.Lstat(filepath.Join(cfg.DataDir, identityFile)); errors.Is(err, fs.ErrNotExist) {
+		return rec, fmt.Errorf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir)
+	}
+	lock, err := lockDir(cfg.DataDir)
+	if err != nil {
+		return rec, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	id, err := openIdentity(cfg.DataDir)
+	if err != nil {
+		return rec, err
+	}
+	logger := newRaftLogger(cfg.Logger)
+	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.walSegment}, logger)
+	if err != nil {
+		return rec, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+
+	var address addresses
+	if !cfg.standalone() {
+		if address, err = resolveAddresses(&cfg, tune.resolver); err != nil {
+			return rec, err
+		}
+	}
+	self := id.get().ID
+	if rec, err = store.survey(cfg.Name, self); err != nil {
+		return rec, err
+	}
+	if err := refuseIfAnybodyAnswers(ctx, &cfg, tune, store, self, &rec); err != nil {
+		return rec, err
+	}
+	if err := found(rec); err != nil {
+		return rec, err
+	}
+
+	// The new id comes first: should this stop half way, the old members are strangers already.
+	rec.NewCluster, err = uuid.NewRandom()
+	if err != nil {
+		return rec, err
+	}
+	if err := id.update(func(r *identityRecord) {
+		r.Cluster, r.Promised, r.PromisedTo = rec.NewCluster, uuid.Nil, uuid.Nil
+	}); err != nil {
+		return rec, err
+	}
+	raftCfg := raft.DefaultConfig()
+	raftCfg.LocalID, raftCfg.Logger = serverID(self), logger
+	_, trans := raft.NewInmemTransport(serverAddress{id: self}.encode())
+	defer trans.Close() //nolint:errcheck // it holds nothing
+	sole := raft.Configuration{Servers: []raft.Server{{
+		Suffrage: raft.Voter, ID: serverID(self), Address: serverAddress{id: self, peer: address.peerAdvertise, name: cfg.Name}.encode(),
+	}}}
+	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.logs, store.stable, store.snaps, trans, sole); err != nil {
+		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)
+	}
+	return rec, nil
+}
+
+// survey says what there is to be recovered, or why there is nothing.
+func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
+	rec := Recovery{Name: name, Cluster: s.clusterID()}
+	servers := s.configuration.Servers
+	switch {
+	case !s.hasState || len(servers) == 0:
+		return rec, fmt.Errorf("%s: holds no state of a cluster, so there is nothing to recover", s.path)
+	case len(servers) == 1 && servers[0].ID == serverID(self):
+		return rec, fmt.Errorf("%s: this replica is the only member of its cluster already: start it as usual", s.path)
+	}
+	snapshots, err := s.snaps.List()
+	if err != nil {
+		return rec, err
+	}
+	if len(snapshots) > 0 {
+		rec.LastIndex, rec.LastTerm = snapshots[0].Index, snapshots[0].Term
+	}
+	last, err := s.logs.LastIndex()
+	if err != nil {
+		return rec, err
+	}
+	if last > rec.LastIndex {
+		var entry raft.Log
+		if err := s.logs.GetLog(last, &entry); err != nil {
+			return rec, err
+		}
+		rec.LastIndex, rec.LastTerm, rec.Written = entry.Index, entry.Term, entry.AppendedAt
+	}
+	for _, server := range servers {
+		if server.ID == serverID(self) {
+			continue
+		}
+		a, err := parseServerAddress(server.Address)
+		if err != nil {
+			return rec, err
+		}
+		label := a.id.String()
+		if a.name != "" {
+			label = a.name
+		}
+		rec.Others = append(rec.Others, label+" at "+a.peer)
+	}
+	return rec, nil
+}
+
+// strictFSM lets a recovery fail that raft.RecoverCluster would finish without all of the data: it skips a snapshot that cannot
+// be restored, and does not ask whether entries could be applied.
+type strictFSM struct {
+	raft.FSM
+	halted   func() error
+	restored error
+}
+
+func (f *strictFSM) Restore(rc io.ReadCloser) error {
+	f.restored = errors.Join(f.restored, f.FSM.Restore(rc))
+	return f.restored
+}
+
+func (f *strictFSM) Snapshot() (raft.FSMSnapshot, error) {
+	if err := errors.Join(f.restored, f.halted()); err != nil {
+		return nil, err
+	}
+	return f.FSM.Snapshot()
+}

@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// errRemoved is why a replica that was removed from its cluster is not ready.
+var errRemoved = errors.New("this replica was removed from its cluster and nobody leads it; if another of its name has taken its place, stop this one and delete its data directory")
+
+// removedAfter is how long a replica must be without a leader before it asks the others whether it still belongs to them.
+const removedAfter = 3 * time.Second
+
+// exile knows whether this replica, which has state, is no member any more. Raft does not tell it: a removed server that was
+// away only sees that its votes are refused.
+type exile struct{ removed atomic.Bool }
+
+// look asks those who are there, and logs when something has changed.
+func (e *exile) look(ctx context.Context, r *Replica) {
+	leader, since := r.leader.state()
+	if leader != "" {
+		if e.removed.Swap(false) {
+			r.logger.Info("this replica was removed from its cluster and has been added again")
+		}
+		return
+	}
+	if time.Since(since) < removedAfter {
+		return
+	}
+	for _, m := range r.gossip.alive() {
+		if m.ID == r.self || !m.Member || m.Cluster != r.store.clusterID() {
+			continue
+		}
+		status, err := r.askStatus(ctx, m.ID)
+		if err != nil || status.Leader == "" || status.Cluster != r.store.clusterID() {
+			continue
+		}
+		if !slices.Contains(status.Servers, r.self) && !e.removed.Swap(true) {
+			r.logger.Error("this replica was removed from its cluster while it was away; it takes no part until the leader adds it again, which it does unless another replica of this name is there: then stop this one and delete its data directory",
+				"cluster", r.store.clusterID(), "leader", status.Leader, "asked", m.Name)
+		}
+		return
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// handOverTimeout bounds how long a stopping replica tries to make another the leader, and to leave the gossip.
+const handOverTimeout = 3 * time.Second
+
+// leaver is what of a replica has to do with its end.
+type leaver interface {
+	// Drain makes the replica not ready and another the leader; it goes on serving.
+	Drain(ctx context.Context)
+	// Leave says goodbye to the others.
+	Leave(ctx context.Context)
+}
+
+// ending is how a replica stops without failing a request.
+type ending struct {
+	replica leaver
+	delay   time.Duration // between not being ready and not serving
+	log     *slog.Logger
+	begun   atomic.Bool
+}
+
+// await returns when it is time to stop serving: after a signal or a request to quit, and the delay that follows; or at once
+// when something else has ended the process, which done says.
+func (e *ending) await(signals <-chan os.Signal, quit, done <-chan struct{}) {
+	select {
+	case s := <-signals:
+		e.log.Info("stopping", "signal", s, "serving_for", e.delay)
+	case <-quit:
+		e.log.Info("stopping", "request", "/-/quit", "serving_for", e.delay)
+	case <-done:
+		return
+	}
+	e.begun.Store(true)
+	wait := time.NewTimer(e.delay)
+	defer wait.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTimeout)
+	defer cancel()
+	e.replica.Drain(ctx)
+	select {
+	case <-wait.C:
+	case s := <-signals:
+		e.log.Info("stopping at once", "signal", s)
+	case <-done:
+	}
+}
+
+// leave is called when requests are served no more. After a fault there is nothing to be said.
+func (e *ending) leave() {
+	if !e.begun.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTimeout)
+	defer cancel()
+	e.replica.Leave(ctx)
+}
+
+// closing asks clients, from the beginning of the end, not to use their connection again: one that is closed while a request
+// is on its way fails the request.
+func (e *ending) closing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.begun.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
