@@ -55,6 +55,18 @@ test: ## all tests; those with clients that are not installed skip (fail with PU
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v '/test$$')
 	$(GO) test $(RACE) -count=1 -timeout 10m ./test
 
+# The faults, the checks and what the machine must have are in test/chaos/README.md. Without SEED a fixed set of seeds is
+# run, in about five minutes.
+SEED ?= 1,2,3,4
+DURATION ?= 1m
+FAULTS ?=
+REPLICAS ?= 3
+
+.PHONY: chaos
+chaos: build ## attack real processes while clients use them: SEED=… DURATION=… FAULTS=… REPLICAS=… (best as root)
+	$(GO) build -o bin/chaos ./test/chaos
+	bin/chaos -binary $(BIN) -seeds '$(SEED)' -duration $(DURATION) -faults '$(FAULTS)' -replicas $(REPLICAS)
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (1m)
 	.ci/fuzz
