@@ -33,9 +33,13 @@ var clockCode = []byte{
 	0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, // so that the offset is aligned to 8 and written at once
 }
 
-// takeClock takes over the clock of a process that has just been started.
+// takeClock takes over the clock of a process that has just been started: so recently that the kernel may still be mapping it.
 func takeClock(pid int) (*clock, error) {
-	start, size, err := findVDSO(pid)
+	var start, size int64
+	err := attempt(time.Second, func() (err error) {
+		start, size, err = findVDSO(pid)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

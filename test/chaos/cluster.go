@@ -227,6 +227,6 @@ func attempt(within time.Duration, try func() error) error {
 		if time.Now().After(deadline) {
 			return errors.Join(fmt.Errorf("not within %s", within), err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -153,8 +153,13 @@ func (r *replica) end(signal syscall.Signal, within time.Duration) error {
 	select {
 	case <-p.done:
 	case <-time.After(within):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it writes into its log what it is waiting for
+		select {
+		case <-p.done:
+		case <-time.After(2 * time.Second):
+			_ = p.cmd.Process.Kill()
+			<-p.done
+		}
 		return fmt.Errorf("%s did not end within %s of signal %s", r.name, within, signal)
 	}
 	r.mu.Lock()

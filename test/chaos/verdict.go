@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,11 +45,11 @@ func (c *cluster) judge(dir string) (undecided int) {
 						undecided++
 						c.note("UNDECIDED: the check of group %s (%d operations, %d of unknown outcome) takes too long", g.name, len(ops), g.unknown)
 					case porcupine.Illegal:
-						path := filepath.Join(dir, fmt.Sprintf("%s-%d.html", g.name, i))
-						if err := porcupine.VisualizePath(model(), v.info, path); err != nil {
+						path := filepath.Join(dir, fmt.Sprintf("%s-%d", g.name, i))
+						if err := errors.Join(porcupine.VisualizePath(model(), v.info, path+".html"), writeList(path+".txt", ops)); err != nil {
 							path = err.Error()
 						}
-						c.violate("group %s: %s; see %s", g.name, v.what, path)
+						c.violate("group %s: %s; see %s.html and .txt%s", g.name, v.what, path, v.where())
 					case porcupine.Ok:
 					}
 				}
@@ -61,6 +64,38 @@ func (c *cluster) judge(dir string) (undecided int) {
 	workers.Wait()
 	c.note("checked %d groups, %d operations, %d stale reads of groups, in %.1f s", len(groups), operations, stale, time.Since(began).Seconds())
 	return undecided
+}
+
+// writeList writes the operations one a line, in order of their calls.
+func writeList(path string, ops []operation) error {
+	var text strings.Builder
+	for _, o := range ops {
+		fmt.Fprintln(&text, o)
+	}
+	return os.WriteFile(path, []byte(text.String()), 0o600)
+}
+
+// where says what cannot be explained: the first operation, by its return, that no order of operations goes beyond.
+func (v verdict) where() string {
+	parts := v.info.PartialLinearizationsOperations()
+	if len(parts) == 0 {
+		return ""
+	}
+	var longest []porcupine.Operation
+	for _, order := range parts[0] {
+		if len(order) > len(longest) {
+			longest = order
+		}
+	}
+	state, text := content{}, ""
+	for _, o := range longest {
+		op := o.Input.(operation)
+		text = op.String()
+		if op.kind != read {
+			state = op.apply(state)
+		}
+	}
+	return fmt.Sprintf("\n           the longest order that explains what was seen has %d operations, and ends with %s and %s", len(longest), text, state)
 }
 
 // figures is one line of what was counted.

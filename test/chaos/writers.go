@@ -231,8 +231,7 @@ func (w *writer) once(r *replica, q ask, ok int) (done, sent bool) {
 			w.c.violate("%s gave no answer to %s within %s: %v", r.name, q.method, to-from, err)
 		}
 		h.count("writes without an answer")
-		dial := (*net.OpError)(nil)
-		return false, !(errors.As(err, &dial) && dial.Op == "dial")
+		return false, q.header != nil || !notSent(err)
 	case a.status == ok:
 		return true, true
 	case a.status < 500:
@@ -248,6 +247,13 @@ func (w *writer) once(r *replica, q ask, ok int) (done, sent bool) {
 		}
 		return false, true
 	}
+}
+
+// notSent says whether a request without an Idempotency-Key has certainly not been sent. One with a key the HTTP client may have
+// sent before, on a connection that broke, and then it could not dial again: its error tells the second half only.
+func notSent(err error) bool {
+	dial := (*net.OpError)(nil)
+	return errors.As(err, &dial) && dial.Op == "dial"
 }
 
 // sendLateCopies sends those that are due. Their answers are not part of the history, because they change nothing.
