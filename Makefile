@@ -33,7 +33,7 @@ IMAGE ?= pushquorum
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the static binary bin/pushquorum
@@ -66,6 +66,13 @@ REPLICAS ?= 3
 chaos: build ## attack real processes while clients use them: SEED=… DURATION=… FAULTS=… REPLICAS=… (best as root)
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -binary $(BIN) -seeds '$(SEED)' -duration $(DURATION) -faults '$(FAULTS)' -replicas $(REPLICAS)
+
+MUTANTS ?= all
+
+.PHONY: chaos-mutants
+chaos-mutants: ## plant bugs, one at a time, and see that chaos finds each: MUTANTS=name,…
+	$(GO) build -o bin/chaos ./test/chaos
+	bin/chaos -mutants $(MUTANTS)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (1m)

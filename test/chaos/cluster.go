@@ -39,8 +39,10 @@ type cluster struct {
 
 	mu         sync.Mutex
 	violations []string
-	leaderName string
-	leaderTerm uint64
+	// firstViolation is when it was found.
+	firstViolation time.Duration
+	leaderName     string
+	leaderTerm     uint64
 }
 
 // features are what the binary can do, by its --help.
@@ -193,6 +195,9 @@ func (c *cluster) violate(format string, args ...any) {
 	c.mu.Lock()
 	c.violations = append(c.violations, text)
 	n := len(c.violations)
+	if n == 1 {
+		c.firstViolation = c.history.now()
+	}
 	c.mu.Unlock()
 	if n <= 20 { // one mistake shows itself a thousand times
 		c.note("VIOLATION %s", text)

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // allFaults are all that the harness knows, in the order of the table in README.md.
 func allFaults() []fault {
@@ -24,7 +21,7 @@ func allFaults() []fault {
 		{"diskfull", "the disk of one replica has no space left", needDisk, fullDisk, 6 * time.Second},
 		{"diskslow", "every write and fsync of one disk takes 5 to 200 ms", needDisk, slowDisk, 6 * time.Second},
 		{"power", "kill -9 of one or all, and what they had not fsynced is lost or torn", needDisk, powerLoss, 2 * time.Second},
-		{"lostdisk", "one replica comes back with an empty disk", needAutopilot, lostDisk, time.Second},
+		{"lostdisk", "one replica comes back with an empty disk", always, lostDisk, time.Second},
 		{"clock", "the wall clock of one or all jumps by up to a day, forwards or backwards", needClock, clockJump, 4 * time.Second},
 	}
 }
@@ -36,10 +33,3 @@ func needNetwork(c *cluster) error { return c.machine.network }
 func needDisk(c *cluster) error { return c.machine.disk }
 
 func needClock(c *cluster) error { return c.machine.clock }
-
-func needAutopilot(c *cluster) error {
-	if c.features.autopilot {
-		return nil
-	}
-	return errors.New("this binary does not remove dead servers, so that every lost disk would leave one behind")
-}

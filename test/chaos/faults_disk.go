@@ -58,8 +58,13 @@ func powerLoss(n *nemesis) (string, func() error, error) {
 	}, nil
 }
 
-// lostDisk brings one replica back with nothing. Only one at a time: a majority of the disks must be kept.
+// lostDisk brings one replica back with nothing. Only one at a time: a majority of the disks must be kept. A binary that
+// does not remove dead servers keeps one for each lost disk, and can have one only.
 func lostDisk(n *nemesis) (string, func() error, error) {
+	if n.lostDisk && !n.c.features.autopilot {
+		return "not again: this binary does not remove dead servers", nil, nil
+	}
+	n.lostDisk = true
 	victim := n.victim()
 	if err := victim.kill(); err != nil {
 		return "", nil, err

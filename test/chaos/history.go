@@ -77,6 +77,8 @@ type history struct {
 	mu     sync.Mutex
 	groups map[string]*group
 	wipes  []operation
+	// pending are the wipes that are under way, by client.
+	pending map[int]operation
 
 	counts map[string]int // of everything, for the report
 }
@@ -87,6 +89,8 @@ type group struct {
 	born  time.Duration
 	ops   []operation
 	stale []operation // reads that were marked as stale
+	// pending are the writes that are under way, by client. What they write may be seen before they are done.
+	pending map[int]operation
 
 	next     int32 // number of the next push
 	writes   int
@@ -96,7 +100,7 @@ type group struct {
 }
 
 func newHistory() *history {
-	return &history{began: time.Now(), groups: map[string]*group{}, counts: map[string]int{}}
+	return &history{began: time.Now(), groups: map[string]*group{}, pending: map[int]operation{}, counts: map[string]int{}}
 }
 
 func (h *history) now() time.Duration { return time.Since(h.began) }
@@ -111,7 +115,7 @@ func (h *history) count(what string) {
 func (h *history) newGroup(name string) *group {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	g := &group{name: name, born: h.now(), lastSeen: map[int]content{}}
+	g := &group{name: name, born: h.now(), pending: map[int]operation{}, lastSeen: map[int]content{}}
 	h.groups[name] = g
 	return g
 }
@@ -124,10 +128,33 @@ func (h *history) number(g *group) int32 {
 	return g.next
 }
 
-// wrote records a write of one group, or a wipe when g is nil.
+// asks records that a write of one group, or a wipe when g is nil, is under way. A client has one at a time.
+func (h *history) asks(g *group, o operation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o.unknown = true
+	h.under(g)[o.client] = o
+}
+
+func (h *history) under(g *group) map[int]operation {
+	if g == nil {
+		return h.pending
+	}
+	return g.pending
+}
+
+// gaveUp records that the write under way has certainly not happened.
+func (h *history) gaveUp(g *group, o operation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.under(g), o.client)
+}
+
+// wrote records the outcome of the write under way.
 func (h *history) wrote(g *group, o operation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	delete(h.under(g), o.client)
 	outcome := "acknowledged"
 	if o.unknown {
 		outcome = "unknown"
@@ -171,18 +198,20 @@ func (h *history) saw(page map[string]content, o operation, stale, all bool) {
 	}
 }
 
-// of is the complete history of a group, in order of calls: the wipes are part of it.
-func (h *history) of(g *group) []operation {
+// of is the history of a group up to now, in order of calls: wipes are part of it, and what is under way is unknown.
+func (h *history) of(g *group) (ops, stale []operation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := slices.Clone(g.ops)
+	ops = slices.Clone(g.ops)
 	for _, w := range h.wipes {
 		if w.unknown || w.ret > g.born {
-			out = append(out, w)
+			ops = append(ops, w)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b operation) int { return int(a.call - b.call) })
-	return out
+	ops = slices.AppendSeq(ops, maps.Values(g.pending))
+	ops = slices.AppendSeq(ops, maps.Values(h.pending))
+	slices.SortStableFunc(ops, func(a, b operation) int { return int(a.call - b.call) })
+	return ops, slices.Clone(g.stale)
 }
 
 func (h *history) all() []*group {

@@ -35,8 +35,12 @@ func tryDisk() error {
 	return mount.Unmount()
 }
 
+// idleVariable makes this program wait for the end of its input, to be one whose clock is taken over.
+const idleVariable = "PUSHQUORUM_CHAOS_IDLE"
+
 func tryClock() error {
-	cmd := exec.Command(os.Args[0], "--help")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), idleVariable+"=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err

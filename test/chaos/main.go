@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -14,6 +15,10 @@ import (
 )
 
 func main() {
+	if os.Getenv(idleVariable) != "" {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
+	}
 	seeds := flag.String("seeds", "1,2,3,4", "seeds, comma-separated: one run each")
 	duration := flag.Duration("duration", time.Minute, "how long faults happen in each run")
 	faults := flag.String("faults", "", "names of faults, comma-separated; empty: all that are possible here")
@@ -22,6 +27,7 @@ func main() {
 	dir := flag.String("dir", "bin/chaos-runs", "where logs and pictures go")
 	loopback := flag.Bool("loopback", false, "use no namespaces, even where the machine has them")
 	keep := flag.Bool("keep", false, "keep the logs of runs without a violation, too")
+	mutants := flag.String("mutants", "", "build the mutants with these names, or all, and look for them instead of running -binary")
 	list := flag.Bool("list", false, "list the faults and stop")
 	flag.Parse()
 	if *list {
@@ -40,12 +46,38 @@ func main() {
 		why = fmt.Errorf("--loopback was given")
 	}
 	p := plan{duration: *duration, faults: *faults, replicas: *replicas, binary: *binary, dir: *dir}
-	os.Exit(runAll(p, *seeds, *keep, inside, why))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	m := look(inside, why)
+	m.report(os.Stdout)
+	var code int
+	if *mutants != "" {
+		code = huntAll(ctx, *mutants, *dir, m)
+	} else {
+		code = runAll(ctx, p, *seeds, *keep, m)
+	}
+	os.Exit(code)
+}
+
+// huntAll looks for planted bugs and returns the exit code: 0 when all were found.
+func huntAll(ctx context.Context, names, dir string, m machine) int {
+	root, err := filepath.Abs(".")
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err == nil {
+		err = hunt(ctx, names, root, filepath.Join(dir, "mutants"), m, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %v\n", err)
+		return 1
+	}
+	return 0
 }
 
 // runAll runs one seed after the other and returns the exit code: 0 when all is well, 1 for a violation, 2 for a harness that
 // could not do its work.
-func runAll(p plan, seeds string, keep, inside bool, why error) int {
+func runAll(ctx context.Context, p plan, seeds string, keep bool, m machine) int {
 	fail := func(err error) int {
 		fmt.Fprintf(os.Stderr, "chaos: %v\n", err)
 		return 2
@@ -57,10 +89,6 @@ func runAll(p plan, seeds string, keep, inside bool, why error) int {
 	if p.dir, err = filepath.Abs(p.dir); err != nil {
 		return fail(err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	m := look(inside, why)
-	m.report(os.Stdout)
 	top, bad := p.dir, 0
 	for text := range strings.SplitSeq(seeds, ",") {
 		if p.seed, err = strconv.ParseUint(strings.TrimSpace(text), 10, 64); err != nil {

@@ -86,7 +86,7 @@ func TestWipesAreInTheHistoryOfEveryGroupTheyMayHaveTouched(t *testing.T) {
 		h.wrote(nil, w)
 	}
 	h.wrote(g, op(put, holds(1), 11, 13))
-	if got := h.of(g); len(got) != 4 || got[0].call != 2 || got[2].kind != put {
+	if got, _ := h.of(g); len(got) != 4 || got[0].call != 2 || got[2].kind != put {
 		t.Errorf("the history is %v", got)
 	}
 }

@@ -71,13 +71,12 @@ func faultNames() []string {
 
 // run makes episodes until the time is over. An error is of the harness, not of the cluster.
 func (n *nemesis) run(ctx context.Context, until time.Time) error {
-	for time.Now().Before(until) && ctx.Err() == nil {
+	for time.Now().Before(until) && ctx.Err() == nil && !n.c.broken() { // what comes after a violation would only repeat it
 		if err := n.episode(ctx); err != nil {
 			return err
 		}
 		if err := n.calm(); err != nil {
 			n.c.violate("after episode %d: %v", n.episodes, err)
-			return nil // what follows would only repeat it
 		}
 		n.wait(ctx, time.Duration(n.chance.Int64N(int64(time.Second))))
 	}

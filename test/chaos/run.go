@@ -43,6 +43,7 @@ func (p plan) again() string {
 type outcome struct {
 	violations []string
 	undecided  int
+	first      time.Duration // when the first violation was found
 }
 
 func (o outcome) good() bool { return len(o.violations) == 0 && o.undecided == 0 }
@@ -88,6 +89,9 @@ func run(ctx context.Context, p plan, m machine, out io.Writer) (outcome, error)
 	watcher := &watch{c: c, hashes: map[uint64]map[string][]string{}}
 	watching.Go(func() { watcher.run(ctx) })
 
+	j := &judge{c: c, dir: p.dir, found: map[*group]bool{}}
+	watching.Go(func() { j.run(load) })
+
 	n := &nemesis{c: c, chance: chance, asker: newAsker(), faults: faults, happened: map[string]int{}}
 	err = n.run(ctx, time.Now().Add(p.duration))
 	stopLoad()
@@ -102,11 +106,11 @@ func run(ctx context.Context, p plan, m machine, out io.Writer) (outcome, error)
 	if err != nil {
 		return outcome{}, err
 	}
-	undecided := c.judge(p.dir)
+	j.all()
 	c.note("clients: %s", c.history.figures())
 	c.note("state hashes: %d indexes seen, %d on more than one replica", len(watcher.hashes), watcher.compared)
 	c.note("faults: %d episodes%s; until all was well: %s", n.episodes, n.figures(), n.gaps())
-	return outcome{c.violations, undecided}, nil
+	return outcome{c.violations, j.undecided, c.firstViolation}, nil
 }
 
 // broken says whether the cluster is known not to come back, so that waiting for it is of no use.

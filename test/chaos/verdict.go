@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,52 +19,91 @@ import (
 // patience is how long the check of one group may take. A check that takes longer has found nothing, and is reported as such.
 const patience = 20 * time.Second
 
-// judge checks the history of every group, and writes a picture of each that is wrong into dir.
-func (c *cluster) judge(dir string) (undecided int) {
+// judge checks histories, in between and at the end, and writes a picture of each that is wrong into dir.
+type judge struct {
+	c   *cluster
+	dir string
+
+	mu                        sync.Mutex
+	found                     map[*group]bool // what is wrong with a group is said once
+	groups, operations, stale int             // checked at the end
+	undecided                 int
+}
+
+// run checks again and again, while clients are busy, the groups that they are or were writing to a little while ago.
+func (j *judge) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(3 * time.Second):
+		}
+		for _, g := range j.c.history.all() {
+			if ctx.Err() != nil {
+				return
+			}
+			if g.isFresh(j.c.history) {
+				ops, _ := j.c.history.of(g)
+				j.report(g, ops, checkGroup(ops, time.Second), false) // what takes long is left for the end
+			}
+		}
+	}
+}
+
+// isFresh says whether there may be news of a group: it is written to, or its deletion is not long ago.
+func (g *group) isFresh(h *history) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return g.retired == 0 || h.now()-g.retired < 2*cleanAfter
+}
+
+// all checks every group, with all that was seen of it.
+func (j *judge) all() {
 	began := time.Now()
-	groups := c.history.all()
-	var mu sync.Mutex
-	operations, stale := 0, 0
 	var workers sync.WaitGroup
 	queue := make(chan *group)
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for g := range queue {
-				ops := c.history.of(g)
-				verdicts := []verdict{checkGroup(ops, patience)}
-				if verdicts[0].result == porcupine.Ok {
-					for _, s := range g.stale {
-						verdicts = append(verdicts, checkStale(ops, s, patience))
+				ops, stale := j.c.history.of(g)
+				v := checkGroup(ops, patience)
+				j.report(g, ops, v, true)
+				if v.result == porcupine.Ok {
+					for _, s := range stale {
+						j.report(g, ops, checkStale(ops, s, patience), true)
 					}
 				}
-				mu.Lock()
-				operations += len(ops)
-				stale += len(g.stale)
-				for i, v := range verdicts {
-					switch v.result {
-					case porcupine.Unknown:
-						undecided++
-						c.note("UNDECIDED: the check of group %s (%d operations, %d of unknown outcome) takes too long", g.name, len(ops), g.unknown)
-					case porcupine.Illegal:
-						path := filepath.Join(dir, fmt.Sprintf("%s-%d", g.name, i))
-						if err := errors.Join(porcupine.VisualizePath(model(), v.info, path+".html"), writeList(path+".txt", ops)); err != nil {
-							path = err.Error()
-						}
-						c.violate("group %s: %s; see %s.html and .txt%s", g.name, v.what, path, v.where())
-					case porcupine.Ok:
-					}
-				}
-				mu.Unlock()
+				j.mu.Lock()
+				j.groups++
+				j.operations += len(ops)
+				j.stale += len(stale)
+				j.mu.Unlock()
 			}
 		})
 	}
-	for _, g := range groups {
+	for _, g := range j.c.history.all() {
 		queue <- g
 	}
 	close(queue)
 	workers.Wait()
-	c.note("checked %d groups, %d operations, %d stale reads of groups, in %.1f s", len(groups), operations, stale, time.Since(began).Seconds())
-	return undecided
+	j.c.note("checked %d groups, %d operations, %d stale reads of groups, in %.1f s", j.groups, j.operations, j.stale, time.Since(began).Seconds())
+}
+
+func (j *judge) report(g *group, ops []operation, v verdict, final bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case v.result == porcupine.Unknown && final:
+		j.undecided++
+		j.c.note("UNDECIDED: the check of group %s (%d operations, %d of unknown outcome) takes too long", g.name, len(ops), g.unknown)
+	case v.result == porcupine.Illegal && !j.found[g]:
+		j.found[g] = true
+		path := filepath.Join(j.dir, g.name)
+		if err := errors.Join(porcupine.VisualizePath(model(), v.info, path+".html"), writeList(path+".txt", ops)); err != nil {
+			path = err.Error()
+		}
+		j.c.violate("group %s: %s; see %s.html and .txt%s", g.name, v.what, path, v.where())
+	}
 }
 
 // writeList writes the operations one a line, in order of their calls.

@@ -189,6 +189,7 @@ func (w *writer) write(ctx context.Context, g *group, o operation) {
 	h := w.c.history
 	maybe := false
 	o.call = h.now()
+	h.asks(g, o)
 	for range tries {
 		r := w.c.replicas[w.chance.IntN(len(w.c.replicas))]
 		o.where += " " + r.name
@@ -213,10 +214,12 @@ func (w *writer) write(ctx context.Context, g *group, o operation) {
 			break
 		}
 	}
-	if maybe {
-		o.ret, o.unknown = h.now(), true
-		h.wrote(g, o)
+	if !maybe {
+		h.gaveUp(g, o)
+		return
 	}
+	o.ret, o.unknown = h.now(), true
+	h.wrote(g, o)
 }
 
 // once asks one replica. done: it has happened; otherwise it may have, if it was sent.
