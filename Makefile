@@ -33,7 +33,7 @@ IMAGE ?= pushquorum
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the static binary bin/pushquorum
@@ -58,6 +58,25 @@ test: ## all tests; those with clients that are not installed skip (fail with PU
 .PHONY: figures
 figures: ## measure and print how long the cluster takes to get over a loss (partitions need root and iproute2)
 	PUSHQUORUM_FIGURES=1 $(GO) test -count=1 -v -timeout 20m -run '^TestFigure' ./test
+
+# The faults, the checks and what the machine must have are in test/chaos/README.md. Without SEED a fixed set of seeds is
+# run, in about five minutes.
+SEED ?= 1,2,3,4
+DURATION ?= 1m
+FAULTS ?=
+REPLICAS ?= 3
+
+.PHONY: chaos
+chaos: build ## attack real processes while clients use them: SEED=… DURATION=… FAULTS=… REPLICAS=… (best as root)
+	$(GO) build -o bin/chaos ./test/chaos
+	bin/chaos -binary $(BIN) -seeds '$(SEED)' -duration $(DURATION) -faults '$(FAULTS)' -replicas $(REPLICAS)
+
+MUTANTS ?= all
+
+.PHONY: chaos-mutants
+chaos-mutants: ## plant bugs, one at a time, and see that chaos finds each: MUTANTS=name,…
+	$(GO) build -o bin/chaos ./test/chaos
+	bin/chaos -mutants $(MUTANTS)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (1m)

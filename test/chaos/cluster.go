@@ -1,0 +1,237 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// pushTimeout is what the replicas are told; refused pushes have to be answered soon after it.
+	pushTimeout = 3 * time.Second
+	answerSlack = 2 * time.Second
+	// readyWithin is how soon all must be well after the last fault.
+	readyWithin = 10 * time.Second
+	startWithin = 30 * time.Second
+	stopWithin  = pushTimeout + 10*time.Second
+)
+
+// cluster is the replicas of one run, and what is known of them.
+type cluster struct {
+	binary    string
+	machine   machine
+	hosts     *hosts
+	flags     []string
+	features  features
+	expect    int
+	replicas  []*replica
+	history   *history
+	inspector *asker
+	out       io.Writer
+
+	mu         sync.Mutex
+	violations []string
+	// firstViolation is when it was found.
+	firstViolation time.Duration
+	leaderName     string
+	leaderTerm     uint64
+}
+
+// features are what the binary can do, by its --help.
+type features struct {
+	// autopilot removes dead servers: disks may be lost again and again, and members may come and go.
+	autopilot bool
+}
+
+func featuresOf(binary string) (features, error) {
+	help, err := exec.Command(binary, "--help").CombinedOutput()
+	if err != nil {
+		return features{}, fmt.Errorf("%s --help: %w", binary, err)
+	}
+	return features{autopilot: strings.Contains(string(help), "--cluster.dead-server-grace")}, nil
+}
+
+// newCluster makes the hosts of so many replicas, under dir, and starts nothing.
+func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.Writer) (*cluster, error) {
+	c := &cluster{binary: binary, machine: m, expect: n, history: newHistory(), inspector: newAsker(), out: out}
+	var err error
+	if c.features, err = featuresOf(binary); err != nil {
+		return nil, err
+	}
+	c.flags = []string{
+		"--web.enable-admin-api", fmt.Sprintf("--push.timeout=%s", pushTimeout),
+		"--storage.snapshot-entries=300", // often: a snapshot is under way in the middle of most things
+	}
+	if c.features.autopilot {
+		c.flags = append(c.flags, "--cluster.dead-server-grace=10s")
+	}
+	if c.hosts, err = newHosts(n, m, chance); err != nil {
+		return nil, err
+	}
+	for i := 1; i <= n; i++ {
+		name := fmt.Sprintf("r%d", i)
+		r := &replica{c: c, index: i, name: name, log: filepath.Join(dir, name+".log")}
+		if r.store, err = newStorage(filepath.Join(dir, name), m); err != nil {
+			return nil, err
+		}
+		if err := r.address(); err != nil {
+			return nil, err
+		}
+		c.replicas = append(c.replicas, r)
+	}
+	return c, nil
+}
+
+// address takes the addresses that the replica's host has now.
+func (r *replica) address() error {
+	r.addresses.Lock()
+	defer r.addresses.Unlock()
+	for port, address := range map[int]*string{8080: &r.web, 7946: &r.gossip, 7947: &r.raft} {
+		var err error
+		if *address, err = r.c.hosts.address(r.index, port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cluster) peers() []string {
+	var out []string
+	for _, r := range c.replicas {
+		r.addresses.RLock()
+		out = append(out, r.gossip)
+		r.addresses.RUnlock()
+	}
+	return out
+}
+
+// startAll starts those that do not run and waits until all are ready.
+func (c *cluster) startAll(within time.Duration) error {
+	for _, r := range c.replicas {
+		if err := r.start(); err != nil {
+			return err
+		}
+	}
+	return c.awaitReady(within)
+}
+
+func (c *cluster) awaitReady(within time.Duration) error {
+	return attempt(within, func() error {
+		for _, r := range c.replicas {
+			a, err := c.inspector.do(ask{url: r.url("/-/ready"), timeout: 2 * time.Second})
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			if a.status != 200 {
+				return fmt.Errorf("%s is not ready: %d %s", r.name, a.status, strings.TrimSpace(string(a.body)))
+			}
+		}
+		return nil
+	})
+}
+
+// status is what is asked of GET /api/v1/cluster.
+type status struct {
+	Leader       string   `json:"leader"`
+	Term         uint64   `json:"term"`
+	AppliedIndex uint64   `json:"applied_index"`
+	StateHash    string   `json:"state_hash"`
+	Members      []member `json:"members"`
+}
+
+type member struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+	Role string `json:"role"`
+}
+
+func (c *cluster) status(r *replica) (status, error) {
+	a, err := c.inspector.do(ask{url: r.url("/api/v1/cluster"), timeout: 5 * time.Second})
+	if err != nil {
+		return status{}, err
+	}
+	var page struct {
+		Data status `json:"data"`
+	}
+	if a.status != 200 {
+		return status{}, fmt.Errorf("%s: status %d: %s", r.name, a.status, a.body)
+	}
+	if err := json.Unmarshal(a.body, &page); err != nil {
+		return status{}, fmt.Errorf("%s: %w", r.name, err)
+	}
+	if page.Data.Leader != "" {
+		c.mu.Lock()
+		if page.Data.Term >= c.leaderTerm {
+			c.leaderName, c.leaderTerm = page.Data.Leader, page.Data.Term
+		}
+		c.mu.Unlock()
+	}
+	return page.Data, nil
+}
+
+// leader is the replica that was last heard to lead.
+func (c *cluster) leader() *replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.replicas {
+		if r.name == c.leaderName {
+			return r
+		}
+	}
+	return c.replicas[0]
+}
+
+// violate records that a promise was broken.
+func (c *cluster) violate(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.mu.Lock()
+	c.violations = append(c.violations, text)
+	n := len(c.violations)
+	if n == 1 {
+		c.firstViolation = c.history.now()
+	}
+	c.mu.Unlock()
+	if n <= 20 { // one mistake shows itself a thousand times
+		c.note("VIOLATION %s", text)
+	}
+}
+
+func (c *cluster) note(format string, args ...any) {
+	fmt.Fprintf(c.out, "%7.1f s  %s\n", c.history.now().Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (c *cluster) close() {
+	for _, r := range c.replicas {
+		_ = r.kill() // the checks are over
+		r.store.close()
+		if r.store.disk != nil {
+			_ = os.Remove(r.store.dir)
+		}
+	}
+	if c.hosts.network != nil {
+		c.hosts.network.close()
+	}
+}
+
+// attempt tries until there is no error, and returns the last one when there is one after the time.
+func attempt(within time.Duration, try func() error) error {
+	deadline := time.Now().Add(within)
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("not within %s", within), err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

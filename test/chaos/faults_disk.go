@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+func fullDisk(n *nemesis) (string, func() error, error) {
+	victim := n.victim()
+	victim.setDiskFull(true)
+	victim.store.disk.SetFree(0)
+	return "the disk of " + victim.name + " is full", func() error {
+		n.freeDisk(victim)
+		return nil
+	}, nil
+}
+
+// freeDisk gives a disk its space back. That a process may have ended for the lack of it is known until it runs again.
+func (n *nemesis) freeDisk(r *replica) {
+	r.store.disk.SetFree(diskSize)
+	if r.running() {
+		r.setDiskFull(false)
+	}
+}
+
+func slowDisk(n *nemesis) (string, func() error, error) {
+	victim := n.victim()
+	each := time.Duration(5+n.chance.IntN(195)) * time.Millisecond
+	victim.store.disk.SetSlow(each)
+	return fmt.Sprintf("every write and fsync of %s takes %s", victim.name, each), func() error {
+		victim.store.disk.SetSlow(0)
+		return nil
+	}, nil
+}
+
+func powerLoss(n *nemesis) (string, func() error, error) {
+	victims := n.some()
+	for _, r := range victims {
+		if err := r.kill(); err != nil {
+			return "", nil, err
+		}
+	}
+	text := "power lost:"
+	for _, r := range victims {
+		writes, lost, err := r.store.cutPower(n.chance)
+		if err != nil {
+			return "", nil, err
+		}
+		text += fmt.Sprintf(" %s (%d unsynced writes, %d bytes lost)", r.name, writes, lost)
+	}
+	return text, func() error {
+		for _, r := range victims {
+			if err := r.start(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+// lostDisk brings one replica back with nothing. Only one at a time: a majority of the disks must be kept. A binary that
+// does not remove dead servers keeps one for each lost disk, and can have one only.
+func lostDisk(n *nemesis) (string, func() error, error) {
+	if n.lostDisk && !n.c.features.autopilot {
+		return "not again: this binary does not remove dead servers", nil, nil
+	}
+	n.lostDisk = true
+	victim := n.victim()
+	if err := victim.kill(); err != nil {
+		return "", nil, err
+	}
+	if err := victim.store.erase(); err != nil {
+		return "", nil, err
+	}
+	return "the disk of " + victim.name + " is lost", victim.start, nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// untilLifted is a fault of the network: lifting it clears the weather between all, and with it what other faults of the
+// network made at the same time. The shortest of them counts.
+func (n *nemesis) untilLifted(what string) (string, func() error, error) {
+	return what, func() error {
+		n.weather(weather{})
+		return nil
+	}, nil
+}
+
+func (n *nemesis) others(r *replica) []*replica {
+	return slices.DeleteFunc(slices.Clone(n.c.replicas), func(o *replica) bool { return o == r })
+}
+
+func isolate(n *nemesis) (string, func() error, error) {
+	victim := n.victim()
+	for _, o := range n.others(victim) {
+		n.between(victim, o, weather{cut: true})
+		n.between(o, victim, weather{cut: true})
+	}
+	return n.untilLifted(victim.name + " is cut off")
+}
+
+func oneWay(n *nemesis) (string, func() error, error) {
+	victim, what := n.victim(), "cannot be heard"
+	mute := n.chance.IntN(2) == 0
+	if !mute {
+		what = "cannot hear"
+	}
+	for _, o := range n.others(victim) {
+		if mute {
+			n.between(victim, o, weather{cut: true})
+		} else {
+			n.between(o, victim, weather{cut: true})
+		}
+	}
+	return n.untilLifted(victim.name + " " + what)
+}
+
+func split(n *nemesis) (string, func() error, error) {
+	size := 1 + n.chance.IntN((len(n.c.replicas)-1)/2)
+	minority := []*replica{n.victim()}
+	rest := n.others(minority[0])
+	n.chance.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	minority, rest = append(minority, rest[:size-1]...), rest[size-1:]
+	for _, a := range minority {
+		for _, b := range rest {
+			n.between(a, b, weather{cut: true})
+			n.between(b, a, weather{cut: true})
+		}
+	}
+	return n.untilLifted(names(minority) + " | " + names(rest))
+}
+
+func apart(n *nemesis) (string, func() error, error) {
+	n.weather(weather{cut: true})
+	return n.untilLifted("no replica reaches another")
+}
+
+// spread makes one kind of weather: between all, or around one.
+func (n *nemesis) spread(w weather) (string, func() error, error) {
+	if n.chance.IntN(2) == 0 {
+		n.weather(w)
+		return n.untilLifted(fmt.Sprintf("%s between all", w))
+	}
+	victim := n.victim()
+	for _, o := range n.others(victim) {
+		n.between(victim, o, w)
+		n.between(o, victim, w)
+	}
+	return n.untilLifted(fmt.Sprintf("%s around %s", w, victim.name))
+}
+
+func lossy(n *nemesis) (string, func() error, error) {
+	return n.spread(weather{loss: 0.01 + 0.29*n.chance.Float64()})
+}
+
+func delayed(n *nemesis) (string, func() error, error) {
+	d := time.Duration(1+n.chance.IntN(300)) * time.Millisecond
+	return n.spread(weather{delay: d, jitter: d / 2})
+}
+
+func duplicated(n *nemesis) (string, func() error, error) {
+	return n.spread(weather{duplicate: 0.5 * n.chance.Float64()})
+}
+
+func reordered(n *nemesis) (string, func() error, error) {
+	return n.spread(weather{reorder: 0.5 * n.chance.Float64()})
+}
+
+func slowNetwork(n *nemesis) (string, func() error, error) {
+	return n.spread(weather{rate: 50_000 + n.chance.IntN(450_000)})
+}

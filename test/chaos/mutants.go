@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// mutant is a bug that is planted to see whether the harness finds it. Its edits are made in copies of the source, which
+// `go build -overlay` takes in the place of the files: the source itself has no hooks, and no release can contain one.
+type mutant struct {
+	name, what string
+	edits      []edit
+	// How it is looked for: each seed in turn, until one finds it.
+	faults   string
+	duration time.Duration
+	seeds    []uint64
+	replicas int // 3 unless it says something else
+}
+
+// edit replaces a text that the file must hold exactly once.
+type edit struct{ file, old, new string }
+
+// tag is the build tag that every file of a mutant carries: without it the build fails, so that nothing but the harness
+// can build one.
+func (m mutant) tag() string { return "mutant_" + strings.ReplaceAll(m.name, "-", "_") }
+
+// build builds the mutant from the source in root and returns the binary. It is an error if an edit does not fit the source any
+// more: then the mutant must be adapted, not left out.
+func (m mutant) build(ctx context.Context, root, dir string) (string, error) {
+	files := map[string][]byte{}
+	for _, e := range m.edits {
+		text, ok := files[e.file]
+		if !ok {
+			var err error
+			if text, err = os.ReadFile(filepath.Join(root, e.file)); err != nil {
+				return "", fmt.Errorf("mutant %s: %w", m.name, err)
+			}
+		}
+		if n := bytes.Count(text, []byte(e.old)); n != 1 {
+			return "", fmt.Errorf("mutant %s no longer fits %s, which holds %d times and not once:\n%s\nadapt it in test/chaos/mutants_table.go", m.name, e.file, n, e.old)
+		}
+		files[e.file] = bytes.Replace(text, []byte(e.old), []byte(e.new), 1)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for file, text := range files {
+		copied := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		text = append([]byte("//go:build "+m.tag()+"\n\n"), text...)
+		if err := os.WriteFile(copied, text, 0o600); err != nil {
+			return "", err
+		}
+		overlay.Replace[filepath.Join(root, file)] = copied
+	}
+	text, err := json.Marshal(overlay)
+	if err != nil {
+		return "", err
+	}
+	list, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "pushquorum")
+	if err := os.WriteFile(list, text, 0o600); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", m.tag(), "-overlay", list, "-o", binary, "./cmd/pushquorum")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build mutant %s: %w\n%s", m.name, err, out)
+	}
+	return binary, nil
+}
+
+// hunt builds each mutant and lets the harness look for it. It returns an error if one is not found.
+func hunt(ctx context.Context, names, root, dir string, m machine, out io.Writer) error {
+	var lines, missed []string
+	for _, bug := range mutants() {
+		if names != "all" && !strings.Contains(","+names+",", ","+bug.name+",") {
+			continue
+		}
+		fmt.Fprintf(out, "=== mutant %s: %s\n", bug.name, bug.what)
+		home := filepath.Join(dir, bug.name)
+		if err := os.RemoveAll(home); err != nil {
+			return err
+		}
+		binary, err := bug.build(ctx, root, home)
+		if err != nil {
+			return err
+		}
+		line, err := bug.hunt(ctx, binary, home, m, out)
+		if err != nil {
+			return err
+		}
+		if line == "" {
+			missed = append(missed, bug.name)
+			line = "NOT FOUND"
+		}
+		lines = append(lines, fmt.Sprintf("%-22s %s", bug.name, line))
+		fmt.Fprintf(out, "=== mutant %s: %s\n\n", bug.name, line)
+	}
+	if len(lines) == 0 {
+		return fmt.Errorf("there is no mutant %q", names)
+	}
+	fmt.Fprintln(out, strings.Join(lines, "\n"))
+	if len(missed) > 0 {
+		return fmt.Errorf("%d planted bugs were not found: %s", len(missed), strings.Join(missed, ", "))
+	}
+	return nil
+}
+
+// hunt runs the mutant with one seed after the other and returns how it was found, "" if it was not.
+func (m mutant) hunt(ctx context.Context, binary, dir string, on machine, out io.Writer) (string, error) {
+	began := time.Now()
+	for _, seed := range m.seeds {
+		p := plan{
+			seed: seed, duration: m.duration, faults: m.faults, replicas: max(m.replicas, 3), binary: binary,
+			dir: filepath.Join(dir, fmt.Sprintf("seed-%d", seed)),
+		}
+		fmt.Fprintf(out, "=== %s\n", p)
+		found, err := run(ctx, p, on, out)
+		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case err != nil:
+			return "", fmt.Errorf("mutant %s, seed %d: %w", m.name, seed, err)
+		case len(found.violations) > 0:
+			what, _, _ := strings.Cut(found.violations[0], ";")
+			what, _, _ = strings.Cut(what, "\n")
+			return fmt.Sprintf("found with seed %d after %.0f s (%.0f s with the seeds before): %s",
+				seed, found.first.Seconds(), time.Since(began).Seconds(), what), nil
+		}
+	}
+	return "", nil
+}

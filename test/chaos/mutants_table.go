@@ -1,0 +1,106 @@
+package main
+
+import "time"
+
+// mutants are the planted bugs, in the order of the table in README.md.
+func mutants() []mutant {
+	return []mutant{
+		{
+			name: "no-barrier", what: "reads without the barrier",
+			edits: []edit{{
+				"cluster/readindex.go",
+				"		index, err := r.reads.do(ctx)\n",
+				"		var index uint64\n		var err error\n",
+			}},
+			faults: "kill,pause,isolate", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "verify-before-index", what: "the barrier verifies before it takes the index, and readers who come in between share the answer",
+			edits: []edit{
+				{
+					"cluster/readindex.go",
+					"	index := r.raft.CommitIndex()\n	var ask",
+					"	var ask",
+				}, {
+					"cluster/readindex.go",
+					"		return 0, raft.ErrNotLeader\n	}\n	return index, nil",
+					"		return 0, raft.ErrNotLeader\n	}\n	return r.raft.CommitIndex(), nil",
+				}, {
+					"cluster/readindex.go",
+					"	} else {\n		if s.next == nil {\n			s.next = &readRound{done: make(chan struct{})}\n		}\n		mine = s.next\n	}",
+					"	} else {\n		mine = s.current\n	}",
+				},
+			},
+			faults: "pause,delay", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
+		},
+		{
+			name: "new-id", what: "a retry has a new id",
+			edits: []edit{
+				{
+					"cluster/forward.go",
+					"			r.metrics.retries.Inc()\n",
+					"			r.metrics.retries.Inc()\n" +
+						"			var again fsmpb.Command\n			if proto.Unmarshal(command, &again) == nil {\n				fresh := fsm.NewRequestID()\n				again.Id = fresh[:]\n				command, _ = proto.Marshal(&again)\n			}\n",
+				}, {
+					"cluster/forward.go",
+					"	\"pushquorum/fsm\"\n)",
+					"	\"google.golang.org/protobuf/proto\"\n	\"pushquorum/fsm\"\n	\"pushquorum/fsm/fsmpb\"\n)",
+				},
+			},
+			faults: "kill,pause,isolate,oneway", duration: time.Minute, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "early-ack", what: "the leader acknowledges before the entry is committed",
+			edits: []edit{{
+				"cluster/forward.go",
+				"	select {\n	case a := <-done:\n		if a.err != nil {",
+				"	if ctx.Err() == nil {\n		return fsm.Result{}, outcomeApplied, nil\n	}\n	select {\n	case a := <-done:\n		if a.err != nil {",
+			}},
+			faults: "isolate,kill", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "no-fsync", what: "the log is not fsynced, and power is lost",
+			edits: []edit{{
+				"cluster/boltstore.go",
+				"NoFreelistSync: true,",
+				"NoFreelistSync: true, NoSync: true,",
+			}},
+			faults: "power", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "identity-by-name", what: "a replica's id is made of its name, and a disk is lost",
+			edits: []edit{{
+				"cluster/identity.go",
+				"	fresh, err := uuid.NewRandom()\n",
+				"	fresh, err := uuid.NewSHA1(uuid.NameSpaceOID, []byte(filepath.Base(dir))), error(nil)\n",
+			}},
+			faults: "lostdisk,isolate,kill", duration: time.Minute, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "map-range", what: "Apply ranges over a map",
+			edits: []edit{{
+				"fsm/store.go",
+				"	slices.SortFunc(out, func(a, b Stored) int { return strings.Compare(a.Name, b.Name) })\n	return out",
+				"	byName := map[string]Stored{}\n	for _, f := range out {\n		byName[f.Name] = f\n	}\n	out = nil\n	for _, f := range byName {\n		out = append(out, f)\n	}\n	return out",
+			}},
+			faults: "kill,pause", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "no-dedup-snapshot", what: "snapshots lack the table of requests, and their hash is not compared",
+			edits: []edit{
+				{"fsm/snapshot.go", "	for _, r := range s.requests {\n", "	for _, r := range s.requests[:0] {\n"},
+				{"fsm/snapshot.go", "			if got := s.digest(); string(got.bytes()) != ", "			if got := s.digest(); false && string(got.bytes()) != "},
+			},
+			faults: "kill,restart", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "pipeline-lockup", what: "a pipeline whose answers Raft no longer takes locks up: a bug that the harness found",
+			edits: []edit{{
+				"cluster/pipeline.go",
+				"	p := &pipeline{",
+				"	if id != \"\" {\n		return inner, nil\n	}\n	p := &pipeline{",
+			}},
+			faults: "diskfull,isolate,oneway,restart", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
+		},
+	}
+}

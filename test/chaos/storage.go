@@ -1,0 +1,66 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+
+	"pushquorum/test/chaos/powerfs"
+)
+
+// diskSize is far more than a replica needs.
+const diskSize = 4 << 30
+
+// storage is the data directory of one replica: a disk of its own, or a plain directory.
+type storage struct {
+	dir   string
+	disk  *powerfs.Disk // nil: a plain directory
+	mount *powerfs.Mount
+}
+
+func newStorage(dir string, m machine) (*storage, error) {
+	s := &storage{dir: dir}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if m.disk != nil {
+		return s, nil
+	}
+	s.disk = powerfs.New(diskSize)
+	var err error
+	s.mount, err = s.disk.Mount(dir)
+	return s, err
+}
+
+// cutPower loses what was not durable. The replica must have ended, by kill -9.
+func (s *storage) cutPower(chance *rand.Rand) (writes, lost int, err error) {
+	err = s.without(func() { writes, lost = s.disk.CutPower(chance) })
+	return writes, lost, err
+}
+
+// erase loses everything. The replica must have ended.
+func (s *storage) erase() error {
+	if s.disk == nil {
+		if err := os.RemoveAll(s.dir); err != nil {
+			return err
+		}
+		return os.MkdirAll(s.dir, 0o700)
+	}
+	return s.without(s.disk.Erase)
+}
+
+// without does something while the disk is not mounted.
+func (s *storage) without(f func()) error {
+	if err := s.mount.Unmount(); err != nil {
+		return err
+	}
+	f()
+	var err error
+	s.mount, err = s.disk.Mount(s.dir)
+	return err
+}
+
+func (s *storage) close() {
+	if s.mount != nil {
+		_ = s.mount.Unmount() // the namespace that it is in ends as well
+	}
+}
