@@ -205,7 +205,7 @@ func (c *cluster) violate(format string, args ...any) {
 }
 
 func (c *cluster) note(format string, args ...any) {
-	fmt.Fprintf(c.out, "%7.1f s  %s\n", c.history.now().Seconds(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(c.out, "%7.1f s  %s\n", c.history.now().Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (c *cluster) close() {

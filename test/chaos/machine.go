@@ -27,7 +27,7 @@ func tryDisk() error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(dir)
+	defer func() { _ = os.Remove(dir) }()
 	mount, err := powerfs.New(1 << 20).Mount(dir)
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func tryClock() error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -71,9 +71,9 @@ func (m machine) report(out io.Writer) {
 		{"a clock of its own for each replica", "no clock jumps", m.clock},
 	} {
 		if part.err == nil {
-			fmt.Fprintf(out, "machine: %s\n", part.what)
+			_, _ = fmt.Fprintf(out, "machine: %s\n", part.what)
 		} else {
-			fmt.Fprintf(out, "machine: NOT %s (%v): %s\n", part.what, part.err, part.without)
+			_, _ = fmt.Fprintf(out, "machine: NOT %s (%v): %s\n", part.what, part.err, part.without)
 		}
 	}
 }
@@ -115,6 +115,6 @@ func (h *hosts) address(i, port int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String(), nil
 }

@@ -47,7 +47,6 @@ func main() {
 	}
 	p := plan{duration: *duration, faults: *faults, replicas: *replicas, binary: *binary, dir: *dir}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	m := look(inside, why)
 	m.report(os.Stdout)
 	var code int
@@ -56,6 +55,7 @@ func main() {
 	} else {
 		code = runAll(ctx, p, *seeds, *keep, m)
 	}
+	stop()
 	os.Exit(code)
 }
 

@@ -84,7 +84,7 @@ func hunt(ctx context.Context, names, root, dir string, m machine, out io.Writer
 		if names != "all" && !strings.Contains(","+names+",", ","+bug.name+",") {
 			continue
 		}
-		fmt.Fprintf(out, "=== mutant %s: %s\n", bug.name, bug.what)
+		_, _ = fmt.Fprintf(out, "=== mutant %s: %s\n", bug.name, bug.what)
 		home := filepath.Join(dir, bug.name)
 		if err := os.RemoveAll(home); err != nil {
 			return err
@@ -102,12 +102,12 @@ func hunt(ctx context.Context, names, root, dir string, m machine, out io.Writer
 			line = "NOT FOUND"
 		}
 		lines = append(lines, fmt.Sprintf("%-22s %s", bug.name, line))
-		fmt.Fprintf(out, "=== mutant %s: %s\n\n", bug.name, line)
+		_, _ = fmt.Fprintf(out, "=== mutant %s: %s\n\n", bug.name, line)
 	}
 	if len(lines) == 0 {
 		return fmt.Errorf("there is no mutant %q", names)
 	}
-	fmt.Fprintln(out, strings.Join(lines, "\n"))
+	_, _ = fmt.Fprintln(out, strings.Join(lines, "\n"))
 	if len(missed) > 0 {
 		return fmt.Errorf("%d planted bugs were not found: %s", len(missed), strings.Join(missed, ", "))
 	}
@@ -122,7 +122,7 @@ func (m mutant) hunt(ctx context.Context, binary, dir string, on machine, out io
 			seed: seed, duration: m.duration, faults: m.faults, replicas: max(m.replicas, 3), binary: binary,
 			dir: filepath.Join(dir, fmt.Sprintf("seed-%d", seed)),
 		}
-		fmt.Fprintf(out, "=== %s\n", p)
+		_, _ = fmt.Fprintf(out, "=== %s\n", p)
 		found, err := run(ctx, p, on, out)
 		switch {
 		case ctx.Err() != nil:

@@ -56,8 +56,8 @@ func (r *replica) startLocked() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	fmt.Fprintf(log, "--- started at %.3f s\n", r.c.history.now().Seconds())
+	defer func() { _ = log.Close() }()
+	_, _ = fmt.Fprintf(log, "--- started at %.3f s\n", r.c.history.now().Seconds())
 	args := append([]string{
 		"--web.listen-address=" + r.web, "--storage.path=" + r.store.dir, "--cluster.name=" + r.name,
 		"--cluster.listen-address=" + r.gossip, "--cluster.raft-listen-address=" + r.raft,

@@ -22,8 +22,8 @@ func newStorage(dir string, m machine) (*storage, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if m.disk != nil {
-		return s, nil
+	if m.disk != nil { // why there is no disk that can lose power
+		return s, nil //nolint:nilerr // see above
 	}
 	s.disk = powerfs.New(diskSize)
 	var err error

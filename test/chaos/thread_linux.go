@@ -55,7 +55,7 @@ func (t *thread) address(device string, addr netip.Addr) error {
 		if err != nil {
 			return err
 		}
-		defer unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
 		for _, step := range []struct {
 			request uint
 			value   func(*unix.Ifreq) error
