@@ -105,6 +105,7 @@ type API struct {
 	naming   naming
 	metrics  *instruments
 	self     *self // nil unless Config.IncludeSelf
+	pages    savedPages
 	template *template.Template
 	quit     sync.Once
 	handler  http.Handler

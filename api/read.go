@@ -3,13 +3,12 @@ package api
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/prometheus/common/expfmt"
 
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -75,37 +74,62 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, p)
 		return
 	}
-	page := rd.view.Exposition()
-	if a.self != nil {
-		page = a.self.merge(page)
-	}
-	format, encoding := expo.NegotiateFormat(r.Header), expo.NegotiateEncoding(r.Header)
+	f := form{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
 	rd.mark(w)
 	h := w.Header()
-	h.Set("Content-Type", string(format))
+	h.Set("Content-Type", string(f.format))
 	h.Set("Vary", "Accept, Accept-Encoding")
-	if encoding != "identity" {
-		h.Set("Content-Encoding", encoding)
+	if f.encoding != expo.Identity {
+		h.Set("Content-Encoding", f.encoding)
 	}
 	out := &sink{w: w}
-	if err := writePage(out, encoding, format, page); err != nil {
+	var err error
+	if a.self != nil {
+		err = a.writePage(out, f, a.self.merge(rd.view.Exposition()))
+	} else {
+		err = a.copyPage(r.Context(), out, h, f, rd.view)
+	}
+	if err != nil {
 		a.cut(r, out, err)
 	}
 }
 
-func writePage(out io.Writer, encoding string, format expfmt.Format, page expo.Exposition) error {
-	buffered := bufio.NewWriterSize(out, 32<<10)
-	compressed, err := expo.Compress(buffered, encoding)
+// copyPage writes the page of a view from what is kept.
+func (a *API) copyPage(ctx context.Context, out io.Writer, h http.Header, f form, view *fsm.View) error {
+	p, done, err := a.pages.get(ctx, view, f)
 	if err != nil {
 		return err
 	}
-	if err := expo.Write(compressed, format, page); err != nil {
+	defer done()
+	a.tellLeftOut(p.leftOut)
+	h.Set("Content-Length", strconv.Itoa(p.size()))
+	_, err = p.WriteTo(out)
+	return err
+}
+
+// writePage writes a page that is another one at each scrape, because of this process's own metrics.
+func (a *API) writePage(out io.Writer, f form, page expo.Exposition) error {
+	buffered := bufio.NewWriterSize(out, 256<<10)
+	compressed, err := expo.Compress(buffered, f.encoding)
+	if err != nil {
 		return err
 	}
+	var leftOut *expo.LeftOutError
+	if err := expo.Write(compressed, f.format, page); err != nil && !errors.As(err, &leftOut) {
+		return err
+	}
+	a.tellLeftOut(leftOut)
 	if err := compressed.Close(); err != nil {
 		return err
 	}
 	return buffered.Flush()
+}
+
+// tellLeftOut logs what a page lacks because it would have spoiled the rest.
+func (a *API) tellLeftOut(err *expo.LeftOutError) {
+	if err != nil {
+		a.log.Error("parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", err.Parts, "err", err.First)
+	}
 }
 
 // sink remembers whether the client stopped taking the answer.

@@ -16,33 +16,39 @@ import (
 // linesPool holds the memory in which lines are made, and nothing else.
 var linesPool sync.Pool
 
-// plainLines returns what sampleLines gives, straight from the encoded metrics, if the family is a counter, gauge or untyped
-// one and no name needs quotes: most are, and after a restart the first scrape makes the lines of all of them.
+// plainLines returns what sampleLines gives, straight from the encoded metrics, for a family that appendPlainLines takes.
 func (f *Family) plainLines() ([]byte, bool) {
-	switch f.Type {
-	case dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_UNTYPED:
-	default:
-		return nil, false
-	}
-	if !model.LegacyValidation.IsValidMetricName(f.Name) || f.labelNames() != legacyNames {
-		return nil, false
-	}
 	buf, ok := linesPool.Get().(*[]byte)
 	if !ok {
 		buf = new([]byte)
 	}
 	defer linesPool.Put(buf)
-	b := (*buf)[:0]
-	err := eachField(f.Metrics, func(_ protowire.Number, metric []byte) error {
-		var err error
-		b, err = appendPlainLine(b, f.Name, plainField(f.Type), metric)
-		return err
-	})
+	b, ok := f.appendPlainLines((*buf)[:0])
 	*buf = b
-	if err != nil {
+	if !ok {
 		return nil, false
 	}
 	return bytes.Clone(b), true
+}
+
+// appendPlainLines appends the sample lines if the family is a counter, gauge or untyped one and no name needs quotes: most are,
+// and after a restart the first scrape makes the lines of all of them.
+func (f *Family) appendPlainLines(b []byte) ([]byte, bool) {
+	switch f.Type {
+	case dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_UNTYPED:
+	default:
+		return b, false
+	}
+	if !model.LegacyValidation.IsValidMetricName(f.Name) || f.labelNames() != legacyNames {
+		return b, false
+	}
+	field := plainField(f.Type)
+	err := eachField(f.Metrics, func(_ protowire.Number, metric []byte) error {
+		var err error
+		b, err = appendPlainLine(b, f.Name, field, metric)
+		return err
+	})
+	return b, err == nil
 }
 
 // appendPlainLine appends the line of an encoded metric whose value is in that field.

@@ -17,19 +17,24 @@ func (f *Family) lines() ([]byte, error) {
 	if lines := f.text.Load(); lines != nil {
 		return *lines, nil
 	}
-	lines, ok := f.plainLines()
-	if !ok {
-		mf, err := f.Decode()
-		if err != nil {
-			return nil, err
-		}
-		if lines, err = sampleLines(mf); err != nil {
-			return nil, err
-		}
+	lines, err := f.makeLines()
+	if err != nil {
+		return nil, err
 	}
 	// Two scrapes may do this at the same time; their results are the same.
 	f.text.Store(&lines)
 	return lines, nil
+}
+
+func (f *Family) makeLines() ([]byte, error) {
+	if lines, ok := f.plainLines(); ok {
+		return lines, nil
+	}
+	mf, err := f.Decode()
+	if err != nil {
+		return nil, err
+	}
+	return sampleLines(mf)
 }
 
 // sampleLines returns what expfmt writes for mf, without HELP and TYPE.

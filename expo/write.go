@@ -41,7 +41,15 @@ func (e *LeftOutError) Unwrap() error { return e.First }
 // A part that is damaged, or is of another type than its name's header, is left out: then
 // the error is a LeftOutError, after everything else was written. Any other error is
 // the writer's, or says that the format is not one of these; then nothing more was written.
-func Write(w io.Writer, f expfmt.Format, e Exposition) error {
+//
+// The lines of the text format are kept with their family, for the next time.
+func Write(w io.Writer, f expfmt.Format, e Exposition) error { return write(w, f, e, true) }
+
+// WriteOnce is Write for a caller that keeps what was written: lines that can be made again in no time are not kept with their
+// family as well.
+func WriteOnce(w io.Writer, f expfmt.Format, e Exposition) error { return write(w, f, e, false) }
+
+func write(w io.Writer, f expfmt.Format, e Exposition, keep bool) error {
 	b, ok := chunkPool.Get().(*bufio.Writer)
 	if ok {
 		b.Reset(w)
@@ -52,7 +60,7 @@ func Write(w io.Writer, f expfmt.Format, e Exposition) error {
 		b.Reset(nil) // Lets go of w.
 		chunkPool.Put(b)
 	}()
-	s := &scrape{w: b, scheme: f.ToEscapingScheme()}
+	s := &scrape{w: b, scheme: f.ToEscapingScheme(), keep: keep}
 	write, err := s.familyWriter(f)
 	if err != nil {
 		return err
@@ -80,7 +88,9 @@ func Write(w io.Writer, f expfmt.Format, e Exposition) error {
 type scrape struct {
 	w       *bufio.Writer
 	scheme  model.EscapingScheme
+	keep    bool // the lines of a family, with it
 	scratch []byte
+	lines   []byte // of one family, when they are not kept
 	leftOut LeftOutError
 }
 
@@ -161,7 +171,7 @@ func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error
 			err   error
 		)
 		if s.asStored(f, name) {
-			lines, err = f.lines()
+			lines, err = s.linesOf(f)
 		} else {
 			if labels == nil {
 				labels = s.labelEscaper(h, parts)
@@ -190,6 +200,19 @@ func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error
 		}
 	}
 	return nil
+}
+
+// linesOf returns the sample lines of a family, until the next call.
+func (s *scrape) linesOf(f *Family) ([]byte, error) {
+	if s.keep || f.text.Load() != nil {
+		return f.lines()
+	}
+	lines, ok := f.appendPlainLines(s.lines[:0])
+	if !ok {
+		return f.lines() // costly to make: kept after all
+	}
+	s.lines = lines
+	return lines, nil
 }
 
 // writeDelimited writes one MetricFamily message after its length. The metrics of the parts
