@@ -162,7 +162,7 @@ func TestReplicasThatShareANameAreNotTakenForOneAnother(t *testing.T) {
 	}
 	waitReady(t, replicas...)
 	fourth := newReplica(t, tn, "same", freePorts(t), 1, replicas[0].cfg.ListenAddress).start()
-	all := append(replicas, fourth)
+	all := slices.Concat(replicas, []*replicaT{fourth})
 	eventually(t, "four vote", func() bool { return exactly(all, all...) })
 	_, others := leaderOf(t, replicas) // those whom the leader had to judge when the fourth came
 	missing := others[0]

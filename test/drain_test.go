@@ -207,7 +207,7 @@ func TestAStoppingReplicaIsNotReadyAtOnceAndFinishesWhatItHasBegun(t *testing.T)
 		}
 	}
 	for _, job := range []string{"held", "late"} {
-		mustHave(t, others[1].scrape(), fmt.Sprintf(`e2e_%s{instance="",job="%s"}`, job, job), "1")
+		mustHave(t, others[1].scrape(), fmt.Sprintf(`e2e_%s{instance="",job=%q}`, job, job), "1")
 	}
 	t.Logf("after SIGTERM: not ready within %s, another leader within %s", unready.Round(time.Millisecond), handedOver.Round(time.Millisecond))
 }
