@@ -78,13 +78,16 @@ func placesOfPeers(ctx context.Context, cfg *Config, r resolver) ([]string, erro
 }
 
 // whoIs asks whoever is at an address for its status.
-func whoIs(ctx context.Context, dial dialFunc, address string, self uuid.UUID) (reply StatusReply, err error) {
+func whoIs(ctx context.Context, dial dialFunc, address string, self uuid.UUID) (StatusReply, error) {
 	conn, err := dialPeer(ctx, dial, address, hello{kind: kindRPC, sender: self})
 	if err != nil {
-		return reply, err
+		return StatusReply{}, err
 	}
-	err = callOnce(ctx, conn, "Peer.Status", &StatusArgs{}, &reply)
-	return reply, err
+	var reply StatusReply
+	if err := callOnce(ctx, conn, "Peer.Status", &StatusArgs{}, &reply); err != nil {
+		return StatusReply{}, err // as in askStatus
+	}
+	return reply, nil
 }
 
 // callOnce makes one call over a connection and closes it.

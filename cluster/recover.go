@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,7 +100,24 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.logs, store.stable, store.snaps, trans, sole); err != nil {
 		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)
 	}
-	return rec, nil
+	return rec, store.snaps.keepOnly(sole)
+}
+
+// keepOnly removes the snapshots with another configuration. One of the same index would be as good as the recovered one, and
+// only a clock decides which of the two is the newest.
+func (s *snapshotStore) keepOnly(configuration raft.Configuration) error {
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, meta := range list {
+		if !slices.Equal(meta.Configuration.Servers, configuration.Servers) {
+			if err := s.remove(meta); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // survey says what there is to be recovered, or why there is nothing.

@@ -130,13 +130,22 @@ func (s *snapshotStore) reap() error {
 		return fmt.Errorf("listing the snapshots in %s: %w", s.dir, err)
 	}
 	for _, meta := range list[min(len(list), snapshotRetain):] {
-		path := filepath.Join(s.dir, meta.ID)
-		if err := os.Rename(path, path+snapshotTmp); err != nil {
-			return fmt.Errorf("removing an old snapshot: %w", err)
+		if err := s.remove(meta); err != nil {
+			return err
 		}
-		if err := os.RemoveAll(path + snapshotTmp); err != nil {
-			return fmt.Errorf("removing an old snapshot: %w", err)
-		}
+	}
+	return nil
+}
+
+// remove deletes a snapshot, whose name says first that it is none any more.
+func (s *snapshotStore) remove(meta *raft.SnapshotMeta) error {
+	path := filepath.Join(s.dir, meta.ID)
+	err := os.Rename(path, path+snapshotTmp)
+	if err == nil {
+		err = os.RemoveAll(path + snapshotTmp)
+	}
+	if err != nil {
+		return fmt.Errorf("removing an old snapshot: %w", err)
 	}
 	return nil
 }

@@ -114,8 +114,10 @@ func (r *Replica) askStatus(ctx context.Context, id uuid.UUID) (StatusReply, err
 	ctx, cancel := context.WithTimeout(ctx, r.tune.statusTimeout)
 	defer cancel()
 	var reply StatusReply
-	err := r.peers.call(ctx, id, "Status", &StatusArgs{}, &reply)
-	return reply, err
+	if err := r.peers.call(ctx, id, "Status", &StatusArgs{}, &reply); err != nil {
+		return StatusReply{}, err // an answer that is late may be written into reply even now
+	}
+	return reply, nil
 }
 
 // ownStatus is this replica's answer to a Status call.

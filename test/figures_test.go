@@ -94,8 +94,8 @@ func (p *pushers) gap() time.Duration {
 	return gap
 }
 
-// moreAcknowledged waits until 500 more pushes were acknowledged.
-func (p *pushers) moreAcknowledged(t testing.TB) {
+// someMore waits until some hundred more pushes were acknowledged.
+func (p *pushers) someMore(t testing.TB) {
 	t.Helper()
 	want := p.count() + 500
 	eventually(t, time.Minute, "acknowledge pushes", func() error {
@@ -112,9 +112,9 @@ func TestFigureLeaderKilled(t *testing.T) {
 	for run := range figureRuns {
 		leader, others := c.leader(), c.followers()
 		p := startPushers(t, 4, others...)
-		p.moreAcknowledged(t)
+		p.someMore(t)
 		leader.kill()
-		p.moreAcknowledged(t)
+		p.someMore(t)
 		p.stop()
 		t.Logf("kill -9 of the leader, run %d: %d pushes, %d failed, longest gap %s, slowest push %s",
 			run+1, len(p.acks), len(p.failed), p.gap().Round(time.Millisecond), p.slowest.Round(time.Millisecond))
@@ -131,9 +131,9 @@ func TestFigureLeaderPartitionedAway(t *testing.T) {
 	for run := range figureRuns {
 		leader, others := c.leader(), c.followers()
 		p := startPushers(t, 4, others...)
-		p.moreAcknowledged(t)
+		p.someMore(t)
 		c.cut(leader, true)
-		p.moreAcknowledged(t)
+		p.someMore(t)
 		p.stop()
 		t.Logf("leader partitioned away, run %d: %d pushes, %d failed, the majority accepts again after %s, slowest push %s",
 			run+1, len(p.acks), len(p.failed), p.gap().Round(time.Millisecond), p.slowest.Round(time.Millisecond))
