@@ -152,7 +152,9 @@ func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
 	var mu sync.Mutex
 	var received [][]byte
 	status, message := "0", []byte("reply")
+	read := make(chan struct{})
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-read
 		body, _ := io.ReadAll(r.Body)
 		mu.Lock()
 		received = append(received, body)
@@ -165,7 +167,7 @@ func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
 		}
 		w.Header().Set("Grpc-Status", status)
 		w.Header().Set("Grpc-Message", "because")
-	}), Protocols: new(http.Protocols)}
+	}), Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxReceiveBufferPerConnection: http2Window}}
 	server.Protocols.SetUnencryptedHTTP2(true)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -182,7 +184,7 @@ func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
 	if err := c.within(30 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	// Many times the window of a connection, which has to be opened again on the way; by many callers at a time.
+	// Many times the window of a connection, by many callers at a time. The server reads nothing until the window is used up.
 	want := bytes.Repeat([]byte("0123456789"), 1000)
 	var callers sync.WaitGroup
 	for range 20 {
@@ -195,6 +197,15 @@ func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
 			}
 		})
 	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for usedUp := false; !usedUp; {
+		<-tick.C
+		c.mu.Lock()
+		usedUp = c.failed != nil || len(c.queue) > 0 && c.window < int64(len(want))
+		c.mu.Unlock()
+	}
+	close(read)
 	callers.Wait()
 	if len(received) != 200 || !bytes.Equal(received[199][grpcPrefixLength:], want) {
 		t.Fatalf("the server has received %d messages", len(received))
