@@ -50,10 +50,11 @@ type bench struct {
 	out    io.Writer // tells how far it is
 	only   *regexp.Regexp
 
-	spawner   *spawner
-	ports     map[int]bool
-	processes []*process
-	started   int
+	loadBefore string // what else the machine had to do when the run began
+	spawner    *spawner
+	ports      map[int]bool
+	processes  []*process
+	started    int
 
 	table   table
 	details details
@@ -74,7 +75,7 @@ func newBench(binary, dir string, s size, out io.Writer) (*bench, error) {
 	}
 	return &bench{
 		binary: binary, dir: dir, peers: found, size: s, out: out,
-		spawner: newSpawner(), ports: map[int]bool{}, gatewayScrapes: map[string]time.Duration{},
+		loadBefore: loadAverage(), spawner: newSpawner(), ports: map[int]bool{}, gatewayScrapes: map[string]time.Duration{},
 	}, nil
 }
 

@@ -11,7 +11,7 @@ import (
 // patience is what any single wait of a run may take; beyond it something has stopped.
 const patience = 2 * time.Minute
 
-// client pushes into one server over one connection. It is used by one goroutine at a time.
+// client pushes into one server, one push after another. It is used by one goroutine at a time.
 type client interface {
 	// push stores the group. An error is anything but the answer that it has been stored.
 	push(group int) error
@@ -34,13 +34,23 @@ func (c *httpClient) push(group int) error {
 	return err
 }
 
-// etcdClient puts into etcd.
+// etcdClient puts into etcd, over a connection that it shares with others.
 type etcdClient struct {
 	*grpcConn
 	*filler
+	put call
 }
 
-func (c *etcdClient) push(group int) error { return c.call(c.next(group)) }
+func (c *etcdClient) push(group int) error {
+	c.put.message = c.next(group)
+	return c.call(&c.put)
+}
+
+func (c *etcdClient) close() {
+	if c.users--; c.users == 0 {
+		c.grpcConn.close()
+	}
+}
 
 // spread pushes into the servers in turn: one client of a cluster is a load balancer that takes every replica.
 type spread struct {
@@ -78,15 +88,16 @@ type drive struct {
 // dealt out among them.
 func newDrive(ctx context.Context, s service, n, groups int) (*drive, error) {
 	d := &drive{groups: groups}
+	dial := s.dialer()
 	for i := range n {
 		var c client
 		var err error
 		if n >= len(s.addresses()) {
-			c, err = s.dial(ctx, i%len(s.addresses()), uint64(i))
+			c, err = dial(ctx, i%len(s.addresses()), uint64(i))
 		} else {
 			each := &spread{turn: i}
 			for at := range s.addresses() {
-				if c, err = s.dial(ctx, at, uint64(i)); err != nil {
+				if c, err = dial(ctx, at, uint64(i)); err != nil {
 					break
 				}
 				each.clients = append(each.clients, c)

@@ -22,6 +22,7 @@ func (b *bench) machine(now time.Time) string {
 		{"processors", fmt.Sprintf("%d, %s", runtime.NumCPU(), field("/proc/cpuinfo", "model name"))},
 		{"memory", field("/proc/meminfo", "MemTotal")},
 		{"system", fmt.Sprintf("%s %s, %s", runtime.GOOS, firstLine("/proc/sys/kernel/osrelease"), runtime.GOARCH)},
+		{"load average before the run", b.loadBefore},
 		{"disk", fmt.Sprintf("%s, %s", filesystem(b.dir), fsync)},
 		{"Go", runtime.Version()},
 		{"PushQuorum", versionOf(b.binary)},
@@ -56,6 +57,13 @@ func firstLine(file string) string {
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	return line
+}
+
+// loadAverage is that of the last minute, the last five and the last fifteen. Above a half or so, the figures are those of a
+// machine that does something else as well.
+func loadAverage() string {
+	fields := strings.Fields(firstLine("/proc/loadavg"))
+	return strings.Join(fields[:min(3, len(fields))], " ")
 }
 
 // filesystem is the type of the one that a directory is on. On a tmpfs an fsync costs nothing, and the figures are not those

@@ -137,7 +137,7 @@ func mustShow(ctx context.Context, w *web, pushAt, scrapeAt int) error {
 	if err := c.push(7); err != nil {
 		return err
 	}
-	value := c.(*httpClient).value(seriesPerPush - 1)
+	value := c.value(seriesPerPush - 1)
 	for _, f := range []form{forms()[0], forms()[2]} {
 		page, err := fetch(ctx, w.at[scrapeAt], "/metrics", f.header...)
 		if err != nil {

@@ -16,7 +16,8 @@ type service interface {
 	title() string
 	addresses() []string
 	processes() []*process
-	dial(ctx context.Context, at int, seed uint64) (client, error)
+	// dialer connects the clients of one drive; each call is for another client, of the server at that place.
+	dialer() func(ctx context.Context, at int, seed uint64) (client, error)
 }
 
 // web is a service that is pushed into and scraped over HTTP: PushQuorum, one replica or three, or a Pushgateway.
@@ -31,7 +32,11 @@ func (w *web) title() string         { return w.name }
 func (w *web) addresses() []string   { return w.at }
 func (w *web) processes() []*process { return w.servers }
 
-func (w *web) dial(ctx context.Context, at int, seed uint64) (client, error) {
+func (w *web) dialer() func(context.Context, int, uint64) (client, error) {
+	return func(ctx context.Context, at int, seed uint64) (client, error) { return w.dial(ctx, at, seed) }
+}
+
+func (w *web) dial(ctx context.Context, at int, seed uint64) (*httpClient, error) {
 	c, err := dialHTTP(ctx, w.at[at], pushBuffer)
 	if err != nil {
 		return nil, err
@@ -47,12 +52,20 @@ func (w *web) only(i int) *web {
 // etcd is a cluster that is put into over gRPC.
 type etcd struct{ web }
 
-func (e *etcd) dial(ctx context.Context, at int, seed uint64) (client, error) {
-	c, err := dialGRPC(ctx, e.at[at], "/etcdserverpb.KV/Put")
-	if err != nil {
-		return nil, err
+// dialer has all clients of one member share a connection, with which etcd's own client makes it do best, too.
+func (e *etcd) dialer() func(context.Context, int, uint64) (client, error) {
+	shared := map[int]*grpcConn{}
+	return func(ctx context.Context, at int, seed uint64) (client, error) {
+		if shared[at] == nil {
+			c, err := dialGRPC(ctx, e.at[at], "/etcdserverpb.KV/Put")
+			if err != nil {
+				return nil, err
+			}
+			shared[at] = c
+		}
+		shared[at].users++
+		return &etcdClient{shared[at], newFiller(etcdPut(), seed), call{done: make(chan error, 1)}}, nil
 	}
-	return &etcdClient{c, newFiller(etcdPut(), seed)}, nil
 }
 
 // stop ends the service and forgets what it stored: only what a figure needs is running and on the disk.

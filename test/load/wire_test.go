@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -148,11 +149,16 @@ func TestAnHTTPAnswerThatStopsEarlyIsAnError(t *testing.T) {
 }
 
 func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
+	var mu sync.Mutex
 	var received [][]byte
 	status, message := "0", []byte("reply")
+	read := make(chan struct{})
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-read
 		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
 		received = append(received, body)
+		mu.Unlock()
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set("Trailer", "Grpc-Status, Grpc-Message")
 		if message != nil {
@@ -161,7 +167,7 @@ func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
 		}
 		w.Header().Set("Grpc-Status", status)
 		w.Header().Set("Grpc-Message", "because")
-	}), Protocols: new(http.Protocols)}
+	}), Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxReceiveBufferPerConnection: http2Window}}
 	server.Protocols.SetUnencryptedHTTP2(true)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -178,23 +184,44 @@ func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
 	if err := c.within(30 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	// Many times the window of a connection, which has to be opened again on the way.
+	// Many times the window of a connection, by many callers at a time. The server reads nothing until the window is used up.
 	want := bytes.Repeat([]byte("0123456789"), 1000)
-	for range 100 {
-		if err := c.call(want); err != nil {
-			t.Fatal(err)
-		}
+	var callers sync.WaitGroup
+	for range 20 {
+		callers.Go(func() {
+			one := &call{message: want, done: make(chan error, 1)}
+			for range 10 {
+				if err := c.call(one); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
-	if len(received) != 100 || !bytes.Equal(received[99][grpcPrefixLength:], want) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for usedUp := false; !usedUp; {
+		<-tick.C
+		c.mu.Lock()
+		usedUp = c.failed != nil || len(c.queue) > 0 && c.window < int64(len(want))
+		c.mu.Unlock()
+	}
+	close(read)
+	callers.Wait()
+	if len(received) != 200 || !bytes.Equal(received[199][grpcPrefixLength:], want) {
 		t.Fatalf("the server has received %d messages", len(received))
 	}
+	one := &call{message: want, done: make(chan error, 1)}
 	status = "14"
-	if err := c.call(want); err == nil || !strings.Contains(err.Error(), `gRPC status "14"`) {
+	if err := c.call(one); err == nil || !strings.Contains(err.Error(), `gRPC status "14"`) {
 		t.Errorf("want the status as an error, got %v", err)
 	}
 	status, message = "0", nil
-	if err := c.call(want); err == nil {
+	if err := c.call(one); err == nil {
 		t.Error("an answer without a message: want an error")
+	}
+	_ = server.Close()
+	if err := c.call(one); err == nil {
+		t.Error("a server that is gone: want an error")
 	}
 }
 
