@@ -91,6 +91,73 @@ func TestFollowersMakeAChainOfTheirOwn(t *testing.T) {
 	}
 }
 
+// TestEveryBitOfAStoredEntryCounts stores one entry many times and changes another bit of each.
+func TestEveryBitOfAStoredEntryCounts(t *testing.T) {
+	dir := t.TempDir()
+	s, _, closeLog := openTestLog(t, inBbolt, dir)
+	at := time.Date(2026, 2, 3, 4, 5, 6, 789, time.UTC)
+	var logs []*raft.Log
+	for i := range uint64(2000) {
+		l := entry(1000+i, 7)
+		l.AppendedAt, l.Extensions = at, []byte("theirs")
+		logs = append(logs, l)
+	}
+	if err := s.StoreLogs(logs); err != nil {
+		t.Fatal(err)
+	}
+	closeLog()
+	all := false
+	changeEntries(t, dir, func(i int, value []byte) {
+		value[i/8%len(value)] ^= 1 << (i % 8)
+		all = all || i/8 >= len(value)
+	})
+	if !all {
+		t.Fatal("there are more bits than entries")
+	}
+	bolt, file, _, err := openTestStores(t, inBbolt, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = bolt.Close(), file.Close() }()
+	refused := 0
+	for i, want := range logs {
+		var l raft.Log
+		_, _, err := (&logStore{fileOf: func(uint64) string { return dir }, inner: bolt}).read(want.Index, &l)
+		if err == nil && !sameEntry(&l, want) {
+			t.Errorf("bit %d: %+v, was %+v", i, l, want)
+		}
+		if err != nil {
+			refused++
+		}
+	}
+	t.Logf("%d of %d refused", refused, len(logs))
+}
+
+// changeEntries changes the stored values of a log, one after the other, under the hands of everyone.
+func changeEntries(t testing.TB, dir string, change func(i int, value []byte)) {
+	t.Helper()
+	db, err := bbolt.Open(filepath.Join(dir, raftFile), 0o600, &bbolt.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte(bucketLogs))
+		var keys, values [][]byte
+		err := bucket.ForEach(func(k, v []byte) error {
+			keys, values = append(keys, bytes.Clone(k)), append(values, bytes.Clone(v))
+			return nil
+		})
+		for i, k := range keys {
+			change(i, values[i])
+			err = errors.Join(err, bucket.Put(k, values[i]))
+		}
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // FuzzStoredEntry: an entry comes back as it was given, whatever is in it; a changed one does not come back as another.
 func FuzzStoredEntry(f *testing.F) {
 	f.Add(uint64(1), uint8(0), int64(0), int64(0), []byte("data"), []byte(nil), uint32(0), byte(1))
@@ -112,19 +179,7 @@ func FuzzStoredEntry(f *testing.F) {
 		}
 		closeLog()
 
-		db, err := bbolt.Open(filepath.Join(dir, raftFile), 0o600, &bbolt.Options{NoSync: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = db.Update(func(tx *bbolt.Tx) error {
-			bucket, key := tx.Bucket([]byte(bucketLogs)), []byte{0, 0, 0, 0, 0, 0, 0, 1}
-			value := bytes.Clone(bucket.Get(key))
-			value[int(at)%len(value)] ^= mask
-			return bucket.Put(key, value)
-		})
-		if err := errors.Join(err, db.Close()); err != nil {
-			t.Fatal(err)
-		}
+		changeEntries(t, dir, func(_ int, value []byte) { value[int(at)%len(value)] ^= mask })
 		bolt, file, _, err := openTestStores(t, inBbolt, dir)
 		if err != nil {
 			t.Fatal(err)

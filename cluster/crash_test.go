@@ -162,6 +162,21 @@ func TestCrashDuringTheFirstStart(t *testing.T) {
 	}
 }
 
+// TestFilesAppearWhole: until it is finished, raft.db has another name.
+func TestFilesAppearWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), raftFile)
+	if err := os.MkdirAll(filepath.Join(path+".tmp", "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openBoltStore(path)
+	if err == nil || !strings.Contains(err.Error(), raftFile) {
+		t.Fatalf("got %v, want an error that names the file", err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Fatalf("%s exists: %v", path, err)
+	}
+}
+
 // TestOtherLogsAreRefused puts files of another moment beside each other, each of them whole.
 func TestOtherLogsAreRefused(t *testing.T) {
 	dir := t.TempDir()

@@ -96,6 +96,30 @@ func FuzzSnapshotMeta(f *testing.F) {
 	})
 }
 
+// FuzzTail: a record is taken only in the form in which it is written, and never one bit away from it.
+func FuzzTail(f *testing.F) {
+	f.Add(encodeTail(tail{}), uint16(100))
+	f.Add(encodeTail(tail{First: 3, Last: 9, Chain: 7}), uint16(190))
+	f.Add([]byte(nil), uint16(0))
+	for bit := range uint16(8 * tailSize) {
+		f.Add(encodeTail(tail{First: 5, Last: 1 << 40, Chain: 1 << 31}), bit)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, bit uint16) {
+		says, err := decodeTail(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(encodeTail(says), b) {
+			t.Fatalf("%x was taken for %+v", b, says)
+		}
+		b = bytes.Clone(b)
+		b[int(bit)/8%tailSize] ^= 1 << (bit % 8)
+		if says, err := decodeTail(b); err == nil {
+			t.Fatalf("bit %d changed: %+v", bit, says)
+		}
+	})
+}
+
 // FuzzRaftFile: any change to raft.db is refused or harmless to the walk; it never panics and never ends in a loop.
 func FuzzRaftFile(f *testing.F) {
 	content, record := raftFileContent(f, 60)

@@ -108,3 +108,20 @@ func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
 		t.Fatalf("got %+v, %v", newest, err)
 	}
 }
+
+// TestTermAndVoteOutOfTheirPageAreRefused: what lies in a page of its own could be a stale one.
+func TestTermAndVoteOutOfTheirPageAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	bolt, file, _, err := openTestStores(t, inBbolt, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bolt.Set([]byte(keyStable), encodeStable(map[string]string{termKey: strings.Repeat("x", 2048)})); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = bolt.Close(), file.Close()
+	_, err = verifyRaftFile(dir, LogBbolt)
+	if err == nil || !strings.Contains(err.Error(), raftFile) {
+		t.Fatalf("got %v, want an error that names the file", err)
+	}
+}
