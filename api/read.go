@@ -102,7 +102,7 @@ func (a *API) copyPage(ctx context.Context, out io.Writer, h http.Header, f form
 	}
 	defer done()
 	a.tellLeftOut(p.leftOut)
-	h.Set("Content-Length", strconv.Itoa(p.size()))
+	h.Set("Content-Length", strconv.Itoa(p.length()))
 	_, err = p.WriteTo(out)
 	return err
 }

@@ -17,6 +17,8 @@ const (
 	pageChunk = 1 << 20
 	// maxPages is how many pages are kept: one for each form in which the present state was last asked for.
 	maxPages = 3
+	// maxSaved is how much of them is kept beside the one that was asked for last. Bytes.
+	maxSaved = 32 << 20
 )
 
 // form is how a page is asked for.
@@ -45,6 +47,7 @@ type savedPage struct {
 	err     error
 
 	// guarded by savedPages.mu
+	size    int // bytes, 0 while it is being written
 	readers int
 	dropped bool // no longer in the list
 }
@@ -130,10 +133,20 @@ func (ps *savedPages) chunk() []byte {
 	return make([]byte, 0, pageChunk)
 }
 
-// trim lets go of memory that the newest page did not need.
-func (ps *savedPages) trim() {
+// settle makes room for a page that has just been written, and lets go of memory that it did not need.
+func (ps *savedPages) settle(p *savedPage) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	p.size = p.length()
+	total := 0
+	for _, other := range ps.list {
+		total += other.size
+	}
+	for len(ps.list) > 1 && ps.list[0] != p && total > maxSaved {
+		total -= ps.list[0].size
+		ps.dropLocked(ps.list[0])
+		ps.list = ps.list[1:]
+	}
 	ps.free = nil
 }
 
@@ -154,11 +167,11 @@ func (p *savedPage) write(ps *savedPages) {
 		err = nil
 	}
 	p.err = errors.Join(err, compressed.Close())
-	ps.trim()
+	ps.settle(p)
 }
 
-// size is the length of the page in bytes.
-func (p *savedPage) size() int {
+// length of a page that is ready, in bytes.
+func (p *savedPage) length() int {
 	n := 0
 	for _, c := range p.chunks {
 		n += len(c)
