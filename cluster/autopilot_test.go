@@ -125,8 +125,10 @@ func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
 func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	replicas, old := withLostDisk(t)
 	leader, _ := leaderOf(t, replicas)
+	// It may ask for pre-votes, which disturb nobody; a vote that is asked for would end the leader's term.
+	campaigns := func() int { return strings.Count(old.logs.String(), "raft: asking for vote") }
+	before := campaigns()
 	old.start()
-	term := old.raft.CurrentTerm() // nobody speaks Raft with it: only by campaigning could it enter another one
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())
 	})
@@ -135,8 +137,8 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "removed") && strings.Contains(old.logs.String(), "was removed from its cluster")
 	})
 	push(t, leader, "after", 1)
-	if !exactly(replicas, replicas...) || old.raft.CurrentTerm() != term {
-		t.Fatalf("the old one disturbs the cluster: it is in term %d after %d, %v", old.raft.CurrentTerm(), term, configured(leader))
+	if !exactly(replicas, replicas...) || campaigns() != before {
+		t.Fatalf("the old one disturbs the cluster: it asked for %d votes, %v", campaigns()-before, configured(leader))
 	}
 }
 
