@@ -21,6 +21,7 @@ type size struct {
 	rounds     int           // windows of each, where a ratio matters
 	scrapes    int           // of which the median is taken
 	pacedOne   int           // pushes a second into one replica beside snapshots and scrapes
+	quick      bool          // too little work for some figures
 	pacedThree int           // the same into three: of what they can take at most, about as much
 	counted    int           // pushes of which the allocations are counted
 	profile    time.Duration
@@ -37,7 +38,7 @@ func fullSize() size {
 func quickSize() size {
 	return size{
 		groups: 300, few: 20, many: 300, checked: 30, scale: []int{100, 500},
-		window: 300 * time.Millisecond, rounds: 1, scrapes: 3, pacedOne: 300, pacedThree: 100, counted: 200, profile: time.Second,
+		window: 300 * time.Millisecond, rounds: 1, scrapes: 3, pacedOne: 300, pacedThree: 100, counted: 200, profile: time.Second, quick: true,
 	}
 }
 
