@@ -127,8 +127,7 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	leader, _ := leaderOf(t, replicas)
 	// It may ask for pre-votes, which disturb nobody; a vote that is asked for would end the leader's term.
 	campaigns := func() int { return strings.Count(old.logs.String(), "raft: asking for vote") }
-	before := campaigns()
-	old.start()
+	old.start() // with a log of its own
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())
 	})
@@ -137,8 +136,8 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "removed") && strings.Contains(old.logs.String(), "was removed from its cluster")
 	})
 	push(t, leader, "after", 1)
-	if !exactly(replicas, replicas...) || campaigns() != before {
-		t.Fatalf("the old one disturbs the cluster: it asked for %d votes, %v", campaigns()-before, configured(leader))
+	if !exactly(replicas, replicas...) || campaigns() > 0 {
+		t.Fatalf("the old one disturbs the cluster: it asked for %d votes, %v", campaigns(), configured(leader))
 	}
 }
 

@@ -81,7 +81,7 @@ func (f *follower) restart() {
 func entriesOf(term, first, last uint64) []*raft.Log {
 	var out []*raft.Log
 	for i := first; i <= last; i++ {
-		out = append(out, &raft.Log{Index: i, Term: term, Type: raft.LogCommand, Data: fsm.Seal(fsm.EncodeNoop(), time.Unix(int64(i), 0))})
+		out = append(out, &raft.Log{Index: i, Term: term, Type: raft.LogCommand, Data: fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Unix(int64(i), 0))})
 	}
 	return out
 }

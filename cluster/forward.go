@@ -37,15 +37,13 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 	if len(command) > MaxCommand {
 		return fsm.Result{Status: fsm.Rejected, Reason: fmt.Sprintf("it takes %d bytes in the log, where at most %d are possible: push less at once", len(command), MaxCommand)}, nil
 	}
-	ctx, cancel := r.whileOpen(ctx)
-	defer cancel()
 	var lastErr error
 	maybe := false
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			r.metrics.retries.Inc()
 		}
-		result, what, err := r.attempt(ctx, command)
+		result, what, err := r.batches.do(ctx, command)
 		switch what {
 		case outcomeApplied:
 			return result, nil
@@ -58,52 +56,52 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 			lastErr = err
 		}
 		if !r.pause(ctx) {
-			return fsm.Result{}, r.giveUp(ctx, lastErr, maybe)
+			return fsm.Result{}, r.giveUp(lastErr, maybe)
 		}
 	}
 }
 
-// attempt tries once, here or at the leader.
-func (r *Replica) attempt(ctx context.Context, command []byte) (fsm.Result, outcome, error) {
-	leader, changed := r.leader.current()
-	if leader == "" {
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-		return fsm.Result{}, outcomeNotAppended, errNoLeader
-	}
+// send hands commands to the leader, which may be this replica.
+func (r *Replica) send(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 	ctx, cancel := r.leader.untilOther(ctx, leader)
 	defer cancel()
 	if leader == r.serverID {
-		return r.applyHere(ctx, command)
+		return r.applyHere(ctx, commands)
 	}
 	id, err := uuid.Parse(string(leader))
 	if err != nil {
-		return fsm.Result{}, outcomeNotAppended, fmt.Errorf("leader %q: %w", leader, err)
+		return nil, outcomeNotAppended, fmt.Errorf("leader %q: %w", leader, err)
 	}
-	args := &ApplyArgs{Cluster: r.store.clusterID(), Command: command, TimeoutMs: millisLeft(ctx)}
+	args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: commands, TimeoutMs: millisLeft(ctx)}
 	var reply ApplyReply
 	switch err := r.peers.call(ctx, id, "Apply", args, &reply); {
 	case errors.Is(err, errNotSent):
-		return fsm.Result{}, outcomeNotAppended, fmt.Errorf("leader %s cannot be reached: %w", r.nameOf(leader), err)
+		return nil, outcomeNotAppended, fmt.Errorf("leader %s cannot be reached: %w", r.nameOf(leader), err)
 	case err != nil:
-		return fsm.Result{}, outcomeUnknown, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
+		return nil, outcomeUnknown, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
 	}
-	if reply.Outcome == outcomeApplied {
-		return reply.Result, outcomeApplied, nil
+	switch {
+	case reply.Outcome != outcomeApplied:
+		return nil, reply.Outcome, fmt.Errorf("leader %s answered: %s", r.nameOf(leader), reply.Error)
+	case len(reply.Results) != len(commands):
+		return nil, outcomeUnknown, fmt.Errorf("leader %s answered with %d results to %d commands", r.nameOf(leader), len(reply.Results), len(commands))
 	}
-	return fsm.Result{}, reply.Outcome, fmt.Errorf("leader %s answered: %s", r.nameOf(leader), reply.Error)
+	return reply.Results, outcomeApplied, nil
 }
 
-// applyHere appends the command to this replica's log, which only works while it leads. The time in the entry is this
-// replica's, taken now.
-func (r *Replica) applyHere(ctx context.Context, command []byte) (fsm.Result, outcome, error) {
-	result, what, err := applyLocal(ctx, r.raft, fsm.Seal(command, time.Now()))
-	if what == outcomeApplied && r.cfg.FSM.Err() != nil {
-		return fsm.Result{}, outcomeUnknown, fmt.Errorf("the state machine has stopped: %w", r.cfg.FSM.Err())
+// applyHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
+// is this replica's, taken now.
+func (r *Replica) applyHere(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
+	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))
+	if what == outcomeApplied {
+		switch {
+		case r.cfg.FSM.Err() != nil:
+			return nil, outcomeUnknown, fmt.Errorf("the state machine has stopped: %w", r.cfg.FSM.Err())
+		case len(results) != len(commands):
+			return nil, outcomeUnknown, fmt.Errorf("the state machine answered %d results to %d commands", len(results), len(commands))
+		}
 	}
-	return result, what, err
+	return results, what, err
 }
 
 // applyLocal hands an entry to Raft and waits for the state machine's answer.
@@ -111,15 +109,15 @@ func (r *Replica) applyHere(ctx context.Context, command []byte) (fsm.Result, ou
 // The goroutine that waits on Raft's future ends when Raft answers. Raft answers everything that is in its log; what
 // sits in its queue at the moment of shutdown it forgets, and the goroutine then stays until the process ends, as
 // nothing in Raft's interface can tell it.
-func applyLocal(ctx context.Context, r *raft.Raft, entry []byte) (fsm.Result, outcome, error) {
+func applyLocal(ctx context.Context, r *raft.Raft, entry []byte) ([]fsm.Result, outcome, error) {
 	left := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
 		if left = time.Until(deadline); left <= 0 {
-			return fsm.Result{}, outcomeNotAppended, context.DeadlineExceeded
+			return nil, outcomeNotAppended, context.DeadlineExceeded
 		}
 	}
 	if ctx.Err() != nil {
-		return fsm.Result{}, outcomeNotAppended, context.Cause(ctx)
+		return nil, outcomeNotAppended, context.Cause(ctx)
 	}
 	type answer struct {
 		response any
@@ -138,15 +136,15 @@ func applyLocal(ctx context.Context, r *raft.Raft, entry []byte) (fsm.Result, ou
 	select {
 	case a := <-done:
 		if a.err != nil {
-			return fsm.Result{}, classify(a.err), a.err
+			return nil, classify(a.err), a.err
 		}
-		result, ok := a.response.(fsm.Result)
+		results, ok := a.response.([]fsm.Result)
 		if !ok {
-			return fsm.Result{}, outcomeUnknown, fmt.Errorf("the state machine answered with a %T", a.response)
+			return nil, outcomeUnknown, fmt.Errorf("the state machine answered with a %T", a.response)
 		}
-		return result, outcomeApplied, nil
+		return results, outcomeApplied, nil
 	case <-ctx.Done():
-		return fsm.Result{}, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
+		return nil, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
 	}
 }
 
@@ -168,21 +166,20 @@ func (r *Replica) pause(ctx context.Context) bool {
 	_, changed := r.leader.current()
 	select {
 	case <-ctx.Done():
-		return false
+	case <-r.ctx.Done():
 	case <-changed:
-		return ctx.Err() == nil
 	case <-time.After(wait):
-		return ctx.Err() == nil
 	}
+	return ctx.Err() == nil && r.ctx.Err() == nil
 }
 
 // giveUp is the error of an operation whose time is up.
-func (r *Replica) giveUp(ctx context.Context, err error, maybe bool) error {
+func (r *Replica) giveUp(err error, maybe bool) error {
 	fate := "it was not applied"
 	if maybe {
 		fate = "whether it was applied is not known"
 	}
-	if errors.Is(context.Cause(ctx), errClosing) {
+	if r.ctx.Err() != nil {
 		return unavailable("%w; %s", errClosing, fate)
 	}
 	return unavailable("%w; %s", r.explain(err), fate)

@@ -23,7 +23,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	cfg.Logger = logger
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = r.tune.heartbeat, r.tune.election
 	cfg.LeaderLeaseTimeout, cfg.CommitTimeout = r.tune.lease, r.tune.commit
-	cfg.MaxAppendEntries = 256
+	cfg.MaxAppendEntries = 64
 	cfg.BatchApplyCh = true
 	cfg.TrailingLogs = r.cfg.SnapshotEntries
 	cfg.SnapshotThreshold = math.MaxUint64 // takeSnapshots decides
@@ -73,6 +73,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf, onGain: r.metrics.leaderChanges.Inc,
 		changed: make(chan struct{}), since: time.Now(),
 	}
+	r.batches = &batcher{leader: r.leader.current, send: r.send, run: r.spawn}
 	r.reads = &readRounds{ask: r.askReadIndex, run: r.spawn}
 	return nil
 }

@@ -39,6 +39,7 @@ type Replica struct {
 	raft    *raft.Raft
 	peers   *peers
 	leader  *leadership
+	batches *batcher
 	reads   *readRounds
 	fresh   freshness
 	metrics *metrics

@@ -15,16 +15,16 @@ import (
 // The peer protocol: net/rpc with gob, so that two versions may speak with one another as long as fields are only added.
 // Every call about replicated state names the cluster: an answer from another one must never count.
 
-// ApplyArgs asks the leader to append a command, which is not sealed yet.
+// ApplyArgs asks the leader to append commands, which are not sealed yet, as one entry.
 type ApplyArgs struct {
 	Cluster   uuid.UUID
-	Command   []byte
+	Commands  [][]byte
 	TimeoutMs int64
 }
 
-// ApplyReply is the answer; Result counts when Outcome is applied.
+// ApplyReply is the answer; Results, one for each command, count when Outcome is applied.
 type ApplyReply struct {
-	Result  fsm.Result
+	Results []fsm.Result
 	Outcome outcome
 	Error   string
 }
@@ -125,7 +125,7 @@ func (p *Peer) context(timeoutMs int64) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(p.r.ctx, time.Duration(timeoutMs)*time.Millisecond)
 }
 
-// Apply appends a command if this replica leads. It never forwards: the caller knows better by now.
+// Apply appends commands if this replica leads. It never forwards: the caller knows better by now.
 func (p *Peer) Apply(args *ApplyArgs, reply *ApplyReply) error {
 	if err := p.of(args.Cluster); err != nil {
 		reply.Outcome, reply.Error = outcomeNotAppended, err.Error()
@@ -134,7 +134,7 @@ func (p *Peer) Apply(args *ApplyArgs, reply *ApplyReply) error {
 	ctx, cancel := p.context(args.TimeoutMs)
 	defer cancel()
 	var err error
-	if reply.Result, reply.Outcome, err = p.r.applyHere(ctx, args.Command); err != nil {
+	if reply.Results, reply.Outcome, err = p.r.applyHere(ctx, args.Commands); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
-const logCacheSize = 512 // entries
+const logCacheSize = 64 // entries, of up to maxBatch bytes where pushes are of a usual size
 
 // The values of [Config.LogStore].
 const (

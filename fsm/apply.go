@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"pushquorum/expo"
-	"pushquorum/fsm/fsmpb"
 )
 
 // Status says what a command did.
@@ -33,37 +32,42 @@ type Result struct {
 
 var errNotEmpty = errors.New("the store has been written before, so nothing is imported")
 
-// apply applies one decoded command, which stands at index in the log and was taken by the leader at unixNano.
-func (s *store) apply(index uint64, unixNano int64, c *fsmpb.Command) Result {
-	if _, ok := c.GetOp().(*fsmpb.Command_Noop); ok {
+// apply applies one command of the entry at index, which was taken by the leader at unixNano.
+func (s *store) apply(index uint64, unixNano int64, c *command) Result {
+	if c.op == opNoop {
 		return Result{}
 	}
-	if len(c.GetId()) != len(RequestID{}) {
-		return Result{Status: Rejected, Reason: fmt.Sprintf("malformed command: its id has %d bytes", len(c.GetId()))}
+	if len(c.id) != len(RequestID{}) {
+		return Result{Status: Rejected, Reason: fmt.Sprintf("malformed command: its id has %d bytes", len(c.id))}
 	}
-	id := RequestID(c.GetId())
-	if res, ok := s.requests.lookup(id, c.GetSeen(), c.GetFingerprint()); ok {
+	id := RequestID(c.id)
+	if res, ok := s.requests.lookup(id, c.seen, c.fingerprint); ok {
 		return res
 	}
 	res := s.do(unixNano, c)
-	s.requests.remember(request{id: id, index: index, fingerprint: c.GetFingerprint(), result: res})
+	s.requests.remember(request{id: id, index: index, fingerprint: c.fingerprint, result: res})
 	return res
 }
 
-func (s *store) do(unixNano int64, c *fsmpb.Command) Result {
-	var err error
+func (s *store) do(unixNano int64, c *command) Result {
 	var res Result
-	switch op := c.GetOp().(type) {
-	case *fsmpb.Command_Push:
-		res, err = s.push(unixNano, op.Push)
-	case *fsmpb.Command_Reject:
-		err = s.reject(unixNano, op.Reject)
-	case *fsmpb.Command_Delete:
-		err = s.delete(op.Delete)
-	case *fsmpb.Command_Wipe:
-		s.wipe()
-	case *fsmpb.Command_Import:
-		res, err = s.load(op.Import)
+	err := c.malformed
+	if err == nil {
+		switch c.op {
+		case opPush:
+			res = s.push(unixNano, c)
+		case opReject:
+			s.fail(c.labels, unixNano, "")
+		case opDelete:
+			if g := s.group(c.labels.Key()); g != nil {
+				s.deleteGroup(g)
+			}
+		case opWipe:
+			s.wipe()
+		case opImport:
+			res, err = s.load(c.groups)
+		case opNoop:
+		}
 	}
 	if err != nil {
 		return Result{Status: Rejected, Reason: err.Error()}
@@ -72,39 +76,22 @@ func (s *store) do(unixNano int64, c *fsmpb.Command) Result {
 	return res
 }
 
-func (s *store) push(unixNano int64, p *fsmpb.Push) (Result, error) {
-	labels, err := labelsFromProto(p.GetGroup())
-	if err != nil {
-		return Result{}, err
-	}
-	pushed, err := familiesFromProto(p.GetFamilies())
-	if err != nil {
-		return Result{}, err
-	}
-	old, g, now := s.touch(labels, unixNano)
+func (s *store) push(unixNano int64, c *command) Result {
+	old, g, now := s.touch(c.labels, unixNano)
 	g.PushTime, g.PushTouched = now, now
-	g.Families = merge(old, p.GetReplace(), pushed, now)
+	g.Families = merge(old, c.replace, c.families, now)
 	g.withTimes(old)
 
 	if old == nil {
 		if reason := s.checkTimes(g); reason != "" {
-			return Result{Status: Rejected, Reason: reason}, nil
+			return Result{Status: Rejected, Reason: reason}
 		}
 	}
-	if reason := s.check(old, g, pushed); reason != "" {
-		return s.fail(labels, unixNano, reason), nil
+	if reason := s.check(old, g, c.families); reason != "" {
+		return s.fail(c.labels, unixNano, reason)
 	}
 	s.putGroup(old, g)
-	return Result{}, nil
-}
-
-func (s *store) reject(unixNano int64, r *fsmpb.Reject) error {
-	labels, err := labelsFromProto(r.GetGroup())
-	if err != nil {
-		return err
-	}
-	s.fail(labels, unixNano, "")
-	return nil
+	return Result{}
 }
 
 // fail records a failed push, and returns its result. The group is made if need be, unless it cannot stand beside the others.
@@ -118,29 +105,11 @@ func (s *store) fail(labels expo.Labels, unixNano int64, reason string) Result {
 	return Result{Status: Rejected, Reason: truncate(reason)}
 }
 
-func (s *store) delete(d *fsmpb.Delete) error {
-	labels, err := labelsFromProto(d.GetGroup())
-	if err != nil {
-		return err
-	}
-	if g := s.group(labels.Key()); g != nil {
-		s.deleteGroup(g)
-	}
-	return nil
-}
-
 // load imports groups. A group that is inconsistent with those before it is left out and named in the reason; the others are
 // imported.
-func (s *store) load(m *fsmpb.Import) (Result, error) {
+func (s *store) load(groups []*Group) (Result, error) {
 	if s.written {
 		return Result{}, errNotEmpty
-	}
-	groups := make([]*Group, len(m.GetGroups()))
-	for i, mg := range m.GetGroups() {
-		var err error
-		if groups[i], err = groupFromProto(mg); err != nil {
-			return Result{}, err
-		}
 	}
 	var res Result
 	for _, g := range groups {

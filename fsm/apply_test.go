@@ -286,14 +286,16 @@ func TestAFamilyWithoutSeriesRemovesTheStoredOne(t *testing.T) {
 }
 
 func TestADamagedEntryHaltsTheMachineBeforeItChangesAnything(t *testing.T) {
-	good := Seal(pushOf(t, "job=b", true, "y 1\n"), time.Unix(9, 0))
+	good := Seal([][]byte{pushOf(t, "job=b", true, "y 1\n")}, time.Unix(9, 0))
 	rows := map[string][]byte{
 		"a flipped byte":             append(append([]byte{}, good[:len(good)-1]...), good[len(good)-1]^1),
 		"cut short":                  good[:len(good)-1],
 		"empty":                      {},
 		"another version":            append([]byte{9}, good[1:]...),
-		"a command of another kind":  Seal([]byte{0xfa, 0x01, 0x00}, time.Unix(9, 0)),
-		"a command that is no proto": Seal([]byte{0xff}, time.Unix(9, 0)),
+		"a command of another kind":  Seal([][]byte{{0xfa, 0x01, 0x00}}, time.Unix(9, 0)),
+		"a command that is no proto": Seal([][]byte{{0xff}}, time.Unix(9, 0)),
+		"no command":                 Seal(nil, time.Unix(9, 0)),
+		"one good command of two":    Seal([][]byte{pushOf(t, "job=b", true, "y 1\n"), {0xfa, 0x01, 0x00}}, time.Unix(9, 0)),
 	}
 	for name, data := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -314,6 +316,31 @@ func TestADamagedEntryHaltsTheMachineBeforeItChangesAnything(t *testing.T) {
 				t.Errorf("state %s at %d, want %s at 1", m.View().Hash(), m.Applied(), before)
 			}
 		})
+	}
+}
+
+func TestTheCommandsOfAnEntryAreAppliedInOrder(t *testing.T) {
+	again := Request{ID: NewRequestID()}
+	group := labelsOf(t, "job=a")
+	commands := [][]byte{
+		pushOf(t, "job=a", true, "x 1\ny 1\n"),
+		pushOf(t, "job=b", true, "# TYPE x gauge\nx 1\n"),
+		EncodePush(again, group, false, familiesOf(t, group, "x 2\n")),
+		EncodePush(again, group, false, familiesOf(t, group, "x 2\n")),
+		EncodeDelete(Request{ID: NewRequestID()}, labelsOf(t, "job=nobody")),
+	}
+	m, one := newMachine(t), newMachine(t)
+	results := m.applyAll(1, 5e9, commands...)
+	for i, want := range []Status{Applied, Rejected, Applied, Applied, Applied} {
+		m.want(results[i], want, "")
+		one.want(one.applyAt(uint64(i+1), 5e9, commands[i]), want, "")
+	}
+	m.wantSeries(`x{instance="",job="a"} 2`, `y{instance="",job="a"} 1`)
+	if got, want := m.text(), one.text(); got != want {
+		t.Errorf("in one entry:\n%s\none by one:\n%s", got, want)
+	}
+	if m.Applied() != 1 || m.View().Index() != 1 {
+		t.Errorf("applied is %d, the view's index %d: both should be the entry's, 1", m.Applied(), m.View().Index())
 	}
 }
 

@@ -37,7 +37,7 @@ func BenchmarkApplyPush(b *testing.B) {
 			m := filled(b, groups)
 			entries := make([][]byte, 1000)
 			for i := range entries {
-				entries[i] = Seal(pushOf(b, fmt.Sprintf("instance=host-%05d,job=batch", i%groups), true, benchBody(i+1)), time.Unix(int64(i), 0))
+				entries[i] = Seal([][]byte{pushOf(b, fmt.Sprintf("instance=host-%05d,job=batch", i%groups), true, benchBody(i+1))}, time.Unix(int64(i), 0))
 			}
 			b.ReportAllocs()
 			i := 0
@@ -60,7 +60,7 @@ func BenchmarkEncodePush(b *testing.B) {
 	now := time.Unix(1, 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		Seal(EncodePush(newRequest(), group, true, families), now)
+		Seal([][]byte{EncodePush(newRequest(), group, true, families)}, now)
 	}
 }
 

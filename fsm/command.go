@@ -7,15 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"pushquorum/expo"
-	"pushquorum/fsm/fsmpb"
 )
 
 // A RequestID names one request of a client. Every retry of it inside the cluster carries the same id, so that it is
@@ -44,104 +42,238 @@ type Request struct {
 	Seen uint64
 }
 
+// operation is what a command does: the field of Command.op in which it stands.
+type operation protowire.Number
+
+const (
+	opPush   operation = 4
+	opReject operation = 5
+	opDelete operation = 6
+	opWipe   operation = 7
+	opImport operation = 8
+	opNoop   operation = 9
+)
+
+// A command is one request to the state machine. What an operation does not need is not set.
+type command struct {
+	id                []byte // of a RequestID, or empty
+	seen, fingerprint uint64
+	op                operation
+
+	labels   expo.Labels    // of the group: push, reject, delete
+	replace  bool           // push
+	families []*expo.Family // push
+	groups   []*Group       // import
+
+	// malformed is why a command that was read can only be rejected.
+	malformed error
+}
+
 // EncodePush returns the command that sets families, in the form of expo.Canonical, in a group. With replace the group's
 // other families go (PUT), without they stay (POST).
 func EncodePush(r Request, group expo.Labels, replace bool, families []*expo.Family) []byte {
-	p := &fsmpb.Push{Group: labelsToProto(group), Replace: replace, Families: make([]*fsmpb.Family, len(families))}
-	for i, f := range families {
-		p.Families[i] = familyToProto(f, 0)
-	}
-	return encode(r, &fsmpb.Command{Op: &fsmpb.Command_Push{Push: p}})
+	return (&command{op: opPush, labels: group, replace: replace, families: families}).encode(r)
 }
 
 // EncodeReject returns the command that records a failed push to a group and changes nothing else.
 func EncodeReject(r Request, group expo.Labels) []byte {
-	return encode(r, &fsmpb.Command{Op: &fsmpb.Command_Reject{Reject: &fsmpb.Reject{Group: labelsToProto(group)}}})
+	return (&command{op: opReject, labels: group}).encode(r)
 }
 
 // EncodeDelete returns the command that deletes a group.
 func EncodeDelete(r Request, group expo.Labels) []byte {
-	return encode(r, &fsmpb.Command{Op: &fsmpb.Command_Delete{Delete: &fsmpb.Delete{Group: labelsToProto(group)}}})
+	return (&command{op: opDelete, labels: group}).encode(r)
 }
 
 // EncodeWipe returns the command that deletes every group.
-func EncodeWipe(r Request) []byte {
-	return encode(r, &fsmpb.Command{Op: &fsmpb.Command_Wipe{Wipe: &fsmpb.Wipe{}}})
-}
+func EncodeWipe(r Request) []byte { return (&command{op: opWipe}).encode(r) }
 
 // EncodeImport returns the command that loads groups, with their times, into a store that has never been written. Into any
 // other store it is rejected.
 func EncodeImport(r Request, groups []*Group) []byte {
-	m := &fsmpb.Import{Groups: make([]*fsmpb.Group, len(groups))}
-	for i, g := range groups {
-		m.Groups[i] = groupToProto(g)
-	}
-	return encode(r, &fsmpb.Command{Op: &fsmpb.Command_Import{Import: m}})
+	return (&command{op: opImport, groups: groups}).encode(r)
 }
 
 // EncodeNoop returns the command that a new leader proposes to learn that it has committed in its term. It changes nothing
 // and is not remembered.
-func EncodeNoop() []byte {
-	return marshal(&fsmpb.Command{Op: &fsmpb.Command_Noop{Noop: &fsmpb.Noop{}}})
+func EncodeNoop() []byte { return (&command{op: opNoop}).append(nil) }
+
+// encode makes the command that of a request.
+func (c *command) encode(r Request) []byte {
+	c.id, c.seen, c.fingerprint = r.ID[:], r.Seen, c.hash()
+	return c.append(nil)
 }
 
-func encode(r Request, c *fsmpb.Command) []byte {
-	c.Id, c.Seen, c.Fingerprint = r.ID[:], r.Seen, fingerprint(c)
-	return marshal(c)
-}
-
-// marshal cannot fail: the only error protobuf knows here is a string that is not UTF-8, and labels and families are
-// validated by expo before they come here.
-func marshal(m proto.Message) []byte {
-	b, err := proto.Marshal(m)
-	if err != nil {
-		panic(fmt.Sprintf("fsm: encoding %T: %v", m, err))
+// append appends the encoded command.
+func (c *command) append(b []byte) []byte {
+	body := c.sizeOfBody()
+	b = slices.Grow(b, sizeBytes(len(c.id))+2*tagSize+protowire.SizeVarint(c.seen)+fixedSize+tagSize+protowire.SizeBytes(body))
+	if len(c.id) > 0 {
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldID, protowire.BytesType), c.id)
+	}
+	b = appendVarint(b, fieldSeen, c.seen)
+	b = appendFixed(b, fieldFingerprint, c.fingerprint)
+	b = appendLength(b, protowire.Number(c.op), body)
+	b = appendLabels(b, fieldGroup, c.labels)
+	if c.replace {
+		b = protowire.AppendVarint(protowire.AppendTag(b, fieldReplace, protowire.VarintType), 1)
+	}
+	for _, f := range c.families {
+		b = appendFamily(b, fieldFamilies, f, 0)
+	}
+	for _, g := range c.groups {
+		b = appendGroup(b, fieldGroups, g)
 	}
 	return b
 }
 
-// fingerprint hashes what a command does, whoever received it and whenever. It is made of contents, not of their encoding,
-// so that two versions agree on it.
-func fingerprint(c *fsmpb.Command) uint64 {
-	h := newHasher("command")
-	switch op := c.GetOp().(type) {
-	case *fsmpb.Command_Push:
-		h.strings("push", strconv.FormatBool(op.Push.GetReplace()))
-		h.labels(op.Push.GetGroup())
-		for _, f := range op.Push.GetFamilies() {
-			h.strings(f.GetName(), f.GetHelp(), f.GetUnit(), dto.MetricType(f.GetType()).String())
-			h.bytes(f.GetMetrics())
+func (c *command) sizeOfBody() int {
+	n := sizeOfLabels(c.labels)
+	if c.replace {
+		n += tagSize + 1
+	}
+	for _, f := range c.families {
+		n += tagSize + protowire.SizeBytes(sizeOfFamily(f, 0))
+	}
+	for _, g := range c.groups {
+		n += tagSize + protowire.SizeBytes(sizeOfGroup(g))
+	}
+	return n
+}
+
+var errUnknownCommand = errors.New("is of a kind that this program does not know: upgrade it")
+
+// decodeCommand reads an encoded command. An error means that this replica cannot tell what the others do with it.
+func decodeCommand(b []byte) (command, error) {
+	var c command
+	var body []byte
+	err := eachField(b, func(f field) error {
+		switch f.number {
+		case fieldID:
+			c.id = f.bytes
+		case fieldSeen:
+			c.seen = f.bits
+		case fieldFingerprint:
+			c.fingerprint = f.bits
+		default:
+			if op := operation(f.number); opPush <= op && op <= opNoop {
+				c.op, body = op, f.bytes
+			}
 		}
-	case *fsmpb.Command_Reject:
+		return nil
+	})
+	if err != nil {
+		return c, err
+	}
+	switch c.op {
+	case opPush, opReject, opDelete:
+		err = c.decodeGroup(body)
+	case opImport:
+		err = c.decodeImport(body)
+	case opWipe, opNoop:
+	default:
+		return c, errUnknownCommand
+	}
+	if wrong := (*malformedError)(nil); errors.As(err, &wrong) {
+		c.malformed, err = wrong, nil
+	}
+	return c, err
+}
+
+// decodeGroup reads what is done to a group: a Push, Reject or Delete, of which the latter two have only the labels.
+func (c *command) decodeGroup(b []byte) error {
+	before := ""
+	err := eachField(b, func(f field) error {
+		switch f.number {
+		case fieldGroup:
+			l, err := decodeLabel(f.bytes)
+			c.labels = append(c.labels, l)
+			return err
+		case fieldReplace:
+			c.replace = f.bits != 0
+		case fieldFamilies:
+			family, _, err := decodeFamily(f.bytes)
+			if err != nil {
+				return err
+			}
+			c.families = append(c.families, family)
+			err, before = checkOrder(before, family.Name), family.Name
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return checkLabels(c.labels)
+}
+
+func (c *command) decodeImport(b []byte) error {
+	return eachField(b, func(f field) error {
+		if f.number != fieldGroups {
+			return nil
+		}
+		g, err := decodeGroup(f.bytes)
+		c.groups = append(c.groups, g)
+		return err
+	})
+}
+
+// hash is the command's fingerprint: what it does, whoever received it and whenever. It is made of contents, not of their
+// encoding, so that two versions agree on it.
+func (c *command) hash() uint64 {
+	h := newHasher("command")
+	switch c.op {
+	case opPush:
+		h.strings("push", strconv.FormatBool(c.replace))
+		h.labels(c.labels)
+		for _, f := range c.families {
+			h.strings(f.Name, f.Help, f.Unit, f.Type.String())
+			h.bytes(f.Metrics)
+		}
+	case opReject:
 		h.strings("reject")
-		h.labels(op.Reject.GetGroup())
-	case *fsmpb.Command_Delete:
+		h.labels(c.labels)
+	case opDelete:
 		h.strings("delete")
-		h.labels(op.Delete.GetGroup())
-	case *fsmpb.Command_Wipe:
+		h.labels(c.labels)
+	case opWipe:
 		h.strings("wipe")
-	case *fsmpb.Command_Import:
+	case opImport:
 		h.strings("import")
+	case opNoop:
 	}
 	return h.digest()[0]
 }
 
-// entryVersion is the first byte of every log entry.
-const entryVersion = 1
+// entryVersion is the first byte of every log entry. Version 1 held one command.
+const entryVersion = 2
 
 // entryPrefix is the length of what stands before the protobuf of an entry: version and checksum.
 const entryPrefix = 1 + 4
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Seal makes a log entry of a command: it adds the time at which the leader took it, which is the command's time on every
-// replica, and a checksum, because the log's storage has none. Only the leader seals.
-func Seal(command []byte, now time.Time) []byte {
-	b := make([]byte, entryPrefix, entryPrefix+len(command)+20)
+// The fields of an Entry.
+const (
+	fieldTime     protowire.Number = 1
+	fieldCommands protowire.Number = 2
+)
+
+// Seal makes a log entry of commands: it adds the time at which the leader took them, which is their time on every replica,
+// and a checksum, because the log's storage has none. Only the leader seals.
+func Seal(commands [][]byte, now time.Time) []byte {
+	size := entryPrefix + protowire.SizeTag(fieldTime) + protowire.SizeFixed64()
+	for _, c := range commands {
+		size += protowire.SizeTag(fieldCommands) + protowire.SizeBytes(len(c))
+	}
+	b := make([]byte, entryPrefix, size)
 	b[0] = entryVersion
-	b, err := proto.MarshalOptions{}.MarshalAppend(b, &fsmpb.Entry{Time: now.UnixNano(), Command: command})
-	if err != nil {
-		panic(fmt.Sprintf("fsm: sealing a command: %v", err))
+	b = protowire.AppendTag(b, fieldTime, protowire.Fixed64Type)
+	b = protowire.AppendFixed64(b, uint64(now.UnixNano()))
+	for _, c := range commands {
+		b = protowire.AppendTag(b, fieldCommands, protowire.BytesType)
+		b = protowire.AppendBytes(b, c)
 	}
 	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[entryPrefix:], castagnoli))
 	return b
@@ -152,118 +284,36 @@ var (
 	errChecksum = errors.New("its checksum does not match")
 )
 
-// unseal returns the time and the command of a log entry. An error means that the entry is damaged or comes from a version
+// unseal returns the time and the commands of a log entry. An error means that the entry is damaged or comes from a version
 // that this one cannot read; either way this replica must not go on.
-func unseal(data []byte) (unixNano int64, c *fsmpb.Command, err error) {
+func unseal(data []byte) (unixNano int64, commands []command, err error) {
 	if len(data) < entryPrefix {
 		return 0, nil, errTooShort
 	}
-	if data[0] != entryVersion {
+	if data[0] < 1 || data[0] > entryVersion {
 		return 0, nil, fmt.Errorf("it has version %d, this program knows version %d: upgrade it", data[0], entryVersion)
 	}
 	if binary.BigEndian.Uint32(data[1:]) != crc32.Checksum(data[entryPrefix:], castagnoli) {
 		return 0, nil, errChecksum
 	}
-	var e fsmpb.Entry
-	if err := proto.Unmarshal(data[entryPrefix:], &e); err != nil {
-		return 0, nil, fmt.Errorf("it cannot be decoded: %w", err)
-	}
-	c = new(fsmpb.Command)
-	if err := proto.Unmarshal(e.GetCommand(), c); err != nil {
-		return 0, nil, fmt.Errorf("its command cannot be decoded: %w", err)
-	}
-	if c.GetOp() == nil {
-		return 0, nil, errors.New("its command is of a kind that this program does not know: upgrade it")
-	}
-	return e.GetTime(), c, nil
-}
-
-func labelsToProto(ls expo.Labels) []*fsmpb.Label {
-	out := make([]*fsmpb.Label, len(ls))
-	for i, l := range ls {
-		out[i] = &fsmpb.Label{Name: l.Name, Value: l.Value}
-	}
-	return out
-}
-
-// labelsFromProto refuses what no version of this program writes: an empty, unsorted or repeating label set.
-func labelsFromProto(ls []*fsmpb.Label) (expo.Labels, error) {
-	if len(ls) == 0 {
-		return nil, errors.New("malformed command: a group without labels")
-	}
-	out := make(expo.Labels, len(ls))
-	for i, l := range ls {
-		if i > 0 && l.GetName() <= out[i-1].Name {
-			return nil, fmt.Errorf("malformed command: label %q is out of order", l.GetName())
+	err = eachField(data[entryPrefix:], func(f field) error {
+		switch {
+		case f.number == fieldTime && f.kind == protowire.Fixed64Type:
+			unixNano = int64(f.bits)
+		case f.number == fieldCommands && f.kind == protowire.BytesType:
+			c, err := decodeCommand(f.bytes)
+			if err != nil {
+				return fmt.Errorf("command %d of it %w", len(commands)+1, err)
+			}
+			commands = append(commands, c)
 		}
-		out[i] = expo.Label{Name: l.GetName(), Value: l.GetValue()}
+		return nil
+	})
+	if err == nil && len(commands) == 0 {
+		err = errors.New("it holds no command")
 	}
-	return out, nil
-}
-
-func familyToProto(f *expo.Family, unixNano int64) *fsmpb.Family {
-	series := make([]byte, 0, len(f.Series)*len(expo.SeriesID{}))
-	for _, id := range f.Series {
-		series = append(series, id[:]...)
+	if err != nil {
+		return 0, nil, err
 	}
-	return &fsmpb.Family{
-		Name: f.Name, Help: f.Help, Unit: f.Unit, Type: int32(f.Type), Metrics: f.Metrics, Series: series, Time: unixNano,
-	}
-}
-
-// familyFromProto refuses a family whose parts do not belong together.
-func familyFromProto(f *fsmpb.Family) (*expo.Family, error) {
-	const size = len(expo.SeriesID{})
-	series := f.GetSeries()
-	out := &expo.Family{
-		Name: f.GetName(), Help: f.GetHelp(), Unit: f.GetUnit(), Type: dto.MetricType(f.GetType()), Metrics: f.GetMetrics(),
-	}
-	if _, ok := dto.MetricType_name[f.GetType()]; !ok || out.Name == "" || len(series)%size != 0 {
-		return nil, fmt.Errorf("malformed command: family %.100q has type %d and %d bytes of series", out.Name, f.GetType(), len(series))
-	}
-	if out.Name == pushTimeName || out.Name == failureTimeName {
-		return nil, fmt.Errorf("malformed command: %s is not pushed", out.Name)
-	}
-	if n, err := countMetrics(out.Metrics); err != nil || n != len(series)/size {
-		return nil, fmt.Errorf("malformed command: family %.100q has %d metrics and %d series", out.Name, n, len(series)/size)
-	}
-	out.Series = make([]expo.SeriesID, len(series)/size)
-	for i := range out.Series {
-		out.Series[i] = expo.SeriesID(series[i*size:])
-	}
-	return out, nil
-}
-
-func familiesFromProto(fs []*fsmpb.Family) ([]*expo.Family, error) {
-	out := make([]*expo.Family, len(fs))
-	for i, f := range fs {
-		var err error
-		if out[i], err = familyFromProto(f); err != nil {
-			return nil, err
-		}
-		if i > 0 && out[i].Name <= out[i-1].Name {
-			return nil, fmt.Errorf("malformed command: family %.100q is out of order", out[i].Name)
-		}
-	}
-	return out, nil
-}
-
-// countMetrics returns how many `metric` fields of an io.prometheus.client.MetricFamily b holds, and an error when it holds
-// anything else.
-func countMetrics(b []byte) (int, error) {
-	const metricField = 4
-	n := 0
-	for len(b) > 0 {
-		num, typ, tag := protowire.ConsumeTag(b)
-		if tag < 0 || num != metricField || typ != protowire.BytesType {
-			return n, errors.New("not a metric field")
-		}
-		_, size := protowire.ConsumeBytes(b[tag:])
-		if size < 0 {
-			return n, protowire.ParseError(size)
-		}
-		b = b[tag+size:]
-		n++
-	}
-	return n, nil
+	return unixNano, commands, nil
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"pushquorum/fsm/fsmpb"
+	"pushquorum/expo"
 )
 
 // A digest is a hash of a set of items that can be kept up to date at the cost of what changes: the sum of the items'
@@ -65,9 +65,9 @@ func (h *hasher) strings(ss ...string) {
 	}
 }
 
-func (h *hasher) labels(ls []*fsmpb.Label) {
+func (h *hasher) labels(ls expo.Labels) {
 	h.number(uint64(len(ls)))
 	for _, l := range ls {
-		h.strings(l.GetName(), l.GetValue())
+		h.strings(l.Name, l.Value)
 	}
 }

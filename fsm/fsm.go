@@ -9,7 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// FSM is the replicated state machine, as Raft sees it: a raft.FSM and raft.BatchingFSM whose responses are Results.
+// FSM is the replicated state machine, as Raft sees it: a raft.FSM and raft.BatchingFSM whose response to an entry is a
+// []Result, one for each of its commands.
 //
 // One lock guards the store: Raft's single applying goroutine holds it while it applies a batch, and readers hold it for as
 // long as View takes, which is O(1).
@@ -36,26 +37,30 @@ func New(logger *slog.Logger) *FSM {
 	return &FSM{logger: logger, store: newStore(), halted: make(chan struct{})}
 }
 
-// Apply applies one committed entry and returns its Result.
+// Apply applies one committed entry and returns its Results.
 func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
 
-// ApplyBatch applies committed entries in order and returns the Result of each. Configuration entries change nothing but the
+// ApplyBatch applies committed entries in order and returns the Results of each. Configuration entries change nothing but the
 // applied index.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, len(logs))
 	f.mu.Lock()
 	for i, log := range logs {
-		results[i] = Result{}
+		results[i] = []Result(nil)
 		if f.Err() != nil {
 			continue
 		}
 		if log.Type == raft.LogCommand {
-			unixNano, command, err := unseal(log.Data)
+			unixNano, commands, err := unseal(log.Data)
 			if err != nil {
 				f.stop(fmt.Errorf("log entry %d is damaged or from a newer version: %w", log.Index, err))
 				continue
 			}
-			results[i] = f.store.apply(log.Index, unixNano, command)
+			each := make([]Result, len(commands))
+			for j := range commands {
+				each[j] = f.store.apply(log.Index, unixNano, &commands[j])
+			}
+			results[i] = each
 		}
 		f.applied = log.Index
 		f.view = nil

@@ -34,8 +34,22 @@ func (m *machine) apply(command []byte) Result {
 
 func (m *machine) applyAt(index uint64, unixNano int64, command []byte) Result {
 	m.Helper()
+	results := m.applyAll(index, unixNano, command)
+	if m.Err() != nil {
+		return Result{}
+	}
+	return results[0]
+}
+
+// applyAll applies commands that stand in one entry.
+func (m *machine) applyAll(index uint64, unixNano int64, commands ...[]byte) []Result {
+	m.Helper()
 	m.index = index
-	return m.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: Seal(command, time.Unix(0, unixNano))}).(Result)
+	results := m.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: Seal(commands, time.Unix(0, unixNano))}).([]Result)
+	if m.Err() == nil && len(results) != len(commands) {
+		m.Fatalf("%d results for %d commands", len(results), len(commands))
+	}
+	return results
 }
 
 func (m *machine) put(group, body string) Result {

@@ -41,8 +41,8 @@ func FuzzCommand(f *testing.F) {
 
 // A log entry of any bytes is applied, refused or halts the machine; it never panics.
 func FuzzEntry(f *testing.F) {
-	f.Add(Seal(EncodeNoop(), time.Unix(1, 0)))
-	f.Add(Seal(EncodeWipe(newRequest()), time.Unix(1, 0)))
+	f.Add(Seal([][]byte{EncodeNoop()}, time.Unix(1, 0)))
+	f.Add(Seal([][]byte{EncodeWipe(newRequest())}, time.Unix(1, 0)))
 	f.Add([]byte{entryVersion, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMachine(t)

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"pushquorum/expo"
-	"pushquorum/fsm/fsmpb"
 )
 
 // The two families that every group carries, with the names and help texts of the Pushgateway.
@@ -85,34 +84,4 @@ func (g *Group) digest() digest {
 		h.number(uint64(f.Time))
 	}
 	return h.digest()
-}
-
-func groupToProto(g *Group) *fsmpb.Group {
-	out := &fsmpb.Group{
-		Labels: labelsToProto(g.Labels), Families: make([]*fsmpb.Family, len(g.Families)),
-		PushTime: g.PushTime, FailureTime: g.FailureTime, PushTouched: g.PushTouched, FailureTouched: g.FailureTouched,
-	}
-	for i, f := range g.Families {
-		out.Families[i] = familyToProto(f.Family, f.Time)
-	}
-	return out
-}
-
-func groupFromProto(m *fsmpb.Group) (*Group, error) {
-	labels, err := labelsFromProto(m.GetLabels())
-	if err != nil {
-		return nil, err
-	}
-	families, err := familiesFromProto(m.GetFamilies())
-	if err != nil {
-		return nil, err
-	}
-	g := &Group{
-		Key: labels.Key(), Labels: labels, Families: make([]Stored, len(families)),
-		PushTime: m.GetPushTime(), FailureTime: m.GetFailureTime(), PushTouched: m.GetPushTouched(), FailureTouched: m.GetFailureTouched(),
-	}
-	for i, f := range families {
-		g.Families[i] = Stored{Family: f, Time: m.GetFamilies()[i].GetTime()}
-	}
-	return g, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"pushquorum/expo"
@@ -20,6 +21,12 @@ import (
 // Record. The header record comes first; the trailer comes last and holds the number of records and the state hash, so that a
 // snapshot that was cut short, damaged or misread is never taken for the state.
 const snapshotMagic = "PushQuorum snapshot 1\n"
+
+// Where the two kinds of which there are many stand in a Record.
+const (
+	recordGroup   protowire.Number = 2
+	recordRequest protowire.Number = 4
+)
 
 // maxRecord bounds what the length of one frame can make a reader allocate. Bytes.
 const maxRecord = 1 << 30
@@ -56,12 +63,10 @@ func (s *snapshot) write(w io.Writer) error {
 		Applied: s.view.index, Written: s.view.written, Forgotten: s.forgotten,
 	}}})
 	for _, r := range s.requests {
-		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Request{Request: &fsmpb.Request{
-			Id: r.id[:], Index: r.index, Fingerprint: r.fingerprint, Status: uint32(r.result.Status), Reason: r.result.Reason,
-		}}})
+		out.write(appendRequest(out.record[:0], recordRequest, &r))
 	}
 	for g := range s.view.Groups() {
-		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Group{Group: groupToProto(g)}})
+		out.write(appendGroup(out.record[:0], recordGroup, g))
 	}
 	// After the groups, because which HELP won is not to be seen in them.
 	s.view.headers.Scan(func(h header) bool {
@@ -79,15 +84,25 @@ func (s *snapshot) write(w io.Writer) error {
 type recordWriter struct {
 	w       *bufio.Writer
 	buf     []byte // what precedes the next record
+	record  []byte // the last one, whose memory the next one takes
 	records uint64
 	err     error
 }
 
+// put writes a record of any kind.
 func (o *recordWriter) put(r *fsmpb.Record) {
+	record, err := proto.MarshalOptions{}.MarshalAppend(o.record[:0], r)
+	if err != nil { // the only error here is a string that is not UTF-8, and what is stored has been validated
+		panic(fmt.Sprintf("fsm: encoding %T: %v", r, err))
+	}
+	o.write(record)
+}
+
+func (o *recordWriter) write(record []byte) {
+	o.record = record
 	if o.err != nil {
 		return
 	}
-	record := marshal(r)
 	o.buf = binary.AppendUvarint(o.buf, uint64(len(record)))
 	o.buf = binary.BigEndian.AppendUint32(o.buf, crc32.Checksum(record, castagnoli))
 	if _, o.err = o.w.Write(o.buf); o.err == nil {
@@ -123,55 +138,78 @@ func readSnapshot(r io.Reader) (*store, uint64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	head := first.GetHeader()
-	if head == nil {
-		return nil, 0, errors.New("it has no header")
+	record, err := decodeRecord(first)
+	if err != nil || record.GetHeader() == nil {
+		return nil, 0, errors.Join(errors.New("it has no header"), err)
 	}
+	head := record.GetHeader()
 	s := newStore()
 	s.written, s.requests.forgotten = head.GetWritten(), head.GetForgotten()
 	for {
 		records := in.records
-		r, err := in.next()
+		encoded, err := in.next()
 		if err != nil {
 			return nil, 0, err
 		}
-		switch kind := r.GetKind().(type) {
-		case *fsmpb.Record_Request:
-			err = s.restoreRequest(kind.Request)
-		case *fsmpb.Record_Group:
-			err = s.restoreGroup(kind.Group)
-		case *fsmpb.Record_Family:
-			err = s.restoreHeader(kind.Family)
-		case *fsmpb.Record_Trailer:
-			if kind.Trailer.GetRecords() != records {
-				return nil, 0, fmt.Errorf("it holds %d records of %d", records, kind.Trailer.GetRecords())
-			}
-			if got := s.digest(); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
-				return nil, 0, fmt.Errorf("its state hash is %s, not the %x that it says", got, kind.Trailer.GetHash())
-			}
-			return s, head.GetApplied(), nil
-		default:
-			err = errors.New("it holds a record of a kind that this program does not know: upgrade it")
-		}
+		done, err := s.restore(encoded, records)
 		if err != nil {
 			return nil, 0, fmt.Errorf("record %d: %w", records, err)
 		}
+		if done {
+			return s, head.GetApplied(), nil
+		}
 	}
 }
 
-func (s *store) restoreRequest(r *fsmpb.Request) error {
-	if len(r.GetId()) != len(RequestID{}) || len(s.requests.ring) >= rememberedRequests {
-		return fmt.Errorf("malformed request %d with an id of %d bytes", len(s.requests.ring), len(r.GetId()))
+// restore takes in one record, the last of which is the trailer; records is how many came before it.
+func (s *store) restore(encoded []byte, records uint64) (done bool, err error) {
+	if number, kind, n := protowire.ConsumeField(encoded); kind == protowire.BytesType && n == len(encoded) {
+		body, _ := protowire.ConsumeBytes(encoded[tagSize:])
+		switch number {
+		case recordGroup:
+			return false, s.restoreGroup(body)
+		case recordRequest:
+			return false, s.restoreRequest(body)
+		}
 	}
-	s.requests.remember(request{
-		id: RequestID(r.GetId()), index: r.GetIndex(), fingerprint: r.GetFingerprint(),
-		result: Result{Status: Status(r.GetStatus()), Reason: r.GetReason()},
-	})
-	return nil
+	r, err := decodeRecord(encoded)
+	if err != nil {
+		return false, err
+	}
+	switch kind := r.GetKind().(type) {
+	case *fsmpb.Record_Family:
+		return false, s.restoreHeader(kind.Family)
+	case *fsmpb.Record_Trailer:
+		if kind.Trailer.GetRecords() != records {
+			return false, fmt.Errorf("the snapshot holds %d records of %d", records, kind.Trailer.GetRecords())
+		}
+		if got := s.digest(); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
+			return false, fmt.Errorf("the state hash is %s, not the %x that the snapshot says", got, kind.Trailer.GetHash())
+		}
+		return true, nil
+	default:
+		return false, errors.New("it is of a kind that this program does not know: upgrade it")
+	}
 }
 
-func (s *store) restoreGroup(m *fsmpb.Group) error {
-	g, err := groupFromProto(m)
+func decodeRecord(b []byte) (*fsmpb.Record, error) {
+	r := new(fsmpb.Record)
+	return r, proto.Unmarshal(b, r)
+}
+
+func (s *store) restoreRequest(encoded []byte) error {
+	if len(s.requests.ring) >= rememberedRequests {
+		return fmt.Errorf("more than %d requests are remembered", rememberedRequests)
+	}
+	r, err := decodeRequest(encoded)
+	if err == nil {
+		s.requests.remember(r)
+	}
+	return err
+}
+
+func (s *store) restoreGroup(encoded []byte) error {
+	g, err := decodeGroup(encoded)
 	if err != nil {
 		return err
 	}
@@ -197,10 +235,12 @@ func (s *store) restoreHeader(m *fsmpb.FamilyHeader) error {
 // recordReader reads frames.
 type recordReader struct {
 	r       *bufio.Reader
+	record  bytes.Buffer
 	records uint64
 }
 
-func (in *recordReader) next() (*fsmpb.Record, error) {
+// next returns the next record, until the next call.
+func (in *recordReader) next() ([]byte, error) {
 	size, err := binary.ReadUvarint(in.r)
 	if err != nil {
 		return nil, fmt.Errorf("after %d records: %w", in.records, noEOF(err))
@@ -213,20 +253,15 @@ func (in *recordReader) next() (*fsmpb.Record, error) {
 		return nil, fmt.Errorf("record %d: %w", in.records, noEOF(err))
 	}
 	// Grown as it comes, so that a false length cannot allocate much more than there is.
-	var record bytes.Buffer
-	record.Grow(int(min(size, 1<<20)))
-	if _, err := io.CopyN(&record, in.r, int64(size)); err != nil {
+	in.record.Reset()
+	if _, err := io.CopyN(&in.record, in.r, int64(size)); err != nil {
 		return nil, fmt.Errorf("record %d: %w", in.records, noEOF(err))
 	}
-	if crc32.Checksum(record.Bytes(), castagnoli) != binary.BigEndian.Uint32(sum[:]) {
+	if crc32.Checksum(in.record.Bytes(), castagnoli) != binary.BigEndian.Uint32(sum[:]) {
 		return nil, fmt.Errorf("record %d: %w", in.records, errChecksum)
 	}
-	r := new(fsmpb.Record)
-	if err := proto.Unmarshal(record.Bytes(), r); err != nil {
-		return nil, fmt.Errorf("record %d: %w", in.records, err)
-	}
 	in.records++
-	return r, nil
+	return in.record.Bytes(), nil
 }
 
 // noEOF makes the end of the file what it is here: too early.

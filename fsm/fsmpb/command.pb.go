@@ -29,10 +29,10 @@ const (
 // Entry is what one Raft log entry carries, behind a version byte and a CRC-32C (fsm.Seal).
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The leader's clock when it took the command: the one clock of every replica. Unix nanoseconds.
+	// The leader's clock when it took the commands: the one clock of every replica. Unix nanoseconds.
 	Time int64 `protobuf:"fixed64,1,opt,name=time,proto3" json:"time,omitempty"`
-	// An encoded Command, as the replica that received the request made it.
-	Command       []byte `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
+	// Encoded Commands, as the replicas that received the requests made them, in the order in which they are applied.
+	Commands      [][]byte `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,9 +74,9 @@ func (x *Entry) GetTime() int64 {
 	return 0
 }
 
-func (x *Entry) GetCommand() []byte {
+func (x *Entry) GetCommands() [][]byte {
 	if x != nil {
-		return x.Command
+		return x.Commands
 	}
 	return nil
 }
@@ -1150,10 +1150,10 @@ var File_fsm_fsmpb_command_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_command_proto_rawDesc = "" +
 	"\n" +
-	"\x17fsm/fsmpb/command.proto\x12\x0epushquorum.fsm\"5\n" +
+	"\x17fsm/fsmpb/command.proto\x12\x0epushquorum.fsm\"7\n" +
 	"\x05Entry\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\x10R\x04time\x12\x18\n" +
-	"\acommand\x18\x02 \x01(\fR\acommand\"\xef\x02\n" +
+	"\x04time\x18\x01 \x01(\x10R\x04time\x12\x1a\n" +
+	"\bcommands\x18\x02 \x03(\fR\bcommands\"\xef\x02\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04seen\x18\x02 \x01(\x04R\x04seen\x12 \n" +

@@ -53,8 +53,9 @@ func mutants() []mutant {
 			name: "early-ack", what: "the leader acknowledges before the entry is committed",
 			edits: []edit{{
 				"cluster/forward.go",
-				"	select {\n	case a := <-done:\n		if a.err != nil {",
-				"	if ctx.Err() == nil {\n		return fsm.Result{}, outcomeApplied, nil\n	}\n	select {\n	case a := <-done:\n		if a.err != nil {",
+				"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))\n",
+				"	if r.raft.State() == raft.Leader {\n		r.raft.Apply(fsm.Seal(commands, time.Now()), 0)\n		return make([]fsm.Result, len(commands)), outcomeApplied, nil\n	}\n" +
+					"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))\n",
 			}},
 			faults: "isolate,kill", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
@@ -88,7 +89,7 @@ func mutants() []mutant {
 			name: "no-dedup-snapshot", what: "snapshots lack the table of requests, and their hash is not compared",
 			edits: []edit{
 				{"fsm/snapshot.go", "	for _, r := range s.requests {\n", "	for _, r := range s.requests[:0] {\n"},
-				{"fsm/snapshot.go", "			if got := s.digest(); !bytes", "			if got := s.digest(); false && !bytes"},
+				{"fsm/snapshot.go", "		if got := s.digest(); !bytes", "		if got := s.digest(); false && !bytes"},
 			},
 			faults: "kill,restart", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},

@@ -1,0 +1,161 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
+)
+
+const (
+	// maxBatch bounds the commands that travel together; a larger one travels alone. Bytes.
+	maxBatch = 128 << 10
+	// maxBatches is how many batches are under way at a time: while one is on its way to the disks, the next one gathers.
+	maxBatches = 2
+)
+
+// batcher sends commands to the leader. Those that come while others are under way go together: in one call, one entry of the
+// log and one sync of each disk.
+type batcher struct {
+	// leader gives the present leader, "" when none is known, and a channel that is closed when that may have changed.
+	leader func() (raft.ServerID, <-chan struct{})
+	// send has commands applied, all or none, by that leader.
+	send func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error)
+	run  func(func(context.Context)) bool // starts a goroutine that ends with the replica; false: it is closing
+
+	mu      sync.Mutex
+	waiting []*submission // oldest first
+	senders int
+}
+
+// submission is a command on its way.
+type submission struct {
+	command  []byte
+	deadline time.Time
+	sent     bool          // guarded by batcher.mu
+	done     chan struct{} // closed when what follows is set
+	result   fsm.Result
+	outcome  outcome
+	err      error
+}
+
+// do has a command applied once, together with others, and waits until ctx ends.
+func (b *batcher) do(ctx context.Context, command []byte) (fsm.Result, outcome, error) {
+	s := &submission{command: command, done: make(chan struct{})}
+	var ok bool
+	if s.deadline, ok = ctx.Deadline(); !ok {
+		s.deadline = time.Now().Add(defaultTimeout)
+	}
+	if !b.add(s) {
+		return fsm.Result{}, outcomeNotAppended, errClosing
+	}
+	select {
+	case <-s.done:
+		return s.result, s.outcome, s.err
+	case <-ctx.Done():
+	}
+	if b.withdraw(s) {
+		return fsm.Result{}, outcomeNotAppended, fmt.Errorf("it was not its turn in time: %w", context.Cause(ctx))
+	}
+	return fsm.Result{}, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
+}
+
+func (b *batcher) add(s *submission) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.senders < maxBatches {
+		if !b.run(b.sendAll) {
+			return false
+		}
+		b.senders++
+	}
+	b.waiting = append(b.waiting, s)
+	return true
+}
+
+// withdraw takes a command back that has not been sent.
+func (b *batcher) withdraw(s *submission) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.sent {
+		return false
+	}
+	for i, other := range b.waiting {
+		if other == s {
+			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
+			break
+		}
+	}
+	return true
+}
+
+// sendAll sends batches until none waits.
+func (b *batcher) sendAll(ctx context.Context) {
+	for {
+		leader, changed := b.leader()
+		if leader == "" && b.anyWaits() {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			if ctx.Err() == nil {
+				continue
+			}
+		}
+		batch := b.take()
+		if batch == nil {
+			return
+		}
+		b.sendOne(ctx, leader, batch)
+	}
+}
+
+func (b *batcher) anyWaits() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting) > 0
+}
+
+// take gives the next batch, nil when there is none and the sender has to end.
+func (b *batcher) take() []*submission {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, size := 0, 0
+	for n < len(b.waiting) && (n == 0 || size+len(b.waiting[n].command) <= maxBatch) {
+		size += len(b.waiting[n].command)
+		b.waiting[n].sent = true
+		n++
+	}
+	if n == 0 {
+		b.senders--
+		return nil
+	}
+	batch := b.waiting[:n:n]
+	b.waiting = b.waiting[n:]
+	return batch
+}
+
+func (b *batcher) sendOne(ctx context.Context, leader raft.ServerID, batch []*submission) {
+	commands := make([][]byte, len(batch))
+	last := batch[0].deadline
+	for i, s := range batch {
+		commands[i] = s.command
+		if s.deadline.After(last) {
+			last = s.deadline
+		}
+	}
+	ctx, cancel := context.WithDeadline(ctx, last)
+	defer cancel()
+	results, what, err := b.send(ctx, leader, commands)
+	for i, s := range batch {
+		s.outcome, s.err = what, err
+		if what == outcomeApplied {
+			s.result = results[i]
+		}
+		close(s.done)
+	}
+}

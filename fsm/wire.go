@@ -1,0 +1,407 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"pushquorum/expo"
+)
+
+// Commands, groups and requests in the protobuf of fsmpb/command.proto, written from and read into what the store is made of, without
+// messages in between: nearly every entry of the log is a push, and this is most of what it costs beside its storage. The
+// tests hold it against the generated code.
+
+// The fields of the messages. All numbers are below 16, so a tag is one byte.
+const (
+	fieldID          protowire.Number = 1 // Command
+	fieldSeen        protowire.Number = 2
+	fieldFingerprint protowire.Number = 3
+
+	fieldGroup    protowire.Number = 1 // Push, Reject, Delete
+	fieldReplace  protowire.Number = 2 // Push
+	fieldFamilies protowire.Number = 3 // Push
+	fieldGroups   protowire.Number = 1 // Import
+
+	fieldLabels         protowire.Number = 1 // Group
+	fieldStored         protowire.Number = 2
+	fieldPushTime       protowire.Number = 3
+	fieldFailureTime    protowire.Number = 4
+	fieldPushTouched    protowire.Number = 5
+	fieldFailureTouched protowire.Number = 6
+
+	fieldRequestIndex       protowire.Number = 2 // Request, beside the id
+	fieldRequestFingerprint protowire.Number = 3
+	fieldRequestStatus      protowire.Number = 4
+	fieldRequestReason      protowire.Number = 5
+
+	fieldLabelName  protowire.Number = 1 // Label
+	fieldLabelValue protowire.Number = 2
+
+	fieldName       protowire.Number = 1 // Family
+	fieldHelp       protowire.Number = 2
+	fieldUnit       protowire.Number = 3
+	fieldType       protowire.Number = 4
+	fieldMetrics    protowire.Number = 5
+	fieldSeries     protowire.Number = 6
+	fieldStoredTime protowire.Number = 7
+)
+
+const (
+	tagSize   = 1
+	fixedSize = 8
+	idSize    = len(RequestID{})
+)
+
+// malformedError is the error of a command that can be read and that no version of this program writes. It is rejected, the
+// same on all replicas.
+type malformedError struct{ reason string }
+
+// Error implements error.
+func (e *malformedError) Error() string { return "malformed command: " + e.reason }
+
+func malformed(format string, args ...any) error {
+	return &malformedError{fmt.Sprintf(format, args...)}
+}
+
+// field is one field of a message. Only the value of its kind is set.
+type field struct {
+	number protowire.Number
+	kind   protowire.Type
+	bits   uint64 // of a varint or fixed number
+	bytes  []byte // a part of the message
+}
+
+// eachField calls f for every field of an encoded message, until one is an error.
+func eachField(b []byte, f func(field) error) error {
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return undecodable(n)
+		}
+		b = b[n:]
+		at := field{number: number, kind: kind}
+		switch kind {
+		case protowire.VarintType:
+			at.bits, n = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			at.bits, n = protowire.ConsumeFixed64(b)
+		case protowire.BytesType:
+			at.bytes, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(number, kind, b)
+		}
+		if n < 0 {
+			return undecodable(n)
+		}
+		b = b[n:]
+		if err := f(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func undecodable(n int) error { return fmt.Errorf("cannot be decoded: %w", protowire.ParseError(n)) }
+
+// text returns a string field.
+func (f field) text() (string, error) {
+	if f.kind != protowire.BytesType || !utf8.Valid(f.bytes) {
+		return "", fmt.Errorf("cannot be decoded: field %d is not a text", f.number)
+	}
+	return string(f.bytes), nil
+}
+
+// sizeBytes is the size of a field of n bytes; one without any is left out.
+func sizeBytes(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return tagSize + protowire.SizeBytes(n)
+}
+
+func appendText(b []byte, number protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), s)
+}
+
+func appendVarint(b []byte, number protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, number, protowire.VarintType), v)
+}
+
+func appendFixed(b []byte, number protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendFixed64(protowire.AppendTag(b, number, protowire.Fixed64Type), v)
+}
+
+// appendLength begins a message inside a message.
+func appendLength(b []byte, number protowire.Number, size int) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(b, number, protowire.BytesType), uint64(size))
+}
+
+func sizeOfLabel(l expo.Label) int { return sizeBytes(len(l.Name)) + sizeBytes(len(l.Value)) }
+
+func sizeOfLabels(ls expo.Labels) int {
+	n := 0
+	for _, l := range ls {
+		n += tagSize + protowire.SizeBytes(sizeOfLabel(l))
+	}
+	return n
+}
+
+func appendLabels(b []byte, number protowire.Number, ls expo.Labels) []byte {
+	for _, l := range ls {
+		b = appendLength(b, number, sizeOfLabel(l))
+		b = appendText(b, fieldLabelName, l.Name)
+		b = appendText(b, fieldLabelValue, l.Value)
+	}
+	return b
+}
+
+func decodeLabel(b []byte) (l expo.Label, err error) {
+	err = eachField(b, func(f field) (err error) {
+		switch f.number {
+		case fieldLabelName:
+			l.Name, err = f.text()
+		case fieldLabelValue:
+			l.Value, err = f.text()
+		}
+		return err
+	})
+	return l, err
+}
+
+// checkLabels refuses what no version of this program writes: an empty, unsorted or repeating label set.
+func checkLabels(ls expo.Labels) error {
+	if len(ls) == 0 {
+		return malformed("a group without labels")
+	}
+	for i := range ls[1:] {
+		if ls[i+1].Name <= ls[i].Name {
+			return malformed("label %q is out of order", ls[i+1].Name)
+		}
+	}
+	return nil
+}
+
+func sizeOfFamily(f *expo.Family, unixNano int64) int {
+	n := sizeBytes(len(f.Name)) + sizeBytes(len(f.Help)) + sizeBytes(len(f.Unit)) + sizeBytes(len(f.Metrics)) + sizeBytes(idSize*len(f.Series))
+	if f.Type != 0 {
+		n += tagSize + protowire.SizeVarint(uint64(f.Type))
+	}
+	if unixNano != 0 {
+		n += tagSize + fixedSize
+	}
+	return n
+}
+
+// appendFamily appends a Family; unixNano is 0 in a command.
+func appendFamily(b []byte, number protowire.Number, f *expo.Family, unixNano int64) []byte {
+	b = appendLength(b, number, sizeOfFamily(f, unixNano))
+	b = appendText(b, fieldName, f.Name)
+	b = appendText(b, fieldHelp, f.Help)
+	b = appendText(b, fieldUnit, f.Unit)
+	b = appendVarint(b, fieldType, uint64(f.Type))
+	if len(f.Metrics) > 0 {
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldMetrics, protowire.BytesType), f.Metrics)
+	}
+	if len(f.Series) > 0 {
+		b = appendLength(b, fieldSeries, idSize*len(f.Series))
+		for i := range f.Series {
+			b = append(b, f.Series[i][:]...)
+		}
+	}
+	return appendFixed(b, fieldStoredTime, uint64(unixNano))
+}
+
+// decodeFamily refuses a family whose parts do not belong together.
+func decodeFamily(b []byte) (*expo.Family, int64, error) {
+	out := &expo.Family{}
+	var unixNano int64
+	var series []byte
+	err := eachField(b, func(f field) (err error) {
+		switch f.number {
+		case fieldName:
+			out.Name, err = f.text()
+		case fieldHelp:
+			out.Help, err = f.text()
+		case fieldUnit:
+			out.Unit, err = f.text()
+		case fieldType:
+			out.Type = dto.MetricType(f.bits)
+		case fieldMetrics:
+			out.Metrics = append([]byte(nil), f.bytes...) // the entry's memory is not kept
+		case fieldSeries:
+			series = f.bytes
+		case fieldStoredTime:
+			unixNano = int64(f.bits)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	if _, ok := dto.MetricType_name[int32(out.Type)]; !ok || out.Name == "" || len(series)%idSize != 0 {
+		return nil, 0, malformed("family %.100q has type %d and %d bytes of series", out.Name, out.Type, len(series))
+	}
+	if out.Name == pushTimeName || out.Name == failureTimeName {
+		return nil, 0, malformed("%s is not pushed", out.Name)
+	}
+	if n, err := countMetrics(out.Metrics); err != nil || n != len(series)/idSize {
+		return nil, 0, malformed("family %.100q has %d metrics and %d series", out.Name, n, len(series)/idSize)
+	}
+	out.Series = make([]expo.SeriesID, len(series)/idSize)
+	for i := range out.Series {
+		out.Series[i] = expo.SeriesID(series[i*idSize:])
+	}
+	return out, unixNano, nil
+}
+
+// checkOrder refuses families that are not sorted by name, each name once.
+func checkOrder(before, name string) error {
+	if name <= before {
+		return malformed("family %.100q is out of order", name)
+	}
+	return nil
+}
+
+func sizeOfGroup(g *Group) int {
+	n := sizeOfLabels(g.Labels)
+	for _, f := range g.Families {
+		n += tagSize + protowire.SizeBytes(sizeOfFamily(f.Family, f.Time))
+	}
+	for _, t := range [...]int64{g.PushTime, g.FailureTime, g.PushTouched, g.FailureTouched} {
+		if t != 0 {
+			n += tagSize + fixedSize
+		}
+	}
+	return n
+}
+
+// appendGroup appends a Group.
+func appendGroup(b []byte, number protowire.Number, g *Group) []byte {
+	b = appendLength(b, number, sizeOfGroup(g))
+	b = appendLabels(b, fieldLabels, g.Labels)
+	for _, f := range g.Families {
+		b = appendFamily(b, fieldStored, f.Family, f.Time)
+	}
+	b = appendFixed(b, fieldPushTime, uint64(g.PushTime))
+	b = appendFixed(b, fieldFailureTime, uint64(g.FailureTime))
+	b = appendFixed(b, fieldPushTouched, uint64(g.PushTouched))
+	return appendFixed(b, fieldFailureTouched, uint64(g.FailureTouched))
+}
+
+func decodeGroup(b []byte) (*Group, error) {
+	g := &Group{}
+	before := ""
+	err := eachField(b, func(f field) error {
+		switch f.number {
+		case fieldLabels:
+			l, err := decodeLabel(f.bytes)
+			g.Labels = append(g.Labels, l)
+			return err
+		case fieldStored:
+			family, unixNano, err := decodeFamily(f.bytes)
+			if err != nil {
+				return err
+			}
+			g.Families = append(g.Families, Stored{Family: family, Time: unixNano})
+			err, before = checkOrder(before, family.Name), family.Name
+			return err
+		case fieldPushTime:
+			g.PushTime = int64(f.bits)
+		case fieldFailureTime:
+			g.FailureTime = int64(f.bits)
+		case fieldPushTouched:
+			g.PushTouched = int64(f.bits)
+		case fieldFailureTouched:
+			g.FailureTouched = int64(f.bits)
+		}
+		return nil
+	})
+	if err == nil {
+		err = checkLabels(g.Labels)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.Key = g.Labels.Key()
+	return g, nil
+}
+
+// appendRequest appends a Request, of a snapshot.
+func appendRequest(b []byte, number protowire.Number, r *request) []byte {
+	size := tagSize + protowire.SizeBytes(idSize) + sizeBytes(len(r.result.Reason))
+	if r.index != 0 {
+		size += tagSize + protowire.SizeVarint(r.index)
+	}
+	if r.fingerprint != 0 {
+		size += tagSize + fixedSize
+	}
+	if r.result.Status != 0 {
+		size += tagSize + protowire.SizeVarint(uint64(r.result.Status))
+	}
+	b = appendLength(b, number, size)
+	b = protowire.AppendBytes(protowire.AppendTag(b, fieldID, protowire.BytesType), r.id[:])
+	b = appendVarint(b, fieldRequestIndex, r.index)
+	b = appendFixed(b, fieldRequestFingerprint, r.fingerprint)
+	b = appendVarint(b, fieldRequestStatus, uint64(r.result.Status))
+	return appendText(b, fieldRequestReason, r.result.Reason)
+}
+
+func decodeRequest(b []byte) (r request, err error) {
+	var id []byte
+	err = eachField(b, func(f field) (err error) {
+		switch f.number {
+		case fieldID:
+			id = f.bytes
+		case fieldRequestIndex:
+			r.index = f.bits
+		case fieldRequestFingerprint:
+			r.fingerprint = f.bits
+		case fieldRequestStatus:
+			r.result.Status = Status(f.bits)
+		case fieldRequestReason:
+			r.result.Reason, err = f.text()
+		}
+		return err
+	})
+	if err == nil && len(id) != idSize {
+		err = fmt.Errorf("a request has an id of %d bytes", len(id))
+	}
+	if err != nil {
+		return r, err
+	}
+	r.id = RequestID(id)
+	return r, nil
+}
+
+// countMetrics returns how many `metric` fields of an io.prometheus.client.MetricFamily b holds, and an error when it holds
+// anything else.
+func countMetrics(b []byte) (int, error) {
+	const metricField = 4
+	n := 0
+	for len(b) > 0 {
+		num, typ, tag := protowire.ConsumeTag(b)
+		if tag < 0 || num != metricField || typ != protowire.BytesType {
+			return n, errors.New("not a metric field")
+		}
+		_, size := protowire.ConsumeBytes(b[tag:])
+		if size < 0 {
+			return n, protowire.ParseError(size)
+		}
+		b = b[tag+size:]
+		n++
+	}
+	return n, nil
+}

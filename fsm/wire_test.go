@@ -1,0 +1,227 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
+	"pushquorum/fsm/fsmpb"
+)
+
+// Commands are written and read by hand; the generated code says what they must look like.
+func TestCommandsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 500 {
+		c := randomCommand(rng, t)
+		got := c.encode(Request{ID: NewRequestID(), Seen: rng.Uint64N(1 << 40)})
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(messageOf(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("command %d, operation %d, is\n%x\nand in the generated code\n%x", i, c.op, got, want)
+		}
+		if cap(got) > len(got)+len(got)/4+64 {
+			t.Errorf("command %d of %d bytes has room for %d: its size was not known", i, len(got), cap(got))
+		}
+		// With fields that only a later version knows.
+		back, err := decodeCommand(append(got, 0xf8, 0x01, 0x01))
+		if err != nil || back.malformed != nil {
+			t.Fatalf("reading command %d: %v, %v", i, err, back.malformed)
+		}
+		if again := back.append(nil); !bytes.Equal(again, got) {
+			t.Fatalf("command %d, operation %d, is\n%x\nand read and written again\n%x", i, c.op, got, again)
+		}
+		if back.hash() != c.fingerprint {
+			t.Errorf("command %d has another fingerprint once it was read", i)
+		}
+	}
+}
+
+func TestGroupsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 200 {
+		g := randomGroup(rng, t)
+		got := appendGroup(nil, recordGroup, g)
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(&fsmpb.Record{Kind: &fsmpb.Record_Group{Group: groupMessage(g)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("group %d is\n%x\nand in the generated code\n%x", i, got, want)
+		}
+		var r fsmpb.Record
+		if err := proto.Unmarshal(got, &r); err != nil {
+			t.Fatal(err)
+		}
+		body, err := proto.Marshal(r.GetGroup())
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := decodeGroup(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(back, g) {
+			t.Fatalf("group %d is read as %+v, was %+v", i, back, g)
+		}
+	}
+}
+
+func TestRequestsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
+	for i, r := range []request{
+		{id: NewRequestID(), index: 7, fingerprint: 1 << 60, result: Result{Status: Rejected, Reason: "because"}},
+		{id: NewRequestID()},
+	} {
+		got := appendRequest(nil, recordRequest, &r)
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(&fsmpb.Record{Kind: &fsmpb.Record_Request{Request: &fsmpb.Request{
+			Id: r.id[:], Index: r.index, Fingerprint: r.fingerprint, Status: uint32(r.result.Status), Reason: r.result.Reason,
+		}}})
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("request %d is\n%x\nand in the generated code\n%x (%v)", i, got, want, err)
+		}
+		body, _ := protowire.ConsumeBytes(got[tagSize:])
+		if back, err := decodeRequest(body); err != nil || back != r {
+			t.Errorf("request %d is read as %+v (%v), was %+v", i, back, err, r)
+		}
+	}
+}
+
+func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
+	group := []*fsmpb.Label{{Name: "job", Value: "a"}}
+	for name, c := range map[string]struct {
+		command *fsmpb.Command
+		reason  string
+	}{
+		"no id":          {&fsmpb.Command{Op: &fsmpb.Command_Wipe{Wipe: &fsmpb.Wipe{}}}, "its id has 0 bytes"},
+		"no labels":      {&fsmpb.Command{Op: &fsmpb.Command_Delete{Delete: &fsmpb.Delete{}}}, "a group without labels"},
+		"unsorted group": {push(&fsmpb.Push{Group: []*fsmpb.Label{{Name: "job"}, {Name: "a"}}}), `label "a" is out of order`},
+		"families":       {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "a"}}}), `family "a" is out of order`},
+		"a family twice": {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "b"}}}), `family "b" is out of order`},
+		"a push time":    {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: pushTimeName}}}), "is not pushed"},
+		"type":           {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Type: 77}}}), "has type 77"},
+		"half a series":  {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: []byte{1}}}}), "1 bytes of series"},
+		"no such series": {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: make([]byte, 16)}}}), "0 metrics and 1 series"},
+		"no metrics":     {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Metrics: []byte{1}}}}), "0 metrics and 0 series"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name != "no id" {
+				id := NewRequestID()
+				c.command.Id = id[:]
+			}
+			b, err := proto.Marshal(c.command)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := newMachine(t)
+			m.put("job=z", "z 1\n")
+			m.want(m.apply(b), Rejected, c.reason)
+			m.wantSeries(`z{instance="",job="z"} 1`)
+		})
+	}
+}
+
+func push(p *fsmpb.Push) *fsmpb.Command { return &fsmpb.Command{Op: &fsmpb.Command_Push{Push: p}} }
+
+func randomCommand(rng *rand.Rand, t *testing.T) *command {
+	g := randomGroup(rng, t)
+	c := &command{op: opPush + operation(rng.IntN(5))}
+	switch c.op {
+	case opPush:
+		c.labels, c.replace = g.Labels, rng.IntN(2) == 0
+		for _, f := range g.Families {
+			c.families = append(c.families, f.Family)
+		}
+	case opReject, opDelete:
+		c.labels = g.Labels
+	case opImport:
+		c.groups = []*Group{g, randomGroup(rng, t)}
+	}
+	return c
+}
+
+func randomGroup(rng *rand.Rand, t *testing.T) *Group {
+	labels := map[string]string{"job": fmt.Sprint("j", rng.IntN(1000))}
+	for i := range rng.IntN(4) {
+		labels[fmt.Sprint("l", i)] = strings.Repeat("ü", rng.IntN(100))
+	}
+	ls := expo.NewLabels(labels)
+	var body strings.Builder
+	for i := range rng.IntN(5) {
+		typ := []string{"counter", "gauge", "untyped", "histogram", "summary"}[rng.IntN(5)]
+		if rng.IntN(2) == 0 {
+			fmt.Fprintf(&body, "# HELP m%d %s\n", i, strings.Repeat("h", 1+rng.IntN(200)))
+		}
+		fmt.Fprintf(&body, "# TYPE m%d %s\n", i, typ)
+		for s := range 1 + rng.IntN(20) {
+			suffix := map[string]string{"histogram": "_count", "summary": "_sum"}[typ]
+			fmt.Fprintf(&body, "m%d%s{s=\"%d\"} %d\n", i, suffix, s, rng.IntN(1000))
+		}
+	}
+	time := func() int64 { return rng.Int64N(2) * rng.Int64() }
+	g := &Group{Key: ls.Key(), Labels: ls, PushTime: time(), FailureTime: time(), PushTouched: time(), FailureTouched: time()}
+	for _, f := range familiesOf(t, ls, body.String()) {
+		if rng.IntN(3) == 0 {
+			f.Unit = "bytes"
+		}
+		g.Families = append(g.Families, Stored{Family: f, Time: time()})
+	}
+	return g
+}
+
+func messageOf(c *command) *fsmpb.Command {
+	m := &fsmpb.Command{Id: c.id, Seen: c.seen, Fingerprint: c.fingerprint}
+	switch c.op {
+	case opPush:
+		p := &fsmpb.Push{Group: labelMessages(c.labels), Replace: c.replace}
+		for _, f := range c.families {
+			p.Families = append(p.Families, familyMessage(f, 0))
+		}
+		m.Op = &fsmpb.Command_Push{Push: p}
+	case opReject:
+		m.Op = &fsmpb.Command_Reject{Reject: &fsmpb.Reject{Group: labelMessages(c.labels)}}
+	case opDelete:
+		m.Op = &fsmpb.Command_Delete{Delete: &fsmpb.Delete{Group: labelMessages(c.labels)}}
+	case opWipe:
+		m.Op = &fsmpb.Command_Wipe{Wipe: &fsmpb.Wipe{}}
+	case opImport:
+		all := &fsmpb.Import{}
+		for _, g := range c.groups {
+			all.Groups = append(all.Groups, groupMessage(g))
+		}
+		m.Op = &fsmpb.Command_Import{Import: all}
+	}
+	return m
+}
+
+func labelMessages(ls expo.Labels) (out []*fsmpb.Label) {
+	for _, l := range ls {
+		out = append(out, &fsmpb.Label{Name: l.Name, Value: l.Value})
+	}
+	return out
+}
+
+func familyMessage(f *expo.Family, unixNano int64) *fsmpb.Family {
+	var series []byte
+	for _, id := range f.Series {
+		series = append(series, id[:]...)
+	}
+	return &fsmpb.Family{Name: f.Name, Help: f.Help, Unit: f.Unit, Type: int32(f.Type), Metrics: f.Metrics, Series: series, Time: unixNano}
+}
+
+func groupMessage(g *Group) *fsmpb.Group {
+	out := &fsmpb.Group{
+		Labels: labelMessages(g.Labels), PushTime: g.PushTime, FailureTime: g.FailureTime, PushTouched: g.PushTouched, FailureTouched: g.FailureTouched,
+	}
+	for _, f := range g.Families {
+		out.Families = append(out.Families, familyMessage(f.Family, f.Time))
+	}
+	return out
+}
