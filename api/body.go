@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang/snappy"
@@ -23,9 +24,12 @@ type problem struct {
 	text string
 }
 
+// wirePool holds the memory of bodies, each at most wireHint large, and nothing else.
+var wirePool sync.Pool
+
 // body is a request's body, complete as it came over the wire, and not decompressed yet.
 type body struct {
-	wire    bytes.Buffer
+	wire    *bytes.Buffer
 	decoder io.Reader // nil: wire is what was pushed
 	limit   int64     // bytes, on the wire and decompressed
 	timeout time.Duration
@@ -35,6 +39,10 @@ type body struct {
 // not known is left as it is, as the Pushgateway does: the parser then judges the bytes.
 func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem) {
 	b := &body{limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
+	var ok bool
+	if b.wire, ok = wirePool.Get().(*bytes.Buffer); !ok {
+		b.wire = &bytes.Buffer{}
+	}
 	if r.ContentLength > b.limit {
 		w.Header().Set("Connection", "close") // rather than read what nobody wants
 		return nil, b.tooLarge()
@@ -47,18 +55,27 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
 	case "gzip":
-		z, err := gzip.NewReader(&b.wire)
+		z, err := gzip.NewReader(b.wire)
 		if err != nil {
 			return nil, b.problem(err)
 		}
 		b.decoder = z
 	case "snappy":
-		b.decoder = snappy.NewReader(&b.wire)
+		b.decoder = snappy.NewReader(b.wire)
 	}
 	return b, nil
 }
 
-// decompressed returns what was pushed. Reading stops one byte after the limit, so that a small body which expands to a huge one costs
+// release gives the body's memory to the next one: nothing that was made of it may still point there.
+func (b *body) release() {
+	if b.wire.Cap() <= wireHint {
+		b.wire.Reset()
+		wirePool.Put(b.wire)
+	}
+	b.wire, b.decoder = nil, nil
+}
+
+// decompressed returns what was pushed, until release. Reading stops one byte after the limit, so that a small body which expands to a huge one costs
 // no more than one of the limit.
 func (b *body) decompressed() ([]byte, *problem) {
 	if b.decoder == nil {

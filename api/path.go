@@ -50,8 +50,7 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 	if job == "" {
 		return nil, errors.New("job name is required")
 	}
-	labels["job"] = job
-	group := expo.NewLabels(labels)
+	group := expo.LabelsOf(append(labels, expo.Label{Name: "job", Value: job}))
 	// Above all, values that are not UTF-8 must never reach the store: every later scrape would carry them.
 	if err := group.Validate(g.naming.scheme); err != nil {
 		return nil, err
@@ -59,13 +58,13 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 	return group, nil
 }
 
-// splitLabels decodes "/name/value/name/value"; "" and "/" are no labels.
-func (n naming) splitLabels(s string) (map[string]string, error) {
-	labels := map[string]string{}
+// splitLabels decodes "/name/value/name/value", in that order; "" and "/" are no labels.
+func (n naming) splitLabels(s string) ([]expo.Label, error) {
 	if len(s) <= 1 {
-		return labels, nil
+		return nil, nil
 	}
 	parts := strings.Split(s[1:], "/")
+	labels := make([]expo.Label, 0, len(parts)/2+1)
 	if len(parts)%2 != 0 {
 		return nil, fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>@base64/=", s)
 	}
@@ -84,7 +83,7 @@ func (n naming) splitLabels(s string) (map[string]string, error) {
 			}
 			value = decoded
 		}
-		labels[name] = value
+		labels = append(labels, expo.Label{Name: name, Value: value})
 	}
 	return labels, nil
 }

@@ -35,6 +35,7 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.refuse(w, r, p)
 			return
 		}
+		defer b.release()
 		families, p, err := a.decode(r, b, group)
 		switch {
 		case p != nil:

@@ -35,6 +35,18 @@ func NewLabels(m map[string]string) Labels {
 	return ls
 }
 
+// LabelsOf returns the labels in pairs, whose memory it takes. Of a name that stands there more than once, the last value counts.
+func LabelsOf(pairs []Label) Labels {
+	slices.SortStableFunc(pairs, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
+	ls := pairs[:0]
+	for i, l := range pairs {
+		if i+1 == len(pairs) || pairs[i+1].Name != l.Name {
+			ls = append(ls, l)
+		}
+	}
+	return ls
+}
+
 // Get returns the value of the label called name, and whether there is one.
 func (ls Labels) Get(name string) (string, bool) {
 	i, ok := ls.find(name)

@@ -2,6 +2,7 @@ package expo
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,5 +92,15 @@ func expectError(tb testing.TB, name string, err error, want string) {
 		tb.Errorf("%s: error %q, want one with %q", name, err, want)
 	case err != nil && (strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 1500):
 		tb.Errorf("%s: error is not one bounded line: %d bytes, %q", name, len(err.Error()), err)
+	}
+}
+
+func TestLabelsOfSortsAndKeepsTheLast(t *testing.T) {
+	got := LabelsOf([]Label{{"b", "1"}, {"a", "1"}, {"b", "2"}, {"c", "1"}, {"a", ""}, {"b", "3"}})
+	if want := (Labels{{"a", ""}, {"b", "3"}, {"c", "1"}}); !slices.Equal(got, want) {
+		t.Errorf("the labels are %v, want %v", got, want)
+	}
+	if got := LabelsOf(nil); len(got) != 0 {
+		t.Errorf("no pairs give %v", got)
 	}
 }

@@ -36,8 +36,11 @@ func Plain(body []byte, group Labels) ([]*Family, bool) {
 		p.reset()
 		plainPool.Put(p)
 	}()
-	p.group = group
-	_, p.hasInstance = group.Get(model.InstanceLabel)
+	p.group = append(p.group, group...)
+	at, found := group.find(model.InstanceLabel)
+	if p.hasInstance = found; !found {
+		p.group = slices.Insert(p.group, at, Label{Name: model.InstanceLabel})
+	}
 	if !p.read(string(body)) {
 		return nil, false
 	}
@@ -49,12 +52,13 @@ var plainPool sync.Pool
 
 // plainParser is one body being read. Its strings are pieces of the body.
 type plainParser struct {
-	group       Labels
-	hasInstance bool // in group
+	group       Labels // of each series: the push's and, if it has none, an empty instance
+	hasInstance bool   // the push's
 
 	heads   []plainHead
 	samples []plainSample
 	labels  []Label // of all samples, one after the other
+	own     []Label // of a sample, before the group's come in
 
 	order   []int // of a family's samples
 	message []byte
@@ -78,7 +82,9 @@ type plainSample struct {
 func (p *plainParser) reset() {
 	clear(p.heads)
 	clear(p.labels)
-	*p = plainParser{heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0], message: p.message[:0], scratch: p.scratch[:0]}
+	clear(p.own)
+	clear(p.group)
+	*p = plainParser{group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0], message: p.message[:0], scratch: p.scratch[:0]}
 }
 
 func (p *plainParser) read(text string) bool {
@@ -157,7 +163,10 @@ func (p *plainParser) head(name string) *plainHead {
 
 // sample reads a line such as `name{label="value"} 1`.
 func (p *plainParser) sample(line string) bool {
-	end := strings.IndexAny(line, "{ ")
+	end := strings.IndexByte(line, ' ')
+	if brace := strings.IndexByte(line, '{'); brace >= 0 && brace < end {
+		end = brace
+	}
 	if end < 0 {
 		return false
 	}
@@ -199,8 +208,8 @@ func (p *plainParser) ownLabels(s string) (rest string, ok bool) {
 		if !found || !isPlainName(name, false) || strings.HasPrefix(name, model.ReservedLabelPrefix) {
 			return "", false
 		}
-		end := strings.IndexAny(value, `"\`)
-		if end < 0 || value[end] == '\\' {
+		end := strings.IndexByte(value, '"')
+		if end < 0 || strings.IndexByte(value[:end], '\\') >= 0 {
 			return "", false
 		}
 		p.labels = append(p.labels, Label{Name: name, Value: value[:end]})
@@ -219,29 +228,33 @@ func (p *plainParser) ownLabels(s string) (rest string, ok bool) {
 	return "", false
 }
 
-// addGroup merges the labels from there on with the group's, which win, and an instance if there is none. They are sorted afterwards.
+// addGroup merges the labels from there on with the group's, which win, in order. An instance that is only there because each series
+// has one does not win.
 func (p *plainParser) addGroup(from int) bool {
 	own := p.labels[from:]
-	slices.SortFunc(own, compareLabelNames)
-	for i := 1; i < len(own); i++ {
-		if own[i-1].Name == own[i].Name {
+	if !slices.IsSortedFunc(own, compareLabelNames) {
+		slices.SortFunc(own, compareLabelNames)
+	}
+	p.own = append(p.own[:0], own...)
+	p.labels = p.labels[:from]
+	group := p.group
+	for i, l := range p.own {
+		if i > 0 && p.own[i-1].Name == l.Name {
 			return false
 		}
-	}
-	instance := p.hasInstance
-	for i := len(own) - 1; i >= 0; i-- {
-		name := own[i].Name
-		if _, taken := p.group.Get(name); taken {
-			p.labels = slices.Delete(p.labels, from+i, from+i+1)
-		} else if name == model.InstanceLabel {
-			instance = true
+		for len(group) > 0 && group[0].Name < l.Name {
+			p.labels = append(p.labels, group[0])
+			group = group[1:]
 		}
+		if len(group) > 0 && group[0].Name == l.Name {
+			if p.hasInstance || l.Name != model.InstanceLabel {
+				l = group[0]
+			}
+			group = group[1:]
+		}
+		p.labels = append(p.labels, l)
 	}
-	p.labels = append(p.labels, p.group...)
-	if !instance {
-		p.labels = append(p.labels, Label{Name: model.InstanceLabel})
-	}
-	slices.SortFunc(p.labels[from:], compareLabelNames)
+	p.labels = append(p.labels, group...)
 	return len(p.labels)-from <= MaxLabels
 }
 
@@ -269,7 +282,10 @@ func (p *plainParser) family(h plainHead) (*Family, bool) {
 	for i := h.from; i < h.to; i++ {
 		p.order = append(p.order, i)
 	}
-	slices.SortFunc(p.order, func(a, b int) int { return p.compare(p.samples[a], p.samples[b]) })
+	byLabels := func(a, b int) int { return p.compare(p.samples[a], p.samples[b]) }
+	if !slices.IsSortedFunc(p.order, byLabels) {
+		slices.SortFunc(p.order, byLabels)
+	}
 	// Name and help are copied: they are not to hold on to the whole body.
 	f := &Family{Name: strings.Clone(h.name), Help: strings.Clone(h.help), Type: h.typ, Series: make([]SeriesID, 0, len(p.order))}
 	p.message = p.message[:0]
@@ -310,20 +326,24 @@ func appendPlain(b []byte, t dto.MetricType, labels []Label, value float64) []by
 	for _, l := range labels {
 		size += 1 + protowire.SizeBytes(labelSize(l))
 	}
-	b = protowire.AppendTag(b, fieldMetric, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(size))
+	b = appendLength(b, fieldMetric, size)
 	for _, l := range labels {
-		b = protowire.AppendTag(b, fieldLabel, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(labelSize(l)))
-		b = protowire.AppendTag(b, fieldLabelName, protowire.BytesType)
-		b = protowire.AppendString(b, l.Name)
-		b = protowire.AppendTag(b, fieldLabelValue, protowire.BytesType)
-		b = protowire.AppendString(b, l.Value)
+		b = appendLength(b, fieldLabel, labelSize(l))
+		b = append(appendLength(b, fieldLabelName, len(l.Name)), l.Name...)
+		b = append(appendLength(b, fieldLabelValue, len(l.Value)), l.Value...)
 	}
-	b = protowire.AppendTag(b, plainField(t), protowire.BytesType)
-	b = protowire.AppendVarint(b, valueSize-2)
+	b = appendLength(b, plainField(t), valueSize-2)
 	b = protowire.AppendTag(b, fieldPlainValue, protowire.Fixed64Type)
 	return binary.LittleEndian.AppendUint64(b, math.Float64bits(value))
+}
+
+// appendLength begins a field of n bytes. The fields here have small numbers and are mostly short: a byte each for tag and length.
+func appendLength(b []byte, field protowire.Number, n int) []byte {
+	b = append(b, byte(protowire.EncodeTag(field, protowire.BytesType)))
+	if n < 1<<7 {
+		return append(b, byte(n))
+	}
+	return protowire.AppendVarint(b, uint64(n))
 }
 
 func labelSize(l Label) int {
