@@ -29,6 +29,9 @@ const (
 // BodyFormatOf returns the format for a Content-Type header: protobuf for exactly the
 // delimited MetricFamily type, text for everything else, as the Pushgateway does.
 func BodyFormatOf(contentType string) BodyFormat {
+	if len(contentType) < len(expfmt.ProtoType+expfmt.ProtoProtocol+"delimited") {
+		return FormatText // as of nearly all pushes, and taking it apart costs
+	}
 	mediaType, params, err := mime.ParseMediaType(contentType)
 	if err == nil && mediaType == expfmt.ProtoType &&
 		params["proto"] == expfmt.ProtoProtocol && params["encoding"] == "delimited" {

@@ -19,7 +19,7 @@ import (
 // Plain does in one pass what Parse and Canonical do for a text body, if the body is of the plainest kind: counters, gauges and
 // untyped samples, written as client libraries and scripts write them. Anything else gives false, be it a histogram, an
 // escape, an unusual blank or a mistake: Parse and Canonical then decide, and what is wrong with a body is theirs to say. Where Plain
-// gives true, its families are the ones that they would give, to the byte.
+// gives true, its families are the ones that they would give, to the byte. They hold on to a copy of the body.
 //
 // It is there because the text of a push is parsed once for each push, and this takes a tenth of the time and of the
 // allocations.
@@ -286,8 +286,7 @@ func (p *plainParser) family(h plainHead) (*Family, bool) {
 	if !slices.IsSortedFunc(p.order, byLabels) {
 		slices.SortFunc(p.order, byLabels)
 	}
-	// Name and help are copied: they are not to hold on to the whole body.
-	f := &Family{Name: strings.Clone(h.name), Help: strings.Clone(h.help), Type: h.typ, Series: make([]SeriesID, 0, len(p.order))}
+	f := &Family{Name: h.name, Help: h.help, Type: h.typ, Series: make([]SeriesID, 0, len(p.order))}
 	p.message = p.message[:0]
 	for i, at := range p.order {
 		s := p.samples[at]

@@ -144,7 +144,7 @@ func (c *command) sizeOfBody() int {
 var errUnknownCommand = errors.New("is of a kind that this program does not know: upgrade it")
 
 // decodeCommand reads an encoded command. An error means that this replica cannot tell what the others do with it.
-func decodeCommand(b []byte) (command, error) {
+func decodeCommand(b []byte, in *interner) (command, error) {
 	var c command
 	var body []byte
 	err := eachField(b, func(f field) error {
@@ -167,9 +167,9 @@ func decodeCommand(b []byte) (command, error) {
 	}
 	switch c.op {
 	case opPush, opReject, opDelete:
-		err = c.decodeGroup(body)
+		err = c.decodeGroup(body, in)
 	case opImport:
-		err = c.decodeImport(body)
+		err = c.decodeImport(body, in)
 	case opWipe, opNoop:
 	default:
 		return c, errUnknownCommand
@@ -181,18 +181,18 @@ func decodeCommand(b []byte) (command, error) {
 }
 
 // decodeGroup reads what is done to a group: a Push, Reject or Delete, of which the latter two have only the labels.
-func (c *command) decodeGroup(b []byte) error {
+func (c *command) decodeGroup(b []byte, in *interner) error {
 	before := ""
 	err := eachField(b, func(f field) error {
 		switch f.number {
 		case fieldGroup:
-			l, err := decodeLabel(f.bytes)
+			l, err := decodeLabel(f.bytes, in)
 			c.labels = append(c.labels, l)
 			return err
 		case fieldReplace:
 			c.replace = f.bits != 0
 		case fieldFamilies:
-			family, _, err := decodeFamily(f.bytes)
+			family, _, err := decodeFamily(f.bytes, in)
 			if err != nil {
 				return err
 			}
@@ -208,12 +208,12 @@ func (c *command) decodeGroup(b []byte) error {
 	return checkLabels(c.labels)
 }
 
-func (c *command) decodeImport(b []byte) error {
+func (c *command) decodeImport(b []byte, in *interner) error {
 	return eachField(b, func(f field) error {
 		if f.number != fieldGroups {
 			return nil
 		}
-		g, err := decodeGroup(f.bytes)
+		g, err := decodeGroup(f.bytes, in)
 		c.groups = append(c.groups, g)
 		return err
 	})
@@ -286,7 +286,7 @@ var (
 
 // unseal returns the time and the commands of a log entry. An error means that the entry is damaged or comes from a version
 // that this one cannot read; either way this replica must not go on.
-func unseal(data []byte) (unixNano int64, commands []command, err error) {
+func unseal(data []byte, in *interner) (unixNano int64, commands []command, err error) {
 	if len(data) < entryPrefix {
 		return 0, nil, errTooShort
 	}
@@ -301,7 +301,7 @@ func unseal(data []byte) (unixNano int64, commands []command, err error) {
 		case f.number == fieldTime && f.kind == protowire.Fixed64Type:
 			unixNano = int64(f.bits)
 		case f.number == fieldCommands && f.kind == protowire.BytesType:
-			c, err := decodeCommand(f.bytes)
+			c, err := decodeCommand(f.bytes, in)
 			if err != nil {
 				return fmt.Errorf("command %d of it %w", len(commands)+1, err)
 			}

@@ -21,6 +21,7 @@ type FSM struct {
 	store   *store
 	applied uint64 // index of the last entry in the store
 	view    *View  // of the store as it is; nil when there is none yet
+	intern  interner
 
 	// progress follows applied, after the lock is released: who waited for an index finds it in the next View.
 	progress progress
@@ -51,7 +52,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 			continue
 		}
 		if log.Type == raft.LogCommand {
-			unixNano, commands, err := unseal(log.Data)
+			unixNano, commands, err := unseal(log.Data, &f.intern)
 			if err != nil {
 				f.stop(fmt.Errorf("log entry %d is damaged or from a newer version: %w", log.Index, err))
 				continue

@@ -47,7 +47,7 @@ func FuzzEntry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMachine(t)
 		m.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: data})
-		if _, _, err := unseal(data); (err == nil) != (m.Err() == nil) {
+		if _, _, err := unseal(data, new(interner)); (err == nil) != (m.Err() == nil) {
 			t.Fatalf("decoding says %v, the machine %v", err, m.Err())
 		}
 	})

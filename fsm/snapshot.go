@@ -146,14 +146,13 @@ func readSnapshot(r io.Reader) (*store, uint64, error) {
 	s := newStore()
 	s.written, s.requests.forgotten = head.GetWritten(), head.GetForgotten()
 	for {
-		records := in.records
 		encoded, err := in.next()
 		if err != nil {
 			return nil, 0, err
 		}
-		done, err := s.restore(encoded, records)
+		done, err := s.restore(encoded, in)
 		if err != nil {
-			return nil, 0, fmt.Errorf("record %d: %w", records, err)
+			return nil, 0, fmt.Errorf("record %d: %w", in.records-1, err)
 		}
 		if done {
 			return s, head.GetApplied(), nil
@@ -161,13 +160,13 @@ func readSnapshot(r io.Reader) (*store, uint64, error) {
 	}
 }
 
-// restore takes in one record, the last of which is the trailer; records is how many came before it.
-func (s *store) restore(encoded []byte, records uint64) (done bool, err error) {
+// restore takes in the record that was read last; the trailer is the last one.
+func (s *store) restore(encoded []byte, in *recordReader) (done bool, err error) {
 	if number, kind, n := protowire.ConsumeField(encoded); kind == protowire.BytesType && n == len(encoded) {
 		body, _ := protowire.ConsumeBytes(encoded[tagSize:])
 		switch number {
 		case recordGroup:
-			return false, s.restoreGroup(body)
+			return false, s.restoreGroup(body, &in.intern)
 		case recordRequest:
 			return false, s.restoreRequest(body)
 		}
@@ -180,8 +179,8 @@ func (s *store) restore(encoded []byte, records uint64) (done bool, err error) {
 	case *fsmpb.Record_Family:
 		return false, s.restoreHeader(kind.Family)
 	case *fsmpb.Record_Trailer:
-		if kind.Trailer.GetRecords() != records {
-			return false, fmt.Errorf("the snapshot holds %d records of %d", records, kind.Trailer.GetRecords())
+		if before := in.records - 1; kind.Trailer.GetRecords() != before {
+			return false, fmt.Errorf("the snapshot holds %d records of %d", before, kind.Trailer.GetRecords())
 		}
 		if got := s.digest(); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
 			return false, fmt.Errorf("the state hash is %s, not the %x that the snapshot says", got, kind.Trailer.GetHash())
@@ -208,8 +207,8 @@ func (s *store) restoreRequest(encoded []byte) error {
 	return err
 }
 
-func (s *store) restoreGroup(encoded []byte) error {
-	g, err := decodeGroup(encoded)
+func (s *store) restoreGroup(encoded []byte, in *interner) error {
+	g, err := decodeGroup(encoded, in)
 	if err != nil {
 		return err
 	}
@@ -237,6 +236,7 @@ type recordReader struct {
 	r       *bufio.Reader
 	record  bytes.Buffer
 	records uint64
+	intern  interner
 }
 
 // next returns the next record, until the next call.

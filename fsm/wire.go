@@ -3,6 +3,7 @@ package fsm
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
@@ -115,6 +116,30 @@ func (f field) text() (string, error) {
 	return string(f.bytes), nil
 }
 
+// interner gives the same string for the same bytes, mostly: the names and help texts of metrics stand in every push and in ten
+// thousand groups. It remembers few and short ones, and which does not show.
+type interner [1 << 10]string
+
+const maxInterned = 512 // bytes
+
+var internSeed = maphash.MakeSeed()
+
+// text is field.text for a string that comes again and again.
+func (in *interner) text(f field) (string, error) {
+	if len(f.bytes) > maxInterned {
+		return f.text()
+	}
+	slot := &in[maphash.Bytes(internSeed, f.bytes)%uint64(len(in))]
+	if f.kind == protowire.BytesType && *slot == string(f.bytes) {
+		return *slot, nil
+	}
+	s, err := f.text()
+	if err == nil {
+		*slot = s
+	}
+	return s, err
+}
+
 // sizeBytes is the size of a field of n bytes; one without any is left out.
 func sizeBytes(n int) int {
 	if n == 0 {
@@ -168,11 +193,11 @@ func appendLabels(b []byte, number protowire.Number, ls expo.Labels) []byte {
 	return b
 }
 
-func decodeLabel(b []byte) (l expo.Label, err error) {
+func decodeLabel(b []byte, in *interner) (l expo.Label, err error) {
 	err = eachField(b, func(f field) (err error) {
 		switch f.number {
 		case fieldLabelName:
-			l.Name, err = f.text()
+			l.Name, err = in.text(f)
 		case fieldLabelValue:
 			l.Value, err = f.text()
 		}
@@ -225,18 +250,18 @@ func appendFamily(b []byte, number protowire.Number, f *expo.Family, unixNano in
 }
 
 // decodeFamily refuses a family whose parts do not belong together.
-func decodeFamily(b []byte) (*expo.Family, int64, error) {
+func decodeFamily(b []byte, in *interner) (*expo.Family, int64, error) {
 	out := &expo.Family{}
 	var unixNano int64
 	var series []byte
 	err := eachField(b, func(f field) (err error) {
 		switch f.number {
 		case fieldName:
-			out.Name, err = f.text()
+			out.Name, err = in.text(f)
 		case fieldHelp:
-			out.Help, err = f.text()
+			out.Help, err = in.text(f)
 		case fieldUnit:
-			out.Unit, err = f.text()
+			out.Unit, err = in.text(f)
 		case fieldType:
 			out.Type = dto.MetricType(f.bits)
 		case fieldMetrics:
@@ -301,17 +326,17 @@ func appendGroup(b []byte, number protowire.Number, g *Group) []byte {
 	return appendFixed(b, fieldFailureTouched, uint64(g.FailureTouched))
 }
 
-func decodeGroup(b []byte) (*Group, error) {
+func decodeGroup(b []byte, in *interner) (*Group, error) {
 	g := &Group{}
 	before := ""
 	err := eachField(b, func(f field) error {
 		switch f.number {
 		case fieldLabels:
-			l, err := decodeLabel(f.bytes)
+			l, err := decodeLabel(f.bytes, in)
 			g.Labels = append(g.Labels, l)
 			return err
 		case fieldStored:
-			family, unixNano, err := decodeFamily(f.bytes)
+			family, unixNano, err := decodeFamily(f.bytes, in)
 			if err != nil {
 				return err
 			}

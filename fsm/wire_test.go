@@ -18,6 +18,7 @@ import (
 // Commands are written and read by hand; the generated code says what they must look like.
 func TestCommandsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
+	var in interner
 	for i := range 500 {
 		c := randomCommand(rng, t)
 		got := c.encode(Request{ID: NewRequestID(), Seen: rng.Uint64N(1 << 40)})
@@ -32,7 +33,7 @@ func TestCommandsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 			t.Errorf("command %d of %d bytes has room for %d: its size was not known", i, len(got), cap(got))
 		}
 		// With fields that only a later version knows.
-		back, err := decodeCommand(append(got, 0xf8, 0x01, 0x01))
+		back, err := decodeCommand(append(got, 0xf8, 0x01, 0x01), &in)
 		if err != nil || back.malformed != nil {
 			t.Fatalf("reading command %d: %v, %v", i, err, back.malformed)
 		}
@@ -47,6 +48,7 @@ func TestCommandsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 
 func TestGroupsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
+	var in interner
 	for i := range 200 {
 		g := randomGroup(rng, t)
 		got := appendGroup(nil, recordGroup, g)
@@ -65,7 +67,7 @@ func TestGroupsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := decodeGroup(body)
+		back, err := decodeGroup(body, &in)
 		if err != nil {
 			t.Fatal(err)
 		}
