@@ -27,6 +27,9 @@ func (s *store) check(old, after *Group, pushed []*expo.Family) string {
 		if reason := s.checkSuffixes(f, old, after); reason != "" {
 			return reason
 		}
+		if had, found := old.family(f.Name); found && slices.Equal(had.Series, f.Series) {
+			continue // mostly only the values are new
+		}
 		for i, id := range f.Series {
 			if owner, found := s.series[id]; found && owner != after.Key {
 				return fmt.Sprintf("series %s was pushed before with the same name and labels to group %.200s; delete it there or push to that group",

@@ -60,8 +60,11 @@ func (g *Group) withTimes(old *Group) *Group {
 	return g
 }
 
-// family returns the pushed family of that name.
+// family returns the pushed family of that name; no group has none.
 func (g *Group) family(name string) (Stored, bool) {
+	if g == nil {
+		return Stored{}, false
+	}
 	i, found := slices.BinarySearchFunc(g.Families, name, func(f Stored, name string) int { return strings.Compare(f.Name, name) })
 	if !found {
 		return Stored{}, false
