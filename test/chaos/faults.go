@@ -6,7 +6,7 @@ import "time"
 func allFaults() []fault {
 	return []fault{
 		{"kill", "kill -9 of the leader, of any, of a majority or of all at once", always, kill, 4 * time.Second},
-		{"pause", "SIGSTOP of the leader, of any, of a majority or of all, for up to 20 s", always, pause, 12 * time.Second},
+		{"pause", "SIGSTOP of the leader, of any, of a majority or of all, for up to 20 s", always, pause, 20 * time.Second},
 		{"restart", "a rolling restart: SIGTERM, start, wait until ready, the next one", always, rollingRestart, time.Second},
 		{"addresses", "all replicas stop at once and come back with other addresses", needNetwork, readdress, time.Second},
 		{"isolate", "one replica, often the leader, is cut off from the others", needNetwork, isolate, 6 * time.Second},
@@ -22,6 +22,7 @@ func allFaults() []fault {
 		{"diskslow", "every write and fsync of one disk takes 5 to 200 ms", needDisk, slowDisk, 6 * time.Second},
 		{"power", "kill -9 of one or all, and what they had not fsynced is lost or torn", needDisk, powerLoss, 2 * time.Second},
 		{"lostdisk", "one replica comes back with an empty disk", always, lostDisk, time.Second},
+		{"members", "two more replicas come, and one or both leave for good", always, changeMembers, 8 * time.Second},
 		{"clock", "the wall clock of one or all jumps by up to a day, forwards or backwards", needClock, clockJump, 4 * time.Second},
 	}
 }

@@ -58,19 +58,23 @@ func powerLoss(n *nemesis) (string, func() error, error) {
 	}, nil
 }
 
-// lostDisk brings one replica back with nothing. Only one at a time: a majority of the disks must be kept. A binary that
-// does not remove dead servers keeps one for each lost disk, and can have one only.
+// lostDisk brings one replica back with nothing, when no more than that is missing.
 func lostDisk(n *nemesis) (string, func() error, error) {
-	if n.lostDisk && !n.c.features.autopilot {
-		return "not again: this binary does not remove dead servers", nil, nil
-	}
-	n.lostDisk = true
-	victim := n.victim()
-	if err := victim.kill(); err != nil {
+	if err := n.awaitWhole(); err != nil {
 		return "", nil, err
 	}
-	if err := victim.store.erase(); err != nil {
+	victim := n.victim()
+	if err := n.lose(victim); err != nil {
 		return "", nil, err
 	}
 	return "the disk of " + victim.name + " is lost", victim.start, nil
+}
+
+// lose ends a replica and empties its disk.
+func (n *nemesis) lose(r *replica) error {
+	if err := r.kill(); err != nil {
+		return err
+	}
+	r.id = ""
+	return r.store.erase()
 }

@@ -16,7 +16,7 @@ func (n *nemesis) untilLifted(what string) (string, func() error, error) {
 }
 
 func (n *nemesis) others(r *replica) []*replica {
-	return slices.DeleteFunc(slices.Clone(n.c.replicas), func(o *replica) bool { return o == r })
+	return slices.DeleteFunc(n.c.members(), func(o *replica) bool { return o == r })
 }
 
 func isolate(n *nemesis) (string, func() error, error) {
@@ -45,7 +45,7 @@ func oneWay(n *nemesis) (string, func() error, error) {
 }
 
 func split(n *nemesis) (string, func() error, error) {
-	size := 1 + n.chance.IntN((len(n.c.replicas)-1)/2)
+	size := 1 + n.chance.IntN((len(n.c.members())-1)/2)
 	minority := []*replica{n.victim()}
 	rest := n.others(minority[0])
 	n.chance.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })

@@ -39,7 +39,7 @@ func pause(n *nemesis) (string, func() error, error) {
 // rollingRestart waits for each replica to be ready again, but not forever: there may be other faults at the same time.
 func rollingRestart(n *nemesis) (string, func() error, error) {
 	text := "SIGTERM and start, one after the other:"
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		r.resume() // a process that is stopped does not end
 		began := time.Now()
 		if err := r.end(syscall.SIGTERM, stopWithin); err != nil {
@@ -61,14 +61,14 @@ func rollingRestart(n *nemesis) (string, func() error, error) {
 }
 
 func readdress(n *nemesis) (string, func() error, error) {
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		r.resume()
 		if err := r.end(syscall.SIGKILL, stopWithin); err != nil {
 			return "", nil, err
 		}
 	}
 	text := "new addresses:"
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		if err := n.c.hosts.network.readdress(r.index); err != nil {
 			return "", nil, err
 		}
@@ -77,31 +77,10 @@ func readdress(n *nemesis) (string, func() error, error) {
 		}
 		text += " " + r.name + " " + n.c.hosts.network.addr(r.index)
 	}
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		if err := r.start(); err != nil {
 			return "", nil, err
 		}
 	}
 	return text, nil, nil
-}
-
-func clockJump(n *nemesis) (string, func() error, error) {
-	victims := n.some()
-	most := []time.Duration{10 * time.Second, time.Hour, 24 * time.Hour}[n.chance.IntN(3)]
-	text := "clocks:"
-	for _, r := range victims {
-		skew := (time.Duration(n.chance.Int64N(int64(2*most))) - most).Round(time.Second)
-		text += fmt.Sprintf(" %s %s", r.name, skew)
-		if err := r.setClock(skew); err != nil && r.running() {
-			return "", nil, err
-		}
-	}
-	return text, func() error {
-		for _, r := range victims {
-			if err := r.setClock(0); err != nil && r.running() {
-				return err
-			}
-		}
-		return nil
-	}, nil
 }

@@ -59,7 +59,16 @@ func mutants() []mutant {
 			faults: "isolate,kill", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
 		{
-			name: "no-fsync", what: "the log, in bbolt, is not fsynced, and power is lost",
+			name: "no-fsync", what: "the log's segments are not fsynced, and power is lost",
+			edits: []edit{{
+				"github.com/hashicorp/raft-wal/fs/file.go",
+				"	if err := f.File.Sync(); err != nil {",
+				"	if err := error(nil); err != nil {",
+			}},
+			faults: "power", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "no-fsync-bbolt", what: "the log, in bbolt, is not fsynced, and power is lost",
 			edits: []edit{
 				{"cluster/boltstore.go", "NoFreelistSync: true,", "NoFreelistSync: true, NoSync: true,"},
 				{"cmd/pushquorum/flags.go", "Default(cluster.LogWAL)", "Default(cluster.LogBbolt)"},
@@ -73,7 +82,7 @@ func mutants() []mutant {
 				"	fresh, err := uuid.NewRandom()\n",
 				"	fresh, err := uuid.NewSHA1(uuid.NameSpaceOID, []byte(filepath.Base(dir))), error(nil)\n",
 			}},
-			faults: "lostdisk,isolate,kill", duration: time.Minute, seeds: []uint64{1, 2, 3},
+			faults: "lostdisk", duration: time.Minute, seeds: []uint64{1, 2, 3},
 		},
 		{
 			name: "map-range", what: "Apply ranges over a map",
@@ -100,6 +109,15 @@ func mutants() []mutant {
 				"	if id != \"\" {\n		return inner, nil\n	}\n	p := &pipeline{",
 			}},
 			faults: "diskfull,isolate,oneway,restart", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
+		},
+		{
+			name: "slow-rejoin", what: "a newcomer introduces itself to those that the gossip does not know alone: a bug that the harness found",
+			edits: []edit{{
+				"cluster/replica.go",
+				"				return leader != \"\" && len(r.gossip.alive()) > 1\n",
+				"				return leader != \"none\" && len(r.gossip.alive()) > 1\n",
+			}},
+			faults: "lostdisk,isolate", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
 		},
 	}
 }

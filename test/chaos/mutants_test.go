@@ -10,7 +10,11 @@ import (
 func TestEveryMutantFitsTheSource(t *testing.T) {
 	for _, m := range mutants() {
 		for _, e := range m.edits {
-			text, err := os.ReadFile("../../" + e.file)
+			file, err := e.path(t.Context(), "../..")
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,11 +19,14 @@ type replica struct {
 	store *storage
 	log   string
 
+	id string // of the replica that its disk makes it, as it last said; "" for a disk that is new
+
 	addresses         sync.RWMutex
 	web, gossip, raft string
 
 	mu       sync.Mutex
 	process  *process // nil: not started
+	member   bool     // meant to be part of the cluster
 	wanted   bool     // to be running: if it is not, it has ended by itself
 	paused   bool
 	diskFull bool
@@ -211,6 +214,18 @@ func (r *replica) setDiskFull(full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.diskFull = full
+}
+
+func (r *replica) isMember() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.member
+}
+
+func (r *replica) setMember(is bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.member = is
 }
 
 func (r *replica) running() bool {

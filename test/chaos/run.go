@@ -67,7 +67,7 @@ func run(ctx context.Context, p plan, m machine, out io.Writer) (outcome, error)
 	if err := c.startAll(startWithin); err != nil {
 		return outcome{}, fmt.Errorf("the cluster does not even start: %w", err)
 	}
-	c.note("%d replicas are ready", len(c.replicas))
+	c.note("%d replicas are ready", len(c.members()))
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
