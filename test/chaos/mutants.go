@@ -25,23 +25,8 @@ type mutant struct {
 	replicas int // 3 unless it says something else
 }
 
-// edit replaces a text that the file must hold exactly once. The file is one of this repository, or of a package that it
-// uses, with the package's import path.
+// edit replaces a text that the file must hold exactly once.
 type edit struct{ file, old, new string }
-
-// path is where the file is.
-func (e edit) path(ctx context.Context, root string) (string, error) {
-	if !strings.HasPrefix(e.file, "github.com/") {
-		return filepath.Join(root, e.file), nil
-	}
-	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", filepath.ToSlash(filepath.Dir(e.file)))
-	cmd.Dir = root
-	dir, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("where is %s: %w", e.file, err)
-	}
-	return filepath.Join(strings.TrimSpace(string(dir)), filepath.Base(e.file)), nil
-}
 
 // tag is the build tag that every file of a mutant carries: without it the build fails, so that nothing but the harness
 // can build one.
@@ -52,32 +37,29 @@ func (m mutant) tag() string { return "mutant_" + strings.ReplaceAll(m.name, "-"
 func (m mutant) build(ctx context.Context, root, dir string) (string, error) {
 	files := map[string][]byte{}
 	for _, e := range m.edits {
-		file, err := e.path(ctx, root)
-		if err != nil {
-			return "", err
-		}
-		text, ok := files[file]
+		text, ok := files[e.file]
 		if !ok {
-			if text, err = os.ReadFile(file); err != nil {
+			var err error
+			if text, err = os.ReadFile(filepath.Join(root, e.file)); err != nil {
 				return "", fmt.Errorf("mutant %s: %w", m.name, err)
 			}
 		}
 		if n := bytes.Count(text, []byte(e.old)); n != 1 {
 			return "", fmt.Errorf("mutant %s no longer fits %s, which holds %d times and not once:\n%s\nadapt it in test/chaos/mutants_table.go", m.name, e.file, n, e.old)
 		}
-		files[file] = bytes.Replace(text, []byte(e.old), []byte(e.new), 1)
+		files[e.file] = bytes.Replace(text, []byte(e.old), []byte(e.new), 1)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for file, text := range files {
-		copied := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(file, root+"/"), "/", "_"))
+		copied := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
 		text = append([]byte("//go:build "+m.tag()+"\n\n"), text...)
 		if err := os.WriteFile(copied, text, 0o600); err != nil {
 			return "", err
 		}
-		overlay.Replace[file] = copied
+		overlay.Replace[filepath.Join(root, file)] = copied
 	}
 	text, err := json.Marshal(overlay)
 	if err != nil {

@@ -10,11 +10,7 @@ import (
 func TestEveryMutantFitsTheSource(t *testing.T) {
 	for _, m := range mutants() {
 		for _, e := range m.edits {
-			file, err := e.path(t.Context(), "../..")
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := os.ReadFile(file)
+			text, err := os.ReadFile("../../" + e.file)
 			if err != nil {
 				t.Fatal(err)
 			}
