@@ -71,6 +71,11 @@ chaos: build ## attack real processes while clients use them: SEED=… DURATION=
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -binary $(BIN) -seeds '$(SEED)' -duration $(DURATION) -faults '$(FAULTS)' -replicas $(REPLICAS)
 
+.PHONY: chaos-docker
+chaos-docker: docker ## the same with containers of the image, killed, stopped, cut off and emptied (needs a docker engine)
+	$(GO) build -o bin/chaos ./test/chaos
+	bin/chaos -image $(IMAGE) -seeds '$(SEED)' -duration $(DURATION) -faults '$(FAULTS)' -replicas $(REPLICAS)
+
 MUTANTS ?= all
 
 .PHONY: chaos-mutants

@@ -24,14 +24,16 @@ const (
 	stopWithin  = pushTimeout + 10*time.Second
 )
 
+// webPort is where clients are served.
+const webPort = 8080
+
 // spares is how many replicas beyond those of the start may come and go.
 const spares = 2
 
 // cluster is the replicas of one run, and what is known of them.
 type cluster struct {
-	binary    string
 	machine   machine
-	hosts     *hosts
+	site      site
 	flags     []string
 	expect    int
 	replicas  []*replica // those that are members now, and the spares
@@ -49,20 +51,20 @@ type cluster struct {
 
 // newCluster makes the hosts of so many replicas and of the spares, under dir, and starts nothing.
 func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.Writer) (*cluster, error) {
-	c := &cluster{binary: binary, machine: m, expect: n, history: newHistory(), inspector: newAsker(), out: out}
+	c := &cluster{machine: m, expect: n, history: newHistory(), inspector: newAsker(), out: out}
 	c.flags = []string{
 		"--web.enable-admin-api", fmt.Sprintf("--push.timeout=%s", pushTimeout),
 		"--storage.snapshot-entries=300", // often: a snapshot is under way in the middle of most things
 		"--cluster.dead-server-grace=5s", "--web.drain-delay=1s",
 	}
 	var err error
-	if c.hosts, err = newHosts(n+spares, m, chance); err != nil {
+	if c.site, err = newSite(n+spares, m, binary, dir, chance); err != nil {
 		return nil, err
 	}
 	for i := 1; i <= n+spares; i++ {
 		name := fmt.Sprintf("r%d", i)
-		r := &replica{c: c, index: i, name: name, log: filepath.Join(dir, name+".log"), member: i <= n}
-		if r.store, err = newStorage(filepath.Join(dir, name), m); err != nil {
+		r := &replica{c: c, index: i, name: name, log: filepath.Join(dir, name+".log"), member: i <= n, troubles: []span{{}}}
+		if r.store, err = c.site.storage(i, name); err != nil {
 			return nil, err
 		}
 		if err := r.address(); err != nil {
@@ -77,9 +79,9 @@ func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.
 func (r *replica) address() error {
 	r.addresses.Lock()
 	defer r.addresses.Unlock()
-	for port, address := range map[int]*string{8080: &r.web, 7946: &r.gossip, 7947: &r.raft} {
+	for port, address := range map[int]*string{webPort: &r.web, 7946: &r.gossip, 7947: &r.raft} {
 		var err error
-		if *address, err = r.c.hosts.address(r.index, port); err != nil {
+		if *address, err = r.c.site.address(r.index, port); err != nil {
 			return err
 		}
 	}
@@ -213,9 +215,7 @@ func (c *cluster) close() {
 			_ = os.Remove(r.store.dir)
 		}
 	}
-	if c.hosts.network != nil {
-		c.hosts.network.close()
-	}
+	c.site.close()
 }
 
 // attempt tries until there is no error, and returns the last one when there is one after the time.

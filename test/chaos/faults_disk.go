@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -58,16 +59,34 @@ func powerLoss(n *nemesis) (string, func() error, error) {
 	}, nil
 }
 
-// lostDisk brings one replica back with nothing, when no more than that is missing.
+// lostDisk brings one replica back with nothing, when no more than that is missing; sometimes all of them, one after the other,
+// each as soon as the cluster can bear it.
 func lostDisk(n *nemesis) (string, func() error, error) {
 	if err := n.awaitWhole(); err != nil {
 		return "", nil, err
+	}
+	if n.chance.IntN(4) == 0 {
+		return n.loseAll()
 	}
 	victim := n.victim()
 	if err := n.lose(victim); err != nil {
 		return "", nil, err
 	}
 	return "the disk of " + victim.name + " is lost", victim.start, nil
+}
+
+func (n *nemesis) loseAll() (string, func() error, error) {
+	var lost []*replica
+	for _, r := range n.c.members() {
+		if len(lost) > 0 && n.awaitWhole() != nil {
+			break
+		}
+		if err := errors.Join(n.lose(r), r.start()); err != nil {
+			return "", nil, err
+		}
+		lost = append(lost, r)
+	}
+	return "the disks are lost, one after the other, of " + names(lost), nil, nil //nolint:nilerr // that it is not whole again soon enough is a reason to stop
 }
 
 // lose ends a replica and empties its disk.

@@ -49,7 +49,7 @@ func rollingRestart(n *nemesis) (string, func() error, error) {
 		if err := r.start(); err != nil {
 			return "", nil, err
 		}
-		_ = attempt(readyWithin/2, func() error { // when other faults keep it from being ready, the next calm tells
+		_ = attempt(readyWithin/4, func() error { // when other faults keep it from being ready, the next calm tells
 			a, err := n.asker.do(ask{url: r.url("/-/ready"), timeout: time.Second})
 			if err == nil && a.status != 200 {
 				err = fmt.Errorf("status %d", a.status)
@@ -69,13 +69,13 @@ func readdress(n *nemesis) (string, func() error, error) {
 	}
 	text := "new addresses:"
 	for _, r := range n.c.members() {
-		if err := n.c.hosts.network.readdress(r.index); err != nil {
+		if err := n.c.site.readdress(r.index); err != nil {
 			return "", nil, err
 		}
 		if err := r.address(); err != nil {
 			return "", nil, err
 		}
-		text += " " + r.name + " " + n.c.hosts.network.addr(r.index)
+		text += " " + r.name + " " + r.gossip
 	}
 	for _, r := range n.c.members() {
 		if err := r.start(); err != nil {

@@ -184,9 +184,7 @@ func (n *nemesis) weather(w weather) {
 
 // between sets the weather in one direction.
 func (n *nemesis) between(from, to *replica, w weather) {
-	if n.c.hosts.network != nil {
-		n.c.hosts.network.set(from.index, to.index, w)
-	}
+	n.c.site.set(from.index, to.index, w)
 }
 
 func (n *nemesis) wait(ctx context.Context, d time.Duration) {
@@ -207,7 +205,7 @@ func (n *nemesis) victim() *replica {
 // some is a number of replicas, the victim first: one, a minority, or all.
 func (n *nemesis) some() []*replica {
 	first := n.victim()
-	rest := n.others(first)
+	rest := without(n.c.members(), first)
 	n.chance.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 	all := len(rest) + 1
 	count := []int{1, 1, 1, all / 2, all/2 + 1, all}[n.chance.IntN(6)]

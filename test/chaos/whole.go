@@ -10,7 +10,7 @@ import (
 )
 
 // wholeWithin is how long a fault that takes something away for good waits until the cluster can bear it.
-const wholeWithin = 5 * time.Second
+const wholeWithin = 8 * time.Second
 
 // awaitWhole waits until the cluster is whole. What is taken away for a while (a process, a link, all of them) the cluster
 // must survive whatever else is missing; a disk or a member may be taken away for good only from a whole cluster, or its
