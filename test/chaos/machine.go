@@ -72,6 +72,9 @@ func tryClock() error {
 	return err
 }
 
+// lacks says what is missing for all faults, nil if nothing is.
+func (m machine) lacks() error { return errors.Join(m.network, m.disk, m.clock) }
+
 // report says plainly what will not be done here, and why.
 func (m machine) report(out io.Writer) {
 	if m.image != "" {

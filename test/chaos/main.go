@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// requireVariable is set where nothing may be left out, as it is for the other tests.
+const requireVariable = "PUSHQUORUM_REQUIRE_PEERS"
+
 func main() {
 	if os.Getenv(idleVariable) != "" {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -59,6 +62,10 @@ func main() {
 	}
 	m.report(os.Stdout)
 	var code int
+	if err := m.lacks(); err != nil && m.image == "" && os.Getenv(requireVariable) != "" {
+		fmt.Fprintf(os.Stderr, "chaos: %s is set, and faults would be left out: %v\n", requireVariable, err)
+		os.Exit(2)
+	}
 	if *mutants != "" {
 		code = huntAll(ctx, *mutants, *dir, m)
 	} else {
