@@ -18,7 +18,7 @@ func allFaults() []fault {
 		{"duplicate", "up to half of the packets arrive twice", needNetwork, duplicated, 6 * time.Second},
 		{"reorder", "up to half of the packets are overtaken by others", needNetwork, reordered, 6 * time.Second},
 		{"slow", "the network carries 50 to 500 kB/s", needNetwork, slowNetwork, 6 * time.Second},
-		{"diskfull", "the disk of one replica has no space left", needDisk, fullDisk, 6 * time.Second},
+		{"diskfull", "the disk of one replica has no space left, all the time or again and again", needDisk, fullDisk, 6 * time.Second},
 		{"diskslow", "every write and fsync of one disk takes 5 to 200 ms", needDisk, slowDisk, 6 * time.Second},
 		{"power", "kill -9 of one or all, and what they had not fsynced is lost or torn", needDisk, powerLoss, 2 * time.Second},
 		{"lostdisk", "one replica comes back with an empty disk, or all, one after the other", always, lostDisk, time.Second},

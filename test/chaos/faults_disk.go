@@ -10,11 +10,34 @@ func fullDisk(n *nemesis) (string, func() error, error) {
 	victim := n.victim()
 	victim.setDiskFull(true)
 	victim.store.disk.SetFree(0)
-	return "the disk of " + victim.name + " is full", func() error {
+	if n.chance.IntN(2) == 0 {
+		return "the disk of " + victim.name + " is full", func() error {
+			n.freeDisk(victim)
+			return nil
+		}, nil
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for free := int64(diskSize); ; free = diskSize - free {
+			select {
+			case <-stop:
+				return
+			case <-time.After(fullEvery):
+				victim.store.disk.SetFree(free)
+			}
+		}
+	}()
+	return "the disk of " + victim.name + " is full again and again", func() error {
+		close(stop)
+		<-stopped
 		n.freeDisk(victim)
 		return nil
 	}, nil
 }
+
+// fullEvery is enough for a follower to refuse an entry, or to take some again.
+const fullEvery = 100 * time.Millisecond
 
 // freeDisk gives a disk its space back. That a process may have ended for the lack of it is known until it runs again.
 func (n *nemesis) freeDisk(r *replica) {
