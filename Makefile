@@ -60,7 +60,7 @@ figures: ## measure and print how long the cluster takes to get over a loss (par
 	PUSHQUORUM_FIGURES=1 $(GO) test -count=1 -v -timeout 20m -run '^TestFigure' ./test
 
 # The faults, the checks and what the machine must have are in test/chaos/README.md. Without SEED a fixed set of seeds is
-# run, in about five minutes.
+# run, in about five minutes. With PUSHQUORUM_REQUIRE_PEERS=1 it fails where a fault is not possible.
 SEED ?= 1,2,3,4
 DURATION ?= 1m
 FAULTS ?=
@@ -70,6 +70,11 @@ REPLICAS ?= 3
 chaos: build ## attack real processes while clients use them: SEED=… DURATION=… FAULTS=… REPLICAS=… (best as root)
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -binary $(BIN) -seeds '$(SEED)' -duration $(DURATION) -faults '$(FAULTS)' -replicas $(REPLICAS)
+
+.PHONY: chaos-docker
+chaos-docker: docker ## the same with containers of the image, killed, stopped, cut off and emptied (needs a docker engine)
+	$(GO) build -o bin/chaos ./test/chaos
+	bin/chaos -image $(IMAGE) -seeds '$(SEED)' -duration $(DURATION) -faults '$(FAULTS)' -replicas $(REPLICAS)
 
 MUTANTS ?= all
 

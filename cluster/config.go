@@ -121,8 +121,8 @@ type tuning struct {
 	pilotLook     time.Duration // how often autopilot asks every server how it is
 	pilotAct      time.Duration // how often it promotes and removes
 	stabilize     time.Duration // how long a newcomer must be healthy before it votes
-	quickRejoin   time.Duration // between two looks at the peers until somebody is there
-	slowRejoin    time.Duration // and after that
+	quickRejoin   time.Duration // between two looks at the peers while nobody is there or leads
+	slowRejoin    time.Duration // and when all is settled
 	stuckEvery    time.Duration // how often it is looked whether disk and state machine move
 	stuckAfter    time.Duration // how long they may not, before this replica is unhealthy
 	waitLog       time.Duration // how often a waiting replica says what it waits for

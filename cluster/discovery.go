@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -10,15 +11,20 @@ import (
 
 // discovery keeps trying to reach the configured peers. A peer is a name, not an address: it is resolved anew each time,
 // because what it stands for changes when replicas move.
+//
+// While nothing is settled it joins those whom the gossip holds for alive as well. The gossip tells of a newcomer a few times
+// and then compares notes with one other replica in half a minute; who could not hear at the time, a leader that was cut off
+// for example, would not know the newcomer, and it would not know that.
 type discovery struct {
 	peers    []string
 	resolver resolver
 	logger   *slog.Logger
-	known    func() map[string]bool // gossip addresses that need no joining
+	own      map[string]bool        // this replica's gossip addresses
+	known    func() map[string]bool // gossip addresses of the living
 	join     func(address string) error
-	alone    func() bool // nobody else is known yet
-	quick    time.Duration
-	slow     time.Duration
+	settled  func() bool   // others are there, and one of them leads, or this one
+	quick    time.Duration // between two rounds while nothing is settled
+	slow     time.Duration // and when all is
 
 	failed map[string]string // peer → last failure, so that each is logged once
 }
@@ -31,20 +37,24 @@ func (d *discovery) run(ctx context.Context) {
 	d.failed = map[string]string{}
 	for {
 		d.round(ctx)
-		pause := d.slow
-		if d.alone() {
-			pause = d.quick
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
+		for ended := time.Now(); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(d.quick):
+			}
+			if !d.settled() || time.Since(ended) >= d.slow {
+				break
+			}
 		}
 	}
 }
 
 func (d *discovery) round(ctx context.Context) {
-	known := d.known()
+	known := maps.Clone(d.own)
+	if d.settled() {
+		known = d.known()
+	}
 	var wg sync.WaitGroup
 	for _, peer := range d.peers {
 		addresses, err := d.resolve(ctx, peer)

@@ -122,9 +122,14 @@ func (g *gossip) lastSeen(id uuid.UUID) (nodeMeta, bool) {
 	return m, ok
 }
 
+// ownAddresses are where this replica gossips.
+func (g *gossip) ownAddresses() map[string]bool {
+	return map[string]bool{g.addrs.gossipAdvertise.String(): true, g.addrs.gossipBind.String(): true}
+}
+
 // gossipAddresses gives the gossip addresses of the living, this replica's included.
 func (g *gossip) gossipAddresses() map[string]bool {
-	out := map[string]bool{g.addrs.gossipAdvertise.String(): true, g.addrs.gossipBind.String(): true}
+	out := g.ownAddresses()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, n := range g.nodes {

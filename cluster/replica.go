@@ -217,7 +217,11 @@ func (r *Replica) Run(ctx context.Context) error {
 	if r.gossip != nil {
 		d := &discovery{
 			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger,
-			known: r.gossip.gossipAddresses, alone: func() bool { return len(r.gossip.alive()) < 2 },
+			own: r.gossip.ownAddresses(), known: r.gossip.gossipAddresses,
+			settled: func() bool {
+				leader, _ := r.leader.current()
+				return leader != "" && len(r.gossip.alive()) > 1
+			},
 			join: func(address string) error {
 				_, err := r.gossip.list.Join([]string{address})
 				return err

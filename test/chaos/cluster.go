@@ -7,8 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,15 +24,19 @@ const (
 	stopWithin  = pushTimeout + 10*time.Second
 )
 
+// webPort is where clients are served.
+const webPort = 8080
+
+// spares is how many replicas beyond those of the start may come and go.
+const spares = 2
+
 // cluster is the replicas of one run, and what is known of them.
 type cluster struct {
-	binary    string
 	machine   machine
-	hosts     *hosts
+	site      site
 	flags     []string
-	features  features
 	expect    int
-	replicas  []*replica
+	replicas  []*replica // those that are members now, and the spares
 	history   *history
 	inspector *asker
 	out       io.Writer
@@ -45,41 +49,22 @@ type cluster struct {
 	leaderTerm     uint64
 }
 
-// features are what the binary can do, by its --help.
-type features struct {
-	// autopilot removes dead servers: disks may be lost again and again, and members may come and go.
-	autopilot bool
-}
-
-func featuresOf(binary string) (features, error) {
-	help, err := exec.Command(binary, "--help").CombinedOutput()
-	if err != nil {
-		return features{}, fmt.Errorf("%s --help: %w", binary, err)
-	}
-	return features{autopilot: strings.Contains(string(help), "--cluster.dead-server-grace")}, nil
-}
-
-// newCluster makes the hosts of so many replicas, under dir, and starts nothing.
+// newCluster makes the hosts of so many replicas and of the spares, under dir, and starts nothing.
 func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.Writer) (*cluster, error) {
-	c := &cluster{binary: binary, machine: m, expect: n, history: newHistory(), inspector: newAsker(), out: out}
-	var err error
-	if c.features, err = featuresOf(binary); err != nil {
-		return nil, err
-	}
+	c := &cluster{machine: m, expect: n, history: newHistory(), inspector: newAsker(), out: out}
 	c.flags = []string{
 		"--web.enable-admin-api", fmt.Sprintf("--push.timeout=%s", pushTimeout),
 		"--storage.snapshot-entries=300", // often: a snapshot is under way in the middle of most things
+		"--cluster.dead-server-grace=5s", "--web.drain-delay=1s",
 	}
-	if c.features.autopilot {
-		c.flags = append(c.flags, "--cluster.dead-server-grace=10s")
-	}
-	if c.hosts, err = newHosts(n, m, chance); err != nil {
+	var err error
+	if c.site, err = newSite(n+spares, m, binary, dir, chance); err != nil {
 		return nil, err
 	}
-	for i := 1; i <= n; i++ {
+	for i := 1; i <= n+spares; i++ {
 		name := fmt.Sprintf("r%d", i)
-		r := &replica{c: c, index: i, name: name, log: filepath.Join(dir, name+".log")}
-		if r.store, err = newStorage(filepath.Join(dir, name), m); err != nil {
+		r := &replica{c: c, index: i, name: name, log: filepath.Join(dir, name+".log"), member: i <= n, troubles: []span{{}}}
+		if r.store, err = c.site.storage(i, name); err != nil {
 			return nil, err
 		}
 		if err := r.address(); err != nil {
@@ -94,18 +79,29 @@ func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.
 func (r *replica) address() error {
 	r.addresses.Lock()
 	defer r.addresses.Unlock()
-	for port, address := range map[int]*string{8080: &r.web, 7946: &r.gossip, 7947: &r.raft} {
+	for port, address := range map[int]*string{webPort: &r.web, 7946: &r.gossip, 7947: &r.raft} {
 		var err error
-		if *address, err = r.c.hosts.address(r.index, port); err != nil {
+		if *address, err = r.c.site.address(r.index, port); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// members are the replicas that are meant to run, those of the start first.
+func (c *cluster) members() []*replica {
+	return slices.DeleteFunc(slices.Clone(c.replicas), func(r *replica) bool { return !r.isMember() })
+}
+
+func (c *cluster) any(chance *rand.Rand) *replica {
+	members := c.members()
+	return members[chance.IntN(len(members))]
+}
+
+// peers are the replicas that the others are told of: those of the start.
 func (c *cluster) peers() []string {
 	var out []string
-	for _, r := range c.replicas {
+	for _, r := range c.replicas[:c.expect] {
 		r.addresses.RLock()
 		out = append(out, r.gossip)
 		r.addresses.RUnlock()
@@ -115,7 +111,7 @@ func (c *cluster) peers() []string {
 
 // startAll starts those that do not run and waits until all are ready.
 func (c *cluster) startAll(within time.Duration) error {
-	for _, r := range c.replicas {
+	for _, r := range c.members() {
 		if err := r.start(); err != nil {
 			return err
 		}
@@ -125,7 +121,7 @@ func (c *cluster) startAll(within time.Duration) error {
 
 func (c *cluster) awaitReady(within time.Duration) error {
 	return attempt(within, func() error {
-		for _, r := range c.replicas {
+		for _, r := range c.members() {
 			a, err := c.inspector.do(ask{url: r.url("/-/ready"), timeout: 2 * time.Second})
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
@@ -140,6 +136,7 @@ func (c *cluster) awaitReady(within time.Duration) error {
 
 // status is what is asked of GET /api/v1/cluster.
 type status struct {
+	Self         string   `json:"self"`
 	Leader       string   `json:"leader"`
 	Term         uint64   `json:"term"`
 	AppliedIndex uint64   `json:"applied_index"`
@@ -148,9 +145,10 @@ type status struct {
 }
 
 type member struct {
-	Name string `json:"name"`
-	ID   string `json:"id"`
-	Role string `json:"role"`
+	Name    string `json:"name"`
+	ID      string `json:"id"`
+	Role    string `json:"role"`
+	Healthy bool   `json:"healthy"`
 }
 
 func (c *cluster) status(r *replica) (status, error) {
@@ -179,9 +177,10 @@ func (c *cluster) status(r *replica) (status, error) {
 
 // leader is the replica that was last heard to lead.
 func (c *cluster) leader() *replica {
+	members := c.members()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, r := range c.replicas {
+	for _, r := range members {
 		if r.name == c.leaderName {
 			return r
 		}
@@ -216,9 +215,7 @@ func (c *cluster) close() {
 			_ = os.Remove(r.store.dir)
 		}
 	}
-	if c.hosts.network != nil {
-		c.hosts.network.close()
-	}
+	c.site.close()
 }
 
 // attempt tries until there is no error, and returns the last one when there is one after the time.

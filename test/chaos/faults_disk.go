@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -9,11 +10,34 @@ func fullDisk(n *nemesis) (string, func() error, error) {
 	victim := n.victim()
 	victim.setDiskFull(true)
 	victim.store.disk.SetFree(0)
-	return "the disk of " + victim.name + " is full", func() error {
+	if n.chance.IntN(2) == 0 {
+		return "the disk of " + victim.name + " is full", func() error {
+			n.freeDisk(victim)
+			return nil
+		}, nil
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for free := int64(diskSize); ; free = diskSize - free {
+			select {
+			case <-stop:
+				return
+			case <-time.After(fullEvery):
+				victim.store.disk.SetFree(free)
+			}
+		}
+	}()
+	return "the disk of " + victim.name + " is full again and again", func() error {
+		close(stop)
+		<-stopped
 		n.freeDisk(victim)
 		return nil
 	}, nil
 }
+
+// fullEvery is enough for a follower to refuse an entry, or to take some again.
+const fullEvery = 100 * time.Millisecond
 
 // freeDisk gives a disk its space back. That a process may have ended for the lack of it is known until it runs again.
 func (n *nemesis) freeDisk(r *replica) {
@@ -58,19 +82,41 @@ func powerLoss(n *nemesis) (string, func() error, error) {
 	}, nil
 }
 
-// lostDisk brings one replica back with nothing. Only one at a time: a majority of the disks must be kept. A binary that
-// does not remove dead servers keeps one for each lost disk, and can have one only.
+// lostDisk brings one replica back with nothing, when no more than that is missing; sometimes all of them, one after the other,
+// each as soon as the cluster can bear it.
 func lostDisk(n *nemesis) (string, func() error, error) {
-	if n.lostDisk && !n.c.features.autopilot {
-		return "not again: this binary does not remove dead servers", nil, nil
-	}
-	n.lostDisk = true
-	victim := n.victim()
-	if err := victim.kill(); err != nil {
+	if err := n.awaitWhole(); err != nil {
 		return "", nil, err
 	}
-	if err := victim.store.erase(); err != nil {
+	if n.chance.IntN(4) == 0 {
+		return n.loseAll()
+	}
+	victim := n.victim()
+	if err := n.lose(victim); err != nil {
 		return "", nil, err
 	}
 	return "the disk of " + victim.name + " is lost", victim.start, nil
+}
+
+func (n *nemesis) loseAll() (string, func() error, error) {
+	var lost []*replica
+	for _, r := range n.c.members() {
+		if len(lost) > 0 && n.awaitWhole() != nil {
+			break
+		}
+		if err := errors.Join(n.lose(r), r.start()); err != nil {
+			return "", nil, err
+		}
+		lost = append(lost, r)
+	}
+	return "the disks are lost, one after the other, of " + names(lost), nil, nil //nolint:nilerr // that it is not whole again soon enough is a reason to stop
+}
+
+// lose ends a replica and empties its disk.
+func (n *nemesis) lose(r *replica) error {
+	if err := r.kill(); err != nil {
+		return err
+	}
+	r.id = ""
+	return r.store.erase()
 }

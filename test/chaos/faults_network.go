@@ -15,8 +15,11 @@ func (n *nemesis) untilLifted(what string) (string, func() error, error) {
 	}, nil
 }
 
-func (n *nemesis) others(r *replica) []*replica {
-	return slices.DeleteFunc(slices.Clone(n.c.replicas), func(o *replica) bool { return o == r })
+// others are all but one, the spares that may come included.
+func (n *nemesis) others(r *replica) []*replica { return without(n.c.replicas, r) }
+
+func without(replicas []*replica, r *replica) []*replica {
+	return slices.DeleteFunc(slices.Clone(replicas), func(o *replica) bool { return o == r })
 }
 
 func isolate(n *nemesis) (string, func() error, error) {
@@ -45,9 +48,9 @@ func oneWay(n *nemesis) (string, func() error, error) {
 }
 
 func split(n *nemesis) (string, func() error, error) {
-	size := 1 + n.chance.IntN((len(n.c.replicas)-1)/2)
+	size := 1 + n.chance.IntN((len(n.c.members())-1)/2)
 	minority := []*replica{n.victim()}
-	rest := n.others(minority[0])
+	rest := without(n.c.members(), minority[0])
 	n.chance.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 	minority, rest = append(minority, rest[:size-1]...), rest[size-1:]
 	for _, a := range minority {

@@ -39,7 +39,7 @@ func pause(n *nemesis) (string, func() error, error) {
 // rollingRestart waits for each replica to be ready again, but not forever: there may be other faults at the same time.
 func rollingRestart(n *nemesis) (string, func() error, error) {
 	text := "SIGTERM and start, one after the other:"
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		r.resume() // a process that is stopped does not end
 		began := time.Now()
 		if err := r.end(syscall.SIGTERM, stopWithin); err != nil {
@@ -49,7 +49,7 @@ func rollingRestart(n *nemesis) (string, func() error, error) {
 		if err := r.start(); err != nil {
 			return "", nil, err
 		}
-		_ = attempt(readyWithin/2, func() error { // when other faults keep it from being ready, the next calm tells
+		_ = attempt(readyWithin/4, func() error { // when other faults keep it from being ready, the next calm tells
 			a, err := n.asker.do(ask{url: r.url("/-/ready"), timeout: time.Second})
 			if err == nil && a.status != 200 {
 				err = fmt.Errorf("status %d", a.status)
@@ -61,47 +61,26 @@ func rollingRestart(n *nemesis) (string, func() error, error) {
 }
 
 func readdress(n *nemesis) (string, func() error, error) {
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		r.resume()
 		if err := r.end(syscall.SIGKILL, stopWithin); err != nil {
 			return "", nil, err
 		}
 	}
 	text := "new addresses:"
-	for _, r := range n.c.replicas {
-		if err := n.c.hosts.network.readdress(r.index); err != nil {
+	for _, r := range n.c.members() {
+		if err := n.c.site.readdress(r.index); err != nil {
 			return "", nil, err
 		}
 		if err := r.address(); err != nil {
 			return "", nil, err
 		}
-		text += " " + r.name + " " + n.c.hosts.network.addr(r.index)
+		text += " " + r.name + " " + r.gossip
 	}
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		if err := r.start(); err != nil {
 			return "", nil, err
 		}
 	}
 	return text, nil, nil
-}
-
-func clockJump(n *nemesis) (string, func() error, error) {
-	victims := n.some()
-	most := []time.Duration{10 * time.Second, time.Hour, 24 * time.Hour}[n.chance.IntN(3)]
-	text := "clocks:"
-	for _, r := range victims {
-		skew := (time.Duration(n.chance.Int64N(int64(2*most))) - most).Round(time.Second)
-		text += fmt.Sprintf(" %s %s", r.name, skew)
-		if err := r.setClock(skew); err != nil && r.running() {
-			return "", nil, err
-		}
-	}
-	return text, func() error {
-		for _, r := range victims {
-			if err := r.setClock(0); err != nil && r.running() {
-				return err
-			}
-		}
-		return nil
-	}, nil
 }

@@ -1,10 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 
@@ -12,14 +11,27 @@ import (
 )
 
 // machine says what this machine allows: nil, or why not.
-type machine struct{ network, disk, clock error }
+type machine struct {
+	network error // weather between the replicas, and other addresses
+	links   error // replicas can be cut off, at least
+	disk    error
+	clock   error
+	image   string // replicas are containers of it; "": processes
+}
 
 // look tries each thing once. Outside of namespaces of its own the harness changes nothing but processes that it started.
 func look(inside bool, why error) machine {
 	if !inside {
-		return machine{network: why, disk: why, clock: tryClock()}
+		return machine{network: why, links: why, disk: why, clock: tryClock()}
 	}
-	return machine{network: tryNetwork(), disk: tryDisk(), clock: tryClock()}
+	network := tryNetwork()
+	return machine{network: network, links: network, disk: tryDisk(), clock: tryClock()}
+}
+
+// containerised is what containers allow, wherever they run.
+func containerised(image string) machine {
+	none := errors.New("it is a container")
+	return machine{network: none, disk: none, clock: none, image: image}
 }
 
 func tryDisk() error {
@@ -60,8 +72,15 @@ func tryClock() error {
 	return err
 }
 
+// lacks says what is missing for all faults, nil if nothing is.
+func (m machine) lacks() error { return errors.Join(m.network, m.disk, m.clock) }
+
 // report says plainly what will not be done here, and why.
 func (m machine) report(out io.Writer) {
+	if m.image != "" {
+		_, _ = fmt.Fprintf(out, "machine: containers of the image %s: they are killed, stopped and cut off, and lose their volumes\n", m.image)
+		return
+	}
 	for _, part := range []struct {
 		what, without string
 		err           error
@@ -76,45 +95,4 @@ func (m machine) report(out io.Writer) {
 			_, _ = fmt.Fprintf(out, "machine: NOT %s (%v): %s\n", part.what, part.err, part.without)
 		}
 	}
-}
-
-// hosts are where replicas run.
-type hosts struct {
-	network *network  // nil: all on loopback
-	threads []*thread // by index of the replica, from 1
-}
-
-func newHosts(n int, m machine, chance *rand.Rand) (*hosts, error) {
-	h := &hosts{threads: make([]*thread, n+1)}
-	if m.network == nil {
-		var err error
-		if h.network, err = newNetwork(n, chance); err != nil {
-			return nil, err
-		}
-		for i := range h.threads {
-			h.threads[i] = h.network.ports[i].thread
-		}
-		return h, nil
-	}
-	one, err := newThread(false)
-	if err != nil {
-		return nil, err
-	}
-	for i := range h.threads {
-		h.threads[i] = one
-	}
-	return h, nil
-}
-
-// address is where a service of a replica listens. Hosts have their own addresses, loopback has free ports.
-func (h *hosts) address(i, port int) (string, error) {
-	if h.network != nil {
-		return fmt.Sprintf("%s:%d", h.network.addr(i), port), nil
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String(), nil
 }

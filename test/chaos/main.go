@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 	"syscall"
 	"time"
 )
+
+// requireVariable is set where nothing may be left out, as it is for the other tests.
+const requireVariable = "PUSHQUORUM_REQUIRE_PEERS"
 
 func main() {
 	if os.Getenv(idleVariable) != "" {
@@ -28,6 +32,7 @@ func main() {
 	loopback := flag.Bool("loopback", false, "use no namespaces, even where the machine has them")
 	keep := flag.Bool("keep", false, "keep the logs of runs without a violation, too")
 	mutants := flag.String("mutants", "", "build the mutants with these names, or all, and look for them instead of running -binary")
+	image := flag.String("image", "", "run containers of this image, with docker, instead of -binary")
 	list := flag.Bool("list", false, "list the faults and stop")
 	flag.Parse()
 	if *list {
@@ -37,19 +42,30 @@ func main() {
 		return
 	}
 	inside, why := false, error(nil)
-	if !*loopback {
+	switch {
+	case *image != "":
+		why = errors.New("--image was given")
+	case *loopback:
+		why = errors.New("--loopback was given")
+	default:
 		var code int
 		if inside, code, why = enter(); why == nil && !inside {
 			os.Exit(code)
 		}
-	} else {
-		why = fmt.Errorf("--loopback was given")
 	}
-	p := plan{duration: *duration, faults: *faults, replicas: *replicas, binary: *binary, dir: *dir}
+	p := plan{duration: *duration, faults: *faults, replicas: *replicas, binary: *binary, dir: *dir, target: "chaos"}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	m := look(inside, why)
+	if *image != "" {
+		m = containerised(*image)
+		p.target = "chaos-docker"
+	}
 	m.report(os.Stdout)
 	var code int
+	if err := m.lacks(); err != nil && m.image == "" && os.Getenv(requireVariable) != "" {
+		fmt.Fprintf(os.Stderr, "chaos: %s is set, and faults would be left out: %v\n", requireVariable, err)
+		os.Exit(2)
+	}
 	if *mutants != "" {
 		code = huntAll(ctx, *mutants, *dir, m)
 	} else {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -29,7 +30,6 @@ type nemesis struct {
 	episodes int
 	happened map[string]int
 	calms    []time.Duration // how long each took until all was well
-	lostDisk bool
 }
 
 // chooseFaults returns the faults with these names, all for "", that this machine and this binary can have.
@@ -97,12 +97,17 @@ func (n *nemesis) episode(ctx context.Context) error {
 	for _, i := range n.chance.Perm(len(n.faults))[:count] {
 		f := n.faults[i]
 		what, lift, err := f.start(n)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNotNow):
+			n.c.note("episode %d: %s: %v", n.episodes, f.name, err)
+			continue
+		case err != nil:
 			return fmt.Errorf("fault %s: %w", f.name, err)
 		}
 		n.happened[f.name]++
 		n.c.note("episode %d: %s: %s", n.episodes, f.name, what)
-		stay := 500*time.Millisecond + time.Duration(n.chance.Int64N(int64(f.long)))
+		u := n.chance.Float64()
+		stay := min(f.long, 500*time.Millisecond+time.Duration(u*u*float64(f.long))) // mostly short, so that there are many
 		if lift != nil {
 			lifts = append(lifts, pending{time.Since(began) + stay, f.name, lift})
 		}
@@ -127,7 +132,7 @@ func (n *nemesis) calm() error {
 	if err := n.c.awaitReady(readyWithin); err != nil {
 		return fmt.Errorf("all faults are lifted, and not all is well: %w", err)
 	}
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		err := attempt(readyWithin-time.Since(began), func() error {
 			a, err := n.asker.do(ask{
 				method: http.MethodPut, url: r.url("/metrics/job/calm"), body: fmt.Sprintf("calm %d\n", n.episodes), timeout: pushTimeout + answerSlack,
@@ -150,7 +155,7 @@ func (n *nemesis) calm() error {
 // heal ends every fault that is left.
 func (n *nemesis) heal() error {
 	n.weather(weather{})
-	for _, r := range n.c.replicas {
+	for _, r := range n.c.members() {
 		r.resume()
 		if err := r.setClock(0); err != nil && r.running() {
 			return err
@@ -179,9 +184,7 @@ func (n *nemesis) weather(w weather) {
 
 // between sets the weather in one direction.
 func (n *nemesis) between(from, to *replica, w weather) {
-	if n.c.hosts.network != nil {
-		n.c.hosts.network.set(from.index, to.index, w)
-	}
+	n.c.site.set(from.index, to.index, w)
 }
 
 func (n *nemesis) wait(ctx context.Context, d time.Duration) {
@@ -196,17 +199,16 @@ func (n *nemesis) victim() *replica {
 	if n.chance.IntN(2) == 0 {
 		return n.c.leader()
 	}
-	return n.any()
+	return n.c.any(n.chance)
 }
-
-func (n *nemesis) any() *replica { return n.c.replicas[n.chance.IntN(len(n.c.replicas))] }
 
 // some is a number of replicas, the victim first: one, a minority, or all.
 func (n *nemesis) some() []*replica {
 	first := n.victim()
-	rest := slices.DeleteFunc(slices.Clone(n.c.replicas), func(r *replica) bool { return r == first })
+	rest := without(n.c.members(), first)
 	n.chance.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-	count := []int{1, 1, 1, len(n.c.replicas) / 2, len(n.c.replicas)/2 + 1, len(n.c.replicas)}[n.chance.IntN(6)]
+	all := len(rest) + 1
+	count := []int{1, 1, 1, all / 2, all/2 + 1, all}[n.chance.IntN(6)]
 	return append([]*replica{first}, rest[:count-1]...)
 }
 

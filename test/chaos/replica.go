@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,11 +19,14 @@ type replica struct {
 	store *storage
 	log   string
 
+	id string // of the replica that its disk makes it, as it last said; "" for a disk that is new
+
 	addresses         sync.RWMutex
 	web, gossip, raft string
 
 	mu       sync.Mutex
 	process  *process // nil: not started
+	member   bool     // meant to be part of the cluster
 	wanted   bool     // to be running: if it is not, it has ended by itself
 	paused   bool
 	diskFull bool
@@ -35,9 +38,10 @@ type replica struct {
 type span struct{ from, to time.Duration }
 
 type process struct {
-	cmd   *exec.Cmd
-	clock *clock
-	done  chan struct{}
+	cmd    *exec.Cmd // of the process, or of a client that waits for it
+	signal func(os.Signal) error
+	clock  *clock // nil: it has that of the machine
+	done   chan struct{}
 }
 
 // start starts the process, if there is none, and waits for nothing.
@@ -60,28 +64,28 @@ func (r *replica) startLocked() error {
 	_, _ = fmt.Fprintf(log, "--- started at %.3f s\n", r.c.history.now().Seconds())
 	args := append([]string{
 		"--web.listen-address=" + r.web, "--storage.path=" + r.store.dir, "--cluster.name=" + r.name,
-		"--cluster.listen-address=" + r.gossip, "--cluster.raft-listen-address=" + r.raft,
+		"--cluster.listen-address=" + everywhere(r.gossip), "--cluster.advertise-address=" + r.gossip,
+		"--cluster.raft-listen-address=" + everywhere(r.raft),
 		fmt.Sprintf("--cluster.bootstrap-expect=%d", r.c.expect),
 	}, r.c.flags...)
 	for _, peer := range r.c.peers() {
 		args = append(args, "--cluster.peer="+peer)
 	}
-	cmd := exec.Command(r.c.binary, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(r.log), log, log
-	if err := r.c.hosts.threads[r.index].start(cmd); err != nil {
+	p, err := r.c.site.start(r.index, args, log)
+	if err != nil {
 		return fmt.Errorf("start %s: %w", r.name, err)
-	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	if r.c.machine.clock == nil {
-		if p.clock, err = takeClock(cmd.Process.Pid); err == nil {
-			err = p.clock.set(r.skew)
-		}
 	}
 	r.process = p
 	go r.watch(p)
 	go r.settle(p)
-	return err
+	if p.clock == nil {
+		return nil
+	}
+	return p.clock.set(r.skew)
 }
+
+// everywhere is the port of an address on all of the host's: a replica listens although its network is not there yet.
+func everywhere(address string) string { return address[strings.LastIndex(address, ":"):] }
 
 // watch waits for the end of a process, and starts it again when nobody has ended it, as a supervisor does. That it ended is a
 // fault of its own, unless its disk was full: then it has said so and may.
@@ -149,15 +153,15 @@ func (r *replica) end(signal syscall.Signal, within time.Duration) error {
 	if p == nil {
 		return nil
 	}
-	_ = p.cmd.Process.Signal(signal) // it may have ended already
+	_ = p.signal(signal) // it may have ended already
 	select {
 	case <-p.done:
 	case <-time.After(within):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it writes into its log what it is waiting for
+		_ = p.signal(syscall.SIGQUIT) // it writes into its log what it is waiting for
 		select {
 		case <-p.done:
 		case <-time.After(2 * time.Second):
-			_ = p.cmd.Process.Kill()
+			_ = p.signal(syscall.SIGKILL)
 			<-p.done
 		}
 		return fmt.Errorf("%s did not end within %s of signal %s", r.name, within, signal)
@@ -180,7 +184,7 @@ func (r *replica) pause() {
 	if r.process != nil {
 		r.paused = true
 		r.troubleLocked()
-		_ = r.process.cmd.Process.Signal(syscall.SIGSTOP)
+		_ = r.process.signal(syscall.SIGSTOP)
 	}
 }
 
@@ -190,7 +194,7 @@ func (r *replica) resume() {
 	if r.paused {
 		r.paused = false
 		if r.process != nil {
-			_ = r.process.cmd.Process.Signal(syscall.SIGCONT)
+			_ = r.process.signal(syscall.SIGCONT)
 		}
 		r.calmLocked()
 	}
@@ -211,6 +215,18 @@ func (r *replica) setDiskFull(full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.diskFull = full
+}
+
+func (r *replica) isMember() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.member
+}
+
+func (r *replica) setMember(is bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.member = is
 }
 
 func (r *replica) running() bool {

@@ -20,6 +20,7 @@ type plan struct {
 	replicas int
 	binary   string
 	dir      string // for logs and pictures
+	target   string // of make
 }
 
 func (p plan) String() string {
@@ -32,7 +33,7 @@ func (p plan) String() string {
 
 // again is the command that repeats the run.
 func (p plan) again() string {
-	text := fmt.Sprintf("make chaos SEED=%d DURATION=%s REPLICAS=%d", p.seed, p.duration, p.replicas)
+	text := fmt.Sprintf("make %s SEED=%d DURATION=%s REPLICAS=%d", p.target, p.seed, p.duration, p.replicas)
 	if p.faults != "" {
 		text += " FAULTS=" + p.faults
 	}
@@ -67,7 +68,7 @@ func run(ctx context.Context, p plan, m machine, out io.Writer) (outcome, error)
 	if err := c.startAll(startWithin); err != nil {
 		return outcome{}, fmt.Errorf("the cluster does not even start: %w", err)
 	}
-	c.note("%d replicas are ready", len(c.replicas))
+	c.note("%d replicas are ready", len(c.members()))
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -41,7 +41,7 @@ func (s *scraper) run(ctx context.Context) {
 }
 
 func (s *scraper) scrape() {
-	_, _, _ = s.scrapeOf(s.c.replicas[s.chance.IntN(len(s.c.replicas))], false)
+	_, _, _ = s.scrapeOf(s.c.any(s.chance), false)
 }
 
 // scrapeOf scrapes one replica and records what it shows; final keeps it also where it shows nothing new. It returns the page

@@ -15,12 +15,19 @@ type storage struct {
 	dir   string
 	disk  *powerfs.Disk // nil: a plain directory
 	mount *powerfs.Mount
+	wipe  func() error // empties what is neither
 }
 
 func newStorage(dir string, m machine) (*storage, error) {
 	s := &storage{dir: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
+	}
+	s.wipe = func() error {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		return os.MkdirAll(dir, 0o700)
 	}
 	if m.disk != nil { // why there is no disk that can lose power
 		return s, nil //nolint:nilerr // see above
@@ -40,10 +47,7 @@ func (s *storage) cutPower(chance *rand.Rand) (writes, lost int, err error) {
 // erase loses everything. The replica must have ended.
 func (s *storage) erase() error {
 	if s.disk == nil {
-		if err := os.RemoveAll(s.dir); err != nil {
-			return err
-		}
-		return os.MkdirAll(s.dir, 0o700)
+		return s.wipe()
 	}
 	return s.without(s.disk.Erase)
 }

@@ -24,7 +24,9 @@ func (w *watch) run(ctx context.Context) {
 	for _, r := range w.c.replicas {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if s, err := w.c.status(r); err == nil {
+				if !r.isMember() {
+					// It has left, or has not come yet.
+				} else if s, err := w.c.status(r); err == nil {
 					w.saw(r.name, s)
 				}
 				select {
@@ -75,7 +77,7 @@ func (w *watch) saw(name string, s status) {
 func (w *watch) agree(reader *scraper) error {
 	err := attempt(readyWithin, func() error {
 		hashes := map[string][]string{}
-		for _, r := range w.c.replicas {
+		for _, r := range w.c.members() {
 			s, err := w.c.status(r)
 			if err != nil {
 				return err
@@ -93,7 +95,7 @@ func (w *watch) agree(reader *scraper) error {
 		return err
 	}
 	pages := map[string][]string{}
-	for _, r := range w.c.replicas {
+	for _, r := range w.c.members() {
 		err := attempt(readyWithin, func() error {
 			page, stale, err := reader.scrapeOf(r, true)
 			if err == nil && stale {

@@ -191,7 +191,7 @@ func (w *writer) write(ctx context.Context, g *group, o operation) {
 	o.call = h.now()
 	h.asks(g, o)
 	for range tries {
-		r := w.c.replicas[w.chance.IntN(len(w.c.replicas))]
+		r := w.c.any(w.chance)
 		o.where += " " + r.name
 		q.url = r.url(path)
 		done, sent := w.once(r, q, ok)
@@ -268,7 +268,7 @@ func (w *writer) sendLateCopies() {
 			waiting = append(waiting, late)
 			continue
 		}
-		r := w.c.replicas[w.chance.IntN(len(w.c.replicas))]
+		r := w.c.any(w.chance)
 		late.ask.url = r.url(late.ask.url)
 		w.once(r, late.ask, late.ok)
 		w.c.history.count("late copies sent")
