@@ -87,7 +87,7 @@ func TestLeaderThatWasCutOffLearnsOfAReplicaThatCameMeanwhile(t *testing.T) {
 	tn.isolate(leader.cfg.Name, true, names(replicas))
 	cut.set(leader.cfg.ListenAddress)
 	last := leader.raft.LastIndex()
-	leader.raft.Apply(fsm.Seal(pushCommand(leader, "cut-off", 1), time.Now()), 0)
+	leader.raft.Apply(fsm.Seal([][]byte{pushCommand(leader, "cut-off", 1)}, time.Now()), 0)
 	eventually(t, "the leader's log is the longest, so that it alone can lead again", func() bool { return leader.raft.LastIndex() > last })
 	lost := others[0]
 	lost.crash()
