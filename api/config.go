@@ -105,7 +105,7 @@ type API struct {
 	naming   naming
 	metrics  *instruments
 	self     *self // nil unless Config.IncludeSelf
-	pages    savedPages
+	pages    pages
 	template *template.Template
 	quit     sync.Once
 	handler  http.Handler
@@ -143,6 +143,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.IncludeSelf {
 		a.self = &self{gatherer: cfg.Gatherer, log: cfg.Logger, now: time.Now}
 	}
+	a.pages.store, a.pages.self, a.pages.now = cfg.Store, a.self, time.Now
 	if a.template, err = template.ParseFS(uiFiles, "ui/page.html"); err != nil {
 		return nil, err
 	}

@@ -1,9 +1,7 @@
 package api
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -83,46 +81,15 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Encoding", f.encoding)
 	}
 	out := &sink{w: w}
-	var err error
-	if a.self != nil {
-		err = a.writePage(out, f, a.self.merge(rd.view.Exposition()))
-	} else {
-		err = a.copyPage(r.Context(), out, h, f, rd.view)
+	page, err := a.pages.get(r.Context(), f, rd.view.Index())
+	if err == nil {
+		a.tellLeftOut(page.LeftOut())
+		h.Set("Content-Length", strconv.FormatInt(page.Len(), 10)) // chunked, 25 MB would take 800 writes
+		_, err = page.WriteTo(out)
 	}
 	if err != nil {
 		a.cut(r, out, err)
 	}
-}
-
-// copyPage writes the page of a view from what is kept.
-func (a *API) copyPage(ctx context.Context, out io.Writer, h http.Header, f form, view *fsm.View) error {
-	p, done, err := a.pages.get(ctx, view, f)
-	if err != nil {
-		return err
-	}
-	defer done()
-	a.tellLeftOut(p.leftOut)
-	h.Set("Content-Length", strconv.Itoa(p.length()))
-	_, err = p.WriteTo(out)
-	return err
-}
-
-// writePage writes a page that is another one at each scrape, because of this process's own metrics.
-func (a *API) writePage(out io.Writer, f form, page expo.Exposition) error {
-	buffered := bufio.NewWriterSize(out, 256<<10)
-	compressed, err := expo.Compress(buffered, f.encoding)
-	if err != nil {
-		return err
-	}
-	var leftOut *expo.LeftOutError
-	if err := expo.Write(compressed, f.format, page); err != nil && !errors.As(err, &leftOut) {
-		return err
-	}
-	a.tellLeftOut(leftOut)
-	if err := compressed.Close(); err != nil {
-		return err
-	}
-	return buffered.Flush()
 }
 
 // tellLeftOut logs what a page lacks because it would have spoiled the rest.

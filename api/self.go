@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"pushquorum/expo"
 )
@@ -23,16 +22,23 @@ type self struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	mu      sync.Mutex // guards what follows; headers is replaced, never changed
-	headers map[string]expo.Header
+	mu      sync.Mutex // guards what follows
+	last    *gathered
 	fetched time.Time
+}
+
+// gathered are the process's own metrics at one time. Immutable.
+type gathered struct {
+	exposition expo.Exposition
+	// rivals are their headers, under each name that clashes with them.
+	rivals map[string][]expo.Header
 }
 
 // clash returns why one of the families cannot stand on one page with the process's own metrics, or nil.
 func (s *self) clash(families []*expo.Family) error {
 	own := s.known()
 	for _, f := range families {
-		if err := clashWith(own, f.Header()); err != nil {
+		if err := own.clash(f.Header()); err != nil {
 			return err
 		}
 	}
@@ -42,11 +48,10 @@ func (s *self) clash(families []*expo.Family) error {
 // merge returns the process's own metrics and the stored ones as one page. The API refuses pushes that clash with its own
 // metrics; one that is stored nevertheless (by another version, or before this process had the metric) is left out, because
 // it would spoil the whole page.
-func (s *self) merge(stored expo.Exposition) expo.Exposition {
-	mfs, own := s.gather()
+func (s *self) merge(own *gathered, stored expo.Exposition) expo.Exposition {
 	fitting := func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
 		for h, parts := range stored {
-			if err := clashWith(own, h); err != nil {
+			if err := own.clash(h); err != nil {
 				s.log.Warn("a stored metric is left out of the page: delete it, or push it under another name", "metric", h.Name, "err", err)
 				continue
 			}
@@ -55,41 +60,41 @@ func (s *self) merge(stored expo.Exposition) expo.Exposition {
 			}
 		}
 	}
-	return expo.Merge(expo.Gathered(mfs), fitting)
+	return expo.Merge(own.exposition, fitting)
 }
 
-func (s *self) known() map[string]expo.Header {
+func (s *self) known() *gathered {
 	s.mu.Lock()
-	own, fresh := s.headers, s.now().Sub(s.fetched) < selfMaxAge
+	own, fresh := s.last, s.now().Sub(s.fetched) < selfMaxAge
 	s.mu.Unlock()
 	if own == nil || !fresh {
-		_, own = s.gather()
+		own = s.gather()
 	}
 	return own
 }
 
-func (s *self) gather() ([]*dto.MetricFamily, map[string]expo.Header) {
+func (s *self) gather() *gathered {
 	mfs, err := s.gatherer.Gather()
 	if err != nil { // the rest of the metrics is in mfs
 		s.log.Error("gathering own metrics", "err", err)
 	}
-	own := make(map[string]expo.Header, len(mfs))
-	for _, mf := range mfs {
-		own[mf.GetName()] = expo.Header{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType()}
+	own := &gathered{exposition: expo.Gathered(mfs), rivals: make(map[string][]expo.Header, 3*len(mfs))}
+	for h := range own.exposition {
+		for _, name := range expo.ClashingNames(h.Name, h.Type) {
+			own.rivals[name] = append(own.rivals[name], h)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.headers, s.fetched = own, s.now()
-	return mfs, own
+	s.last, s.fetched = own, s.now()
+	return own
 }
 
-// clashWith looks only at the few names that could clash with h, however many there are.
-func clashWith(own map[string]expo.Header, h expo.Header) error {
-	for _, name := range expo.ClashingNames(h.Name, h.Type) {
-		if other, ok := own[name]; ok {
-			if err := expo.Clash(h, other); err != nil {
-				return fmt.Errorf("%w; the other is a metric of this gateway itself", err)
-			}
+// clash returns why a family cannot stand beside the process's own, or nil.
+func (g *gathered) clash(h expo.Header) error {
+	for _, own := range g.rivals[h.Name] {
+		if err := expo.Clash(h, own); err != nil {
+			return fmt.Errorf("%w; the other is a metric of this gateway itself", err)
 		}
 	}
 	return nil

@@ -9,10 +9,12 @@ import (
 )
 
 // TestScrapesMayRunAtTheSameTime is for the race detector: cold families are written by
-// several scrapes at once, in several formats.
+// several scrapes at once, in several formats, and pages are made of the same page.
 func TestScrapesMayRunAtTheSameTime(t *testing.T) {
-	e := storeOf(t, 20)
-	want := written(t, expfmt.FmtText, storeOf(t, 20))
+	e := storeOf(t, 200)
+	want := written(t, expfmt.FmtText, storeOf(t, 200))
+	first := mustPage(t, expfmt.FmtText, Gzip)
+	half := first.mustNext(t, storeOf(t, 100))
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -20,16 +22,16 @@ func TestScrapesMayRunAtTheSameTime(t *testing.T) {
 			if err := Write(&text, expfmt.FmtText, e); err != nil || text.String() != want {
 				t.Errorf("text differs or fails: %v", err)
 			}
-			z, err := Compress(&proto, Gzip)
+			if err := Write(&proto, expfmt.FmtProtoDelim, e); err != nil {
+				t.Error(err)
+			}
+			next, err := half.Next(e)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			if err := Write(z, expfmt.FmtProtoDelim, e); err != nil {
-				t.Error(err)
-			}
-			if err := z.Close(); err != nil {
-				t.Error(err)
+			if got := next.mustRead(t); got != want {
+				t.Errorf("a page of %d bytes differs from one of %d bytes", len(got), len(want))
 			}
 		})
 	}

@@ -40,8 +40,8 @@ type Family struct {
 	// family is empty now, which a POST can do to a family that had metrics.
 	Series []SeriesID
 
-	names atomic.Uint32          // a nameKind, unknownNames until asked for
-	text  atomic.Pointer[[]byte] // the sample lines with names unescaped, nil until asked for
+	names    atomic.Uint32 // a nameKind, unknownNames until asked for
+	gathered bool          // another one at each scrape, see Gathered
 }
 
 // Header is what a scrape says about a name once, whatever number of groups have it.

@@ -14,7 +14,7 @@ import (
 func Gathered(mfs []*dto.MetricFamily) Exposition {
 	families := make([]*Family, 0, len(mfs))
 	for _, mf := range mfs {
-		f := &Family{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType()}
+		f := &Family{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType(), gathered: true}
 		var (
 			id      SeriesID
 			scratch []byte

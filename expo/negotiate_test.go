@@ -1,16 +1,10 @@
 package expo
 
 import (
-	"bytes"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 
-	stdgzip "compress/gzip"
-
-	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp/zstd" // so that promhttp offers it
@@ -106,60 +100,6 @@ func TestTheEncodingIsTheOnePromhttpChooses(t *testing.T) {
 		}
 		if got := NegotiateEncoding(request.Header); got != want {
 			t.Errorf("%q: got %s, want %s", values, got, want)
-		}
-	}
-}
-
-func TestWhatIsCompressedCanBeRead(t *testing.T) {
-	readers := map[string]func(io.Reader) (io.Reader, error){
-		Identity: func(r io.Reader) (io.Reader, error) { return r, nil },
-		Gzip:     func(r io.Reader) (io.Reader, error) { return stdgzip.NewReader(r) },
-		Zstd:     func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r) },
-	}
-	for encoding, open := range readers {
-		for i := range 3 { // New and used again.
-			text := strings.Repeat("x{a=\"b\"} 1\n", i*100000)
-			var b bytes.Buffer
-			w, err := Compress(&b, encoding)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.WriteString(w, text); err != nil {
-				t.Fatal(err)
-			}
-			for range 2 {
-				if err := w.Close(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if encoding != Identity {
-				if _, err := w.Write([]byte("x")); err == nil {
-					t.Errorf("%s: writing after Close succeeds", encoding)
-				}
-			}
-			r, err := open(&b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(r)
-			if err != nil || string(got) != text {
-				t.Errorf("%s: read %d bytes, %v, want %d", encoding, len(got), err, len(text))
-			}
-		}
-	}
-	_, err := Compress(io.Discard, "br")
-	expectError(t, "br", err, `unknown encoding "br"`)
-}
-
-func TestTheErrorOfTheWriterBelowACompressorIsReturned(t *testing.T) {
-	for _, encoding := range []string{Gzip, Zstd} {
-		w, err := Compress(&failingWriter{}, encoding)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, writeError := io.WriteString(w, strings.Repeat("x", 1<<20))
-		if closeError := w.Close(); writeError == nil && closeError == nil {
-			t.Errorf("%s: no error", encoding)
 		}
 	}
 }

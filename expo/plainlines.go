@@ -1,11 +1,9 @@
 package expo
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math"
 	"strconv"
-	"sync"
 
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -13,26 +11,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// linesPool holds the memory in which lines are made, and nothing else.
-var linesPool sync.Pool
-
-// plainLines returns what sampleLines gives, straight from the encoded metrics, for a family that appendPlainLines takes.
-func (f *Family) plainLines() ([]byte, bool) {
-	buf, ok := linesPool.Get().(*[]byte)
-	if !ok {
-		buf = new([]byte)
-	}
-	defer linesPool.Put(buf)
-	b, ok := f.appendPlainLines((*buf)[:0])
-	*buf = b
-	if !ok {
-		return nil, false
-	}
-	return bytes.Clone(b), true
-}
-
-// appendPlainLines appends the sample lines if the family is a counter, gauge or untyped one and no name needs quotes: most are,
-// and after a restart the first scrape makes the lines of all of them.
+// appendPlainLines appends what sampleLines gives, straight from the encoded metrics, if the family is a counter, gauge or untyped
+// one and no name needs quotes: most are. What it may have appended when it says false is to be ignored.
 func (f *Family) appendPlainLines(b []byte) ([]byte, bool) {
 	switch f.Type {
 	case dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_UNTYPED:
@@ -42,83 +22,95 @@ func (f *Family) appendPlainLines(b []byte) ([]byte, bool) {
 	if !model.LegacyValidation.IsValidMetricName(f.Name) || f.labelNames() != legacyNames {
 		return b, false
 	}
-	field := plainField(f.Type)
-	err := eachField(f.Metrics, func(_ protowire.Number, metric []byte) error {
-		var err error
-		b, err = appendPlainLine(b, f.Name, field, metric)
-		return err
-	})
-	return b, err == nil
+	// What is not as Canonical makes it is left to the protobuf library.
+	for rest := f.Metrics; len(rest) > 0; {
+		var (
+			metric []byte
+			ok     bool
+		)
+		if metric, rest, ok = cutField(rest, fieldMetric); !ok {
+			return b, false
+		}
+		if b, ok = appendPlainLine(b, f.Name, plainField(f.Type), metric); !ok {
+			return b, false
+		}
+	}
+	return b, true
 }
 
 // appendPlainLine appends the line of an encoded metric whose value is in that field.
-func appendPlainLine(b []byte, name string, valueField protowire.Number, metric []byte) ([]byte, error) {
+func appendPlainLine(b []byte, name string, valueField protowire.Number, metric []byte) ([]byte, bool) {
 	b = append(b, name...)
-	labels, found := 0, false
-	var value float64
-	err := eachField(metric, func(n protowire.Number, field []byte) error {
-		switch n {
-		case fieldLabel:
-			var name, value []byte
-			if err := eachField(field, func(n protowire.Number, s []byte) error {
-				switch n {
-				case fieldLabelName:
-					name = s
-				case fieldLabelValue:
-					value = s
-				}
-				return nil
-			}); err != nil {
-				return err
-			}
-			b = append(b, "{,"[min(labels, 1)])
-			labels++
-			b = append(b, name...)
-			b = append(b, `="`...)
-			b = appendEscapedBytes(b, value)
-			b = append(b, '"')
-		case valueField:
-			// The value is the first field; what may follow it, an exemplar say, the text format cannot show.
-			number, typ, tag := protowire.ConsumeTag(field)
-			if tag < 0 || number != fieldPlainValue || typ != protowire.Fixed64Type || len(field) < tag+8 {
-				return ErrDamaged
-			}
-			value, found = math.Float64frombits(binary.LittleEndian.Uint64(field[tag:])), true
-		default:
-			return ErrDamaged
+	before := byte('{')
+	for {
+		label, rest, ok := cutField(metric, fieldLabel)
+		if !ok {
+			break
 		}
-		return nil
-	})
-	if err != nil {
-		return b, err
+		metric = rest
+		name, rest, ok := cutField(label, fieldLabelName)
+		if !ok {
+			return b, false
+		}
+		value, rest, ok := cutField(rest, fieldLabelValue)
+		if !ok || len(rest) > 0 {
+			return b, false
+		}
+		b = append(b, before)
+		b = append(b, name...)
+		b = append(b, '=', '"')
+		b = appendEscapedBytes(b, value)
+		b = append(b, '"')
+		before = ','
 	}
-	if !found {
-		return b, ErrDamaged
-	}
-	if labels > 0 {
+	if before == ',' {
 		b = append(b, '}')
 	}
 	b = append(b, ' ')
+	// The value is the first field of its message; what may follow it, an exemplar say, the text format cannot show.
+	field, rest, ok := cutField(metric, valueField)
+	if !ok || len(rest) > 0 || len(field) < 9 || field[0] != byte(fieldPlainValue<<3)|byte(protowire.Fixed64Type) {
+		return b, false
+	}
+	value := math.Float64frombits(binary.LittleEndian.Uint64(field[1:]))
 	if value == 0 {
 		value = 0 // expfmt writes no negative zero
 	}
 	b = strconv.AppendFloat(b, value, 'g', -1, 64)
-	return append(b, '\n'), nil
+	return append(b, '\n'), true
+}
+
+// cutField cuts off the first field of a message, if it is a length-delimited one of that number, which is below 16.
+func cutField(message []byte, number protowire.Number) (content, rest []byte, ok bool) {
+	if len(message) < 2 || message[0] != byte(number<<3)|byte(protowire.BytesType) {
+		return nil, message, false
+	}
+	size, n := uint64(message[1]), 1
+	if size >= 0x80 {
+		if size, n = protowire.ConsumeVarint(message[1:]); n < 0 {
+			return nil, message, false
+		}
+	}
+	message = message[1+n:]
+	if size > uint64(len(message)) {
+		return nil, message, false
+	}
+	return message[:size], message[size:], true
 }
 
 // appendEscapedBytes appends a label's value as it stands between quotes.
 func appendEscapedBytes(b, s []byte) []byte {
-	for {
-		i := bytes.IndexAny(s, "\\\n\"")
-		if i < 0 {
-			return append(b, s...)
+	done := 0
+	for i, c := range s {
+		switch c {
+		case '\\', '"':
+			b = append(append(b, s[done:i]...), '\\', c)
+		case '\n':
+			b = append(append(b, s[done:i]...), '\\', 'n')
+		default:
+			continue
 		}
-		b = append(b, s[:i]...)
-		if s[i] == '\n' {
-			b = append(b, '\\', 'n')
-		} else {
-			b = append(b, '\\', s[i])
-		}
-		s = s[i+1:]
+		done = i + 1
 	}
+	return append(b, s[done:]...)
 }

@@ -10,31 +10,18 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// lines returns the family's samples in the text format, without HELP and TYPE and with
-// names as they are stored. They are made when they are first asked for and then kept: a
-// family is immutable, and every later scrape copies them.
-func (f *Family) lines() ([]byte, error) {
-	if lines := f.text.Load(); lines != nil {
-		return *lines, nil
-	}
-	lines, err := f.makeLines()
-	if err != nil {
-		return nil, err
-	}
-	// Two scrapes may do this at the same time; their results are the same.
-	f.text.Store(&lines)
-	return lines, nil
-}
-
-func (f *Family) makeLines() ([]byte, error) {
-	if lines, ok := f.plainLines(); ok {
+// appendLines appends the family's samples in the text format, without HELP and TYPE and with names as they are stored. An error
+// wraps ErrDamaged; then nothing was appended.
+func (f *Family) appendLines(b []byte) ([]byte, error) {
+	if lines, ok := f.appendPlainLines(b); ok {
 		return lines, nil
 	}
 	mf, err := f.Decode()
 	if err != nil {
-		return nil, err
+		return b, err
 	}
-	return sampleLines(mf)
+	lines, err := sampleLines(mf)
+	return append(b, lines...), err
 }
 
 // sampleLines returns what expfmt writes for mf, without HELP and TYPE.
@@ -51,7 +38,7 @@ func sampleLines(mf *dto.MetricFamily) ([]byte, error) {
 	}
 	// Without a help, the first line is TYPE, and names are written without line breaks.
 	_, lines, _ := bytes.Cut(b.Bytes(), []byte{'\n'})
-	return bytes.Clone(lines), nil
+	return lines, nil
 }
 
 // appendHeader appends the HELP line, unless the help is empty, and the TYPE line.

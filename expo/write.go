@@ -42,14 +42,8 @@ func (e *LeftOutError) Unwrap() error { return e.First }
 // the error is a LeftOutError, after everything else was written. Any other error is
 // the writer's, or says that the format is not one of these; then nothing more was written.
 //
-// The lines of the text format are kept with their family, for the next time.
-func Write(w io.Writer, f expfmt.Format, e Exposition) error { return write(w, f, e, true) }
-
-// WriteOnce is Write for a caller that keeps what was written: lines that can be made again in no time are not kept with their
-// family as well.
-func WriteOnce(w io.Writer, f expfmt.Format, e Exposition) error { return write(w, f, e, false) }
-
-func write(w io.Writer, f expfmt.Format, e Exposition, keep bool) error {
+// It keeps nothing for the next time; a Page does.
+func Write(w io.Writer, f expfmt.Format, e Exposition) error {
 	b, ok := chunkPool.Get().(*bufio.Writer)
 	if ok {
 		b.Reset(w)
@@ -60,7 +54,7 @@ func write(w io.Writer, f expfmt.Format, e Exposition, keep bool) error {
 		b.Reset(nil) // Lets go of w.
 		chunkPool.Put(b)
 	}()
-	s := &scrape{w: b, scheme: f.ToEscapingScheme(), keep: keep}
+	s := &scrape{w: b, scheme: f.ToEscapingScheme()}
 	write, err := s.familyWriter(f)
 	if err != nil {
 		return err
@@ -88,9 +82,8 @@ func write(w io.Writer, f expfmt.Format, e Exposition, keep bool) error {
 type scrape struct {
 	w       *bufio.Writer
 	scheme  model.EscapingScheme
-	keep    bool // the lines of a family, with it
 	scratch []byte
-	lines   []byte // of one family, when they are not kept
+	lines   []byte // of one family
 	leftOut LeftOutError
 }
 
@@ -171,7 +164,8 @@ func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error
 			err   error
 		)
 		if s.asStored(f, name) {
-			lines, err = s.linesOf(f)
+			lines, err = f.appendLines(s.lines[:0])
+			s.lines = lines
 		} else {
 			if labels == nil {
 				labels = s.labelEscaper(h, parts)
@@ -200,19 +194,6 @@ func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error
 		}
 	}
 	return nil
-}
-
-// linesOf returns the sample lines of a family, until the next call.
-func (s *scrape) linesOf(f *Family) ([]byte, error) {
-	if s.keep || f.text.Load() != nil {
-		return f.lines()
-	}
-	lines, ok := f.appendPlainLines(s.lines[:0])
-	if !ok {
-		return f.lines() // costly to make: kept after all
-	}
-	s.lines = lines
-	return lines, nil
 }
 
 // writeDelimited writes one MetricFamily message after its length. The metrics of the parts
@@ -290,39 +271,49 @@ func appendMetrics(b []byte, mf *dto.MetricFamily) ([]byte, error) {
 	return b, nil
 }
 
-// writeMessageStart writes the length of the message and the fields before the metrics.
-// The fields are in the order of their numbers, as Go's protobuf library writes them.
+// writeMessageStart writes what appendMessageStart appends.
 func (s *scrape) writeMessageStart(h Header, name string, metrics int) error {
-	fields := protowire.AppendTag(s.scratch[:0], fieldName, protowire.BytesType)
-	fields = protowire.AppendString(fields, name)
-	if h.Help != "" {
-		fields = protowire.AppendTag(fields, fieldHelp, protowire.BytesType)
-		fields = protowire.AppendString(fields, h.Help)
-	}
-	fields = protowire.AppendTag(fields, fieldType, protowire.VarintType)
-	fields = protowire.AppendVarint(fields, uint64(h.Type)) // Never negative: Canonical sees to it.
-	s.scratch = fields
-	size := len(fields) + metrics
-	if h.Unit != "" {
-		size += protowire.SizeTag(fieldUnit) + protowire.SizeBytes(len(h.Unit))
-	}
-	var prefix [10]byte
-	if _, err := s.w.Write(protowire.AppendVarint(prefix[:0], uint64(size))); err != nil {
-		return err
-	}
-	_, err := s.w.Write(fields)
+	s.scratch = appendMessageStart(s.scratch[:0], h, name, metrics)
+	_, err := s.w.Write(s.scratch)
 	return err
 }
 
-// writeUnit writes the one field after the metrics.
-func (s *scrape) writeUnit(h Header) error {
-	if h.Unit == "" {
-		return nil
+// appendMessageStart appends the length of a message with so many bytes of metrics, and the fields before them. The fields
+// are in the order of their numbers, as Go's protobuf library writes them.
+func appendMessageStart(b []byte, h Header, name string, metrics int) []byte {
+	size := protowire.SizeTag(fieldName) + protowire.SizeBytes(len(name)) +
+		protowire.SizeTag(fieldType) + protowire.SizeVarint(uint64(h.Type)) + metrics
+	if h.Help != "" {
+		size += protowire.SizeTag(fieldHelp) + protowire.SizeBytes(len(h.Help))
 	}
-	s.scratch = protowire.AppendTag(s.scratch[:0], fieldUnit, protowire.BytesType)
-	s.scratch = protowire.AppendString(s.scratch, h.Unit)
+	if h.Unit != "" {
+		size += protowire.SizeTag(fieldUnit) + protowire.SizeBytes(len(h.Unit))
+	}
+	b = protowire.AppendVarint(b, uint64(size))
+	b = protowire.AppendTag(b, fieldName, protowire.BytesType)
+	b = protowire.AppendString(b, name)
+	if h.Help != "" {
+		b = protowire.AppendTag(b, fieldHelp, protowire.BytesType)
+		b = protowire.AppendString(b, h.Help)
+	}
+	b = protowire.AppendTag(b, fieldType, protowire.VarintType)
+	return protowire.AppendVarint(b, uint64(h.Type)) // Never negative: Canonical sees to it.
+}
+
+// writeUnit writes what appendUnit appends.
+func (s *scrape) writeUnit(h Header) error {
+	s.scratch = appendUnit(s.scratch[:0], h)
 	_, err := s.w.Write(s.scratch)
 	return err
+}
+
+// appendUnit appends the one field after the metrics, if there is one.
+func appendUnit(b []byte, h Header) []byte {
+	if h.Unit == "" {
+		return b
+	}
+	b = protowire.AppendTag(b, fieldUnit, protowire.BytesType)
+	return protowire.AppendString(b, h.Unit)
 }
 
 // writeWhole decodes all parts of a family and gives them to expfmt's encoder. The formats

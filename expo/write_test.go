@@ -70,7 +70,7 @@ func TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				for range 2 { // cold and warm
+				for range 2 { // and again, with the same buffers
 					if got := written(t, f, expositionOf(stored...)); got != want.String() {
 						t.Fatalf("seed %d, %s: %s", seed, f, firstDifference(got, want.String()))
 					}
@@ -201,16 +201,16 @@ func TestAScrapeIsWrittenInFewLargeChunks(t *testing.T) {
 	}
 }
 
-func TestAWarmScrapeAllocatesTheSameForManyPartsAsForFew(t *testing.T) {
+func TestWritingAllocatesTheSameForManyPartsAsForFew(t *testing.T) {
 	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim} {
-		few, many := warmAllocations(t, f, 10), warmAllocations(t, f, 1000)
+		few, many := allocationsOf(t, f, 10), allocationsOf(t, f, 1000)
 		if many > few+2 {
 			t.Errorf("%s: %v allocations for 10 groups, %v for 1000", f, few, many)
 		}
 	}
 }
 
-func warmAllocations(t *testing.T, f expfmt.Format, groups int) float64 {
+func allocationsOf(t *testing.T, f expfmt.Format, groups int) float64 {
 	t.Helper()
 	e := storeOf(t, groups)
 	runtime.GC() // So that no collection empties the pool in between.

@@ -28,6 +28,7 @@ type Group struct {
 	PushTouched, FailureTouched int64
 
 	pushTime, failureTime *expo.Family // the families of PushTime and FailureTime, see withTimes
+	number                uint32       // see store.owners
 }
 
 // Stored is a family in a group.

@@ -91,6 +91,8 @@ func TestAMachineAndOneRestoredFromASnapshotAgree(t *testing.T) {
 				if a.View().Hash() != b.View().Hash() {
 					t.Fatalf("step %d (snapshot at %d): state hashes differ", i, through)
 				}
+				checkOwners(t, a.store)
+				checkOwners(t, b.store)
 			}
 			for _, format := range []expfmt.Format{expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeProtoDelim)} {
 				if !bytes.Equal(written(t, a, format), written(t, b, format)) {
@@ -101,6 +103,29 @@ func TestAMachineAndOneRestoredFromASnapshotAgree(t *testing.T) {
 				t.Error("the incremental state hash differs from one made of the whole state")
 			}
 		})
+	}
+}
+
+// checkOwners: every series leads to the group that has it, and a number that no group has is free.
+func checkOwners(t *testing.T, s *store) {
+	t.Helper()
+	series := 0
+	s.groups.Scan(func(g *Group) bool {
+		for _, f := range append(pointers(g.Families), g.pushTime, g.failureTime) {
+			for _, id := range f.Series {
+				if key, found := s.owner(id); !found || key != g.Key {
+					t.Fatalf("a series of %s in group %s is that of %q (%v)", f.Name, g.Labels, key, found)
+				}
+				series++
+			}
+		}
+		return true
+	})
+	if series != len(s.series) {
+		t.Fatalf("%d series are stored and %d have an owner", series, len(s.series))
+	}
+	if s.groups.Len()+len(s.free) != len(s.owners) {
+		t.Fatalf("%d groups and %d free numbers, but %d owners", s.groups.Len(), len(s.free), len(s.owners))
 	}
 }
 

@@ -19,8 +19,12 @@ type store struct {
 	// parts are the families of all groups, the two push-time families included, by (name, grouping key): walking them in
 	// order is the exposition.
 	parts *btree.BTreeG[*part]
-	// series holds every stored series with the key of the group that owns it. Never ranged over.
-	series map[expo.SeriesID]string
+	// series holds every stored series with the number of the group that owns it. Never ranged over.
+	series map[expo.SeriesID]uint32
+	// owners are the keys of the groups by number, and free the numbers that no group has. A number is this process's own way
+	// of saying a key in four bytes: it is in no snapshot, and another one on another replica.
+	owners []string
+	free   []uint32
 	// requests remembers what became of recent requests.
 	requests *requests
 	// written is whether a command has ever changed the store: an import is only for one that has not been.
@@ -68,7 +72,7 @@ func newStore() *store {
 			}
 			return a.key < b.key
 		}, opts),
-		series:   map[expo.SeriesID]string{},
+		series:   map[expo.SeriesID]uint32{},
 		requests: newRequests(),
 	}
 }
@@ -108,7 +112,10 @@ func (s *store) putGroup(old, g *Group) {
 	var before []Stored
 	if old != nil {
 		before = old.Families
+		g.number = old.number
 		s.sum.remove(old.digest())
+	} else {
+		g.number = s.number(g.Key)
 	}
 	// Both lists are sorted by name: one pass finds what goes and what comes.
 	i := 0
@@ -123,7 +130,7 @@ func (s *store) putGroup(old, g *Group) {
 			i++
 		}
 		if was != f.Family {
-			s.putPart(g.Key, was, f.Family)
+			s.putPart(g, was, f.Family)
 		}
 	}
 	for ; i < len(before); i++ {
@@ -133,15 +140,15 @@ func (s *store) putGroup(old, g *Group) {
 	if old != nil {
 		pushTime, failureTime = old.pushTime, old.failureTime
 	}
-	s.putTime(g.Key, pushTime, g.pushTime)
-	s.putTime(g.Key, failureTime, g.failureTime)
+	s.putTime(g, pushTime, g.pushTime)
+	s.putTime(g, failureTime, g.failureTime)
 	s.groups.Set(g)
 	s.sum.add(g.digest())
 }
 
-func (s *store) putTime(key string, was, f *expo.Family) {
+func (s *store) putTime(g *Group, was, f *expo.Family) {
 	if was != f {
-		s.putPart(key, was, f)
+		s.putPart(g, was, f)
 	}
 }
 
@@ -153,10 +160,33 @@ func (s *store) deleteGroup(g *Group) {
 	s.removePart(g.Key, g.failureTime)
 	s.groups.Delete(g)
 	s.sum.remove(g.digest())
+	s.owners[g.number] = ""
+	s.free = append(s.free, g.number)
+}
+
+// number returns a number for a new group.
+func (s *store) number(key string) uint32 {
+	if last := len(s.free) - 1; last >= 0 {
+		n := s.free[last]
+		s.free = s.free[:last]
+		s.owners[n] = key
+		return n
+	}
+	s.owners = append(s.owners, key)
+	return uint32(len(s.owners) - 1)
+}
+
+// owner returns the key of the group that has the series.
+func (s *store) owner(id expo.SeriesID) (key string, found bool) {
+	n, found := s.series[id]
+	if !found {
+		return "", false
+	}
+	return s.owners[n], true
 }
 
 // putPart sets a group's share of a family, in place of was, nil for none.
-func (s *store) putPart(key string, was, f *expo.Family) {
+func (s *store) putPart(g *Group, was, f *expo.Family) {
 	h, found := s.header(f.Name)
 	before := h
 	if found {
@@ -192,14 +222,14 @@ func (s *store) putPart(key string, was, f *expo.Family) {
 		s.sum.add(h.digest())
 	}
 
-	p := newPart(key, f)
+	p := newPart(g.Key, f)
 	if prev, replaced := s.parts.Set(p); replaced {
 		s.sum.remove(prev.sum)
 	}
 	s.sum.add(p.sum)
 	if !sameSeries {
 		for _, id := range f.Series {
-			s.series[id] = key
+			s.series[id] = g.number
 		}
 	}
 }

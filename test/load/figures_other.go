@@ -116,30 +116,46 @@ func (b *bench) scrapeAllocations(ctx context.Context, many *web) error {
 	for _, f := range forms() {
 		var each [2]float64
 		for i, w := range []*web{many, few} {
-			s, err := newScraper(ctx, w.at[0], "/metrics", f)
-			if err != nil {
-				return err
-			}
-			const scrapes = 10
-			each[i], err = allocations(ctx, w, scrapes, func() error {
-				for range scrapes {
-					if _, err := s.scrape(); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			s.close()
-			if err != nil {
+			if each[i], err = changedAllocations(ctx, w, f); err != nil {
 				return err
 			}
 		}
 		b.table.add(row{
-			what: fmt.Sprintf("allocations of a scrape, %s, at %s groups", f.name, whole(b.size.groups)), ours: figure{each[0], count},
+			what: fmt.Sprintf("allocations of a scrape, %s, with a push before it, at %s groups", f.name, whole(b.size.groups)), ours: figure{each[0], count},
 			peer: fmt.Sprintf("PushQuorum at %s", whole(b.size.few)), theirs: figure{each[1], count}, bar: bar{kind: atMostTimes, limit: 1.2},
 		})
 	}
 	return nil
+}
+
+// changedAllocations is how many one push and the scrape after it make. Pages that have not changed would show nothing: they
+// are copied, but for own metrics once a second, however many scrapes there are in it.
+func changedAllocations(ctx context.Context, w *web, f form) (float64, error) {
+	s, err := newScraper(ctx, w.at[0], "/metrics", f)
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	c, err := w.dial(ctx, 0, 1)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	if _, err := s.scrape(); err != nil { // what has been pushed since the last one is made only now
+		return 0, err
+	}
+	const scrapes = 20
+	return allocations(ctx, w, scrapes, func() error {
+		for range scrapes {
+			if err := c.push(0); err != nil {
+				return err
+			}
+			if _, err := s.scrape(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // allocations is how many the servers make for one of n requests, without those of asking them.

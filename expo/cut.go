@@ -1,0 +1,213 @@
+package expo
+
+import (
+	"slices"
+
+	"github.com/prometheus/common/model"
+)
+
+// cutter cuts an exposition into segments, in one walk, and finds those that the page before has already. Where it cuts depends
+// on the exposition alone. Whatever is as it was costs a comparison of pointers: the parts are not looked at.
+type cutter struct {
+	scheme model.EscapingScheme
+	target int // bytes of metrics, see segmentTarget
+	old    []*segment
+	starts map[*Family]int // where in old there is a segment that begins with the part
+
+	segments []*segment
+
+	header Header // of the name that is being walked
+	begun  bool   // whether there have been parts of it
+
+	// The segment that is being collected is, as far as is known, the same as old[at], of which it has so many parts and runs …
+	at            int
+	same          []*Family // the parts of old[at]; nil if there is none, or no longer
+	nParts, nRuns int
+	// … or is another one.
+	parts []*Family
+	runs  []run
+	bytes int  // of the metrics
+	near  bool // old[at] has parts of it, or may have
+}
+
+func newCutter(old []*segment, f form) *cutter {
+	c := &cutter{
+		scheme: f.format.ToEscapingScheme(), target: segmentTarget(f.encoding), old: old,
+		starts: make(map[*Family]int, len(old)), segments: make([]*segment, 0, len(old)+len(old)/8),
+	}
+	for i, s := range old {
+		if len(s.parts) > 0 {
+			c.starts[s.parts[0]] = i
+		}
+	}
+	return c
+}
+
+// cut returns the segments of e. Those without content are to be written. The error is errIrregular.
+func (c *cutter) cut(e Exposition) ([]*segment, error) {
+	for h, parts := range e {
+		c.header, c.begun = h, false
+		for f := range parts {
+			if c.begun && c.nParts < len(c.same) && c.same[c.nParts] == f { // Mostly it is.
+				c.nParts++
+				continue
+			}
+			if err := c.add(f); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c.segments, c.end(true)
+}
+
+// add adds a part, unless it is empty.
+func (c *cutter) add(f *Family) error {
+	switch {
+	case c.nParts < len(c.same):
+		if c.same[c.nParts] == f && (c.begun || c.header == c.old[c.at].runs[c.nRuns].Header) {
+			c.nParts++
+			if !c.begun {
+				c.begun = true
+				c.nRuns++
+			}
+			return nil
+		}
+	case c.same != nil && c.at+1 < len(c.old) && len(c.old[c.at+1].parts) > 0 && c.old[c.at+1].parts[0] == f:
+		return c.next(f) // What made it begin a segment is as it was.
+	}
+	if len(f.Metrics) == 0 {
+		return nil
+	}
+	last := c.last()
+	if last == nil || last.gathered != f.gathered || beginsSegment(f, c.target) || c.full() {
+		return c.next(f)
+	}
+	c.differ()
+	c.append(f)
+	return nil
+}
+
+// last returns the last part of the segment, nil if there is none.
+func (c *cutter) last() *Family {
+	parts := c.parts
+	if c.same != nil {
+		parts = c.same[:c.nParts]
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return parts[len(parts)-1]
+}
+
+// full tells whether the segment has as many bytes as it may.
+func (c *cutter) full() bool {
+	bytes := c.bytes
+	if c.same != nil {
+		if c.nParts < len(c.same) {
+			return false // it was not, since more came
+		}
+		bytes = metricsOf(c.same)
+	}
+	return bytes >= segmentLimit*c.target
+}
+
+func metricsOf(parts []*Family) int {
+	n := 0
+	for _, f := range parts {
+		n += len(f.Metrics)
+	}
+	return n
+}
+
+// differ says that the segment is not the old one.
+func (c *cutter) differ() {
+	if c.same == nil {
+		return
+	}
+	c.parts = append(c.parts[:0], c.same[:c.nParts]...)
+	c.runs = append(c.runs[:0], c.old[c.at].runs[:c.nRuns]...)
+	c.bytes = metricsOf(c.parts)
+	c.same = nil
+}
+
+func (c *cutter) append(f *Family) {
+	if !c.begun || len(c.runs) == 0 {
+		if len(c.runs) > 0 {
+			c.runs[len(c.runs)-1].ends = true
+		}
+		c.runs = append(c.runs, run{Header: c.header, first: len(c.parts), starts: !c.begun})
+	}
+	c.begun = true
+	c.parts = append(c.parts, f)
+	c.bytes += len(f.Metrics)
+}
+
+// next ends the segment and begins one with the part.
+func (c *cutter) next(f *Family) error {
+	if err := c.end(!c.begun); err != nil {
+		return err
+	}
+	c.parts, c.runs, c.bytes, c.same = c.parts[:0], c.runs[:0], 0, nil
+	if at, ok := c.starts[f]; ok {
+		c.at, c.near = at, true
+		r := run{Header: c.header, starts: !c.begun}
+		if old := c.old[at]; old.runs[0].continues(&r) {
+			c.same, c.nParts, c.nRuns, c.begun = old.parts, 1, 1, true
+			return nil
+		}
+	} else if c.near = c.follows(f); c.near {
+		c.at++
+	}
+	c.append(f)
+	return nil
+}
+
+// follows tells whether the old segment after the one that was met last began with what the part has replaced.
+func (c *cutter) follows(f *Family) bool {
+	if c.at+1 >= len(c.old) || len(c.old[c.at+1].parts) == 0 {
+		return false
+	}
+	series := c.old[c.at+1].parts[0].Series
+	return len(series) > 0 && len(f.Series) > 0 && series[0] == f.Series[0]
+}
+
+// end ends the segment, with which the last name ends, too, or not.
+func (c *cutter) end(name bool) error {
+	if c.same != nil && c.nParts == len(c.same) && c.old[c.at].runs[c.nRuns-1].ends == name {
+		c.segments = append(c.segments, c.old[c.at])
+		return nil
+	}
+	c.differ()
+	if len(c.parts) == 0 {
+		return nil
+	}
+	c.runs[len(c.runs)-1].ends = name
+	s := &segment{parts: slices.Clone(c.parts), runs: slices.Clone(c.runs), gathered: c.parts[0].gathered}
+	if c.near {
+		s.before = c.old[c.at]
+	}
+	c.segments = append(c.segments, s)
+	return s.check(c.scheme)
+}
+
+// setTotals says in each run that starts a name how many bytes of metrics the whole of it has. Segments are replaced where that
+// is new.
+func setTotals(segments []*segment) {
+	total := 0
+	for i, s := range slices.Backward(segments) {
+		for j := len(s.runs) - 1; j >= 0; j-- {
+			total += s.runs[j].metrics
+			if !s.runs[j].starts {
+				continue
+			}
+			if s.runs[j].total != total {
+				if s.content != nil {
+					s = &segment{parts: s.parts, runs: slices.Clone(s.runs), gathered: s.gathered}
+					segments[i] = s
+				}
+				s.runs[j].total = total
+			}
+			total = 0
+		}
+	}
+}

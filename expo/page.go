@@ -1,0 +1,270 @@
+package expo
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/common/expfmt"
+)
+
+// gathering is how many bytes a Page collects before it calls the writer: a call costs as much as thousands of bytes.
+const gathering = 256 << 10
+
+// The pools hold memory and nothing else.
+var (
+	gatherPool sync.Pool
+	packerPool = sync.Pool{New: func() any { return new(packer) }}
+)
+
+// Page is an exposition as it goes out in one form: the bytes of Write, compressed. The page after it is made of it, at the cost
+// of what has changed. A Page is immutable, and may be used by any number of goroutines.
+//
+//	text, protobuf   segment segment segment …
+//	gzip             header, segment segment segment …, last block and sums
+//	zstd             segment segment segment …
+type Page struct {
+	form          form
+	before, after []byte
+	segments      []*segment
+	size          int64 // bytes as they go out
+	leftOut       *LeftOutError
+}
+
+type form struct {
+	format   expfmt.Format
+	encoding string
+}
+
+// NewPage returns an empty page, whose Next are in a format that Write takes and an encoding that NegotiateEncoding returns. The
+// error says that they are not.
+func NewPage(f expfmt.Format, encoding string) (*Page, error) {
+	if _, err := (&scrape{}).familyWriter(f); err != nil {
+		return nil, err
+	}
+	if err := checkEncoding(encoding); err != nil {
+		return nil, err
+	}
+	p := &Page{form: form{f, encoding}}
+	p.close()
+	return p, nil
+}
+
+// Next returns the page of e. What this page, the one before, has of it already is not made again. An error is that of a
+// compressor, which does not happen.
+//
+// What Write leaves out, and what it names by looking at the whole, is not to be had piece by piece: then, and in the
+// formats for people, the page is written from the beginning.
+func (p *Page) Next(e Exposition) (*Page, error) {
+	next := &Page{form: p.form}
+	err := next.take(p.segments, e)
+	if errors.Is(err, errIrregular) {
+		err = next.whole(e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	next.close()
+	return next, nil
+}
+
+// take makes the segments of e, of old ones where that can be.
+func (p *Page) take(old []*segment, e Exposition) error {
+	t := p.form.format.FormatType()
+	if t != expfmt.TypeTextPlain && t != expfmt.TypeProtoDelim {
+		return errIrregular
+	}
+	segments, err := newCutter(old, p.form).cut(e)
+	if err != nil {
+		return err
+	}
+	return p.fill(segments)
+}
+
+// fill takes the segments, and writes those that have no content.
+func (p *Page) fill(segments []*segment) error {
+	if p.form.format.FormatType() == expfmt.TypeProtoDelim {
+		setTotals(segments)
+	}
+	p.segments = segments
+	var fresh []*segment
+	for _, s := range segments {
+		if s.content == nil {
+			fresh = append(fresh, s)
+		}
+	}
+	return write(fresh, p.form)
+}
+
+// Renew returns the page with other values of what Gathered gave it, without walking the rest. It cannot if own has other names,
+// or says other things of them, than what it is to replace.
+func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
+	values := map[string]*Family{}
+	headers := map[string]Header{}
+	for h, parts := range own {
+		for f := range parts {
+			if len(f.Metrics) > 0 {
+				headers[h.Name], values[h.Name] = h, f
+			}
+		}
+	}
+	segments := slices.Clone(p.segments)
+	for i, s := range segments {
+		if !s.gathered {
+			continue
+		}
+		s = &segment{parts: slices.Clone(s.parts), runs: slices.Clone(s.runs), gathered: true}
+		for j, f := range s.parts { // One part in each run: Gathered has each name once.
+			value, found := values[f.Name]
+			if !found || headers[f.Name] != s.runs[j].Header {
+				return nil, false
+			}
+			s.parts[j] = value
+			delete(values, f.Name)
+		}
+		if s.check(p.form.format.ToEscapingScheme()) != nil {
+			return nil, false
+		}
+		segments[i] = s
+	}
+	if len(values) > 0 {
+		return nil, false // Where are they to stand?
+	}
+	next = &Page{form: p.form}
+	if next.fill(segments) != nil {
+		return nil, false
+	}
+	next.close()
+	return next, true
+}
+
+// write writes segments with all processors.
+func write(segments []*segment, f form) error {
+	var (
+		next   atomic.Int64
+		wg     sync.WaitGroup
+		failed atomic.Pointer[error]
+	)
+	work := func() {
+		pk := packerPool.Get().(*packer)
+		defer packerPool.Put(pk)
+		defer func() {
+			if recover() != nil {
+				failed.Store(&errIrregular) // Write meets it again, in the goroutine of one scrape.
+			}
+		}()
+		for failed.Load() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= len(segments) {
+				return
+			}
+			if err := segments[i].write(pk, f); err != nil {
+				failed.Store(&err)
+			}
+		}
+	}
+	for range min(runtime.GOMAXPROCS(0), len(segments)) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// whole writes e from the beginning.
+func (p *Page) whole(e Exposition) error {
+	p.segments = nil
+	pk := packerPool.Get().(*packer)
+	defer packerPool.Put(pk)
+	err := Write(pieceWriter{p, pk}, p.form.format, e)
+	if errors.As(err, &p.leftOut) {
+		return nil
+	}
+	return err
+}
+
+// pieceWriter makes a segment of whatever is written, of which no later page can be made.
+type pieceWriter struct {
+	page   *Page
+	packer *packer
+}
+
+// Write implements io.Writer.
+func (w pieceWriter) Write(b []byte) (int, error) {
+	content, err := w.packer.pack(b, w.page.form.encoding)
+	if err != nil {
+		return 0, err
+	}
+	w.page.segments = append(w.page.segments, &segment{packed: content})
+	return len(b), nil
+}
+
+// close makes what stands around the segments.
+func (p *Page) close() {
+	var (
+		sum  uint32
+		size int64
+	)
+	for _, s := range p.segments {
+		p.size += int64(len(s.content))
+		size += int64(s.packed.size)
+		if s.shift != 0 {
+			sum = crcMultiply(sum, s.shift) ^ s.sum
+		}
+	}
+	p.before, p.after = around(p.form.encoding, size, sum)
+	p.size += int64(len(p.before) + len(p.after))
+}
+
+// Len is the number of bytes that WriteTo writes.
+func (p *Page) Len() int64 { return p.size }
+
+// LeftOut says what the page lacks because it would have spoiled the rest; nil if it lacks nothing.
+func (p *Page) LeftOut() *LeftOutError { return p.leftOut }
+
+// WriteTo implements io.WriterTo. It makes few calls of w.
+func (p *Page) WriteTo(w io.Writer) (int64, error) {
+	b, ok := gatherPool.Get().(*bufio.Writer)
+	if !ok {
+		b = bufio.NewWriterSize(nil, gathering)
+	}
+	counted := &counter{w: w}
+	b.Reset(counted)
+	defer func() {
+		b.Reset(nil)
+		gatherPool.Put(b)
+	}()
+	// What an error of w stops is said by Flush.
+	_, _ = b.Write(p.before)
+	for _, s := range p.segments {
+		if _, err := b.Write(s.content); err != nil {
+			break
+		}
+	}
+	_, _ = b.Write(p.after)
+	if err := b.Flush(); err != nil {
+		return counted.n, fmt.Errorf("writing a page: %w", err)
+	}
+	return counted.n, nil
+}
+
+// counter counts what its writer has taken.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}

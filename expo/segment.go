@@ -1,0 +1,171 @@
+package expo
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// segmentTarget returns how many bytes of metrics a segment has on average. The less, the less is made anew after a push; but a
+// segment has a price of its own, and a small one compresses badly.
+func segmentTarget(encoding string) int {
+	if encoding == Identity {
+		return 4 << 10
+	}
+	return 8 << 10
+}
+
+// segmentLimit is how many times that is enough, wherever the next boundary is. Without it, a change would hit large segments more
+// often than small ones, and cost twice as much.
+const segmentLimit = 2
+
+// segment is a piece of a page that is taken over from the page before as long as it is made of the same: the parts, which are
+// immutable, and what the page says once of their names. It is immutable once it has been packed.
+type segment struct {
+	packed
+	parts    []*Family // none of them without metrics
+	runs     []run
+	gathered bool   // all parts are, otherwise none
+	lines    []span // of each part, in content, in a text page that is not compressed
+
+	before *segment // where lines may be found, until the segment is written; nil for nowhere
+}
+
+// span is where something stands: from a byte to before another.
+type span struct{ from, to uint32 }
+
+// run is what a segment has of one name.
+type run struct {
+	Header
+	first   int  // where in the segment's parts it begins
+	starts  bool // there is nothing of the name before it: the header stands in this segment
+	ends    bool // there is nothing of the name after it
+	metrics int  // bytes of the parts' metrics
+	total   int  // bytes of those of the whole name, in a protobuf page, where it starts
+}
+
+// continues tells whether the run at the beginning of a segment can be taken for other, which is known to begin with the same part.
+func (r *run) continues(other *run) bool {
+	if r.starts != other.starts {
+		return false
+	}
+	return r.Header == other.Header || !r.starts && r.Type == other.Type && r.Unit == other.Unit // the help stands elsewhere
+}
+
+// beginsSegment tells whether a segment begins before the part, whatever is around it, so that what is added or taken away
+// elsewhere moves no boundary. A part of so many bytes is as likely to be one as there should be segments in these.
+func beginsSegment(f *Family, target int) bool {
+	if len(f.Series) == 0 {
+		return false
+	}
+	chance := uint64(len(f.Metrics)) * math.MaxUint32 / uint64(target)
+	return uint64(binary.BigEndian.Uint32(f.Series[0][:])) < chance // the ID is a hash
+}
+
+// errIrregular says that a segment cannot say what Write would: something has to be left out, or is named by what stands elsewhere.
+var errIrregular = errors.New("the page has to be written as a whole")
+
+// check looks at what the runs hold, and counts their bytes.
+func (s *segment) check(scheme model.EscapingScheme) error {
+	for i := range s.runs {
+		r := &s.runs[i]
+		if scheme != model.NoEscaping && !model.LegacyValidation.IsValidMetricName(r.Name) {
+			return errIrregular
+		}
+		r.metrics = 0
+		for _, f := range s.partsOf(i) {
+			names := f.labelNames()
+			if f.Type != r.Type || names == damaged || names != legacyNames && scheme != model.NoEscaping {
+				return errIrregular
+			}
+			r.metrics += len(f.Metrics)
+		}
+	}
+	return nil
+}
+
+func (s *segment) partsOf(i int) []*Family {
+	if i+1 < len(s.runs) {
+		return s.parts[s.runs[i].first:s.runs[i+1].first]
+	}
+	return s.parts[s.runs[i].first:]
+}
+
+// write makes the segment's content.
+func (s *segment) write(p *packer, f form) error {
+	text := f.format.FormatType() == expfmt.TypeTextPlain
+	p.raw, p.lines = p.raw[:0], p.lines[:0]
+	var err error
+	if text {
+		err = s.writeText(p)
+	} else {
+		p.raw = s.appendDelimited(p.raw)
+	}
+	s.before = nil
+	if err != nil {
+		return err
+	}
+	if text && f.encoding == Identity {
+		s.lines = slices.Clone(p.lines)
+	}
+	s.packed, err = p.pack(p.raw, f.encoding)
+	return err
+}
+
+// writeText takes the lines of parts that have not changed from the segment before: they are costly to make.
+func (s *segment) writeText(p *packer) error {
+	b, next := p.raw, 0
+	for i := range s.runs {
+		if r := &s.runs[i]; r.starts {
+			b = appendHeader(b, r.Header)
+		}
+		for _, f := range s.partsOf(i) {
+			from := len(b)
+			if old := s.before.find(f, next); old >= 0 {
+				at := s.before.lines[old]
+				b = append(b, s.before.content[at.from:at.to]...)
+				next = old + 1
+			} else {
+				var err error
+				if b, err = f.appendLines(b); err != nil || len(b) == from {
+					return errIrregular
+				}
+			}
+			p.lines = append(p.lines, span{uint32(from), uint32(len(b))})
+		}
+	}
+	p.raw = b
+	return nil
+}
+
+// find returns which of the parts from the i-th on f is, -1 if none whose lines are known.
+func (s *segment) find(f *Family, i int) int {
+	if s == nil || i >= len(s.lines) {
+		return -1
+	}
+	at := slices.Index(s.parts[i:], f)
+	if at < 0 {
+		return -1
+	}
+	return i + at
+}
+
+func (s *segment) appendDelimited(b []byte) []byte {
+	for i := range s.runs {
+		r := &s.runs[i]
+		if r.starts {
+			b = appendMessageStart(b, r.Header, r.Name, r.total)
+		}
+		for _, f := range s.partsOf(i) {
+			b = append(b, f.Metrics...)
+		}
+		if r.ends {
+			b = appendUnit(b, r.Header)
+		}
+	}
+	return b
+}
