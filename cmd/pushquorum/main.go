@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -29,15 +28,8 @@ import (
 // drainTimeout bounds how long a stopping replica waits for requests in flight beyond what a push may take.
 const drainTimeout = 5 * time.Second
 
-// gcPercent is how much a replica's heap may grow between two collections: most of it is the stored state and its pages, which live
-// long and are bytes without pointers, so that a collection is cheap; and memory is what limits how much of it there can be. GOGC and
-// GOMEMLIMIT in the environment count instead.
-const gcPercent = 40
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	tuneGC()
 	o, err := parseOptions(os.Args[1:])
 	switch {
 	case err != nil:
