@@ -119,7 +119,7 @@ func mutants() []mutant {
 				"	p := &pipeline{",
 				"	if id != \"\" {\n		return inner, nil\n	}\n	p := &pipeline{",
 			}},
-			faults: "isolate,restart", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
+			faults: "diskfull", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
 		},
 		{
 			name: "slow-rejoin", what: "a newcomer introduces itself to those that the gossip does not know alone: a bug that the harness found",

@@ -15,7 +15,7 @@ type Disk struct {
 	next    uint64
 	journal []change // of directories, not yet durable, in order
 
-	used     int64 // bytes in files
+	used     int64 // bytes in files, those that were never written not counted
 	capacity int64
 	slow     time.Duration
 }
@@ -28,6 +28,7 @@ type node struct {
 	when time.Time
 
 	data, disk []byte
+	filled     int64   // bytes up to the last that was written: a file that is made longer takes no space, as there is no fallocate
 	pending    []write // since the last fsync, in order
 	names      map[string]*node
 	durable    map[string]*node
@@ -206,7 +207,8 @@ func (d *Disk) sweep() {
 	walk(d.nodes[1])
 	d.nodes, d.used = reached, 0
 	for _, n := range reached {
-		d.used += int64(len(n.data))
+		n.filled = min(n.filled, int64(len(n.data)))
+		d.used += n.filled
 	}
 }
 

@@ -65,10 +65,7 @@ func (f *files) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut
 	n := f.find(in.NodeId)
 	defer f.disk.mu.Unlock()
 	if size, ok := in.GetSize(); ok {
-		if more := int64(size) - int64(len(n.data)); more > 0 && !f.disk.fits(more) {
-			return fuse.Status(syscall.ENOSPC)
-		}
-		f.disk.used += int64(size) - int64(len(n.data))
+		f.disk.fill(n, min(n.filled, int64(size)))
 		n.data = resized(n.data, int64(size))
 		n.pending = append(n.pending, write{offset: int64(size)})
 	}
@@ -126,7 +123,7 @@ func (f *files) Unlink(_ <-chan struct{}, header *fuse.InHeader, name string) fu
 	if n == nil {
 		return fuse.ENOENT
 	}
-	f.disk.used -= int64(len(n.data)) // it may stay open for a moment; a disk that is not full to the byte is full enough
+	f.disk.fill(n, 0) // it may stay open for a moment; a disk that is not full to the byte is full enough
 	f.disk.apply(change{{dir, name, nil}})
 	return fuse.OK
 }
@@ -159,7 +156,7 @@ func (f *files) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName st
 		if over.dir && len(over.names) > 0 {
 			return fuse.Status(syscall.ENOTEMPTY)
 		}
-		f.disk.used -= int64(len(over.data))
+		f.disk.fill(over, 0)
 	}
 	f.disk.apply(change{{from, oldName, nil}, {to, newName, n}})
 	return fuse.OK
@@ -178,13 +175,13 @@ func (f *files) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32,
 	f.wait()
 	n := f.find(in.NodeId)
 	defer f.disk.mu.Unlock()
-	before := int64(len(n.data))
-	if more := int64(in.Offset) + int64(len(data)) - before; more > 0 && !f.disk.fits(more) {
+	end := max(n.filled, int64(in.Offset)+int64(len(data)))
+	if more := end - n.filled; more > 0 && !f.disk.fits(more) {
 		return 0, fuse.Status(syscall.ENOSPC)
 	}
 	n.data = written(n.data, int64(in.Offset), data)
 	n.when = time.Now()
-	f.disk.used += int64(len(n.data)) - before
+	f.disk.fill(n, end)
 	n.pending = append(n.pending, write{int64(in.Offset), slices.Clone(data)})
 	return uint32(len(data)), fuse.OK
 }
@@ -250,6 +247,12 @@ func (f *files) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut)
 	out.Bfree = uint64(max(f.disk.capacity-f.disk.used, 0)) / sector
 	out.Bavail = out.Bfree
 	return fuse.OK
+}
+
+// fill makes a file take so much space.
+func (d *Disk) fill(n *node, bytes int64) {
+	d.used += bytes - n.filled
+	n.filled = bytes
 }
 
 func (d *Disk) fits(more int64) bool { return d.used+more <= d.capacity }
