@@ -121,14 +121,5 @@ func mutants() []mutant {
 			}},
 			faults: "diskfull", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
 		},
-		{
-			name: "slow-rejoin", what: "a newcomer introduces itself to those that the gossip does not know alone: a bug that the harness found",
-			edits: []edit{{
-				"cluster/replica.go",
-				"				return leader != \"\" && len(r.gossip.alive()) > 1\n",
-				"				return leader != \"none\" && len(r.gossip.alive()) > 1\n",
-			}},
-			faults: "lostdisk,isolate", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
-		},
 	}
 }
