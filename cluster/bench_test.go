@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	walfs "github.com/hashicorp/raft-wal/fs"
 )
 
 // BenchmarkStoreLogs appends batches of entries of 2.4 KB, about what a push of a small job is, and drops old ones as
@@ -67,7 +68,7 @@ func openBenchLog(b *testing.B, store string) (*logStore, func()) {
 	}
 	inner, closeInner := entryStore(bolt), func() error { return nil }
 	if store == LogWAL {
-		w, err := openWAL(dir, walSegmentSize, hclog.NewNullLogger())
+		w, err := openWAL(dir, walSegmentSize, walfs.New(), hclog.NewNullLogger())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	walfs "github.com/hashicorp/raft-wal/fs"
 )
 
 // failure makes writes fail, before or after they have taken effect.
@@ -101,7 +102,7 @@ func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure,
 	}
 	inner, closeInner := entryStore(bolt), func() error { return nil }
 	if where.store == LogWAL {
-		w, err := openWAL(dir, where.segmentSize, hclog.NewNullLogger())
+		w, err := openWAL(dir, where.segmentSize, walfs.New(), hclog.NewNullLogger())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	walfs "github.com/hashicorp/raft-wal/fs"
 )
 
 const logCacheSize = 64 // entries, of up to maxBatch bytes where pushes are of a usual size
@@ -90,7 +91,7 @@ func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot
 		return err
 	}
 	if where.store == LogWAL {
-		if s.wal, err = openWAL(dir, where.segmentSize, logger); err != nil {
+		if s.wal, err = openWAL(dir, where.segmentSize, walfs.New(), logger); err != nil {
 			return err
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
@@ -25,21 +27,43 @@ const (
 )
 
 // walStore is the log in raft-wal's segments: one fsync for an append, where bbolt takes two and writes whole pages.
+//
+// After a write that failed, raft-wal 0.4.2 goes on from what it meant to write: an index that a full disk did not take counts as
+// written, and the list then sends readers there. So it is opened anew before the next write, from what is on the disk.
 type walStore struct {
-	*wal.WAL
+	dir    string
+	size   int
+	vfs    types.VFS
+	logger hclog.Logger
+
+	mu       sync.RWMutex // held for writing while log and segments are exchanged
+	log      *wal.WAL
 	segments *segmentList
+
+	failed bool // the last write; writes come one at a time
 }
 
-// openWAL opens the log in the directory wal, or makes an empty one. Raft-wal deletes the segments that its list does not name, so
-// the list is our own, with a checksum.
-func openWAL(dataDir string, segmentSize int, logger hclog.Logger) (_ *walStore, err error) {
-	dir := filepath.Join(dataDir, walDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making %s: %w", dir, err)
+// openWAL opens the log in the directory wal, or makes an empty one.
+func openWAL(dataDir string, segmentSize int, vfs types.VFS, logger hclog.Logger) (*walStore, error) {
+	w := &walStore{dir: filepath.Join(dataDir, walDir), size: segmentSize, vfs: vfs, logger: logger}
+	if err := os.MkdirAll(w.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making %s: %w", w.dir, err)
 	}
-	list := &segmentList{path: filepath.Join(dir, walSegmentsFile)}
-	if err := list.read(); err != nil {
+	var err error
+	if w.log, w.segments, err = w.open(); err != nil {
 		return nil, err
+	}
+	return w, nil
+}
+
+// open opens what is on the disk. Raft-wal deletes the segments that its list does not name, so the list is our own, with a checksum.
+func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
+	list := &segmentList{path: filepath.Join(w.dir, walSegmentsFile)}
+	if err := list.read(); err != nil {
+		return nil, nil, err
+	}
+	if err := list.finishSeal(); err != nil {
+		return nil, nil, fmt.Errorf("completing the last segment: %w", err)
 	}
 	// A false length in a damaged segment may send the library astray.
 	defer func() {
@@ -47,19 +71,83 @@ func openWAL(dataDir string, segmentSize int, logger hclog.Logger) (_ *walStore,
 			err = damaged(list.suspect(), "damaged: %v", r)
 		}
 	}()
-	w, err := wal.Open(dir, wal.WithMetaStore(list), wal.WithSegmentSize(segmentSize), wal.WithLogger(logger))
+	log, err := wal.Open(w.dir, wal.WithMetaStore(list), wal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)), wal.WithSegmentSize(w.size), wal.WithLogger(w.logger))
 	if err != nil {
-		return nil, damaged(list.suspect(), "cannot be read: %w", err)
+		return nil, nil, damaged(list.suspect(), "cannot be read: %w", err)
 	}
-	return &walStore{WAL: w, segments: list}, nil
+	return log, list, nil
+}
+
+// write does one write, after what an earlier one may have left has been put right.
+func (w *walStore) write(do func(*wal.WAL) error) error {
+	if w.failed {
+		log, list, err := w.open()
+		if err != nil {
+			return fmt.Errorf("opening the log again after a failed write: %w", err)
+		}
+		w.mu.Lock()
+		old := w.log
+		w.log, w.segments, w.failed = log, list, false
+		w.mu.Unlock()
+		if err := old.Close(); err != nil {
+			w.logger.Warn("closing the log that could not be written", "error", err)
+		}
+	}
+	err := do(w.log)
+	w.failed = err != nil
+	return err
+}
+
+// StoreLogs implements entryStore.
+func (w *walStore) StoreLogs(logs []*raft.Log) error {
+	return w.write(func(log *wal.WAL) error { return log.StoreLogs(logs) })
+}
+
+// DeleteRange implements entryStore.
+func (w *walStore) DeleteRange(minIndex, maxIndex uint64) error {
+	return w.write(func(log *wal.WAL) error { return log.DeleteRange(minIndex, maxIndex) })
+}
+
+// FirstIndex implements entryStore.
+func (w *walStore) FirstIndex() (uint64, error) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.log.FirstIndex()
+}
+
+// LastIndex implements entryStore.
+func (w *walStore) LastIndex() (uint64, error) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.log.LastIndex()
+}
+
+// GetLog implements entryStore.
+func (w *walStore) GetLog(index uint64, l *raft.Log) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.log.GetLog(index, l)
+}
+
+// Close releases the files.
+func (w *walStore) Close() error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.log.Close()
 }
 
 // fileOf names the file that holds an entry, or would.
-func (w *walStore) fileOf(index uint64) string { return w.segments.fileOf(index) }
+func (w *walStore) fileOf(index uint64) string {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.segments.fileOf(index)
+}
 
 // segmentList is the list of the log's segments, on disk as JSON with a checksum. Raft-wal calls one method at a time.
 type segmentList struct {
-	path  string
+	path string
+
+	mu    sync.Mutex // for fileOf, which may be asked while a segment is added
 	state types.PersistentState
 }
 
@@ -129,6 +217,8 @@ func (l *segmentList) CommitState(s types.PersistentState) error {
 	if err := writeFileAtomic(l.path, append(b, '\n')); err != nil {
 		return fmt.Errorf("writing the list of segments: %w", err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.state = s
 	return nil
 }
@@ -146,6 +236,8 @@ func (*segmentList) Close() error { return nil }
 
 // fileOf names the segment that holds an entry, or would: the last one that begins at or before it.
 func (l *segmentList) fileOf(index uint64) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(l.state.Segments) == 0 {
 		return l.path
 	}

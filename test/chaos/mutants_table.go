@@ -64,8 +64,8 @@ func mutants() []mutant {
 			edits: []edit{
 				{
 					"cluster/walstore.go",
-					"wal.WithMetaStore(list), ",
-					"wal.WithMetaStore(list), wal.WithSegmentFiler(segment.NewFiler(dir, unsynced{walfs.New()})), ",
+					"segment.NewFiler(w.dir, w.vfs)",
+					"segment.NewFiler(w.dir, unsynced{w.vfs})",
 				}, {
 					"cluster/walstore.go",
 					"// fileOf names the file that holds an entry, or would.\n",

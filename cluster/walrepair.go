@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+)
+
+// What a segment of raft-wal 0.4 looks like: a header, then frames, each padded to eight bytes. A frame begins with its type and,
+// in its last four bytes, the length of what follows or, in a commit, the CRC-32C of all since the commit before.
+const (
+	walHeader = 32
+	walFrame  = 8
+
+	walEntry  = 1
+	walIndex  = 2
+	walCommit = 3
+)
+
+// seal is what is found of the index at the end of a segment.
+type seal struct {
+	frame     int64 // where its frame begins, 0 if there is none
+	committed bool
+	entries   uint64 // in the segment
+}
+
+// finishSeal completes what a crash, or a full disk, has left of the end of the last segment. Its index is written together with its
+// last entries, and only then does the list say that it is full and which one is next. In between raft-wal 0.4.2 takes the segment for
+// the one to write to, and then refuses to: every append fails, after a restart, too. And it takes an index that was torn for
+// a good one. So the list is brought up to date, or the torn index taken away.
+func (l *segmentList) finishSeal() (err error) {
+	if len(l.state.Segments) == 0 {
+		return nil
+	}
+	last := l.state.Segments[len(l.state.Segments)-1]
+	if !last.SealTime.IsZero() {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(l.path), segment.FileName(last)), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // not made yet
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	found, err := findSeal(f)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	case found.frame == 0:
+		return nil
+	case !found.committed:
+		if _, err := f.WriteAt(make([]byte, walFrame), found.frame); err != nil {
+			return err
+		}
+		return f.Sync()
+	}
+	state := l.state
+	state.Segments = append([]types.SegmentInfo(nil), state.Segments...)
+	full := &state.Segments[len(state.Segments)-1]
+	full.SealTime, full.IndexStart, full.MaxIndex = time.Now(), uint64(found.frame+walFrame), full.BaseIndex+found.entries-1
+	state.Segments = append(state.Segments, types.SegmentInfo{
+		ID: state.NextSegmentID, BaseIndex: full.MaxIndex + 1, MinIndex: full.MaxIndex + 1,
+		SizeLimit: full.SizeLimit, Codec: full.Codec, CreateTime: time.Now(),
+	})
+	state.NextSegmentID++
+	return l.CommitState(state)
+}
+
+// findSeal reads through the frames of a segment up to its index.
+func findSeal(r io.ReaderAt) (found seal, err error) {
+	since := int64(0) // the last commit; the first one counts the header, too
+	for at := int64(walHeader); ; {
+		var h [walFrame]byte
+		if n, err := r.ReadAt(h[:], at); n < walFrame {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return found, err
+		}
+		size := int64(binary.LittleEndian.Uint32(h[4:]))
+		padded := walFrame + (size+walFrame-1)/walFrame*walFrame
+		switch h[0] {
+		case walEntry:
+			found.entries++
+			at += padded
+		case walCommit:
+			at += walFrame
+			since = at
+		case walIndex:
+			found.frame = at
+			found.committed, err = isCommit(r, since, at+padded)
+			found.committed = found.committed && uint64(size) == 4*found.entries
+			return found, err
+		default: // the end of what was written
+			return found, nil
+		}
+	}
+}
+
+// isCommit tells whether there is a commit of all from one byte to before another.
+func isCommit(r io.ReaderAt, from, at int64) (bool, error) {
+	var h [walFrame]byte
+	if n, err := r.ReadAt(h[:], at); n < walFrame {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return false, err
+	}
+	sum := crc32.New(castagnoli())
+	if _, err := io.Copy(sum, io.NewSectionReader(r, from, at-from)); err != nil {
+		return false, err
+	}
+	return h[0] == walCommit && binary.LittleEndian.Uint32(h[4:]) == sum.Sum32(), nil
+}
