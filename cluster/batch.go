@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +62,11 @@ func (b *batcher) do(ctx context.Context, command []byte) (fsm.Result, outcome, 
 	if b.withdraw(s) {
 		return fsm.Result{}, outcomeNotAppended, fmt.Errorf("it was not its turn in time: %w", context.Cause(ctx))
 	}
+	select {
+	case <-s.done: // just now, which is better than not to know
+		return s.result, s.outcome, s.err
+	default:
+	}
 	return fsm.Result{}, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
 }
 
@@ -84,12 +90,7 @@ func (b *batcher) withdraw(s *submission) bool {
 	if s.sent {
 		return false
 	}
-	for i, other := range b.waiting {
-		if other == s {
-			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
-			break
-		}
-	}
+	b.waiting = slices.DeleteFunc(b.waiting, func(other *submission) bool { return other == s })
 	return true
 }
 
@@ -134,8 +135,8 @@ func (b *batcher) take() []*submission {
 		b.senders--
 		return nil
 	}
-	batch := b.waiting[:n:n]
-	b.waiting = b.waiting[n:]
+	batch := slices.Clone(b.waiting[:n])
+	b.waiting = slices.Delete(b.waiting, 0, n) // which lets go of them
 	return batch
 }
 

@@ -226,3 +226,24 @@ func TestAFailedBatchFailsForAll(t *testing.T) {
 		}
 	})
 }
+
+func TestCommandsThatWereSentAreLetGo(t *testing.T) {
+	inBubble(t, "a", func(t *testing.T, b *batcher, l *fakeLeader) {
+		for i := range 5 {
+			submit(t.Context(), b, fmt.Append(nil, i))
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		withdrawn := submit(gone, b, []byte("withdrawn"))
+		cancel()
+		<-withdrawn
+		for range 5 {
+			l.gate <- struct{}{}
+		}
+		synctest.Wait()
+		for i, s := range b.waiting[:cap(b.waiting)] {
+			if s != nil {
+				t.Errorf("the queue still holds command %q at %d", s.command, i)
+			}
+		}
+	})
+}

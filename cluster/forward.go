@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +26,7 @@ const (
 var (
 	errOtherLeader = errors.New("another replica leads now")
 	errNoLeader    = errors.New("no leader is known")
+	errNoCommand   = errors.New("the call has no command, or an empty one: it comes from another version")
 )
 
 // MaxCommand is the size of the largest command that is replicated, in bytes: the log's segments hold no entry of 64 MiB.
@@ -92,6 +94,9 @@ func (r *Replica) send(ctx context.Context, leader raft.ServerID, commands [][]b
 // applyHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
 // is this replica's, taken now.
 func (r *Replica) applyHere(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
+	if len(commands) == 0 || slices.ContainsFunc(commands, func(c []byte) bool { return len(c) == 0 }) {
+		return nil, outcomeNotAppended, errNoCommand // an entry that cannot be read would halt every replica
+	}
 	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))
 	if what == outcomeApplied {
 		switch {

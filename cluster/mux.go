@@ -17,7 +17,7 @@ import (
 // cluster; one byte answers. Addresses are reused, so a listener that is not the replica meant must say so: an empty
 // replica at the address of a dead one would otherwise acknowledge and vote in its name.
 const (
-	helloVersion = 1
+	helloVersion = 2        // 1: a forwarded call had one command
 	helloSize    = 2 + 3*16 // kind, version, target, sender, cluster
 
 	kindRaft = 'R'

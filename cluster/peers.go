@@ -53,6 +53,25 @@ func (c *heardConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// writePiece is so small that a living peer takes it within silentAfter over any network that will do. Bytes.
+const writePiece = 64 << 10
+
+// Write fails when the peer takes nothing for silentAfter, as when its process is stopped and the buffers are full. Calls write one
+// after the other: one that waited for ever would hold up all others, whatever their deadlines.
+func (c *heardConn) Write(p []byte) (int, error) {
+	written := 0
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(silentAfter)); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(p[written:min(len(p), written+writePiece)])
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
 func newPeers(dial func(context.Context, uuid.UUID) (net.Conn, error)) *peers {
 	return &peers{dial: dial, timeout: dialTimeout, conns: map[uuid.UUID]*peerConn{}}
 }
@@ -63,7 +82,7 @@ var errNotSent = errors.New("not sent")
 // errRemote is wrapped when the peer answered with an error.
 var errRemote = errors.New("the replica answered")
 
-// call calls a method of a peer until ctx ends.
+// call calls a method of a peer until ctx ends, or silentAfter later if the peer does not even take the question.
 func (p *peers) call(ctx context.Context, id uuid.UUID, method string, args, reply any) error {
 	pc, err := p.get(ctx, id)
 	if err != nil {
