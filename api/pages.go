@@ -127,10 +127,10 @@ var errUnfinished = errors.New("the page could not be made")
 // build makes the page, for whoever waits for it. It takes the present state, and not the one that was asked for first: those who
 // wait may have come after a later push.
 func (b *building) build(ps *pages, f form) {
-	before, index := b.before, b.index
+	before, index, first := b.before, b.index, b.before == nil
 	b.before, b.err = nil, errUnfinished
 	defer close(b.done)
-	if before == nil {
+	if first {
 		var err error
 		if before, err = expo.NewPage(f.format, f.encoding); err != nil {
 			b.err = err
@@ -145,7 +145,7 @@ func (b *building) build(ps *pages, f form) {
 	}
 	b.own = ps.now()
 	own := ps.self.gather()
-	if index == b.index {
+	if !first && index == b.index {
 		var ok bool
 		if b.page, ok = before.Renew(own.exposition); ok {
 			b.err = nil

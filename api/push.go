@@ -35,8 +35,8 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.refuse(w, r, p)
 			return
 		}
-		defer b.release()
 		families, p, err := a.decode(r, b, group)
+		b.release()
 		switch {
 		case p != nil:
 			a.refuse(w, r, p)

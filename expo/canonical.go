@@ -30,7 +30,7 @@ const (
 // The error says why the push must be refused whatever else is stored: a timestamp, a
 // name that is not valid under s (which must not be unset), text that is not UTF-8, a
 // type that its metrics are not of, a native histogram that Prometheus would refuse, a
-// series or one of its samples given twice, or two families that clash. The group's
+// series or one of its samples given twice, two families that clash, or more than maxText as text. The group's
 // own labels are taken as valid; Labels.Validate tells.
 func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) ([]*Family, error) {
 	// As in the Pushgateway, a timestamp is refused before anything is overridden.
@@ -40,6 +40,9 @@ func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) 
 				return nil, fmt.Errorf("%s has a timestamp: pushed metrics must not have timestamps", describe(mf.GetName(), m.GetLabel()))
 			}
 		}
+	}
+	if err := checkText(group, mfs); err != nil {
+		return nil, err
 	}
 	c := newCanonicaliser(group, s)
 	families := make([]*Family, 0, len(mfs))
@@ -58,6 +61,44 @@ func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) 
 		return nil, err
 	}
 	return families, nil
+}
+
+// maxText bounds what a push makes of every later scrape, in bytes of its text: a name or a grouping label that stands once in a
+// request stands in each line there.
+const maxText = 64 << 20
+
+func textTooLarge() error {
+	return fmt.Errorf("the push takes more than %d MiB as text, with the name and the grouping labels in each line: push less at once", maxText>>20)
+}
+
+// checkText adds up, roughly, what the families take as text in this group, before anything is made of them.
+func checkText(group Labels, mfs []*dto.MetricFamily) error {
+	total := 0
+	for _, mf := range mfs {
+		total += len(mf.GetName()) + len(mf.GetHelp())
+		for _, m := range mf.GetMetric() {
+			line := len(mf.GetName()) + group.textSize()
+			for _, l := range m.GetLabel() {
+				line += len(l.GetName()) + len(l.GetValue()) + labelMarks
+			}
+			total += line * (1 + len(m.GetHistogram().GetBucket()) + len(m.GetSummary().GetQuantile()))
+			if total > maxText {
+				return textTooLarge()
+			}
+		}
+	}
+	return nil
+}
+
+// labelMarks are the bytes around a label's name and value.
+const labelMarks = len(`="",`)
+
+func (ls Labels) textSize() int {
+	n := 0
+	for _, l := range ls {
+		n += len(l.Name) + len(l.Value) + labelMarks
+	}
+	return n
 }
 
 // Gauge returns a family with one gauge that has the labels of the group, as a push of it

@@ -29,6 +29,7 @@ type packer struct {
 	raw     []byte // for the caller, to collect the next piece in …
 	lines   []span // … and where what is in it
 	out     bytes.Buffer
+	frame   []byte
 }
 
 func checkEncoding(encoding string) error {
@@ -69,8 +70,8 @@ func (p *packer) pack(raw []byte, encoding string) (packed, error) {
 				return out, fmt.Errorf("making a zstd encoder: %w", err)
 			}
 		}
-		p.out.Reset()
-		out.content = slices.Clone(p.zstd.EncodeAll(raw, p.out.AvailableBuffer()))
+		p.frame = p.zstd.EncodeAll(raw, p.frame[:0])
+		out.content = slices.Clone(p.frame)
 	default:
 		out.content = bytes.Clone(raw)
 	}

@@ -33,8 +33,10 @@ func Plain(body []byte, group Labels) ([]*Family, bool) {
 		p = &plainParser{}
 	}
 	defer func() {
-		p.reset()
-		plainPool.Put(p)
+		if cap(p.labels) <= maxPooledLabels {
+			p.reset()
+			plainPool.Put(p)
+		}
 	}()
 	p.group = append(p.group, group...)
 	at, found := group.find(model.InstanceLabel)
@@ -47,8 +49,10 @@ func Plain(body []byte, group Labels) ([]*Family, bool) {
 	return p.families()
 }
 
-// plainPool holds the memory of parsers and nothing else.
+// plainPool holds the memory of parsers and nothing else. A parser of a huge body is not kept.
 var plainPool sync.Pool
+
+const maxPooledLabels = 1 << 14 // of all samples of a body, 32 bytes each
 
 // plainParser is one body being read. Its strings are pieces of the body.
 type plainParser struct {
@@ -82,12 +86,13 @@ type plainSample struct {
 func (p *plainParser) reset() {
 	clear(p.heads)
 	clear(p.labels)
-	clear(p.own)
+	clear(p.own[:cap(p.own)])
 	clear(p.group)
 	*p = plainParser{group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0], message: p.message[:0], scratch: p.scratch[:0]}
 }
 
 func (p *plainParser) read(text string) bool {
+	size, added := 0, p.group.textSize()
 	for len(text) > 0 {
 		line, rest, ended := strings.Cut(text, "\n")
 		if !ended {
@@ -101,6 +106,9 @@ func (p *plainParser) read(text string) bool {
 				return false
 			}
 		case !p.sample(line):
+			return false
+		}
+		if size += len(line) + added; size > maxText {
 			return false
 		}
 	}

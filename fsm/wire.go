@@ -148,9 +148,14 @@ func sizeBytes(n int) int {
 	return tagSize + protowire.SizeBytes(n)
 }
 
+// appendText appends a string. What is stored has been validated by expo; what has not must not reach the log, where it would halt
+// every replica.
 func appendText(b []byte, number protowire.Number, s string) []byte {
 	if s == "" {
 		return b
+	}
+	if !utf8.ValidString(s) {
+		panic(fmt.Sprintf("fsm: encoding %.100q, which is not UTF-8", s))
 	}
 	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), s)
 }

@@ -13,6 +13,7 @@ const (
 	gcRoom    = 128 << 20 // bytes: up to here …
 	gcGrowth  = 64 << 20  // … a heap may grow by so many,
 	gcPercent = 40        // and any by so much of its size
+	gcLeast   = 16 << 20  // what a smaller heap is taken for: the runtime never collects below 4 MiB times the percentage
 )
 
 // tuneGC sets the collector after each collection to what gcPercentFor says. GOGC and GOMEMLIMIT in the environment count instead.
@@ -40,7 +41,7 @@ type collected struct{ _ [16]byte }
 
 // gcPercentFor returns by how much of its size a heap may grow that has so many bytes after a collection.
 func gcPercentFor(live uint64) int {
-	live = max(live, 1<<20)
+	live = max(live, gcLeast)
 	growth := min(gcGrowth, gcRoom-min(live, gcRoom))
 	return max(int(growth*100/live), gcPercent)
 }
