@@ -133,7 +133,7 @@ func (r *replica) settle(p *process) {
 			continue
 		}
 		r.mu.Lock()
-		if r.process == p && !r.paused {
+		if r.process == p && r.wanted && !r.paused { // one that is being ended still answers
 			r.calmLocked()
 		}
 		r.mu.Unlock()
