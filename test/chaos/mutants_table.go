@@ -119,7 +119,7 @@ func mutants() []mutant {
 				"	p := &pipeline{",
 				"	if id != \"\" {\n		return inner, nil\n	}\n	p := &pipeline{",
 			}},
-			faults: "diskfull", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
+			faults: "diskfull,isolate,oneway,restart", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
 		},
 	}
 }
