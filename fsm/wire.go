@@ -3,9 +3,9 @@ package fsm
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"unicode/utf8"
 
+	"github.com/cespare/xxhash/v2"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -122,14 +122,12 @@ type interner [1 << 10]string
 
 const maxInterned = 512 // bytes
 
-var internSeed = maphash.MakeSeed()
-
 // text is field.text for a string that comes again and again.
 func (in *interner) text(f field) (string, error) {
 	if len(f.bytes) > maxInterned {
 		return f.text()
 	}
-	slot := &in[maphash.Bytes(internSeed, f.bytes)%uint64(len(in))]
+	slot := &in[xxhash.Sum64(f.bytes)%uint64(len(in))]
 	if f.kind == protowire.BytesType && *slot == string(f.bytes) {
 		return *slot, nil
 	}
