@@ -14,13 +14,13 @@ import (
 
 const (
 	// maxBatch bounds the commands that travel together; a larger one travels alone. Bytes.
-	maxBatch = 128 << 10
-	// maxBatches is how many batches are under way at a time: while one is on its way to the disks, the next one gathers.
+	maxBatch = 256 << 10
+	// maxBatches is how many batches of one batcher are under way at a time: while one is on its way, the next one gathers.
 	maxBatches = 2
 )
 
-// batcher sends commands to the leader. Those that come while others are under way go together: in one call, one entry of the
-// log and one sync of each disk.
+// batcher sends commands on. Those that come while others are under way go together. A replica has two: one sends to the leader,
+// in one call, and one appends what has come to the leader, from wherever, in one entry of the log and with one sync of each disk.
 type batcher struct {
 	// leader gives the present leader, "" when none is known, and a channel that is closed when that may have changed.
 	leader func() (raft.ServerID, <-chan struct{})
@@ -33,41 +33,45 @@ type batcher struct {
 	senders int
 }
 
-// submission is a command on its way.
+// submission is a command on its way, or some that have come together.
 type submission struct {
-	command  []byte
+	commands [][]byte
+	size     int // bytes
 	deadline time.Time
 	sent     bool          // guarded by batcher.mu
 	done     chan struct{} // closed when what follows is set
-	result   fsm.Result
+	results  []fsm.Result
 	outcome  outcome
 	err      error
 }
 
-// do has a command applied once, together with others, and waits until ctx ends.
-func (b *batcher) do(ctx context.Context, command []byte) (fsm.Result, outcome, error) {
-	s := &submission{command: command, done: make(chan struct{})}
+// do has commands applied once, together with others, and waits until ctx ends.
+func (b *batcher) do(ctx context.Context, commands ...[]byte) ([]fsm.Result, outcome, error) {
+	s := &submission{commands: commands, done: make(chan struct{})}
+	for _, c := range commands {
+		s.size += len(c)
+	}
 	var ok bool
 	if s.deadline, ok = ctx.Deadline(); !ok {
 		s.deadline = time.Now().Add(defaultTimeout)
 	}
 	if !b.add(s) {
-		return fsm.Result{}, outcomeNotAppended, errClosing
+		return nil, outcomeNotAppended, errClosing
 	}
 	select {
 	case <-s.done:
-		return s.result, s.outcome, s.err
+		return s.results, s.outcome, s.err
 	case <-ctx.Done():
 	}
 	if b.withdraw(s) {
-		return fsm.Result{}, outcomeNotAppended, fmt.Errorf("it was not its turn in time: %w", context.Cause(ctx))
+		return nil, outcomeNotAppended, fmt.Errorf("it was not its turn in time: %w", context.Cause(ctx))
 	}
 	select {
 	case <-s.done: // just now, which is better than not to know
-		return s.result, s.outcome, s.err
+		return s.results, s.outcome, s.err
 	default:
 	}
-	return fsm.Result{}, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
+	return nil, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
 }
 
 func (b *batcher) add(s *submission) bool {
@@ -126,8 +130,8 @@ func (b *batcher) take() []*submission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, size := 0, 0
-	for n < len(b.waiting) && (n == 0 || size+len(b.waiting[n].command) <= maxBatch) {
-		size += len(b.waiting[n].command)
+	for n < len(b.waiting) && (n == 0 || size+b.waiting[n].size <= maxBatch) {
+		size += b.waiting[n].size
 		b.waiting[n].sent = true
 		n++
 	}
@@ -141,10 +145,10 @@ func (b *batcher) take() []*submission {
 }
 
 func (b *batcher) sendOne(ctx context.Context, leader raft.ServerID, batch []*submission) {
-	commands := make([][]byte, len(batch))
+	var commands [][]byte
 	last := batch[0].deadline
-	for i, s := range batch {
-		commands[i] = s.command
+	for _, s := range batch {
+		commands = append(commands, s.commands...)
 		if s.deadline.After(last) {
 			last = s.deadline
 		}
@@ -152,10 +156,11 @@ func (b *batcher) sendOne(ctx context.Context, leader raft.ServerID, batch []*su
 	ctx, cancel := context.WithDeadline(ctx, last)
 	defer cancel()
 	results, what, err := b.send(ctx, leader, commands)
-	for i, s := range batch {
+	for _, s := range batch {
 		s.outcome, s.err = what, err
 		if what == outcomeApplied {
-			s.result = results[i]
+			n := len(s.commands)
+			s.results, results = results[:n:n], results[n:]
 		}
 		close(s.done)
 	}

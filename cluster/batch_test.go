@@ -98,8 +98,12 @@ type answerT struct {
 func submit(ctx context.Context, b *batcher, command []byte) <-chan answerT {
 	c := make(chan answerT, 1)
 	go func() {
-		result, what, err := b.do(ctx, command)
-		c <- answerT{result, what, err}
+		results, what, err := b.do(ctx, command)
+		a := answerT{what: what, err: err}
+		if what == outcomeApplied {
+			a.result = results[0]
+		}
+		c <- a
 	}()
 	synctest.Wait() // so that commands come in the order of the calls
 	return c
@@ -131,6 +135,37 @@ func TestCommandsThatComeMeanwhileTravelTogether(t *testing.T) {
 		synctest.Wait()
 		if b.senders != 0 || len(b.waiting) != 0 {
 			t.Errorf("%d senders and %d commands are left", b.senders, len(b.waiting))
+		}
+	})
+}
+
+// What was joined by one replica goes on together, and is answered together.
+func TestCommandsThatHaveComeTogetherStayTogether(t *testing.T) {
+	inBubble(t, "a", func(t *testing.T, b *batcher, l *fakeLeader) {
+		for i := range 2 {
+			submit(t.Context(), b, fmt.Append(nil, i))
+		}
+		answers := make([][]fsm.Result, 3)
+		var wg sync.WaitGroup
+		for i, commands := range [][][]byte{{[]byte("a")}, {[]byte("b"), []byte("c"), []byte("d")}, {[]byte("e")}} {
+			wg.Go(func() {
+				results, what, err := b.do(t.Context(), commands...)
+				if what != outcomeApplied || err != nil {
+					t.Errorf("%s: outcome %d, %v", commands, what, err)
+				}
+				answers[i] = results
+			})
+			synctest.Wait()
+		}
+		for range 3 {
+			l.gate <- struct{}{}
+		}
+		wg.Wait()
+		if got, want := fmt.Sprint(l.sent()), "[[0] [1] [a b c d e]]"; got != want {
+			t.Errorf("sent is %s, want %s", got, want)
+		}
+		if got, want := fmt.Sprint(answers), "[[{0 a}] [{0 b} {0 c} {0 d}] [{0 e}]]"; got != want {
+			t.Errorf("answers are %s, want %s", got, want)
 		}
 	})
 }
@@ -242,7 +277,7 @@ func TestCommandsThatWereSentAreLetGo(t *testing.T) {
 		synctest.Wait()
 		for i, s := range b.waiting[:cap(b.waiting)] {
 			if s != nil {
-				t.Errorf("the queue still holds command %q at %d", s.command, i)
+				t.Errorf("the queue still holds command %q at %d", s.commands, i)
 			}
 		}
 	})

@@ -33,8 +33,9 @@ type Config struct {
 	// DeadServerGrace is how long a replica may be missing before it is removed from the configuration; 0 means 10 minutes.
 	DeadServerGrace time.Duration
 
-	SnapshotEntries uint64 // a snapshot after so many log entries, and as many are kept after one; 0 means 8192
-	SnapshotBytes   uint64 // or after so many bytes of log data; 0 means 64 MiB
+	// A snapshot is taken after so many log entries, and as many are kept after one; 0 means 65536. Or after so many bytes of
+	// log data, but not before there are as many as in the last snapshot; 0 means 64 MiB. Each up to a quarter later.
+	SnapshotEntries, SnapshotBytes uint64
 
 	LogStore string // LogWAL or LogBbolt; empty means LogWAL
 
@@ -45,7 +46,7 @@ type Config struct {
 
 const (
 	defaultDeadServerGrace = 10 * time.Minute
-	defaultSnapshotEntries = 8192
+	defaultSnapshotEntries = 1 << 16
 	defaultSnapshotBytes   = 64 << 20
 	maxNameLength          = 128 // bytes: the name travels in 512 bytes of gossip
 	maxVersionLength       = 64

@@ -45,10 +45,14 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 		if attempt > 0 {
 			r.metrics.retries.Inc()
 		}
-		result, what, err := r.batches.do(ctx, command)
+		way := r.forwards
+		if leader, _ := r.leader.current(); leader == r.serverID {
+			way = r.appends
+		}
+		results, what, err := way.do(ctx, command)
 		switch what {
 		case outcomeApplied:
-			return result, nil
+			return results[0], nil
 		case outcomeUnknown:
 			maybe = true
 		case outcomeNotAppended:
@@ -63,12 +67,12 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 	}
 }
 
-// send hands commands to the leader, which may be this replica.
+// send hands commands to the leader, which may by now be this replica.
 func (r *Replica) send(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 	ctx, cancel := r.leader.untilOther(ctx, leader)
 	defer cancel()
 	if leader == r.serverID {
-		return r.applyHere(ctx, commands)
+		return r.appends.do(ctx, commands...)
 	}
 	id, err := uuid.Parse(string(leader))
 	if err != nil {
@@ -91,12 +95,18 @@ func (r *Replica) send(ctx context.Context, leader raft.ServerID, commands [][]b
 	return reply.Results, outcomeApplied, nil
 }
 
+// take appends commands that another replica has sent. An entry that cannot be read would halt every replica, so a call that
+// would make one is refused before it is joined with others.
+func (r *Replica) take(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
+	if len(commands) == 0 || slices.ContainsFunc(commands, func(c []byte) bool { return len(c) == 0 }) {
+		return nil, outcomeNotAppended, errNoCommand
+	}
+	return r.appends.do(ctx, commands...)
+}
+
 // applyHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
 // is this replica's, taken now.
-func (r *Replica) applyHere(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
-	if len(commands) == 0 || slices.ContainsFunc(commands, func(c []byte) bool { return len(c) == 0 }) {
-		return nil, outcomeNotAppended, errNoCommand // an entry that cannot be read would halt every replica
-	}
+func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))
 	if what == outcomeApplied {
 		switch {

@@ -54,7 +54,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
 		})}
 	}
-	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{r.cfg.FSM, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
+	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{&pacedFSM{r.cfg.FSM, r.ctx.Done()}, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
 		&watchedStable{r.store.stable, &r.watch.disk}, r.store.snaps, r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
@@ -73,7 +73,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf, onGain: r.metrics.leaderChanges.Inc,
 		changed: make(chan struct{}), since: time.Now(),
 	}
-	r.batches = &batcher{leader: r.leader.current, send: r.send, run: r.spawn}
+	r.forwards = &batcher{leader: r.leader.current, send: r.send, run: r.spawn}
+	r.appends = &batcher{leader: func() (raft.ServerID, <-chan struct{}) { return r.serverID, nil }, send: r.applyHere, run: r.spawn}
 	r.reads = &readRounds{ask: r.askReadIndex, run: r.spawn}
 	return nil
 }

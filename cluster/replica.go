@@ -27,25 +27,26 @@ type Replica struct {
 	serverID raft.ServerID
 	addrs    addresses
 
-	lock    *dirLock
-	id      *identity
-	store   *storage
-	grants  *grants
-	forming forming
-	gossip  *gossip      // nil when standalone
-	mux     *mux         // nil when standalone
-	stream  *streamLayer // nil when standalone
-	trans   raft.Transport
-	raft    *raft.Raft
-	peers   *peers
-	leader  *leadership
-	batches *batcher
-	reads   *readRounds
-	fresh   freshness
-	metrics *metrics
-	pilot   *pilot // nil when standalone
-	exile   exile
-	watch   *stuckWatch
+	lock     *dirLock
+	id       *identity
+	store    *storage
+	grants   *grants
+	forming  forming
+	gossip   *gossip      // nil when standalone
+	mux      *mux         // nil when standalone
+	stream   *streamLayer // nil when standalone
+	trans    raft.Transport
+	raft     *raft.Raft
+	peers    *peers
+	leader   *leadership
+	forwards *batcher // to the leader
+	appends  *batcher // to the log, while this replica leads
+	reads    *readRounds
+	fresh    freshness
+	metrics  *metrics
+	pilot    *pilot // nil when standalone
+	exile    exile
+	watch    *stuckWatch
 
 	draining atomic.Bool
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +17,7 @@ const snapshotTick = time.Second
 // as came since the last snapshot, so that what is kept is bounded in bytes as well.
 func (r *Replica) takeSnapshots(ctx context.Context) {
 	var last uint64
+	late := lateness()
 	for {
 		select {
 		case <-ctx.Done():
@@ -25,7 +27,7 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		last = max(last, r.store.snapshotIndex())
 		applied := r.cfg.FSM.Applied()
 		entries := applied - min(last, applied)
-		if entries == 0 || (entries < r.cfg.SnapshotEntries && r.store.log.bytesSinceSnapshot() < r.cfg.SnapshotBytes) {
+		if entries == 0 || !r.cfg.snapshotDue(entries, r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load(), late) {
 			continue
 		}
 		reload := r.raft.ReloadableConfig()
@@ -38,10 +40,75 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		err := waitFuture(ctx, r.raft.Snapshot())
 		switch {
 		case err == nil:
+			late = lateness()
 			r.logger.Info("took a snapshot", "index", r.store.snapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
 		case errors.Is(err, raft.ErrNothingNewToSnapshot), errors.Is(err, raft.ErrRaftShutdown), ctx.Err() != nil:
 		default:
 			r.logger.Error("cannot take a snapshot, trying again", "err", err)
 		}
 	}
+}
+
+// snapshotDue tells whether it is time for a snapshot, after so many entries with so many bytes, where the last snapshot has
+// size bytes. One that is larger than SnapshotBytes is only worth while when the log has grown by as much: what is
+// written to disk for a push then does not depend on what is stored.
+func (c *Config) snapshotDue(entries, bytes, size uint64, late float64) bool {
+	return float64(entries) >= late*float64(c.SnapshotEntries) || float64(bytes) >= late*float64(max(c.SnapshotBytes, size))
+}
+
+// lateness is by what factor this replica's next snapshot comes later than the first that is due anywhere: all replicas have the
+// same log, and would all write theirs at the same time.
+func lateness() float64 { return 1 + rand.Float64()/4 }
+
+// pacedFSM takes snapshots that leave most of a processor and of the disk to others.
+type pacedFSM struct {
+	raft.BatchingFSM
+	closing <-chan struct{}
+}
+
+// Snapshot implements raft.FSM.
+func (f *pacedFSM) Snapshot() (raft.FSMSnapshot, error) {
+	s, err := f.BatchingFSM.Snapshot()
+	return &pacedSnapshot{s, f.closing}, err
+}
+
+type pacedSnapshot struct {
+	raft.FSMSnapshot
+	closing <-chan struct{}
+}
+
+// Persist implements raft.FSMSnapshot.
+func (s *pacedSnapshot) Persist(sink raft.SnapshotSink) error {
+	return s.FSMSnapshot.Persist(&pacedSink{SnapshotSink: sink, closing: s.closing, last: time.Now()})
+}
+
+// A snapshot rests three times as long as it works, whether it waits for a processor or for the disk, but not for ever: it is
+// worth more while the log is short.
+const (
+	snapshotRest    = 3
+	snapshotRestMax = 25 * time.Millisecond // after each write, of 64 KiB
+)
+
+// pacedSink rests after each write.
+type pacedSink struct {
+	raft.SnapshotSink
+	closing <-chan struct{}
+	last    time.Time // the end of the last rest
+}
+
+// Write implements io.Writer.
+func (s *pacedSink) Write(p []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(p)
+	if err != nil {
+		return n, err
+	}
+	rest := time.NewTimer(min(snapshotRest*time.Since(s.last), snapshotRestMax))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-s.closing:
+		return n, errClosing
+	}
+	s.last = time.Now()
+	return n, nil
 }

@@ -23,9 +23,9 @@ const (
 	snapshotRetain = 2
 )
 
-// snapshotStore is raft.FileSnapshotStore with two things added. The store's own checksum covers state.bin and lies in
-// meta.json, which nothing covers: a sidecar does. And old snapshots are renamed before they are deleted, so that a
-// crash in between leaves rubbish that says so and no half snapshot.
+// snapshotStore is raft.FileSnapshotStore with three things added. The store's own checksum covers state.bin and lies in
+// meta.json, which nothing covers: a sidecar does. Old snapshots are renamed before they are deleted, so that a
+// crash in between leaves rubbish that says so and no half snapshot. And what is written goes to the disk piece by piece.
 type snapshotStore struct {
 	*raft.FileSnapshotStore
 	dir     string
@@ -33,6 +33,7 @@ type snapshotStore struct {
 	// onSaved is called when a snapshot is final, before Raft goes on after it.
 	onSaved func(base) error
 	newest  atomic.Uint64 // index of the newest snapshot, 0 = none
+	size    atomic.Uint64 // of its state, in bytes
 }
 
 func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(base) error) (*snapshotStore, error) {
@@ -80,14 +81,33 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	if err != nil {
 		return nil, fmt.Errorf("creating a snapshot in %s: %w", s.dir, err)
 	}
-	return &snapshotSink{SnapshotSink: sink, store: s, last: base{Index: index, Term: term}}, nil
+	state, err := os.OpenFile(filepath.Join(s.dir, sink.ID()+snapshotTmp, snapshotState), os.O_RDWR, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("creating a snapshot in %s: %w", s.dir, err), sink.Cancel())
+	}
+	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: base{Index: index, Term: term}}, nil
 }
+
+// snapshotPiece is how much of a snapshot goes to the disk at a time, so that an append to the log waits for no more. Bytes.
+const snapshotPiece = 512 << 10
 
 type snapshotSink struct {
 	raft.SnapshotSink
-	store  *snapshotStore
-	last   base
-	closed bool
+	store        *snapshotStore
+	state        *os.File // the file being written, opened once more
+	size, synced uint64   // bytes
+	last         base
+	closed       bool
+}
+
+// Write implements io.Writer.
+func (s *snapshotSink) Write(p []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(p)
+	if s.size += uint64(n); err == nil && s.size-s.synced >= snapshotPiece {
+		s.synced = s.size
+		err = s.state.Sync()
+	}
+	return n, err
 }
 
 // Close makes the snapshot final; Raft drops log entries only after it.
@@ -97,6 +117,7 @@ func (s *snapshotSink) Close() error {
 	}
 	s.closed = true
 	dir := filepath.Join(s.store.dir, s.ID())
+	_ = s.state.Close() // what has been written is made durable through the other descriptor
 	if err := s.SnapshotSink.Close(); err != nil {
 		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
 	}
@@ -111,6 +132,7 @@ func (s *snapshotSink) Close() error {
 		return err
 	}
 	s.store.newest.Store(s.last.Index)
+	s.store.size.Store(s.size)
 	if err := s.store.onSaved(s.last); err != nil {
 		return err
 	}
@@ -119,7 +141,10 @@ func (s *snapshotSink) Close() error {
 
 // Cancel drops the snapshot.
 func (s *snapshotSink) Cancel() error {
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		_ = s.state.Close() // of a file that goes away
+	}
 	return s.SnapshotSink.Cancel()
 }
 

@@ -13,7 +13,7 @@ import (
 	walfs "github.com/hashicorp/raft-wal/fs"
 )
 
-const logCacheSize = 64 // entries, of up to maxBatch bytes where pushes are of a usual size
+const logCacheSize = 32 // entries, of up to maxBatch bytes where pushes are of a usual size
 
 // The values of [Config.LogStore].
 const (
@@ -139,6 +139,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	}
 	if snapshot != nil {
 		s.snaps.newest.Store(snapshot.Index)
+		s.snaps.size.Store(snapshot.size)
 		// Again, because a crash may have come between a snapshot from the leader and this.
 		if _, err := s.cover(base{Index: snapshot.Index, Term: snapshot.Term}); err != nil {
 			return err

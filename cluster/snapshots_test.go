@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+func TestALargeSnapshotIsTakenWhenTheLogHasGrownByAsMuch(t *testing.T) {
+	c := &Config{SnapshotEntries: 1000, SnapshotBytes: 1 << 20}
+	for _, tc := range []struct {
+		name                 string
+		entries, bytes, size uint64
+		late                 float64
+		want                 bool
+	}{
+		{"little", 999, 1<<20 - 1, 0, 1, false},
+		{"many entries", 1000, 10, 0, 1, true},
+		{"many entries beside a large snapshot", 1000, 10, 1 << 30, 1, true},
+		{"many bytes", 10, 1 << 20, 0, 1, true},
+		{"many bytes, but fewer than the last snapshot", 10, 1 << 20, 2 << 20, 1, false},
+		{"as many bytes as the last snapshot", 10, 2 << 20, 2 << 20, 1, true},
+		{"a small last snapshot", 10, 1<<20 - 1, 1 << 10, 1, false},
+		{"a replica that is late, by entries", 1249, 10, 0, 1.25, false},
+		{"and then due", 1250, 10, 0, 1.25, true},
+		{"a replica that is late, by bytes", 10, 5<<18 - 1, 0, 1.25, false},
+		{"and then due", 10, 5 << 18, 0, 1.25, true},
+	} {
+		if got := c.snapshotDue(tc.entries, tc.bytes, tc.size, tc.late); got != tc.want {
+			t.Errorf("%s: %d entries, %d bytes after a snapshot of %d bytes: due is %v", tc.name, tc.entries, tc.bytes, tc.size, got)
+		}
+	}
+	seen := map[float64]bool{}
+	for range 100 {
+		late := lateness()
+		if late < 1 || late > 1.25 {
+			t.Fatalf("a snapshot would be late by %g", late)
+		}
+		seen[late] = true
+	}
+	if len(seen) < 90 {
+		t.Error("replicas would be late by the same")
+	}
+}
+
+// slowSink takes its time for each write.
+type slowSink struct {
+	raft.SnapshotSink
+	takes time.Duration
+	err   error
+	taken int
+}
+
+func (s *slowSink) Write(p []byte) (int, error) {
+	time.Sleep(s.takes)
+	s.taken += len(p)
+	return len(p), s.err
+}
+
+// writes is a snapshot that makes ten of them.
+type writes struct{ raft.FSMSnapshot }
+
+func (writes) Persist(sink raft.SnapshotSink) error {
+	for range 10 {
+		if n, err := sink.Write(make([]byte, 100)); err != nil || n != 100 {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestASnapshotRestsAsItWorks(t *testing.T) {
+	for _, tc := range []struct{ takes, want time.Duration }{
+		{time.Millisecond, 10 * 4 * time.Millisecond},
+		{time.Second, 10 * (time.Second + snapshotRestMax)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began, sink := time.Now(), &slowSink{takes: tc.takes}
+			err := (&pacedSnapshot{writes{}, t.Context().Done()}).Persist(sink)
+			if took := time.Since(began); err != nil || took != tc.want || sink.taken != 1000 {
+				t.Errorf("ten writes of %s: took %s, want %s; %d bytes, %v", tc.takes, took, tc.want, sink.taken, err)
+			}
+		})
+	}
+}
+
+func TestASnapshotThatIsUnderWayDoesNotHoldUpTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closing := make(chan struct{})
+		time.AfterFunc(10*time.Millisecond, func() { close(closing) })
+		sink := &slowSink{takes: 3 * time.Millisecond}
+		if err := (&pacedSnapshot{writes{}, closing}).Persist(sink); !errors.Is(err, errClosing) || sink.taken != 100 {
+			t.Errorf("after %d bytes: %v, want %v", sink.taken, err, errClosing)
+		}
+	})
+}
+
+func TestAFailedWriteOfASnapshotIsItsError(t *testing.T) {
+	want := errors.New("disk full")
+	if err := (&pacedSnapshot{writes{}, nil}).Persist(&slowSink{err: want}); !errors.Is(err, want) {
+		t.Errorf("got %v", err)
+	}
+}
