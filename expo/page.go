@@ -13,14 +13,24 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// gathering is how many bytes a Page collects before it calls the writer: a call costs as much as thousands of bytes.
-const gathering = 256 << 10
+// A Page collects many bytes before it calls the writer, so that there is something to read for whoever reads at the other end
+// while the next are collected. As many scrapes as there are gatherers do so at a time; more, of which each may be slow, do with less.
+const (
+	gathering     = 2 << 20 // bytes
+	gatheringLess = 64 << 10
+)
 
-// The pools hold memory and nothing else.
+// Both hold memory and nothing else.
 var (
-	gatherPool sync.Pool
+	gatherers  = make(chan *bufio.Writer, 4)
 	packerPool = sync.Pool{New: func() any { return new(packer) }}
 )
+
+func init() {
+	for range cap(gatherers) {
+		gatherers <- nil // made when it is needed
+	}
+}
 
 // Page is an exposition as it goes out in one form: the bytes of Write, compressed. The page after it is made of it, at the cost
 // of what has changed. A Page is immutable, and may be used by any number of goroutines.
@@ -143,7 +153,10 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 	return next, true
 }
 
-// write writes segments with all processors.
+// burst is how many segments are written with all processors: that takes a few milliseconds.
+const burst = 1024
+
+// write writes segments, more than a few with half of the processors, and gives way after each: pushes go on meanwhile.
 func write(segments []*segment, f form) error {
 	var (
 		next   atomic.Int64
@@ -166,9 +179,14 @@ func write(segments []*segment, f form) error {
 			if err := segments[i].write(pk, f); err != nil {
 				failed.Store(&err)
 			}
+			runtime.Gosched()
 		}
 	}
-	for range min(runtime.GOMAXPROCS(0), len(segments)) - 1 {
+	workers := min(runtime.GOMAXPROCS(0), len(segments))
+	if len(segments) > burst {
+		workers /= 2
+	}
+	for range workers - 1 {
 		wg.Go(work)
 	}
 	work()
@@ -232,16 +250,21 @@ func (p *Page) LeftOut() *LeftOutError { return p.leftOut }
 
 // WriteTo implements io.WriterTo. It makes few calls of w.
 func (p *Page) WriteTo(w io.Writer) (int64, error) {
-	b, ok := gatherPool.Get().(*bufio.Writer)
-	if !ok {
-		b = bufio.NewWriterSize(nil, gathering)
-	}
 	counted := &counter{w: w}
-	b.Reset(counted)
-	defer func() {
-		b.Reset(nil)
-		gatherPool.Put(b)
-	}()
+	var b *bufio.Writer
+	select {
+	case b = <-gatherers:
+		if b == nil {
+			b = bufio.NewWriterSize(nil, gathering)
+		}
+		b.Reset(counted)
+		defer func() {
+			b.Reset(nil)
+			gatherers <- b
+		}()
+	default:
+		b = bufio.NewWriterSize(counted, gatheringLess)
+	}
 	// What an error of w stops is said by Flush.
 	_, _ = b.Write(p.before)
 	for _, s := range p.segments {

@@ -1,6 +1,7 @@
 package expo
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
@@ -421,8 +422,30 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 	if _, err := p.WriteTo(w); err != nil {
 		t.Fatal(err)
 	}
-	if w.calls > w.bytes/(200<<10)+1 {
+	if w.calls > w.bytes/gathering+1 {
 		t.Errorf("%d bytes in %d writes", w.bytes, w.calls)
+	}
+	// More scrapes at a time than that have less memory each, and get the same.
+	var held []*bufio.Writer
+	for range cap(gatherers) {
+		held = append(held, <-gatherers)
+	}
+	less, all := &countingWriter{}, &bytes.Buffer{}
+	if _, err := p.WriteTo(io.MultiWriter(less, all)); err != nil {
+		t.Fatal(err)
+	}
+	if less.bytes != w.bytes || less.calls < less.bytes/gatheringLess || less.calls > less.bytes/gatheringLess+1 {
+		t.Errorf("without large buffers, %d bytes in %d writes", less.bytes, less.calls)
+	}
+	for _, b := range held {
+		gatherers <- b
+	}
+	again := &bytes.Buffer{}
+	if _, err := p.WriteTo(again); err != nil || !bytes.Equal(again.Bytes(), all.Bytes()) {
+		t.Errorf("with large buffers again, %d bytes are others than the %d bytes without (%v)", again.Len(), all.Len(), err)
+	}
+	if len(gatherers) != cap(gatherers) {
+		t.Errorf("%d of %d buffers are left", len(gatherers), cap(gatherers))
 	}
 	if n, err := p.WriteTo(&failingWriter{}); err == nil {
 		t.Errorf("%d bytes are written to a writer that fails, without an error", n)
