@@ -14,23 +14,19 @@ import (
 )
 
 // A Page collects many bytes before it calls the writer, so that there is something to read for whoever reads at the other end
-// while the next are collected. As many scrapes as there are gatherers do so at a time; more, of which each may be slow, do with less.
+// while the next are collected. More scrapes at a time than there are gatherers, of which each may be slow, do with less.
 const (
 	gathering     = 2 << 20 // bytes
 	gatheringLess = 64 << 10
 )
 
-// Both hold memory and nothing else.
+var gatherers = make(chan struct{}, 4)
+
+// The pools hold memory and nothing else.
 var (
-	gatherers  = make(chan *bufio.Writer, 4)
+	gatherPool = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, gathering) }}
 	packerPool = sync.Pool{New: func() any { return new(packer) }}
 )
-
-func init() {
-	for range cap(gatherers) {
-		gatherers <- nil // made when it is needed
-	}
-}
 
 // Page is an exposition as it goes out in one form: the bytes of Write, compressed. The page after it is made of it, at the cost
 // of what has changed. A Page is immutable, and may be used by any number of goroutines.
@@ -253,14 +249,13 @@ func (p *Page) WriteTo(w io.Writer) (int64, error) {
 	counted := &counter{w: w}
 	var b *bufio.Writer
 	select {
-	case b = <-gatherers:
-		if b == nil {
-			b = bufio.NewWriterSize(nil, gathering)
-		}
+	case gatherers <- struct{}{}:
+		b = gatherPool.Get().(*bufio.Writer)
 		b.Reset(counted)
 		defer func() {
 			b.Reset(nil)
-			gatherers <- b
+			gatherPool.Put(b)
+			<-gatherers
 		}()
 	default:
 		b = bufio.NewWriterSize(counted, gatheringLess)

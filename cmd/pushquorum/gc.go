@@ -12,7 +12,7 @@ import (
 const (
 	gcRoom    = 128 << 20 // bytes: up to here …
 	gcGrowth  = 64 << 20  // … a heap may grow by so many,
-	gcPercent = 40        // and any by so much of its size
+	gcPercent = 30        // and any by so much of its size
 	gcLeast   = 16 << 20  // what a smaller heap is taken for: the runtime never collects below 4 MiB times the percentage
 )
 
