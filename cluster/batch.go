@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ const (
 	maxBatch = 256 << 10
 	// maxBatches is how many batches of one batcher are under way at a time: while one is on its way, the next one gathers.
 	maxBatches = 2
+	// patience is how often others are let run without a command coming of it, before those that wait are sent.
+	patience = 6
 )
 
 // batcher sends commands on. Those that come while others are under way go together. A replica has two: one sends to the leader,
@@ -111,6 +114,7 @@ func (b *batcher) sendAll(ctx context.Context) {
 				continue
 			}
 		}
+		b.gather()
 		batch := b.take()
 		if batch == nil {
 			return
@@ -119,10 +123,23 @@ func (b *batcher) sendAll(ctx context.Context) {
 	}
 }
 
-func (b *batcher) anyWaits() bool {
+func (b *batcher) anyWaits() bool { return b.count() > 0 }
+
+func (b *batcher) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiting) > 0
+	return len(b.waiting)
+}
+
+// gather lets others run for as long as commands come of it. Clients that were answered together come back together: a batch
+// of the first of them alone would make a round for itself, and the others wait for it.
+func (b *batcher) gather() {
+	for n, still := b.count(), 0; still < patience; still++ {
+		runtime.Gosched()
+		if now := b.count(); now != n {
+			n, still = now, 0
+		}
+	}
 }
 
 // take gives the next batch, nil when there is none and the sender has to end.
