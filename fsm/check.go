@@ -31,9 +31,9 @@ func (s *store) check(old, after *Group, pushed []*expo.Family) string {
 			continue // mostly only the values are new
 		}
 		for i, id := range f.Series {
-			if owner, found := s.owner(id); found && owner != after.Key {
+			if owner := s.owner(id); owner != nil && owner.Key != after.Key {
 				return fmt.Sprintf("series %s was pushed before with the same name and labels to group %.200s; delete it there or push to that group",
-					seriesString(f, i), s.group(owner).Labels)
+					seriesString(f, i), owner.Labels)
 			}
 		}
 	}
@@ -88,9 +88,9 @@ func (s *store) heldAfter(name string, old, after *Group) (header, bool) {
 func (s *store) checkTimes(g *Group) string {
 	for _, f := range []*expo.Family{g.pushTime, g.failureTime} {
 		for _, id := range f.Series {
-			if owner, found := s.owner(id); found && owner != g.Key {
+			if owner := s.owner(id); owner != nil && owner.Key != g.Key {
 				return fmt.Sprintf("group %.200s has the same %s series as the stored group %.200s; push to that group or delete it",
-					g.Labels, f.Name, s.group(owner).Labels)
+					g.Labels, f.Name, owner.Labels)
 			}
 		}
 	}

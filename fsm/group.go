@@ -28,13 +28,20 @@ type Group struct {
 	PushTouched, FailureTouched int64
 
 	pushTime, failureTime *expo.Family // the families of PushTime and FailureTime, see withTimes
-	number                uint32       // see store.owners
+
+	// What the store knows of it, from putGroup on. The sums are kept because what they are made of is costly to hash again
+	// when it goes.
+	shape                       *shape
+	number                      uint32 // see store.owners
+	sum                         digest
+	pushTimeSum, failureTimeSum digest
 }
 
 // Stored is a family in a group.
 type Stored struct {
 	*expo.Family
-	Time int64 // of the push that set it, Unix nanoseconds
+	Time int64  // of the push that set it, Unix nanoseconds
+	sum  digest // of this share of the family, see Group
 }
 
 // LastPushSuccessful reports whether the group's last push was accepted.

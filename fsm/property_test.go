@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,7 @@ func TestAMachineAndOneRestoredFromASnapshotAgree(t *testing.T) {
 				}
 				checkOwners(t, a.store)
 				checkOwners(t, b.store)
+				checkShapes(t, b)
 			}
 			for _, format := range []expfmt.Format{expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeProtoDelim)} {
 				if !bytes.Equal(written(t, a, format), written(t, b, format)) {
@@ -113,8 +115,8 @@ func checkOwners(t *testing.T, s *store) {
 	s.groups.Scan(func(g *Group) bool {
 		for _, f := range append(pointers(g.Families), g.pushTime, g.failureTime) {
 			for _, id := range f.Series {
-				if key, found := s.owner(id); !found || key != g.Key {
-					t.Fatalf("a series of %s in group %s is that of %q (%v)", f.Name, g.Labels, key, found)
+				if owner := s.owner(id); owner != g {
+					t.Fatalf("a series of %s in group %s is that of %+v", f.Name, g.Labels, owner)
 				}
 				series++
 			}
@@ -126,6 +128,50 @@ func checkOwners(t *testing.T, s *store) {
 	}
 	if s.groups.Len()+len(s.free) != len(s.owners) {
 		t.Fatalf("%d groups and %d free numbers, but %d owners", s.groups.Len(), len(s.free), len(s.owners))
+	}
+}
+
+// checkShapes: the exposition has each name once, in order, and of each what the groups hold, in order of their keys; and the shapes
+// are those of the groups.
+func checkShapes(t *testing.T, m *machine) {
+	t.Helper()
+	want := map[string][]*expo.Family{}
+	shapes := map[*shape]int{}
+	last := ""
+	for g := range m.View().Groups() {
+		if g.Key <= last {
+			t.Fatalf("group %q comes after %q", g.Key, last)
+		}
+		last = g.Key
+		shapes[g.shape]++
+		if m.store.keys[g.Key] != g {
+			t.Fatalf("group %s is not what its key leads to", g.Labels)
+		}
+		for _, f := range append(pointers(g.Families), g.pushTime, g.failureTime) {
+			want[f.Name] = append(want[f.Name], f)
+		}
+	}
+	last = ""
+	for h, parts := range m.View().Exposition() {
+		if h.Name <= last {
+			t.Fatalf("family %q comes after %q", h.Name, last)
+		}
+		last = h.Name
+		if got := slices.Collect(parts); !slices.Equal(got, want[h.Name]) {
+			t.Fatalf("family %s has %d parts, and the groups hold %d, or others, or in another order", h.Name, len(got), len(want[h.Name]))
+		}
+		delete(want, h.Name)
+	}
+	if len(want) > 0 {
+		t.Fatalf("%d families are missing", len(want))
+	}
+	if len(m.store.shapes) != len(shapes) || len(m.store.keys) != m.View().Len() {
+		t.Fatalf("%d shapes and %d keys are known, of %d and %d", len(m.store.shapes), len(m.store.keys), len(shapes), m.View().Len())
+	}
+	for sh, groups := range shapes {
+		if sh.groups != groups || m.store.shapes[sh.names] != sh {
+			t.Fatalf("the shape of %q counts %d groups of %d", sh.names, sh.groups, groups)
+		}
 	}
 }
 

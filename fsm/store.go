@@ -9,27 +9,27 @@ import (
 	"pushquorum/expo"
 )
 
-// A store is the state that commands make: groups, and the same families once more in the order of the exposition. Whoever
-// applies commands owns it; readers get a View. It has no lock.
+// A store is the state that commands make. Whoever applies commands owns it; readers get a View. It has no lock.
 //
 // Its trees are copy-on-write: a copy costs O(1), and after one the next writes copy the few nodes on their paths.
 type store struct {
-	groups  *btree.BTreeG[*Group] // by key
+	groups  *btree.BTreeG[*Group] // by (shape, key)
 	headers *btree.BTreeG[header] // by name
-	// parts are the families of all groups, the two push-time families included, by (name, grouping key): walking them in
-	// order is the exposition.
-	parts *btree.BTreeG[*part]
-	// series holds every stored series with the number of the group that owns it. Never ranged over.
+	keys    map[string]*Group     // the same groups by key. Never ranged over, like all maps here.
+	shapes  map[string]*shape     // those that groups have, by all their names
+	// lastShape is the id of the shape that came up last.
+	lastShape uint64
+	// series holds every stored series with the number of the group that owns it.
 	series map[expo.SeriesID]uint32
-	// owners are the keys of the groups by number, and free the numbers that no group has. A number is this process's own way
-	// of saying a key in four bytes: it is in no snapshot, and another one on another replica.
-	owners []string
+	// owners are the groups by number, and free the numbers that no group has. A number is this process's own way
+	// of saying a group in four bytes: it is in no snapshot, and another one on another replica.
+	owners []*Group
 	free   []uint32
 	// requests remembers what became of recent requests.
 	requests *requests
 	// written is whether a command has ever changed the store: an import is only for one that has not been.
 	written bool
-	// sum is the digest of groups, headers and parts. It must follow every change of them.
+	// sum is the digest of groups, headers and parts, which are the groups' shares of families. It must follow every change.
 	sum digest
 }
 
@@ -46,32 +46,22 @@ func (h header) digest() digest {
 	return w.digest()
 }
 
-// A part is one group's share of a family.
-type part struct {
-	name, key string
-	family    *expo.Family
-	sum       digest // kept, because the family's bytes are costly to hash again when it goes
-}
-
-func newPart(key string, f *expo.Family) *part {
+// digestOf is the digest of a group's share of a family.
+func digestOf(key string, f *expo.Family) digest {
 	h := newHasher("part")
 	h.strings(key, f.Name, f.Help, f.Unit)
 	h.number(uint64(f.Type))
 	h.bytes(f.Metrics)
-	return &part{name: f.Name, key: key, family: f, sum: h.digest()}
+	return h.digest()
 }
 
 func newStore() *store {
 	opts := btree.Options{NoLocks: true}
 	return &store{
-		groups:  btree.NewBTreeGOptions(func(a, b *Group) bool { return a.Key < b.Key }, opts),
-		headers: btree.NewBTreeGOptions(func(a, b header) bool { return a.Name < b.Name }, opts),
-		parts: btree.NewBTreeGOptions(func(a, b *part) bool {
-			if c := strings.Compare(a.name, b.name); c != 0 {
-				return c < 0
-			}
-			return a.key < b.key
-		}, opts),
+		groups:   btree.NewBTreeGOptions(lessByShape, opts),
+		headers:  btree.NewBTreeGOptions(func(a, b header) bool { return a.Name < b.Name }, opts),
+		keys:     map[string]*Group{},
+		shapes:   map[string]*shape{},
 		series:   map[expo.SeriesID]uint32{},
 		requests: newRequests(),
 	}
@@ -97,10 +87,7 @@ func (s *store) digest() digest {
 	return d
 }
 
-func (s *store) group(key string) *Group {
-	g, _ := s.groups.Get(&Group{Key: key})
-	return g
-}
+func (s *store) group(key string) *Group { return s.keys[key] }
 
 func (s *store) header(name string) (header, bool) {
 	return s.headers.Get(header{Header: expo.Header{Name: name}})
@@ -113,80 +100,90 @@ func (s *store) putGroup(old, g *Group) {
 	if old != nil {
 		before = old.Families
 		g.number = old.number
-		s.sum.remove(old.digest())
+		s.sum.remove(old.sum)
 	} else {
-		g.number = s.number(g.Key)
+		g.number = s.number()
 	}
 	// Both lists are sorted by name: one pass finds what goes and what comes.
-	i := 0
+	i, sameNames := 0, old != nil && len(before) == len(g.Families)
 	for j := range g.Families {
 		f := &g.Families[j]
 		for ; i < len(before) && before[i].Name < f.Name; i++ {
-			s.removePart(g.Key, before[i].Family)
+			s.removePart(before[i].Family, before[i].sum)
 		}
-		var was *expo.Family
 		if i < len(before) && before[i].Name == f.Name {
-			was = before[i].Family
+			if before[i].Family != f.Family {
+				f.sum = s.putPart(g, before[i].Family, before[i].sum, f.Family)
+			}
 			i++
+			continue
 		}
-		if was != f.Family {
-			s.putPart(g, was, f.Family)
-		}
+		sameNames = false
+		f.sum = s.putPart(g, nil, digest{}, f.Family)
 	}
 	for ; i < len(before); i++ {
-		s.removePart(g.Key, before[i].Family)
+		s.removePart(before[i].Family, before[i].sum)
 	}
-	var pushTime, failureTime *expo.Family
+	var was Group
 	if old != nil {
-		pushTime, failureTime = old.pushTime, old.failureTime
+		was = *old
 	}
-	s.putTime(g, pushTime, g.pushTime)
-	s.putTime(g, failureTime, g.failureTime)
+	if was.pushTime != g.pushTime {
+		g.pushTimeSum = s.putPart(g, was.pushTime, was.pushTimeSum, g.pushTime)
+	}
+	if was.failureTime != g.failureTime {
+		g.failureTimeSum = s.putPart(g, was.failureTime, was.failureTimeSum, g.failureTime)
+	}
+	if sameNames {
+		g.shape = old.shape
+	} else {
+		g.shape = s.enter(g.Families)
+		if old != nil {
+			s.leave(old)
+		}
+	}
+	g.sum = g.digest()
+	s.sum.add(g.sum)
 	s.groups.Set(g)
-	s.sum.add(g.digest())
-}
-
-func (s *store) putTime(g *Group, was, f *expo.Family) {
-	if was != f {
-		s.putPart(g, was, f)
-	}
+	s.keys[g.Key] = g
+	s.owners[g.number] = g
 }
 
 func (s *store) deleteGroup(g *Group) {
 	for _, f := range g.Families {
-		s.removePart(g.Key, f.Family)
+		s.removePart(f.Family, f.sum)
 	}
-	s.removePart(g.Key, g.pushTime)
-	s.removePart(g.Key, g.failureTime)
-	s.groups.Delete(g)
-	s.sum.remove(g.digest())
-	s.owners[g.number] = ""
+	s.removePart(g.pushTime, g.pushTimeSum)
+	s.removePart(g.failureTime, g.failureTimeSum)
+	s.sum.remove(g.sum)
+	s.leave(g)
+	delete(s.keys, g.Key)
+	s.owners[g.number] = nil
 	s.free = append(s.free, g.number)
 }
 
 // number returns a number for a new group.
-func (s *store) number(key string) uint32 {
+func (s *store) number() uint32 {
 	if last := len(s.free) - 1; last >= 0 {
 		n := s.free[last]
 		s.free = s.free[:last]
-		s.owners[n] = key
 		return n
 	}
-	s.owners = append(s.owners, key)
+	s.owners = append(s.owners, nil)
 	return uint32(len(s.owners) - 1)
 }
 
-// owner returns the key of the group that has the series.
-func (s *store) owner(id expo.SeriesID) (key string, found bool) {
+// owner returns the group that has the series, nil for none.
+func (s *store) owner(id expo.SeriesID) *Group {
 	n, found := s.series[id]
 	if !found {
-		return "", false
+		return nil
 	}
-	return s.owners[n], true
+	return s.owners[n]
 }
 
-// putPart sets a group's share of a family, in place of was, nil for none.
-func (s *store) putPart(g *Group, was, f *expo.Family) {
+// putPart sets a group's share of a family, in place of was, nil for none. It returns its digest.
+func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Family) digest {
 	h, found := s.header(f.Name)
 	before := h
 	if found {
@@ -222,22 +219,19 @@ func (s *store) putPart(g *Group, was, f *expo.Family) {
 		s.sum.add(h.digest())
 	}
 
-	p := newPart(g.Key, f)
-	if prev, replaced := s.parts.Set(p); replaced {
-		s.sum.remove(prev.sum)
-	}
-	s.sum.add(p.sum)
+	sum := digestOf(g.Key, f)
+	s.sum.remove(wasSum)
+	s.sum.add(sum)
 	if !sameSeries {
 		for _, id := range f.Series {
 			s.series[id] = g.number
 		}
 	}
+	return sum
 }
 
-func (s *store) removePart(key string, f *expo.Family) {
-	if prev, found := s.parts.Delete(&part{name: f.Name, key: key}); found {
-		s.sum.remove(prev.sum)
-	}
+func (s *store) removePart(f *expo.Family, sum digest) {
+	s.sum.remove(sum)
 	s.forgetSeries(f)
 	h, _ := s.header(f.Name)
 	if h.groups--; h.groups > 0 {

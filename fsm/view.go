@@ -2,6 +2,8 @@ package fsm
 
 import (
 	"iter"
+	"slices"
+	"strings"
 
 	"github.com/tidwall/btree"
 
@@ -16,13 +18,12 @@ type View struct {
 	written bool
 	groups  *btree.BTreeG[*Group]
 	headers *btree.BTreeG[header]
-	parts   *btree.BTreeG[*part]
 }
 
 func newView(index uint64, s *store) *View {
 	return &View{
 		index: index, sum: s.digest(), written: s.written,
-		groups: s.groups.Copy(), headers: s.headers.Copy(), parts: s.parts.Copy(),
+		groups: s.groups.Copy(), headers: s.headers.Copy(),
 	}
 }
 
@@ -40,11 +41,30 @@ func (v *View) Len() int { return v.groups.Len() }
 
 // Groups yields the groups in the order of their grouping keys.
 func (v *View) Groups() iter.Seq[*Group] {
-	return func(yield func(*Group) bool) { v.groups.Scan(yield) }
+	return func(yield func(*Group) bool) {
+		shapes := v.byShape()
+		all := slices.Concat(shapes...)
+		if len(shapes) > 1 {
+			slices.SortFunc(all, func(a, b *Group) int { return strings.Compare(a.Key, b.Key) })
+		}
+		for _, g := range all {
+			if !yield(g) {
+				return
+			}
+		}
+	}
 }
 
-// Group returns the group with that grouping key (expo.Labels.Key).
-func (v *View) Group(key string) (*Group, bool) { return v.groups.Get(&Group{Key: key}) }
+// Group returns the group with that grouping key (expo.Labels.Key). It looks at all of them.
+func (v *View) Group(key string) (found *Group, ok bool) {
+	v.groups.Scan(func(g *Group) bool {
+		if g.Key == key {
+			found, ok = g, true
+		}
+		return !ok
+	})
+	return found, ok
+}
 
 // Header returns what the exposition says once of a stored family name.
 func (v *View) Header(name string) (expo.Header, bool) {
@@ -55,12 +75,13 @@ func (v *View) Header(name string) (expo.Header, bool) {
 // Exposition yields the stored families in order of name, each with its parts in order of grouping key.
 func (v *View) Exposition() expo.Exposition {
 	return func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
-		v.headers.Scan(func(h header) bool { return yield(h.Header, v.partsOf(h.Name)) })
-	}
-}
-
-func (v *View) partsOf(name string) iter.Seq[*expo.Family] {
-	return func(yield func(*expo.Family) bool) {
-		v.parts.Ascend(&part{name: name}, func(p *part) bool { return p.name == name && yield(p.family) })
+		columns := map[string][]column{}
+		for _, groups := range v.byShape() {
+			for _, c := range columnsOf(groups) {
+				name := c.parts[0].Name
+				columns[name] = append(columns[name], c)
+			}
+		}
+		v.headers.Scan(func(h header) bool { return yield(h.Header, byKey(columns[h.Name])) })
 	}
 }
