@@ -55,7 +55,7 @@ type slowSink struct {
 }
 
 func (s *slowSink) Write(p []byte) (int, error) {
-	time.Sleep(s.takes)
+	<-time.After(s.takes) // of the bubble's clock
 	s.taken += len(p)
 	return len(p), s.err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -63,7 +64,6 @@ func (b *bench) atSize(ctx context.Context, groups int, start func(context.Conte
 	if err := b.fill(ctx, w, groups); err != nil {
 		return g, err
 	}
-	filled := time.Now()
 	c, err := b.connect(ctx, w, 64, groups, clients(64))
 	if err != nil {
 		return g, err
@@ -72,9 +72,6 @@ func (b *bench) atSize(ctx context.Context, groups int, start func(context.Conte
 		return g, err
 	}
 	g.rate, g.p50, g.p99 = c.tally.rate(), c.tally.quantile(0.5), c.tally.quantile(0.99)
-	if g.snapshot, err = snapshotSince(w.servers, filled); err != nil {
-		return g, err
-	}
 	g.scrapes = map[string][2]figure{}
 	for _, f := range forms() {
 		at := w.at[len(w.at)-1]
@@ -98,25 +95,49 @@ func (b *bench) atSize(ctx context.Context, groups int, start func(context.Conte
 		return g, err
 	}
 	g.restart = duration(took)
-	return g, mustHold(ctx, w, groups)
+	if err := mustHold(ctx, w, groups); err != nil {
+		return g, err
+	}
+	g.snapshot, err = b.snapshot(ctx, w)
+	return g, err
 }
 
-// snapshotSince is the median time of the snapshots that the servers have begun since then; without any it is not measured.
-func snapshotSince(servers []*process, since time.Time) (figure, error) {
+// snapshot is the median time of a snapshot of each server. A large state is written so rarely that none may have fallen into the
+// run so far: the servers are started again so that one is due at once.
+func (b *bench) snapshot(ctx context.Context, w *web) (figure, error) {
+	for _, p := range w.servers {
+		p.args = append(p.args, "--storage.snapshot-entries=1")
+	}
+	since := time.Now()
+	if _, err := b.restart(ctx, w); err != nil {
+		return figure{}, err
+	}
+	// With a new leader's first entry there is something new to write in each.
+	if err := pushSome(ctx, w, 1, 1); err != nil {
+		return figure{}, err
+	}
 	var took []time.Duration
-	for _, p := range servers {
-		taken, err := p.snapshots()
-		if err != nil {
-			return figure{}, err
-		}
-		for _, s := range taken {
-			if s.from.After(since) {
-				took = append(took, s.to.Sub(s.from))
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for _, p := range w.servers {
+		for waited := time.Now(); ; {
+			taken, err := p.snapshots()
+			if err != nil {
+				return figure{}, err
+			}
+			if i := slices.IndexFunc(taken, func(s stretch) bool { return s.from.After(since) }); i >= 0 {
+				took = append(took, taken[i].to.Sub(taken[i].from))
+				break
+			}
+			if time.Since(waited) > patience {
+				return figure{}, fmt.Errorf("%s has taken no snapshot within %s", p.name, patience)
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return figure{}, ctx.Err()
 			}
 		}
-	}
-	if len(took) == 0 {
-		return figure{}, nil
 	}
 	return duration(median(took)), nil
 }
