@@ -87,11 +87,12 @@ func benchPush(tb testing.TB, g *gateway, group, value int) {
 			fmt.Fprintf(&body, "bench_family_%d_total{code=\"%d\",method=\"PUT\"} %d.5\n", f, 200+s, value)
 		}
 	}
-	families, ok := expo.Plain([]byte(body.String()), labels)
-	if !ok {
+	plain := expo.Plain([]byte(body.String()), labels)
+	if plain == nil {
 		tb.Fatal("not plain")
 	}
-	command := fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, families)
+	command := fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, plain.Families())
+	plain.Release()
 	if res := commit(g.replica.FSM, command, time.Unix(1_700_000_000+int64(value), 0)); res.Status != fsm.Applied {
 		tb.Fatal(res)
 	}

@@ -314,14 +314,16 @@ func TestADamagedPartDoesNotSpoilTheScrape(t *testing.T) {
 	for _, self := range []bool{false, true} {
 		g := start(t, func(c *Config) { c.IncludeSelf = self })
 		g.must(http.StatusOK, "PUT", "/metrics/job/good", "good 1\n")
-		bad := &expo.Family{Name: "bad", Type: dto.MetricType_GAUGE, Metrics: []byte{4<<3 | 2, 1, 0xff}, Series: []expo.SeriesID{{1}}}
-		command := fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, expo.NewLabels(map[string]string{"job": "bad"}), true, []*expo.Family{bad})
-		if res := commit(g.replica.FSM, command, time.Unix(1, 0)); res.Status != fsm.Applied {
-			t.Fatal(res)
+		g.must(http.StatusOK, "PUT", "/metrics/job/bad", "# TYPE bad gauge\nbad 1\n")
+		// A command like that is rejected: so it is the memory that is damaged.
+		bad, found := g.replica.FSM.View().Group(expo.NewLabels(map[string]string{"job": "bad"}).Key())
+		if !found {
+			t.Fatal("the group is not stored")
 		}
+		bad.Families[0].Metrics[1] ^= 0x40
 		for range 2 {
 			page := g.scrape()
-			if !strings.Contains(page, "good{instance=\"\",job=\"good\"} 1\n") || strings.Contains(page, "\nbad{") {
+			if !strings.Contains(page, "good{instance=\"\",job=\"good\"} 1\n") || strings.Contains("\n"+page, "\nbad{") {
 				t.Errorf("own metrics %v: the scrape is\n%s", self, page)
 			}
 		}

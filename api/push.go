@@ -35,7 +35,10 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.refuse(w, r, p)
 			return
 		}
-		families, p, err := a.decode(r, b, group)
+		var command []byte
+		p, err = a.decode(r, b, group, func(families []*expo.Family) {
+			command = fsm.EncodePush(request, group, replace, families)
+		})
 		b.release()
 		switch {
 		case p != nil:
@@ -45,41 +48,46 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.reject(w, r, request, group, err)
 			return
 		}
-		a.submit(w, r, fsm.EncodePush(request, group, replace, families), http.StatusOK)
+		a.submit(w, r, command, http.StatusOK)
 	}
 }
 
-// decode parses a body into what is stored. It returns a problem with a body that cannot be parsed, and an error for one that
-// can be, but not accepted.
-func (a *API) decode(r *http.Request, b *body, group expo.Labels) ([]*expo.Family, *problem, error) {
+// decode parses a body into what is stored, and hands it to use. Nothing of it may be kept: its memory is the body's, or the next
+// push's. It returns a problem with a body that cannot be parsed, and an error for one that can be, but not accepted.
+func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*expo.Family)) (*problem, error) {
 	if p := a.takeTurn(r.Context()); p != nil {
-		return nil, p, nil
+		return p, nil
 	}
 	defer func() { <-a.decoding }()
 	raw, p := b.decompressed()
 	if p != nil {
-		return nil, p, nil
+		return p, nil
 	}
+	var families []*expo.Family
+	var plain *expo.PlainPush
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
-	families, plain := []*expo.Family(nil), false
 	if format == expo.FormatText {
-		families, plain = expo.Plain(raw, group)
+		plain = expo.Plain(raw, group)
 	}
-	if !plain {
+	if plain != nil {
+		defer plain.Release()
+		families = plain.Families()
+	} else {
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
 		if err != nil {
-			return nil, b.problem(err), nil
+			return b.problem(err), nil
 		}
 		if families, err = expo.Canonical(group, parsed, a.naming.scheme); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if a.self != nil {
 		if err := a.self.clash(families); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return families, nil, nil
+	use(families)
+	return nil, nil
 }
 
 // takeTurn waits until a body may be decoded: as many are at a time as there are processors. A parsed body takes many times the memory

@@ -101,6 +101,22 @@ func (ls Labels) textSize() int {
 	return n
 }
 
+// gauge is a Family with one series, in one piece of memory: a store has two of them in each group.
+type gauge struct {
+	Family
+
+	series [1]SeriesID
+}
+
+func newGauge(name, help string, metrics []byte, series SeriesID) *Family {
+	g := &gauge{
+		Family: Family{Name: name, Help: help, Type: dto.MetricType_GAUGE, Metrics: metrics},
+		series: [1]SeriesID{series},
+	}
+	g.Series = g.series[:]
+	return &g.Family
+}
+
 // Gauge returns a family with one gauge that has the labels of the group, as a push of it
 // to that group would be stored.
 func Gauge(name, help string, group Labels, value float64) *Family {
@@ -109,11 +125,15 @@ func Gauge(name, help string, group Labels, value float64) *Family {
 		labels = slices.Insert(slices.Clone(group), i, Label{Name: model.InstanceLabel})
 	}
 	var scratch [256]byte
-	return &Family{
-		Name: name, Help: help, Type: dto.MetricType_GAUGE,
-		Metrics: bytes.Clone(appendPlain(scratch[:0], dto.MetricType_GAUGE, labels, value)),
-		Series:  []SeriesID{hashSeries(appendSeries(scratch[:0], name, labels))},
-	}
+	metrics := bytes.Clone(appendPlain(scratch[:0], dto.MetricType_GAUGE, labels, value))
+	return newGauge(name, help, metrics, hashSeries(appendSeries(scratch[:0], name, labels)))
+}
+
+// WithValue returns what Gauge has returned with another value.
+func (f *Family) WithValue(value float64) *Family {
+	metrics := bytes.Clone(f.Metrics)
+	setPlainValue(metrics, value)
+	return newGauge(f.Name, f.Help, metrics, f.Series[0])
 }
 
 // checkClashes looks for clashes between the families of one push, which are sorted by
@@ -294,30 +314,31 @@ func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error)
 // takeValue moves the value that a family of type t has from m to out, without anything
 // that the protocol does not know.
 func takeValue(out, m *dto.Metric, t dto.MetricType) error {
-	switch {
-	case t == dto.MetricType_COUNTER && m.Counter != nil:
+	if !hasValue(m, t) {
+		has := valuesOf(m)
+		if has == "" {
+			return fmt.Errorf("the family is of type %s, but the metric has no value", typeName(t))
+		}
+		return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has)
+	}
+	switch t {
+	case dto.MetricType_COUNTER:
 		out.Counter = m.Counter
 		return checkCounter(m.Counter)
-	case t == dto.MetricType_GAUGE && m.Gauge != nil:
+	case dto.MetricType_GAUGE:
 		out.Gauge = m.Gauge
 		known(m.Gauge)
-		return nil
-	case t == dto.MetricType_UNTYPED && m.Untyped != nil:
+	case dto.MetricType_UNTYPED:
 		out.Untyped = m.Untyped
 		known(m.Untyped)
-		return nil
-	case t == dto.MetricType_SUMMARY && m.Summary != nil:
+	case dto.MetricType_SUMMARY:
 		out.Summary = m.Summary
 		return checkSummary(m.Summary)
-	case (t == dto.MetricType_HISTOGRAM || t == dto.MetricType_GAUGE_HISTOGRAM) && m.Histogram != nil:
+	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
 		out.Histogram = m.Histogram
 		return checkHistogram(m.Histogram)
 	}
-	has := valuesOf(m)
-	if has == "" {
-		return fmt.Errorf("the family is of type %s, but the metric has no value", typeName(t))
-	}
-	return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has)
+	return nil
 }
 
 // valuesOf names the values that m has.

@@ -336,5 +336,39 @@ func TestGaugeIsWhatAPushOfItWouldStore(t *testing.T) {
 		mf.Help = proto.String("h")
 		want := mustCanonical(t, NewLabels(group), []*dto.MetricFamily{mf})
 		expectSame(t, "gauge", []*Family{Gauge(PushTimeName+"x", "h", NewLabels(group), 1.5e9)}, want)
+		other := Gauge(PushTimeName+"x", "h", NewLabels(group), 0)
+		expectSame(t, "gauge with another value", []*Family{other.WithValue(1.5e9)}, want)
+		expectSame(t, "gauge that was another's", []*Family{other}, []*Family{Gauge(PushTimeName+"x", "h", NewLabels(group), 0)})
+	}
+}
+
+// The layout is a shortcut: what it does not know is decoded, for each metric of each push on every replica.
+func TestWhatCanonicalMakesIsOfTheLayout(t *testing.T) {
+	seen := map[dto.MetricType]int{}
+	for seed := range uint64(50) {
+		for _, f := range mustCanonical(t, NewLabels(map[string]string{"job": "a"}), newRandom(t, seed).families(8, true)) {
+			if n, err := CheckMetrics(f.Type, f.Metrics); err != nil || n != len(f.Series) {
+				t.Fatalf("family %q of %d series: CheckMetrics says %d, %v", f.Name, len(f.Series), n, err)
+			}
+			mf, err := f.Decode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest := f.Metrics
+			for _, m := range mf.Metric {
+				metric, after, _ := cutField(rest, fieldMetric)
+				rest = after
+				last, ok := metricLayout.lastField(metric)
+				if own := len(m.GetHistogram().GetExemplars()) > 0; ok == own || ok && last != valueField(f.Type) {
+					t.Errorf("family %q: the layout says %v and field %d of %v", f.Name, ok, last, m)
+				}
+				seen[f.Type]++
+			}
+		}
+	}
+	for kind, name := range dto.MetricType_name {
+		if seen[dto.MetricType(kind)] == 0 {
+			t.Errorf("no metric of type %s was looked at", name)
+		}
 	}
 }

@@ -1,20 +1,17 @@
 package expo
 
-import (
-	"slices"
-
-	"github.com/prometheus/common/model"
-)
+import "slices"
 
 // cutter cuts an exposition into segments, in one walk, and finds those that the page before has already. Where it cuts depends
 // on the exposition alone. Whatever is as it was costs a comparison of pointers: the parts are not looked at.
 type cutter struct {
-	scheme model.EscapingScheme
 	target int // bytes of metrics, see segmentTarget
 	old    []*segment
 	starts map[*Family]int // where in old there is a segment that begins with the part
 
 	segments []*segment
+	fresh    int  // segments that are not old ones
+	pace     pace // from the time on when these are many
 
 	header Header // of the name that is being walked
 	begun  bool   // whether there have been parts of it
@@ -32,7 +29,7 @@ type cutter struct {
 
 func newCutter(old []*segment, f form) *cutter {
 	c := &cutter{
-		scheme: f.format.ToEscapingScheme(), target: segmentTarget(f.encoding), old: old,
+		target: segmentTarget(f.encoding), old: old,
 		starts: make(map[*Family]int, len(old)), segments: make([]*segment, 0, len(old)+len(old)/8),
 	}
 	for i, s := range old {
@@ -43,8 +40,8 @@ func newCutter(old []*segment, f form) *cutter {
 	return c
 }
 
-// cut returns the segments of e. Those without content are to be written. The error is errIrregular.
-func (c *cutter) cut(e Exposition) ([]*segment, error) {
+// cut returns the segments of e. Those without content are to be checked and written.
+func (c *cutter) cut(e Exposition) []*segment {
 	for h, parts := range e {
 		c.header, c.begun = h, false
 		for f := range parts {
@@ -52,16 +49,15 @@ func (c *cutter) cut(e Exposition) ([]*segment, error) {
 				c.nParts++
 				continue
 			}
-			if err := c.add(f); err != nil {
-				return nil, err
-			}
+			c.add(f)
 		}
 	}
-	return c.segments, c.end(true)
+	c.end(true)
+	return c.segments
 }
 
 // add adds a part, unless it is empty.
-func (c *cutter) add(f *Family) error {
+func (c *cutter) add(f *Family) {
 	switch {
 	case c.nParts < len(c.same):
 		if c.same[c.nParts] == f && (c.begun || c.header == c.old[c.at].runs[c.nRuns].Header) {
@@ -70,21 +66,22 @@ func (c *cutter) add(f *Family) error {
 				c.begun = true
 				c.nRuns++
 			}
-			return nil
+			return
 		}
 	case c.same != nil && c.at+1 < len(c.old) && len(c.old[c.at+1].parts) > 0 && c.old[c.at+1].parts[0] == f:
-		return c.next(f) // What made it begin a segment is as it was.
+		c.next(f) // What made it begin a segment is as it was.
+		return
 	}
 	if len(f.Metrics) == 0 {
-		return nil
+		return
 	}
 	last := c.last()
 	if last == nil || last.gathered != f.gathered || beginsSegment(f, c.target) || c.full() {
-		return c.next(f)
+		c.next(f)
+		return
 	}
 	c.differ()
 	c.append(f)
-	return nil
 }
 
 // last returns the last part of the segment, nil if there is none.
@@ -127,6 +124,9 @@ func (c *cutter) differ() {
 	c.parts = append(c.parts[:0], c.same[:c.nParts]...)
 	c.runs = append(c.runs[:0], c.old[c.at].runs[:c.nRuns]...)
 	c.bytes = metricsOf(c.parts)
+	if last := len(c.runs) - 1; last >= 0 {
+		c.runs[last].metrics = metricsOf(c.parts[c.runs[last].first:]) // it had more
+	}
 	c.same = nil
 }
 
@@ -140,26 +140,24 @@ func (c *cutter) append(f *Family) {
 	c.begun = true
 	c.parts = append(c.parts, f)
 	c.bytes += len(f.Metrics)
+	c.runs[len(c.runs)-1].metrics += len(f.Metrics)
 }
 
 // next ends the segment and begins one with the part.
-func (c *cutter) next(f *Family) error {
-	if err := c.end(!c.begun); err != nil {
-		return err
-	}
+func (c *cutter) next(f *Family) {
+	c.end(!c.begun)
 	c.parts, c.runs, c.bytes, c.same = c.parts[:0], c.runs[:0], 0, nil
 	if at, ok := c.starts[f]; ok {
 		c.at, c.near = at, true
 		r := run{Header: c.header, starts: !c.begun}
 		if old := c.old[at]; old.runs[0].continues(&r) {
 			c.same, c.nParts, c.nRuns, c.begun = old.parts, 1, 1, true
-			return nil
+			return
 		}
 	} else if c.near = c.follows(f); c.near {
 		c.at++
 	}
 	c.append(f)
-	return nil
 }
 
 // follows tells whether the old segment after the one that was met last began with what the part has replaced.
@@ -172,14 +170,14 @@ func (c *cutter) follows(f *Family) bool {
 }
 
 // end ends the segment, with which the last name ends, too, or not.
-func (c *cutter) end(name bool) error {
+func (c *cutter) end(name bool) {
 	if c.same != nil && c.nParts == len(c.same) && c.old[c.at].runs[c.nRuns-1].ends == name {
 		c.segments = append(c.segments, c.old[c.at])
-		return nil
+		return
 	}
 	c.differ()
 	if len(c.parts) == 0 {
-		return nil
+		return
 	}
 	c.runs[len(c.runs)-1].ends = name
 	s := &segment{parts: slices.Clone(c.parts), runs: slices.Clone(c.runs), gathered: c.parts[0].gathered}
@@ -187,7 +185,12 @@ func (c *cutter) end(name bool) error {
 		s.before = c.old[c.at]
 	}
 	c.segments = append(c.segments, s)
-	return s.check(c.scheme)
+	switch c.fresh++; {
+	case c.fresh == burst:
+		c.pace = newPace(burstRests)
+	case c.fresh > burst:
+		c.pace.rest()
+	}
 }
 
 // setTotals says in each run that starts a name how many bytes of metrics the whole of it has. Segments are replaced where that

@@ -1,9 +1,11 @@
 package expo
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync/atomic"
 
 	dto "github.com/prometheus/client_model/go"
@@ -57,6 +59,14 @@ type Exposition iter.Seq2[Header, iter.Seq[*Family]]
 // Header returns what the family says about its name.
 func (f *Family) Header() Header {
 	return Header{Name: f.Name, Help: f.Help, Unit: f.Unit, Type: f.Type}
+}
+
+// Clone returns the same family in memory of its own. The texts are shared.
+func (f *Family) Clone() *Family {
+	return &Family{
+		Name: f.Name, Help: f.Help, Unit: f.Unit, Type: f.Type,
+		Metrics: bytes.Clone(f.Metrics), Series: slices.Clone(f.Series), gathered: f.gathered,
+	}
 }
 
 // Decode returns the family as a new protobuf message. An error wraps ErrDamaged.

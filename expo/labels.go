@@ -79,14 +79,26 @@ func (ls Labels) Key() string {
 	for _, l := range ls {
 		n += len(l.Name) + len(l.Value) + 2
 	}
-	key := make([]byte, 0, n)
+	var key strings.Builder
+	key.Grow(n)
 	for _, l := range ls {
-		key = append(key, l.Name...)
-		key = append(key, separator)
-		key = append(key, l.Value...)
-		key = append(key, separator)
+		key.WriteString(l.Name)
+		key.WriteByte(separator)
+		key.WriteString(l.Value)
+		key.WriteByte(separator)
 	}
-	return string(key)
+	return key.String()
+}
+
+// Within returns the same labels in the memory of their key, for who keeps both.
+func (ls Labels) Within(key string) Labels {
+	out := make(Labels, len(ls))
+	for i, l := range ls {
+		value := key[len(l.Name)+1:]
+		out[i] = Label{Name: l.Name, Value: value[:len(l.Value)]}
+		key = value[len(l.Value)+1:]
+	}
+	return out
 }
 
 // String returns the labels for a message, as in {instance="y",job="x"}. Long names

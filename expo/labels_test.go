@@ -36,6 +36,9 @@ func TestNoTwoLabelSetsHaveTheSameKey(t *testing.T) {
 			t.Errorf("%v and %v have the same key", ls, other)
 		}
 		seen[ls.Key()] = ls
+		if same := ls.Within(ls.Key()); !slices.Equal(same, ls) {
+			t.Errorf("%v within its key is %v", ls, same)
+		}
 	}
 }
 

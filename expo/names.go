@@ -3,7 +3,6 @@ package expo
 import (
 	"fmt"
 
-	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -30,16 +29,36 @@ func (f *Family) labelNames() nameKind {
 // scanLabelNames reads the label names out of encoded metrics without decoding the rest.
 func scanLabelNames(metrics []byte) nameKind {
 	kind := legacyNames
+	for rest := metrics; len(rest) > 0; {
+		metric, after, ok := cutField(rest, fieldMetric)
+		for ok {
+			var name []byte
+			if name, _, metric, ok = cutLabel(metric); ok && !isPlainName(name, false) {
+				kind = utf8Names
+			}
+		}
+		// As Canonical makes it, the value alone is left.
+		if number, _, n := protowire.ConsumeField(metric); n < 0 || n < len(metric) || number == fieldLabel {
+			return scanAnyLabelNames(metrics)
+		}
+		rest = after
+	}
+	return kind
+}
+
+// scanAnyLabelNames is scanLabelNames for whatever Canonical has not made.
+func scanAnyLabelNames(metrics []byte) nameKind {
+	kind := legacyNames
 	err := eachField(metrics, func(n protowire.Number, metric []byte) error {
 		if n != fieldMetric {
 			return ErrDamaged
 		}
 		return eachField(metric, func(n protowire.Number, label []byte) error {
-			if n != 1 { // Metric.label
+			if n != fieldLabel {
 				return nil
 			}
 			return eachField(label, func(n protowire.Number, name []byte) error {
-				if n == 1 && !model.LegacyValidation.IsValidLabelName(string(name)) { // LabelPair.name
+				if n == fieldLabelName && !isPlainName(name, false) {
 					kind = utf8Names
 				}
 				return nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 )
@@ -16,7 +17,7 @@ import (
 // A Page collects many bytes before it calls the writer, so that there is something to read for whoever reads at the other end
 // while the next are collected. More scrapes at a time than there are gatherers, of which each may be slow, do with less.
 const (
-	gathering     = 2 << 20 // bytes
+	gathering     = 1 << 20 // bytes
 	gatheringLess = 64 << 10
 )
 
@@ -85,11 +86,7 @@ func (p *Page) take(old []*segment, e Exposition) error {
 	if t != expfmt.TypeTextPlain && t != expfmt.TypeProtoDelim {
 		return errIrregular
 	}
-	segments, err := newCutter(old, p.form).cut(e)
-	if err != nil {
-		return err
-	}
-	return p.fill(segments)
+	return p.fill(newCutter(old, p.form).cut(e))
 }
 
 // fill takes the segments, and writes those that have no content.
@@ -104,7 +101,12 @@ func (p *Page) fill(segments []*segment) error {
 			fresh = append(fresh, s)
 		}
 	}
-	return write(fresh, p.form)
+	// All are looked at before the first is written: what is not to be had in pieces should not be found out at the last one.
+	scheme := p.form.format.ToEscapingScheme()
+	if err := each(fresh, func(s *segment, _ *packer) error { return s.check(scheme) }); err != nil {
+		return err
+	}
+	return each(fresh, func(s *segment, pk *packer) error { return s.write(pk, p.form) })
 }
 
 // Renew returns the page with other values of what Gathered gave it, without walking the rest. It cannot if own has other names,
@@ -130,11 +132,8 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 			if !found || headers[f.Name] != s.runs[j].Header {
 				return nil, false
 			}
-			s.parts[j] = value
+			s.parts[j], s.runs[j].metrics = value, len(value.Metrics)
 			delete(values, f.Name)
-		}
-		if s.check(p.form.format.ToEscapingScheme()) != nil {
-			return nil, false
 		}
 		segments[i] = s
 	}
@@ -149,17 +148,49 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 	return next, true
 }
 
-// burst is how many segments are written with all processors: that takes a few milliseconds.
-const burst = 1024
+// A few segments are written with all processors: that takes two or three milliseconds. More than burst are written with half of
+// them, and whoever works on them rests after so much work, a number of times; what takes longer than that should not take
+// three times as long.
+const (
+	burst      = 512
+	burstWork  = 500 * time.Microsecond
+	burstRest  = time.Millisecond
+	burstRests = 256
+)
 
-// write writes segments, more than a few with half of the processors, and gives way after each: pushes go on meanwhile.
-func write(segments []*segment, f form) error {
+// pace lets pushes go on beside long work. A processor that is busy for milliseconds makes others wait for as long, though
+// there be another one: the kernel lets whoever has it finish its turn.
+type pace struct {
+	began time.Time
+	rests int // that are left
+}
+
+func newPace(rests int) pace { return pace{time.Now(), rests} }
+
+// rest is called between two pieces of work. It rests if it is time to.
+func (p *pace) rest() {
+	if p.rests == 0 || time.Since(p.began) <= burstWork {
+		runtime.Gosched()
+		return
+	}
+	<-time.After(burstRest)
+	p.began = time.Now()
+	p.rests--
+}
+
+// each does something with each of the segments. Of several errors it returns one.
+func each(segments []*segment, do func(*segment, *packer) error) error {
 	var (
 		next   atomic.Int64
 		wg     sync.WaitGroup
 		failed atomic.Pointer[error]
 	)
+	workers, rests := min(runtime.GOMAXPROCS(0), len(segments)), 0
+	if len(segments) > burst {
+		workers, rests = max(workers/2, 1), burstRests
+	}
 	work := func() {
+		pace := newPace(rests)
 		pk := packerPool.Get().(*packer)
 		defer packerPool.Put(pk)
 		defer func() {
@@ -172,15 +203,11 @@ func write(segments []*segment, f form) error {
 			if i >= len(segments) {
 				return
 			}
-			if err := segments[i].write(pk, f); err != nil {
+			if err := do(segments[i], pk); err != nil {
 				failed.Store(&err)
 			}
-			runtime.Gosched()
+			pace.rest()
 		}
-	}
-	workers := min(runtime.GOMAXPROCS(0), len(segments))
-	if len(segments) > burst {
-		workers /= 2
 	}
 	for range workers - 1 {
 		wg.Go(work)
@@ -274,7 +301,7 @@ func (p *Page) WriteTo(w io.Writer) (int64, error) {
 	return counted.n, nil
 }
 
-// counter counts what its writer has taken.
+// counter counts what its writer has taken, and gives way after each write: many megabytes at once would hold up pushes.
 type counter struct {
 	w io.Writer
 	n int64
@@ -284,5 +311,6 @@ type counter struct {
 func (c *counter) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.n += int64(n)
+	runtime.Gosched()
 	return n, err
 }

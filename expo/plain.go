@@ -1,7 +1,6 @@
 package expo
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"math"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
@@ -17,42 +17,62 @@ import (
 )
 
 // Plain does in one pass what Parse and Canonical do for a text body, if the body is of the plainest kind: counters, gauges and
-// untyped samples, written as client libraries and scripts write them. Anything else gives false, be it a histogram, an
+// untyped samples, written as client libraries and scripts write them. Anything else gives nil, be it a histogram, an
 // escape, an unusual blank or a mistake: Parse and Canonical then decide, and what is wrong with a body is theirs to say. Where Plain
-// gives true, its families are the ones that they would give, to the byte. They hold on to a copy of the body.
+// gives families, they are the ones that those would give, to the byte. They are the body's: it must stay as it is until
+// Release.
 //
 // It is there because the text of a push is parsed once for each push, and this takes a tenth of the time and of the
 // allocations.
-func Plain(body []byte, group Labels) ([]*Family, bool) {
+func Plain(body []byte, group Labels) *PlainPush {
 	// The pieces of a valid text are valid, because it is cut at ASCII bytes only.
 	if !utf8.Valid(body) {
-		return nil, false
+		return nil
 	}
-	p, ok := plainPool.Get().(*plainParser)
+	p, ok := plainPool.Get().(*PlainPush)
 	if !ok {
-		p = &plainParser{}
+		p = &PlainPush{}
 	}
-	defer func() {
-		if cap(p.labels) <= maxPooledLabels {
-			p.reset()
-			plainPool.Put(p)
-		}
-	}()
 	p.group = append(p.group, group...)
 	at, found := group.find(model.InstanceLabel)
 	if p.hasInstance = found; !found {
 		p.group = slices.Insert(p.group, at, Label{Name: model.InstanceLabel})
 	}
-	if !p.read(string(body)) {
-		return nil, false
+	// Not a copy: nobody may change the body meanwhile, and nobody is left who has a piece of it after Release.
+	if !p.read(unsafe.String(unsafe.SliceData(body), len(body))) || !p.encode() {
+		p.Release()
+		return nil
 	}
-	return p.families()
+	return p
 }
 
-// plainPool holds the memory of parsers and nothing else. A parser of a huge body is not kept.
+// A PlainPush is what Plain has made of a body.
+type PlainPush struct {
+	plainParser
+	out []*Family
+}
+
+// Families returns the families, sorted by name, until Release.
+func (p *PlainPush) Families() []*Family { return p.out }
+
+// Release gives the memory of the families to the next push. Nothing may be kept of them but what has been copied.
+func (p *PlainPush) Release() {
+	if cap(p.labels) > maxPooledLabels || cap(p.heads) > maxPooledLabels || cap(p.metrics) > maxPooledBytes || cap(p.scratch) > maxPooledBytes {
+		return
+	}
+	p.reset()
+	clear(p.out)
+	p.out = p.out[:0]
+	plainPool.Put(p)
+}
+
+// plainPool holds the memory of pushes and nothing else. What a huge body took is not kept.
 var plainPool sync.Pool
 
-const maxPooledLabels = 1 << 14 // of all samples of a body, 32 bytes each
+const (
+	maxPooledLabels = 1 << 14 // of all samples of a body; as many families
+	maxPooledBytes  = 1 << 20
+)
 
 // plainParser is one body being read. Its strings are pieces of the body.
 type plainParser struct {
@@ -64,9 +84,11 @@ type plainParser struct {
 	labels  []Label // of all samples, one after the other
 	own     []Label // of a sample, before the group's come in
 
-	order   []int // of a family's samples
-	message []byte
-	scratch []byte
+	order    []int // of a family's samples
+	scratch  []byte
+	families []Family
+	metrics  []byte     // of all families, one after the other
+	series   []SeriesID // the same
 }
 
 // plainHead is a family, whose samples come one after the other.
@@ -88,7 +110,11 @@ func (p *plainParser) reset() {
 	clear(p.labels)
 	clear(p.own[:cap(p.own)])
 	clear(p.group)
-	*p = plainParser{group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0], message: p.message[:0], scratch: p.scratch[:0]}
+	clear(p.families)
+	*p = plainParser{
+		group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0],
+		scratch: p.scratch[:0], families: p.families[:0], metrics: p.metrics[:0], series: p.series[:0],
+	}
 }
 
 func (p *plainParser) read(text string) bool {
@@ -152,18 +178,14 @@ func (p *plainParser) comment(line string) bool {
 	return false
 }
 
-// head returns the family of that name if it is the last one or new, nil if it is neither or has no plain name.
+// head returns the family of that name if it is the last one, else a new one, nil for a name that is not plain. Whether a
+// family comes again is found when all are sorted.
 func (p *plainParser) head(name string) *plainHead {
 	if n := len(p.heads); n > 0 && p.heads[n-1].name == name {
 		return &p.heads[n-1]
 	}
 	if !isPlainName(name, true) || name == PushTimeName || name == PushFailureTimeName {
 		return nil
-	}
-	for i := range p.heads {
-		if p.heads[i].name == name {
-			return nil
-		}
 	}
 	p.heads = append(p.heads, plainHead{name: name, typ: dto.MetricType_UNTYPED, from: len(p.samples), to: len(p.samples)})
 	return &p.heads[len(p.heads)-1]
@@ -268,24 +290,27 @@ func (p *plainParser) addGroup(from int) bool {
 
 func compareLabelNames(a, b Label) int { return strings.Compare(a.Name, b.Name) }
 
-// families encodes what was read, in canonical order.
-func (p *plainParser) families() ([]*Family, bool) {
+// encode makes the families of what was read, in canonical order.
+func (p *PlainPush) encode() bool {
 	slices.SortFunc(p.heads, func(a, b plainHead) int { return strings.Compare(a.name, b.name) })
-	out := make([]*Family, 0, len(p.heads))
-	for _, h := range p.heads {
+	p.families = slices.Grow(p.families, len(p.heads)) // they do not move any more
+	for i, h := range p.heads {
+		if i > 0 && p.heads[i-1].name == h.name {
+			return false
+		}
 		if h.from == h.to {
 			continue // The parser drops a family without samples, too.
 		}
-		f, ok := p.family(h)
-		if !ok {
-			return nil, false
+		f := p.family(h)
+		if f == nil {
+			return false
 		}
-		out = append(out, f)
+		p.out = append(p.out, f)
 	}
-	return out, true
+	return true
 }
 
-func (p *plainParser) family(h plainHead) (*Family, bool) {
+func (p *plainParser) family(h plainHead) *Family {
 	p.order = p.order[:0]
 	for i := h.from; i < h.to; i++ {
 		p.order = append(p.order, i)
@@ -294,20 +319,23 @@ func (p *plainParser) family(h plainHead) (*Family, bool) {
 	if !slices.IsSortedFunc(p.order, byLabels) {
 		slices.SortFunc(p.order, byLabels)
 	}
-	f := &Family{Name: h.name, Help: h.help, Type: h.typ, Series: make([]SeriesID, 0, len(p.order))}
-	p.message = p.message[:0]
+	metrics, series := len(p.metrics), len(p.series)
 	for i, at := range p.order {
 		s := p.samples[at]
 		if i > 0 && p.compare(p.samples[p.order[i-1]], s) == 0 {
-			return nil, false
+			return nil
 		}
 		labels := p.labels[s.from:s.to]
-		p.message = appendPlain(p.message, h.typ, labels, s.value)
+		p.metrics = appendPlain(p.metrics, h.typ, labels, s.value)
 		p.scratch = appendSeries(p.scratch[:0], h.name, labels)
-		f.Series = append(f.Series, hashSeries(p.scratch))
+		p.series = append(p.series, hashSeries(p.scratch))
 	}
-	f.Metrics = bytes.Clone(p.message)
-	return f, true
+	p.families = p.families[:len(p.families)+1]
+	f := &p.families[len(p.families)-1]
+	f.Name, f.Help, f.Type = h.name, h.help, h.typ
+	f.Metrics = p.metrics[metrics:len(p.metrics):len(p.metrics)]
+	f.Series = p.series[series:len(p.series):len(p.series)]
+	return f
 }
 
 func (p *plainParser) compare(a, b plainSample) int {
@@ -344,6 +372,11 @@ func appendPlain(b []byte, t dto.MetricType, labels []Label, value float64) []by
 	return binary.LittleEndian.AppendUint64(b, math.Float64bits(value))
 }
 
+// setPlainValue changes the value of the metric that appendPlain has appended last.
+func setPlainValue(b []byte, value float64) {
+	binary.LittleEndian.PutUint64(b[len(b)-8:], math.Float64bits(value))
+}
+
 // appendLength begins a field of n bytes. The fields here have small numbers and are mostly short: a byte each for tag and length.
 func appendLength(b []byte, field protowire.Number, n int) []byte {
 	b = append(b, byte(protowire.EncodeTag(field, protowire.BytesType)))
@@ -362,7 +395,9 @@ const (
 	fieldLabel      protowire.Number = 1 // Metric
 	fieldGauge      protowire.Number = 2
 	fieldCounter    protowire.Number = 3
+	fieldSummary    protowire.Number = 4
 	fieldUntyped    protowire.Number = 5
+	fieldHistogram  protowire.Number = 7
 	fieldLabelName  protowire.Number = 1 // LabelPair
 	fieldLabelValue protowire.Number = 2
 	fieldPlainValue protowire.Number = 1 // Gauge, Counter and Untyped alike
@@ -406,7 +441,7 @@ func plainSpecial(s string) (float64, bool) {
 }
 
 // isPlainName tells whether s matches [a-zA-Z_][a-zA-Z0-9_]*, with colons if they are allowed.
-func isPlainName(s string, colons bool) bool {
+func isPlainName[T string | []byte](s T, colons bool) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_', c == ':' && colons:
@@ -415,5 +450,5 @@ func isPlainName(s string, colons bool) bool {
 			return false
 		}
 	}
-	return s != ""
+	return len(s) > 0
 }

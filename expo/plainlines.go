@@ -43,19 +43,11 @@ func appendPlainLine(b []byte, name string, valueField protowire.Number, metric 
 	b = append(b, name...)
 	before := byte('{')
 	for {
-		label, rest, ok := cutField(metric, fieldLabel)
+		name, value, rest, ok := cutLabel(metric)
 		if !ok {
-			break
+			break // plainly not a label, or something to stumble over below
 		}
 		metric = rest
-		name, rest, ok := cutField(label, fieldLabelName)
-		if !ok {
-			return b, false
-		}
-		value, rest, ok := cutField(rest, fieldLabelValue)
-		if !ok || len(rest) > 0 {
-			return b, false
-		}
 		b = append(b, before)
 		b = append(b, name...)
 		b = append(b, '=', '"')
@@ -78,6 +70,21 @@ func appendPlainLine(b []byte, name string, valueField protowire.Number, metric 
 	}
 	b = strconv.AppendFloat(b, value, 'g', -1, 64)
 	return append(b, '\n'), true
+}
+
+// cutLabel cuts off the first field of an encoded metric, if it is a label as Canonical makes it.
+func cutLabel(metric []byte) (name, value, rest []byte, ok bool) {
+	label, rest, ok := cutField(metric, fieldLabel)
+	if !ok {
+		return nil, nil, metric, false
+	}
+	if name, label, ok = cutField(label, fieldLabelName); !ok {
+		return nil, nil, metric, false
+	}
+	if value, label, ok = cutField(label, fieldLabelValue); !ok || len(label) > 0 {
+		return nil, nil, metric, false
+	}
+	return name, value, rest, true
 }
 
 // cutField cuts off the first field of a message, if it is a length-delimited one of that number, which is below 16.

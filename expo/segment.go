@@ -69,20 +69,18 @@ func beginsSegment(f *Family, target int) bool {
 // errIrregular says that a segment cannot say what Write would: something has to be left out, or is named by what stands elsewhere.
 var errIrregular = errors.New("the page has to be written as a whole")
 
-// check looks at what the runs hold, and counts their bytes.
+// check looks at what the runs hold.
 func (s *segment) check(scheme model.EscapingScheme) error {
 	for i := range s.runs {
 		r := &s.runs[i]
 		if scheme != model.NoEscaping && !model.LegacyValidation.IsValidMetricName(r.Name) {
 			return errIrregular
 		}
-		r.metrics = 0
 		for _, f := range s.partsOf(i) {
 			names := f.labelNames()
 			if f.Type != r.Type || names == damaged || names != legacyNames && scheme != model.NoEscaping {
 				return errIrregular
 			}
-			r.metrics += len(f.Metrics)
 		}
 	}
 	return nil

@@ -46,10 +46,10 @@ func TestAPushThatIsHugeAsTextIsRefused(t *testing.T) {
 	for i := range 1000 {
 		fmt.Fprintf(&body, "x{i=\"%d\"} 1\n", i)
 	}
-	if _, plain := Plain([]byte(body.String()), NewLabels(map[string]string{"job": long})); plain {
+	if Plain([]byte(body.String()), NewLabels(map[string]string{"job": long})) != nil {
 		t.Error("Plain takes what Canonical refuses")
 	}
-	if _, plain := Plain([]byte(body.String()), group); !plain {
+	if Plain([]byte(body.String()), group) == nil {
 		t.Error("Plain does not take the same with a short job")
 	}
 }

@@ -138,7 +138,7 @@ func (s *store) touch(labels expo.Labels, unixNano int64) (old, g *Group, now in
 	key := labels.Key()
 	if old = s.group(key); old == nil {
 		// Both push-time families come into being with the group.
-		return nil, &Group{Key: key, Labels: labels, PushTouched: unixNano, FailureTouched: unixNano}, unixNano
+		return nil, &Group{Key: key, Labels: labels.Within(key), PushTouched: unixNano, FailureTouched: unixNano}, unixNano
 	}
 	changed := *old
 	return old, &changed, max(unixNano, old.PushTouched, old.FailureTouched)

@@ -16,19 +16,20 @@ import (
 //
 // after is what the group will hold; pushed is the part of it that comes with this push.
 func (s *store) check(old, after *Group, pushed []*expo.Family) string {
-	for _, f := range pushed {
+	for place, f := range pushed {
 		if len(f.Series) == 0 {
 			continue
 		}
-		if h, elsewhere := s.heldElsewhere(f.Name, old); elsewhere && h.Type != f.Type {
+		had, replaces := old.family(f.Name, place)
+		if h, elsewhere := s.heldElsewhere(f.Name, replaces); elsewhere && h.Type != f.Type {
 			return fmt.Sprintf("%.200q is pushed as a %s, but another group holds it as a %s; push it under another name or with that type",
 				f.Name, typeName(f.Type), typeName(h.Type))
 		}
 		if reason := s.checkSuffixes(f, old, after); reason != "" {
 			return reason
 		}
-		if had, found := old.family(f.Name); found && slices.Equal(had.Series, f.Series) {
-			continue // mostly only the values are new
+		if replaces && sameSeries(had.Family, f) {
+			continue
 		}
 		for i, id := range f.Series {
 			if owner := s.owner(id); owner != nil && owner.Key != after.Key {
@@ -62,14 +63,14 @@ func (s *store) checkSuffixes(f *expo.Family, old, after *Group) string {
 	return ""
 }
 
-// heldElsewhere returns the header of a name that a group other than the pushed one holds.
-func (s *store) heldElsewhere(name string, old *Group) (header, bool) {
+// heldElsewhere returns the header of a name that a group other than the pushed one holds, which itself holds it or not.
+func (s *store) heldElsewhere(name string, held bool) (header, bool) {
 	h, found := s.header(name)
 	if !found {
 		return header{}, false
 	}
 	others := h.groups
-	if old != nil && old.has(name) {
+	if held {
 		others--
 	}
 	return h, others > 0
@@ -77,10 +78,11 @@ func (s *store) heldElsewhere(name string, old *Group) (header, bool) {
 
 // heldAfter returns the header of a name that some group holds once the push is applied.
 func (s *store) heldAfter(name string, old, after *Group) (header, bool) {
-	if f, found := after.family(name); found {
+	if f, found := after.family(name, 0); found {
 		return header{Header: expo.Header{Name: name, Type: f.Type}}, true
 	}
-	return s.heldElsewhere(name, old)
+	_, held := old.family(name, 0)
+	return s.heldElsewhere(name, held)
 }
 
 // checkTimes returns why a new group cannot exist beside the stored ones, or "". The push-time series of {job="a"} and

@@ -181,31 +181,24 @@ func decodeCommand(b []byte, in *interner) (command, error) {
 }
 
 // decodeGroup reads what is done to a group: a Push, Reject or Delete, of which the latter two have only the labels.
-func (c *command) decodeGroup(b []byte, in *interner) error {
-	before := ""
-	err := eachField(b, func(f field) error {
-		switch f.number {
-		case fieldGroup:
-			l, err := decodeLabel(f.bytes, in)
-			c.labels = append(c.labels, l)
-			return err
-		case fieldReplace:
-			c.replace = f.bits != 0
-		case fieldFamilies:
-			family, _, err := decodeFamily(f.bytes, in)
-			if err != nil {
-				return err
-			}
-			c.families = append(c.families, family)
-			err, before = checkOrder(before, family.Name), family.Name
-			return err
-		}
-		return nil
-	})
+func (c *command) decodeGroup(b []byte, in *interner) (err error) {
+	if c.labels, err = decodeLabels(b, fieldGroup, in); err != nil {
+		return err
+	}
+	families, _, err := decodeFamilies(b, fieldFamilies, in)
 	if err != nil {
 		return err
 	}
-	return checkLabels(c.labels)
+	c.families = make([]*expo.Family, len(families))
+	for i := range families {
+		c.families[i] = &families[i]
+	}
+	return eachField(b, func(f field) error {
+		if f.number == fieldReplace {
+			c.replace = f.bits != 0
+		}
+		return nil
+	})
 }
 
 func (c *command) decodeImport(b []byte, in *interner) error {
@@ -296,7 +289,9 @@ func unseal(data []byte, in *interner) (unixNano int64, commands []command, err 
 	if binary.BigEndian.Uint32(data[1:]) != crc32.Checksum(data[entryPrefix:], castagnoli) {
 		return 0, nil, errChecksum
 	}
-	err = eachField(data[entryPrefix:], func(f field) error {
+	body := data[entryPrefix:]
+	commands = make([]command, 0, countFields(body, fieldCommands))
+	err = eachField(body, func(f field) error {
 		switch {
 		case f.number == fieldTime && f.kind == protowire.Fixed64Type:
 			unixNano = int64(f.bits)

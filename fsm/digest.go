@@ -28,40 +28,63 @@ func (d digest) String() string { return hex.EncodeToString(d.bytes()) }
 const secondLane = 0x9e3779b97f4a7c15
 
 // hasher hashes one item of the state. Values are written so that different ones never give the same bytes: each is
-// preceded by its length.
-type hasher struct{ lanes [2]xxhash.Digest }
+// preceded by its length. Most are a few bytes long: they are gathered, because a call of both lanes costs more than they do.
+type hasher struct {
+	lanes    [2]xxhash.Digest
+	gathered [256]byte
+	n        int // bytes in gathered
+}
 
 // newHasher begins the hash of an item of a kind.
-func newHasher(kind string) hasher {
-	var h hasher
+func newHasher(kind string) (h hasher) {
 	h.lanes[0].Reset()
 	h.lanes[1].ResetWithSeed(secondLane)
 	h.strings(kind)
 	return h
 }
 
-func (h *hasher) digest() digest { return digest{h.lanes[0].Sum64(), h.lanes[1].Sum64()} }
+func (h *hasher) digest() digest {
+	h.flush()
+	return digest{h.lanes[0].Sum64(), h.lanes[1].Sum64()}
+}
 
-// xxhash's writes do not fail.
+func (h *hasher) flush() {
+	h.write(h.gathered[:h.n])
+	h.n = 0
+}
+
+func (h *hasher) write(b []byte) {
+	_, _ = h.lanes[0].Write(b) // xxhash's writes do not fail
+	_, _ = h.lanes[1].Write(b)
+}
 
 func (h *hasher) number(n uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	_, _ = h.lanes[0].Write(b[:])
-	_, _ = h.lanes[1].Write(b[:])
+	if h.n+8 > len(h.gathered) {
+		h.flush()
+	}
+	binary.BigEndian.PutUint64(h.gathered[h.n:], n)
+	h.n += 8
 }
 
 func (h *hasher) bytes(b []byte) {
 	h.number(uint64(len(b)))
-	_, _ = h.lanes[0].Write(b)
-	_, _ = h.lanes[1].Write(b)
+	if h.n+len(b) > len(h.gathered) {
+		h.flush()
+		h.write(b)
+		return
+	}
+	h.n += copy(h.gathered[h.n:], b)
 }
 
 func (h *hasher) strings(ss ...string) {
 	for _, s := range ss {
 		h.number(uint64(len(s)))
-		_, _ = h.lanes[0].WriteString(s)
-		_, _ = h.lanes[1].WriteString(s)
+		for h.n+len(s) > len(h.gathered) {
+			n := copy(h.gathered[h.n:], s)
+			h.n, s = len(h.gathered), s[n:]
+			h.flush()
+		}
+		h.n += copy(h.gathered[h.n:], s)
 	}
 }
 

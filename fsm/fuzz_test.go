@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
 )
 
 // Whatever a sealed command holds, two machines do the same with it, and what is stored can be written and restored.
@@ -17,9 +21,14 @@ func FuzzCommand(f *testing.F) {
 	for _, fam := range families {
 		stored.Families = append(stored.Families, Stored{Family: fam, Time: 1})
 	}
+	damaged := &expo.Family{
+		Name: "y", Type: dto.MetricType_COUNTER, Series: make([]expo.SeriesID, 1),
+		Metrics: metricsOf(f, &dto.Metric{TimestampMs: proto.Int64(48)}),
+	}
 	for _, command := range [][]byte{
 		EncodePush(newRequest(), group, true, families), EncodePush(newRequest(), group, false, nil), EncodeReject(newRequest(), group),
 		EncodeDelete(newRequest(), group), EncodeWipe(newRequest()), EncodeImport(newRequest(), []*Group{stored}), EncodeNoop(), nil,
+		EncodePush(newRequest(), group, true, []*expo.Family{damaged}),
 	} {
 		f.Add(command)
 	}

@@ -53,36 +53,37 @@ func (g *Group) PushTimeFamily() *expo.Family { return g.pushTime }
 // FailureTimeFamily returns the group's push_failure_time_seconds, in Unix seconds.
 func (g *Group) FailureTimeFamily() *expo.Family { return g.failureTime }
 
-// withTimes fills in the two push-time families, from old where the time is the same. It returns g.
+// withTimes fills in the two push-time families, from old as far as they are the same. It returns g.
 func (g *Group) withTimes(old *Group) *Group {
-	if old != nil && old.PushTime == g.PushTime {
-		g.pushTime = old.pushTime
-	} else {
+	if old == nil {
 		g.pushTime = expo.Gauge(pushTimeName, pushTimeHelp, g.Labels, float64(g.PushTime)/1e9)
-	}
-	if old != nil && old.FailureTime == g.FailureTime {
-		g.failureTime = old.failureTime
-	} else {
 		g.failureTime = expo.Gauge(failureTimeName, failureTimeHelp, g.Labels, float64(g.FailureTime)/1e9)
+		return g
+	}
+	g.pushTime, g.failureTime = old.pushTime, old.failureTime
+	if old.PushTime != g.PushTime {
+		g.pushTime = old.pushTime.WithValue(float64(g.PushTime) / 1e9)
+	}
+	if old.FailureTime != g.FailureTime {
+		g.failureTime = old.failureTime.WithValue(float64(g.FailureTime) / 1e9)
 	}
 	return g
 }
 
-// family returns the pushed family of that name; no group has none.
-func (g *Group) family(name string) (Stored, bool) {
+// family returns the pushed family of that name; no group has none. It is looked for at a place first: mostly a push has the
+// names of the one before.
+func (g *Group) family(name string, place int) (Stored, bool) {
 	if g == nil {
 		return Stored{}, false
+	}
+	if place < len(g.Families) && g.Families[place].Name == name {
+		return g.Families[place], true
 	}
 	i, found := slices.BinarySearchFunc(g.Families, name, func(f Stored, name string) int { return strings.Compare(f.Name, name) })
 	if !found {
 		return Stored{}, false
 	}
 	return g.Families[i], true
-}
-
-func (g *Group) has(name string) bool {
-	_, found := g.family(name)
-	return found
 }
 
 func (g *Group) digest() digest {

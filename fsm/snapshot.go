@@ -35,14 +35,13 @@ const maxRecord = 1 << 30
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return &snapshot{view: f.viewLocked(), requests: f.store.requests.list(), forgotten: f.store.requests.forgotten}, nil
+	return &snapshot{view: f.viewLocked(), requests: f.store.requests.frozen()}, nil
 }
 
 // A snapshot is the whole state at one index.
 type snapshot struct {
-	view      *View
-	requests  []request // oldest first
-	forgotten uint64
+	view     *View
+	requests *requests
 }
 
 // Persist implements raft.FSMSnapshot.
@@ -56,24 +55,30 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 // Release implements raft.FSMSnapshot.
 func (s *snapshot) Release() {}
 
+// write writes the state, once. It lets go of each group that is written: what pushes replace meanwhile would otherwise stay in
+// memory to the end, and that may be as much again.
 func (s *snapshot) write(w io.Writer) error {
+	view := *s.view
+	groups := view.byKey()
+	s.view, view.groups = nil, nil
 	out := &recordWriter{w: bufio.NewWriterSize(w, 1<<16)}
 	out.buf = append(out.buf, snapshotMagic...)
 	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{
-		Applied: s.view.index, Written: s.view.written, Forgotten: s.forgotten,
+		Applied: view.index, Written: view.written, Forgotten: s.requests.forgotten,
 	}}})
-	for _, r := range s.requests {
+	for r := range s.requests.all() {
 		out.write(appendRequest(out.record[:0], recordRequest, &r))
 	}
-	for g := range s.view.Groups() {
+	for i, g := range groups {
 		out.write(appendGroup(out.record[:0], recordGroup, g))
+		groups[i] = nil
 	}
 	// After the groups, because which HELP won is not to be seen in them.
-	s.view.headers.Scan(func(h header) bool {
+	view.headers.Scan(func(h header) bool {
 		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Family{Family: &fsmpb.FamilyHeader{Name: h.Name, Help: h.Help, Unit: h.Unit}}})
 		return out.err == nil
 	})
-	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: s.view.sum.bytes()}}})
+	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: view.sum.bytes()}}})
 	if out.err != nil {
 		return out.err
 	}

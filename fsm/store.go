@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -195,10 +196,10 @@ func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Famil
 	} else {
 		h.Name = f.Name
 	}
-	sameSeries := was != nil && slices.Equal(was.Series, f.Series) // mostly only the values are new
+	same := was != nil && sameSeries(was, f)
 	if was == nil {
 		h.groups++
-	} else if !sameSeries {
+	} else if !same {
 		s.forgetSeries(was)
 	}
 	// Where groups disagree on the help text or the unit, the last one pushed that is not empty wins.
@@ -222,7 +223,7 @@ func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Famil
 	sum := digestOf(g.Key, f)
 	s.sum.remove(wasSum)
 	s.sum.add(sum)
-	if !sameSeries {
+	if !same {
 		for _, id := range f.Series {
 			s.series[id] = g.number
 		}
@@ -251,18 +252,29 @@ func (s *store) forgetSeries(f *expo.Family) {
 // merge returns the families that a group has after a push: with replace only those pushed, else the pushed ones over the
 // ones it had. A pushed family without series removes the stored one.
 func merge(old *Group, replace bool, pushed []*expo.Family, unixNano int64) []Stored {
-	var out []Stored
+	out := make([]Stored, 0, len(pushed))
 	if old != nil && !replace {
-		out = slices.DeleteFunc(slices.Clone(old.Families), func(f Stored) bool {
-			_, found := slices.BinarySearchFunc(pushed, f.Name, func(p *expo.Family, name string) int { return strings.Compare(p.Name, name) })
-			return found
-		})
-	}
-	for _, f := range pushed {
-		if len(f.Series) > 0 {
-			out = append(out, Stored{Family: f, Time: unixNano})
+		for _, f := range old.Families {
+			if _, found := slices.BinarySearchFunc(pushed, f.Name, func(p *expo.Family, name string) int { return strings.Compare(p.Name, name) }); !found {
+				out = append(out, f)
+			}
 		}
+	}
+	stay := len(out) > 0
+	for _, f := range pushed {
+		if len(f.Series) == 0 {
+			continue
+		}
+		if stay {
+			// Families that are pushed together are in memory together, as long as one of them is there. If they replaced each other
+			// piece by piece, a group could hold the memory of many pushes.
+			f = f.Clone()
+		}
+		out = append(out, Stored{Family: f, Time: unixNano})
 	}
 	slices.SortFunc(out, func(a, b Stored) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
+
+// sameSeries tells whether two families have the same series, in order.
+func sameSeries(a, b *expo.Family) bool { return bytes.Equal(bytesOf(a.Series), bytesOf(b.Series)) }

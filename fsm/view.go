@@ -40,19 +40,16 @@ func (v *View) Written() bool { return v.written }
 func (v *View) Len() int { return v.groups.Len() }
 
 // Groups yields the groups in the order of their grouping keys.
-func (v *View) Groups() iter.Seq[*Group] {
-	return func(yield func(*Group) bool) {
-		shapes := v.byShape()
-		all := slices.Concat(shapes...)
-		if len(shapes) > 1 {
-			slices.SortFunc(all, func(a, b *Group) int { return strings.Compare(a.Key, b.Key) })
-		}
-		for _, g := range all {
-			if !yield(g) {
-				return
-			}
-		}
+func (v *View) Groups() iter.Seq[*Group] { return slices.Values(v.byKey()) }
+
+// byKey returns the groups in the order of their grouping keys.
+func (v *View) byKey() []*Group {
+	shapes := v.byShape()
+	all := slices.Concat(shapes...)
+	if len(shapes) > 1 {
+		slices.SortFunc(all, func(a, b *Group) int { return strings.Compare(a.Key, b.Key) })
 	}
+	return all
 }
 
 // Group returns the group with that grouping key (expo.Labels.Key). It looks at all of them.

@@ -1,9 +1,9 @@
 package fsm
 
 import (
-	"errors"
 	"fmt"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 	dto "github.com/prometheus/client_model/go"
@@ -196,6 +196,32 @@ func appendLabels(b []byte, number protowire.Number, ls expo.Labels) []byte {
 	return b
 }
 
+// decodeLabels reads the labels that stand in b as fields of that number. It refuses what no version of this program writes: an
+// empty, unsorted or repeating label set.
+func decodeLabels(b []byte, number protowire.Number, in *interner) (expo.Labels, error) {
+	labels := make(expo.Labels, 0, countFields(b, number))
+	err := eachField(b, func(f field) error {
+		if f.number != number {
+			return nil
+		}
+		l, err := decodeLabel(f.bytes, in)
+		labels = append(labels, l)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(labels) == 0 {
+		return nil, malformed("a group without labels")
+	}
+	for i := range labels[1:] {
+		if labels[i+1].Name <= labels[i].Name {
+			return nil, malformed("label %q is out of order", labels[i+1].Name)
+		}
+	}
+	return labels, nil
+}
+
 func decodeLabel(b []byte, in *interner) (l expo.Label, err error) {
 	err = eachField(b, func(f field) (err error) {
 		switch f.number {
@@ -207,19 +233,6 @@ func decodeLabel(b []byte, in *interner) (l expo.Label, err error) {
 		return err
 	})
 	return l, err
-}
-
-// checkLabels refuses what no version of this program writes: an empty, unsorted or repeating label set.
-func checkLabels(ls expo.Labels) error {
-	if len(ls) == 0 {
-		return malformed("a group without labels")
-	}
-	for i := range ls[1:] {
-		if ls[i+1].Name <= ls[i].Name {
-			return malformed("label %q is out of order", ls[i+1].Name)
-		}
-	}
-	return nil
 }
 
 func sizeOfFamily(f *expo.Family, unixNano int64) int {
@@ -244,20 +257,87 @@ func appendFamily(b []byte, number protowire.Number, f *expo.Family, unixNano in
 		b = protowire.AppendBytes(protowire.AppendTag(b, fieldMetrics, protowire.BytesType), f.Metrics)
 	}
 	if len(f.Series) > 0 {
-		b = appendLength(b, fieldSeries, idSize*len(f.Series))
-		for i := range f.Series {
-			b = append(b, f.Series[i][:]...)
-		}
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldSeries, protowire.BytesType), bytesOf(f.Series))
 	}
 	return appendFixed(b, fieldStoredTime, uint64(unixNano))
 }
 
-// decodeFamily refuses a family whose parts do not belong together.
-func decodeFamily(b []byte, in *interner) (*expo.Family, int64, error) {
-	out := &expo.Family{}
-	var unixNano int64
-	var series []byte
-	err := eachField(b, func(f field) (err error) {
+// countFields returns how many fields of that number b has, as far as it can be read.
+func countFields(b []byte, number protowire.Number) int {
+	n := 0
+	_ = eachField(b, func(f field) error {
+		if f.number == number {
+			n++
+		}
+		return nil
+	})
+	return n
+}
+
+// decodeFamilies reads the families that stand in b as fields of that number, sorted by name, and their times. They are
+// allocated together, in one piece for the families and one for their metrics and series: a group mostly has as long a life as
+// a whole, and what the collector must look at and allocate is most of what a push costs a large store. The memory of b is not
+// kept.
+func decodeFamilies(b []byte, number protowire.Number, in *interner) (families []expo.Family, times []int64, err error) {
+	n := countFields(b, number)
+	if n == 0 {
+		return nil, nil, nil
+	}
+	families, times = make([]expo.Family, 0, n), make([]int64, 0, n)
+	var few [8][]byte // of most pushes
+	series := few[:0]
+	before, size := "", 0
+	err = eachField(b, func(f field) error {
+		if f.number != number {
+			return nil
+		}
+		families = families[:len(families)+1]
+		family := &families[len(families)-1]
+		ids, unixNano, err := decodeFamily(family, f.bytes, in)
+		if err != nil {
+			return err
+		}
+		series, times = append(series, ids), append(times, unixNano)
+		size += len(family.Metrics) + len(ids)
+		err, before = checkOrder(before, family.Name), family.Name
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	memory := make([]byte, 0, size)
+	for i := range families {
+		f := &families[i]
+		from := len(memory)
+		memory = append(memory, f.Metrics...)
+		f.Metrics = memory[from:len(memory):len(memory)]
+		from = len(memory)
+		memory = append(memory, series[i]...)
+		f.Series = seriesIn(memory[from:])
+	}
+	return families, times, nil
+}
+
+// seriesIn returns the IDs in b, and bytesOf the other way round, in the same memory: an ID is an array of bytes, so that it may
+// stand anywhere, and many are as many bytes.
+func seriesIn(b []byte) []expo.SeriesID {
+	if len(b) < idSize {
+		return nil
+	}
+	return unsafe.Slice((*expo.SeriesID)(b), len(b)/idSize)
+}
+
+func bytesOf(series []expo.SeriesID) []byte {
+	if len(series) == 0 {
+		return nil
+	}
+	return unsafe.Slice(&series[0][0], idSize*len(series))
+}
+
+// decodeFamily reads a family, with Metrics that are a part of b, and returns its series, which are another, and its time. It
+// refuses a family whose parts do not belong together, or that could not be written later.
+func decodeFamily(out *expo.Family, b []byte, in *interner) (series []byte, unixNano int64, err error) {
+	err = eachField(b, func(f field) (err error) {
 		switch f.number {
 		case fieldName:
 			out.Name, err = in.text(f)
@@ -268,7 +348,7 @@ func decodeFamily(b []byte, in *interner) (*expo.Family, int64, error) {
 		case fieldType:
 			out.Type = dto.MetricType(f.bits)
 		case fieldMetrics:
-			out.Metrics = append([]byte(nil), f.bytes...) // the entry's memory is not kept
+			out.Metrics = f.bytes
 		case fieldSeries:
 			series = f.bytes
 		case fieldStoredTime:
@@ -285,14 +365,14 @@ func decodeFamily(b []byte, in *interner) (*expo.Family, int64, error) {
 	if out.Name == pushTimeName || out.Name == failureTimeName {
 		return nil, 0, malformed("%s is not pushed", out.Name)
 	}
-	if n, err := countMetrics(out.Metrics); err != nil || n != len(series)/idSize {
+	n, err := expo.CheckMetrics(out.Type, out.Metrics)
+	if err != nil {
+		return nil, 0, malformed("family %.100q: %v", out.Name, err)
+	}
+	if n != len(series)/idSize {
 		return nil, 0, malformed("family %.100q has %d metrics and %d series", out.Name, n, len(series)/idSize)
 	}
-	out.Series = make([]expo.SeriesID, len(series)/idSize)
-	for i := range out.Series {
-		out.Series[i] = expo.SeriesID(series[i*idSize:])
-	}
-	return out, unixNano, nil
+	return series, unixNano, nil
 }
 
 // checkOrder refuses families that are not sorted by name, each name once.
@@ -330,22 +410,24 @@ func appendGroup(b []byte, number protowire.Number, g *Group) []byte {
 }
 
 func decodeGroup(b []byte, in *interner) (*Group, error) {
-	g := &Group{}
-	before := ""
-	err := eachField(b, func(f field) error {
+	labels, err := decodeLabels(b, fieldLabels, in)
+	if err != nil {
+		return nil, err
+	}
+	families, times, err := decodeFamilies(b, fieldStored, in)
+	if err != nil {
+		return nil, err
+	}
+	key := labels.Key()
+	g := &Group{Key: key, Labels: labels.Within(key)}
+	if len(families) > 0 {
+		g.Families = make([]Stored, 0, len(families))
+	}
+	for i := range families {
+		g.Families = append(g.Families, Stored{Family: &families[i], Time: times[i]})
+	}
+	return g, eachField(b, func(f field) error {
 		switch f.number {
-		case fieldLabels:
-			l, err := decodeLabel(f.bytes, in)
-			g.Labels = append(g.Labels, l)
-			return err
-		case fieldStored:
-			family, unixNano, err := decodeFamily(f.bytes, in)
-			if err != nil {
-				return err
-			}
-			g.Families = append(g.Families, Stored{Family: family, Time: unixNano})
-			err, before = checkOrder(before, family.Name), family.Name
-			return err
 		case fieldPushTime:
 			g.PushTime = int64(f.bits)
 		case fieldFailureTime:
@@ -357,14 +439,6 @@ func decodeGroup(b []byte, in *interner) (*Group, error) {
 		}
 		return nil
 	})
-	if err == nil {
-		err = checkLabels(g.Labels)
-	}
-	if err != nil {
-		return nil, err
-	}
-	g.Key = g.Labels.Key()
-	return g, nil
 }
 
 // appendRequest appends a Request, of a snapshot.
@@ -412,24 +486,4 @@ func decodeRequest(b []byte) (r request, err error) {
 	}
 	r.id = RequestID(id)
 	return r, nil
-}
-
-// countMetrics returns how many `metric` fields of an io.prometheus.client.MetricFamily b holds, and an error when it holds
-// anything else.
-func countMetrics(b []byte) (int, error) {
-	const metricField = 4
-	n := 0
-	for len(b) > 0 {
-		num, typ, tag := protowire.ConsumeTag(b)
-		if tag < 0 || num != metricField || typ != protowire.BytesType {
-			return n, errors.New("not a metric field")
-		}
-		_, size := protowire.ConsumeBytes(b[tag:])
-		if size < 0 {
-			return n, protowire.ParseError(size)
-		}
-		b = b[tag+size:]
-		n++
-	}
-	return n, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -111,7 +112,25 @@ func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
 		"type":           {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Type: 77}}}), "has type 77"},
 		"half a series":  {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: []byte{1}}}}), "1 bytes of series"},
 		"no such series": {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: make([]byte, 16)}}}), "0 metrics and 1 series"},
-		"no metrics":     {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Metrics: []byte{1}}}}), "0 metrics and 0 series"},
+		"no metrics":     {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Metrics: []byte{1}}}}), "is damaged: not a metric"},
+		"another type": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{
+				Name: "a", Type: int32(dto.MetricType_COUNTER), Series: make([]byte, 16),
+				Metrics: metricsOf(t, &dto.Metric{Gauge: &dto.Gauge{Value: proto.Float64(1)}}),
+			}}}),
+			`family "a": the stored form of the metric family is damaged: metric 0 has no counter`,
+		},
+		"no value": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{
+				Name: "a", Type: int32(dto.MetricType_SUMMARY), Series: make([]byte, 32),
+				Metrics: metricsOf(t, &dto.Metric{Summary: &dto.Summary{}}, &dto.Metric{TimestampMs: proto.Int64(48)}),
+			}}}),
+			"metric 1 has no summary",
+		},
+		"noise in a metric": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: make([]byte, 16), Metrics: []byte{0x22, 2, 0x0a, 9}}}}),
+			"is damaged: metric 0",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name != "no id" {
@@ -128,6 +147,15 @@ func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
 			m.wantSeries(`z{instance="",job="z"} 1`)
 		})
 	}
+}
+
+func metricsOf(t testing.TB, metrics ...*dto.Metric) []byte {
+	t.Helper()
+	b, err := proto.Marshal(&dto.MetricFamily{Metric: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func push(p *fsmpb.Push) *fsmpb.Command { return &fsmpb.Command{Op: &fsmpb.Command_Push{Push: p}} }

@@ -107,7 +107,7 @@ func mutants() []mutant {
 		{
 			name: "no-dedup-snapshot", what: "snapshots lack the table of requests, and their hash is not compared",
 			edits: []edit{
-				{"fsm/snapshot.go", "	for _, r := range s.requests {\n", "	for _, r := range s.requests[:0] {\n"},
+				{"fsm/snapshot.go", "	for r := range s.requests.all() {\n", "	for r := range newRequests().all() {\n"},
 				{"fsm/snapshot.go", "		if got := s.digest(); !bytes", "		if got := s.digest(); false && !bytes"},
 			},
 			faults: "kill,restart", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
