@@ -174,7 +174,7 @@ func TestNewLeaderAnswersNoReadBeforeItsFirstEntry(t *testing.T) {
 	leader.leader.mu.Unlock()
 	short, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := leader.readIndex(short, 0, uuid.Nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := leader.confirmIndex(short, 0, uuid.Nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v, want that it waits for an entry of its own term", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,12 +130,19 @@ func (n *testNet) isolate(name string, cut bool, others []string, kinds ...byte)
 	}
 }
 
+var nextPort = func() *atomic.Uint32 { // somewhere, so that test runs side by side do not try the same ports
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32N(6000))
+	return n
+}()
+
 // freePorts gives a loopback address whose port and the next one are free for TCP and UDP. The ports lie below those
-// that the kernel gives to outgoing connections, which would otherwise take them while a replica restarts.
+// that the kernel gives to outgoing connections, which would otherwise take them while a replica restarts. None is given
+// twice until all have been.
 func freePorts(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		port := 20000 + 2*rand.IntN(6000)
+		port := 20000 + 2*int(nextPort.Add(1)%6000)
 		address, next := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", port+1)
 		a, err1 := net.Listen("tcp", address)
 		b, err2 := net.Listen("tcp", next)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -47,6 +48,9 @@ type logStore struct {
 	base        atomic.Pointer[base] // of the newest snapshot, nil when there is none
 
 	bytes atomic.Uint64 // of data stored since the last snapshot
+
+	waiting sync.Mutex
+	grown   chan struct{} // closed at the next append, nil when nobody waits for one
 }
 
 func newLogStore(fileOf func(index uint64) string, inner entryStore, saver tailSaver, onState func() error) *logStore {
@@ -135,7 +139,34 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	}
 	s.publish(next)
 	s.bytes.Add(uint64(size))
+	s.waiting.Lock()
+	if s.grown != nil {
+		close(s.grown)
+		s.grown = nil
+	}
+	s.waiting.Unlock()
 	return nil
+}
+
+// wait returns nil when the log reaches to the index, and the context's error when it ends before that.
+func (s *logStore) wait(ctx context.Context, index uint64) error {
+	for {
+		s.waiting.Lock()
+		if s.last.Load() >= index {
+			s.waiting.Unlock()
+			return nil
+		}
+		if s.grown == nil {
+			s.grown = make(chan struct{})
+		}
+		grown := s.grown
+		s.waiting.Unlock()
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // dropLeftover deletes what a failed write may have left behind the end of the log. It may also have left its mark in

@@ -49,10 +49,11 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
-		r.trans = pipelining{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			ServerAddressProvider: &addressBook{self: r.self, advertise: r.addrs.peerAdvertise, gossiped: r.peerAddress, configured: configured},
 			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
-		})}
+		}))
+		r.trans = r.network
 	}
 	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{&pacedFSM{r.cfg.FSM, r.ctx.Done()}, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
 		&watchedStable{r.store.stable, &r.watch.disk}, r.store.snaps, r.trans); err != nil {

@@ -27,7 +27,7 @@ func (r *Replica) ReadBarrier(ctx context.Context) error {
 	for {
 		index, err := r.reads.do(ctx)
 		if err == nil {
-			err = r.cfg.FSM.Wait(ctx, index)
+			err = r.waitApplied(ctx, index)
 		}
 		if err == nil && r.cfg.FSM.Err() == nil {
 			r.fresh.confirm(began)
@@ -52,7 +52,7 @@ func (r *Replica) ReadBarrier(ctx context.Context) error {
 // readRounds lets concurrent readers share the question for a read index. At most one round is under way; those who come
 // meanwhile share the next, because an answer is only good for readers who were there before the question.
 type readRounds struct {
-	ask func(context.Context) (uint64, error)
+	ask func(context.Context) (readIndex, error)
 	run func(func(context.Context)) bool // starts a goroutine that ends with the replica; false: it is closing
 
 	mu      sync.Mutex
@@ -62,12 +62,15 @@ type readRounds struct {
 
 type readRound struct {
 	done  chan struct{}
-	index uint64
+	index readIndex
 	err   error
 }
 
+// readIndex is an index that a leader has confirmed, and the leader's term.
+type readIndex struct{ index, term uint64 }
+
 // do waits for the answer to a question asked after the call.
-func (s *readRounds) do(ctx context.Context) (uint64, error) {
+func (s *readRounds) do(ctx context.Context) (readIndex, error) {
 	s.mu.Lock()
 	var mine *readRound
 	if s.current == nil {
@@ -85,7 +88,7 @@ func (s *readRounds) do(ctx context.Context) (uint64, error) {
 	case <-mine.done:
 		return mine.index, mine.err
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return readIndex{}, context.Cause(ctx)
 	}
 }
 
@@ -110,45 +113,45 @@ func (s *readRounds) startLocked(round *readRound) {
 }
 
 // askReadIndex asks whoever leads for an index that covers all that was acknowledged before the call.
-func (r *Replica) askReadIndex(ctx context.Context) (uint64, error) {
-	term := r.raft.CurrentTerm() // after the readers of this round came: see readIndex
+func (r *Replica) askReadIndex(ctx context.Context) (readIndex, error) {
+	term := r.raft.CurrentTerm() // after the readers of this round came: see confirmIndex
 	leader, _ := r.leader.current()
 	if leader == "" {
-		return 0, errNoLeader
+		return readIndex{}, errNoLeader
 	}
 	ctx, cancel := r.leader.untilOther(ctx, leader)
 	defer cancel()
 	if leader == r.serverID {
-		return r.readIndex(ctx, 0, uuid.Nil)
+		return r.confirmIndex(ctx, 0, uuid.Nil)
 	}
 	id, err := uuid.Parse(string(leader))
 	if err != nil {
-		return 0, fmt.Errorf("leader %q: %w", leader, err)
+		return readIndex{}, fmt.Errorf("leader %q: %w", leader, err)
 	}
 	args := &ReadIndexArgs{Cluster: r.store.clusterID(), Term: term, Requester: r.self, TimeoutMs: millisLeft(ctx)}
 	var reply ReadIndexReply
 	if err := r.peers.call(ctx, id, "ReadIndex", args, &reply); err != nil {
-		return 0, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
+		return readIndex{}, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
 	}
 	if reply.Error != "" {
-		return 0, fmt.Errorf("leader %s answered: %s", r.nameOf(leader), reply.Error)
+		return readIndex{}, fmt.Errorf("leader %s answered: %s", r.nameOf(leader), reply.Error)
 	}
-	return reply.Index, nil
+	return readIndex{index: reply.Index, term: reply.Term}, nil
 }
 
-// readIndex is the leader's part: the commit index, confirmed. requester is a follower that asked, whose term was
+// confirmIndex is the leader's part: the commit index, confirmed. requester is a follower that asked, whose term was
 // requesterTerm after its readers had come.
 //
 // The index is taken first, then a majority of the voters must say that their term is still this leader's. Every answer
 // is given after the readers came; so at that moment no later leader had been elected, for it would have needed the vote,
 // and with it the term, of at least one of that majority; so nothing that was acknowledged before can lie beyond the
 // index. raft.VerifyLeader is no substitute: it counts heartbeats that were answered before it was called.
-func (r *Replica) readIndex(ctx context.Context, requesterTerm uint64, requester uuid.UUID) (uint64, error) {
+func (r *Replica) confirmIndex(ctx context.Context, requesterTerm uint64, requester uuid.UUID) (readIndex, error) {
 	wait, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
 	term, err := r.leader.waitReady(wait)
 	if err != nil {
-		return 0, err
+		return readIndex{}, err
 	}
 	index := r.raft.CommitIndex()
 	var ask []uuid.UUID
@@ -170,13 +173,13 @@ func (r *Replica) readIndex(ctx context.Context, requesterTerm uint64, requester
 	}
 	if need := voters/2 + 1 - have; need > 0 {
 		if err := r.confirmTerm(ctx, term, ask, need); err != nil {
-			return 0, err
+			return readIndex{}, err
 		}
 	}
 	if r.raft.State() != raft.Leader || r.raft.CurrentTerm() != term {
-		return 0, raft.ErrNotLeader
+		return readIndex{}, raft.ErrNotLeader
 	}
-	return index, nil
+	return readIndex{index: index, term: term}, nil
 }
 
 // confirmTerm returns nil when so many of the voters say that they are still in the term.

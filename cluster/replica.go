@@ -32,10 +32,11 @@ type Replica struct {
 	store    *storage
 	grants   *grants
 	forming  forming
-	gossip   *gossip      // nil when standalone
-	mux      *mux         // nil when standalone
-	stream   *streamLayer // nil when standalone
-	trans    raft.Transport
+	gossip   *gossip        // nil when standalone
+	mux      *mux           // nil when standalone
+	stream   *streamLayer   // nil when standalone
+	network  *network       // nil when standalone
+	trans    raft.Transport // the network, or one that reaches nobody
 	raft     *raft.Raft
 	peers    *peers
 	leader   *leadership

@@ -37,10 +37,10 @@ type ReadIndexArgs struct {
 	TimeoutMs int64
 }
 
-// ReadIndexReply holds the index if Error is empty.
+// ReadIndexReply holds the index and the leader's term if Error is empty; no term comes from versions that did not tell it.
 type ReadIndexReply struct {
-	Index uint64
-	Error string
+	Index, Term uint64
+	Error       string
 }
 
 // ConfirmTermArgs asks a voter which term it is in.
@@ -146,7 +146,9 @@ func (p *Peer) ReadIndex(args *ReadIndexArgs, reply *ReadIndexReply) error {
 	if err == nil {
 		ctx, cancel := p.context(args.TimeoutMs)
 		defer cancel()
-		reply.Index, err = p.r.readIndex(ctx, args.Term, args.Requester)
+		var at readIndex
+		at, err = p.r.confirmIndex(ctx, args.Term, args.Requester)
+		reply.Index, reply.Term = at.index, at.term
 	}
 	if err != nil {
 		reply.Error = err.Error()

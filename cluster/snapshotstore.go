@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -32,11 +34,17 @@ type snapshotStore struct {
 	onState func() error
 	// onSaved is called when a snapshot is final, before Raft goes on after it.
 	onSaved func(base) error
-	newest  atomic.Uint64 // index of the newest snapshot, 0 = none
-	size    atomic.Uint64 // of its state, in bytes
+	erase   func(path string) // deletes what is no snapshot any more
+	newest  atomic.Uint64     // index of the newest snapshot, 0 = none
+	size    atomic.Uint64     // of its state, in bytes
+
+	mu      sync.Mutex
+	readers map[string]int // how many read a snapshot, by its ID
 }
 
-func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(base) error) (*snapshotStore, error) {
+func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(base) error,
+	erase func(path string),
+) (*snapshotStore, error) {
 	dir := filepath.Join(dataDir, snapshotsDir)
 	if err := removeTmpSnapshots(dir); err != nil {
 		return nil, err
@@ -46,7 +54,7 @@ func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error,
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
-	return &snapshotStore{FileSnapshotStore: inner, dir: dir, onState: onState, onSaved: onSaved}, nil
+	return &snapshotStore{FileSnapshotStore: inner, dir: dir, onState: onState, onSaved: onSaved, erase: erase, readers: map[string]int{}}, nil
 }
 
 // removeTmpSnapshots removes what a crash left of a snapshot being written or deleted.
@@ -162,17 +170,57 @@ func (s *snapshotStore) reap() error {
 	return nil
 }
 
-// remove deletes a snapshot, whose name says first that it is none any more.
+// remove deletes a snapshot, whose name says first that it is none any more. One that is still being sent to a follower is deleted
+// as a whole: then its bytes are there for as long as it is open.
 func (s *snapshotStore) remove(meta *raft.SnapshotMeta) error {
 	path := filepath.Join(s.dir, meta.ID)
-	err := os.Rename(path, path+snapshotTmp)
-	if err == nil {
+	s.mu.Lock()
+	read := s.readers[meta.ID] > 0
+	err := os.Rename(path, path+snapshotTmp) // after this nobody can open it
+	s.mu.Unlock()
+	switch {
+	case err == nil && read:
 		err = os.RemoveAll(path + snapshotTmp)
+	case err == nil:
+		s.erase(path + snapshotTmp)
 	}
 	if err != nil {
 		return fmt.Errorf("removing an old snapshot: %w", err)
 	}
 	return nil
+}
+
+// Open implements raft.SnapshotStore.
+func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	s.mu.Lock()
+	s.readers[id]++
+	s.mu.Unlock()
+	meta, content, err := s.FileSnapshotStore.Open(id)
+	if err != nil {
+		s.closed(id)
+		return nil, nil, err
+	}
+	return meta, &snapshotReader{ReadCloser: content, closed: sync.OnceFunc(func() { s.closed(id) })}, nil
+}
+
+func (s *snapshotStore) closed(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers[id]--; s.readers[id] == 0 {
+		delete(s.readers, id)
+	}
+}
+
+// snapshotReader tells when a snapshot is no longer read.
+type snapshotReader struct {
+	io.ReadCloser
+	closed func()
+}
+
+// Close implements io.Closer.
+func (r *snapshotReader) Close() error {
+	defer r.closed()
+	return r.ReadCloser.Close()
 }
 
 // encodeSum is the content of the sidecar of a file.

@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	walfs "github.com/hashicorp/raft-wal/fs"
 )
 
 const logCacheSize = 32 // entries, of up to maxBatch bytes where pushes are of a usual size
@@ -30,6 +29,7 @@ type logPlace struct {
 // storage is a checked data directory, open.
 type storage struct {
 	path   string // of raft.db
+	eraser *eraser
 	id     *identity
 	bolt   *raftboltdb.BoltStore // term and vote, and the log unless wal has it
 	wal    *walStore             // nil with LogBbolt
@@ -49,7 +49,7 @@ type storage struct {
 // openStorage checks the directory from the outside in: identity, raft.tail, pages of raft.db, snapshots, then every
 // entry through the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
 func openStorage(dir string, id *identity, where logPlace, logger hclog.Logger) (*storage, error) {
-	s := &storage{path: filepath.Join(dir, raftFile), id: id, replaced: make(chan struct{})}
+	s := &storage{path: filepath.Join(dir, raftFile), id: id, replaced: make(chan struct{}), eraser: newEraser(logger)}
 	found, err := verifyRaftFile(dir, where.store)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot
 		return err
 	}
 	if where.store == LogWAL {
-		if s.wal, err = openWAL(dir, where.segmentSize, walfs.New(), logger); err != nil {
+		if s.wal, err = openWAL(dir, where.segmentSize, &erasingFS{erase: s.eraser.erase}, logger); err != nil {
 			return err
 		}
 	}
@@ -134,7 +134,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	if s.logs, err = raft.NewLogCache(logCacheSize, s.log); err != nil {
 		return err
 	}
-	if s.snaps, err = newSnapshotStore(dir, logger, s.id.setMember, s.saved); err != nil {
+	if s.snaps, err = newSnapshotStore(dir, logger, s.id.setMember, s.saved, s.eraser.erase); err != nil {
 		return err
 	}
 	if snapshot != nil {
@@ -157,6 +157,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 
 // Close releases the files.
 func (s *storage) Close() (err error) {
+	s.eraser.Close()
 	if s.wal != nil {
 		err = s.wal.Close()
 	}

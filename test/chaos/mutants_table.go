@@ -10,7 +10,7 @@ func mutants() []mutant {
 			edits: []edit{{
 				"cluster/readindex.go",
 				"		index, err := r.reads.do(ctx)\n",
-				"		var index uint64\n		var err error\n",
+				"		var index readIndex\n		var err error\n",
 			}},
 			faults: "kill,pause,isolate", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
@@ -23,8 +23,8 @@ func mutants() []mutant {
 					"	var ask",
 				}, {
 					"cluster/readindex.go",
-					"		return 0, raft.ErrNotLeader\n	}\n	return index, nil",
-					"		return 0, raft.ErrNotLeader\n	}\n	return r.raft.CommitIndex(), nil",
+					"		return readIndex{}, raft.ErrNotLeader\n	}\n	return readIndex{index: index, term: term}, nil",
+					"		return readIndex{}, raft.ErrNotLeader\n	}\n	return readIndex{index: r.raft.CommitIndex(), term: term}, nil",
 				}, {
 					"cluster/readindex.go",
 					"	} else {\n		if s.next == nil {\n			s.next = &readRound{done: make(chan struct{})}\n		}\n		mine = s.next\n	}",

@@ -1,0 +1,91 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// waitApplied returns nil when the local state machine holds what the leader has committed up to a read index.
+//
+// Raft's leader tells of a commit with the entries that follow, or when none follow after CommitTimeout, up to twice that: a
+// reader should not wait for it. So what the leader's answer says is handed to Raft in the form in which Raft hears of it
+// anyway, an AppendEntries without entries. It names the last committed entry, which is one of the leader's own term (see
+// leadership.readyTerm), and is refused by Raft unless the log holds that entry: then it is the leader's up to there.
+func (r *Replica) waitApplied(ctx context.Context, at readIndex) error {
+	if at.term != 0 && r.network != nil && r.raft.CommitIndex() < at.index {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if r.store.log.last.Load() >= at.index {
+			r.tellCommitted(ctx, at)
+		} else {
+			go func() { // ends with ctx at the latest: a snapshot may come instead of the entry
+				if r.store.log.wait(ctx, at.index) == nil {
+					r.tellCommitted(ctx, at)
+				}
+			}()
+		}
+	}
+	return r.cfg.FSM.Wait(ctx, at.index)
+}
+
+// tellCommitted tells the local Raft that the leader whom it follows has committed an entry.
+func (r *Replica) tellCommitted(ctx context.Context, at readIndex) {
+	address, leader := r.raft.LeaderWithID()
+	if leader == "" || leader == r.serverID || r.raft.CurrentTerm() != at.term {
+		return
+	}
+	r.network.tell(ctx, &raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader), Addr: []byte(address)},
+		Term:      at.term, PrevLogEntry: at.index, PrevLogTerm: at.term, LeaderCommitIndex: at.index,
+	})
+}
+
+// network is Raft's transport between replicas. Raft takes from it what the others send, and what this replica has learned
+// from the leader in another way.
+type network struct {
+	pipelining
+	calls chan raft.RPC
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newNetwork(trans *raft.NetworkTransport) *network {
+	n := &network{pipelining: pipelining{trans}, calls: make(chan raft.RPC), done: make(chan struct{})}
+	go n.pass()
+	return n
+}
+
+func (n *network) pass() {
+	for {
+		select {
+		case call := <-n.pipelining.Consumer():
+			select {
+			case n.calls <- call:
+			case <-n.done:
+				return
+			}
+		case <-n.done:
+			return
+		}
+	}
+}
+
+// tell hands Raft a request as if its sender had sent it.
+func (n *network) tell(ctx context.Context, request *raft.AppendEntriesRequest) {
+	select {
+	case n.calls <- raft.RPC{Command: request, RespChan: make(chan raft.RPCResponse, 1)}: // nobody needs the answer
+	case <-n.done:
+	case <-ctx.Done():
+	}
+}
+
+// Consumer implements raft.Transport.
+func (n *network) Consumer() <-chan raft.RPC { return n.calls }
+
+// Close implements raft.WithClose.
+func (n *network) Close() error {
+	n.once.Do(func() { close(n.done) })
+	return n.pipelining.Close()
+}
