@@ -19,6 +19,8 @@ type fullDisk struct {
 	types.VFS
 	full    atomic.Bool // nothing can be written
 	crammed atomic.Bool // no file can be made
+
+	fullAt atomic.Int64 // the write from now on at which it is full; 0 for none
 }
 
 var errFull = errors.New("no space left on the test's disk")
@@ -44,6 +46,9 @@ type fullFile struct {
 }
 
 func (f fullFile) WriteAt(b []byte, at int64) (int, error) {
+	if f.disk.fullAt.Load() > 0 && f.disk.fullAt.Add(-1) == 0 {
+		f.disk.full.Store(true)
+	}
 	if f.disk.full.Load() {
 		return 0, errFull
 	}

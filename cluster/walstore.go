@@ -40,12 +40,14 @@ type walStore struct {
 	log      *wal.WAL
 	segments *segmentList
 
-	failed bool // the last write; writes come one at a time
+	// Writes come one at a time.
+	codec  *entryCodec
+	failed bool // the last write
 }
 
 // openWAL opens the log in the directory wal, or makes an empty one.
 func openWAL(dataDir string, segmentSize int, vfs types.VFS, logger hclog.Logger) (*walStore, error) {
-	w := &walStore{dir: filepath.Join(dataDir, walDir), size: segmentSize, vfs: vfs, logger: logger}
+	w := &walStore{dir: filepath.Join(dataDir, walDir), size: segmentSize, vfs: vfs, logger: logger, codec: new(entryCodec)}
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making %s: %w", w.dir, err)
 	}
@@ -71,7 +73,12 @@ func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 			err = damaged(list.suspect(), "damaged: %v", r)
 		}
 	}()
-	log, err := wal.Open(w.dir, wal.WithMetaStore(list), wal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)), wal.WithSegmentSize(w.size), wal.WithLogger(w.logger))
+	codec := wal.Codec(w.codec)
+	if slices.ContainsFunc(list.state.Segments, func(s types.SegmentInfo) bool { return s.Codec == wal.CodecBinaryV1 }) {
+		codec = nil // A log that an earlier version began goes on in the library's codec: it reads one only.
+	}
+	log, err := wal.Open(w.dir, wal.WithMetaStore(list), wal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)),
+		wal.WithSegmentSize(w.size), wal.WithLogger(w.logger), wal.WithCodec(codec))
 	if err != nil {
 		return nil, nil, damaged(list.suspect(), "cannot be read: %w", err)
 	}
@@ -98,9 +105,16 @@ func (w *walStore) write(do func(*wal.WAL) error) error {
 	return err
 }
 
-// StoreLogs implements entryStore.
+// StoreLogs implements entryStore. When it fails, some of the entries may have been stored.
 func (w *walStore) StoreLogs(logs []*raft.Log) error {
-	return w.write(func(log *wal.WAL) error { return log.StoreLogs(logs) })
+	for len(logs) > 0 {
+		n := w.codec.begin(logs)
+		if err := w.write(func(log *wal.WAL) error { return log.StoreLogs(logs[:n]) }); err != nil {
+			return err
+		}
+		logs = logs[n:]
+	}
+	return nil
 }
 
 // DeleteRange implements entryStore.
