@@ -34,7 +34,7 @@ type Config struct {
 	DeadServerGrace time.Duration
 
 	// A snapshot is taken after so many log entries, and as many are kept after one; 0 means 65536. Or after so many bytes of
-	// log data, but not before there are as many as in the last snapshot; 0 means 64 MiB. Each up to a quarter later.
+	// log data, but not before there are twice as many as in the last snapshot; 0 means 64 MiB. Each up to a quarter later.
 	SnapshotEntries, SnapshotBytes uint64
 
 	LogStore string // LogWAL or LogBbolt; empty means LogWAL

@@ -49,11 +49,14 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 	}
 }
 
+// snapshotWorth is how many bytes of log are worth one of a snapshot.
+const snapshotWorth = 2
+
 // snapshotDue tells whether it is time for a snapshot, after so many entries with so many bytes, where the last snapshot has
-// size bytes. One that is larger than SnapshotBytes is only worth while when the log has grown by as much: what is
-// written to disk for a push then does not depend on what is stored.
+// size bytes. That of a large state is only worth while when the log has grown by a multiple of it: what is written to disk
+// for a push then does not depend on what is stored.
 func (c *Config) snapshotDue(entries, bytes, size uint64, late float64) bool {
-	return float64(entries) >= late*float64(c.SnapshotEntries) || float64(bytes) >= late*float64(max(c.SnapshotBytes, size))
+	return float64(entries) >= late*float64(c.SnapshotEntries) || float64(bytes) >= late*float64(max(c.SnapshotBytes, snapshotWorth*size))
 }
 
 // lateness is by what factor this replica's next snapshot comes later than the first that is due anywhere: all replicas have the

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-func TestALargeSnapshotIsTakenWhenTheLogHasGrownByAsMuch(t *testing.T) {
+func TestALargeSnapshotIsTakenWhenTheLogHasGrownByTwiceAsMuch(t *testing.T) {
 	c := &Config{SnapshotEntries: 1000, SnapshotBytes: 1 << 20}
 	for _, tc := range []struct {
 		name                 string
@@ -21,8 +21,8 @@ func TestALargeSnapshotIsTakenWhenTheLogHasGrownByAsMuch(t *testing.T) {
 		{"many entries", 1000, 10, 0, 1, true},
 		{"many entries beside a large snapshot", 1000, 10, 1 << 30, 1, true},
 		{"many bytes", 10, 1 << 20, 0, 1, true},
-		{"many bytes, but fewer than the last snapshot", 10, 1 << 20, 2 << 20, 1, false},
-		{"as many bytes as the last snapshot", 10, 2 << 20, 2 << 20, 1, true},
+		{"many bytes, but fewer than two of the last snapshot", 10, 4<<20 - 1, 2 << 20, 1, false},
+		{"as many bytes as two of the last snapshot", 10, 4 << 20, 2 << 20, 1, true},
 		{"a small last snapshot", 10, 1<<20 - 1, 1 << 10, 1, false},
 		{"a replica that is late, by entries", 1249, 10, 0, 1.25, false},
 		{"and then due", 1250, 10, 0, 1.25, true},

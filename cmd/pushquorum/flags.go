@@ -86,7 +86,7 @@ func parseOptions(args []string) (*options, error) {
 		Default(cluster.LogWAL).EnumVar(&c.LogStore, cluster.LogWAL, cluster.LogBbolt)
 	app.Flag("storage.snapshot-entries", "Take a snapshot after so many log entries, and keep as many behind it for replicas that were away.").
 		Default("65536").Uint64Var(&c.SnapshotEntries)
-	app.Flag("storage.snapshot-bytes", "Take a snapshot after so many bytes of log entries, or after as many as the last snapshot has, if those are more.").Default("64MB").BytesVar(&o.snapshotBytes)
+	app.Flag("storage.snapshot-bytes", "Take a snapshot after so many bytes of log entries, or after twice as many as the last snapshot has, if those are more.").Default("64MB").BytesVar(&o.snapshotBytes)
 	app.Flag("cluster.name", "Name of this replica, a label for people. Defaults to the hostname.").StringVar(&c.Name)
 	app.Flag("cluster.listen-address", "Address for the gossip among replicas, TCP and UDP. Empty: standalone.").StringVar(&c.ListenAddress)
 	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip. Defaults to the listen address, or a private one of this host.").StringVar(&c.AdvertiseAddress)
