@@ -143,7 +143,8 @@ func New(cfg Config) (*API, error) {
 	if cfg.IncludeSelf {
 		a.self = &self{gatherer: cfg.Gatherer, log: cfg.Logger, now: time.Now}
 	}
-	a.pages.store, a.pages.self, a.pages.now = cfg.Store, a.self, time.Now
+	pushes := &traffic{store: cfg.Store, now: time.Now}
+	a.pages.store, a.pages.self, a.pages.busy, a.pages.now = cfg.Store, a.self, pushes.busy, time.Now
 	if a.template, err = template.ParseFS(uiFiles, "ui/page.html"); err != nil {
 		return nil, err
 	}

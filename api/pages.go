@@ -32,6 +32,7 @@ type form struct {
 type pages struct {
 	store Store
 	self  *self // nil where pages have the stored metrics alone, and stay right as long as these are the same
+	busy  expo.Busy
 	now   func() time.Time
 
 	mu   sync.Mutex
@@ -132,7 +133,7 @@ func (b *building) build(ps *pages, f form) {
 	defer close(b.done)
 	if first {
 		var err error
-		if before, err = expo.NewPage(f.format, f.encoding); err != nil {
+		if before, err = expo.NewPage(f.format, f.encoding, ps.busy); err != nil {
 			b.err = err
 			return
 		}

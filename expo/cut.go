@@ -10,8 +10,7 @@ type cutter struct {
 	starts map[*Family]int // where in old there is a segment that begins with the part
 
 	segments []*segment
-	fresh    int  // segments that are not old ones
-	pace     pace // from the time on when these are many
+	pace     pace
 
 	header Header // of the name that is being walked
 	begun  bool   // whether there have been parts of it
@@ -27,9 +26,9 @@ type cutter struct {
 	near  bool // old[at] has parts of it, or may have
 }
 
-func newCutter(old []*segment, f form) *cutter {
+func newCutter(old []*segment, f form, busy Busy) *cutter {
 	c := &cutter{
-		target: segmentTarget(f.encoding), old: old,
+		target: segmentTarget(f.encoding), old: old, pace: busy.pace(makingRest),
 		starts: make(map[*Family]int, len(old)), segments: make([]*segment, 0, len(old)+len(old)/8),
 	}
 	for i, s := range old {
@@ -185,12 +184,7 @@ func (c *cutter) end(name bool) {
 		s.before = c.old[c.at]
 	}
 	c.segments = append(c.segments, s)
-	switch c.fresh++; {
-	case c.fresh == burst:
-		c.pace = newPace(burstRests)
-	case c.fresh > burst:
-		c.pace.rest()
-	}
+	c.pace.rest()
 }
 
 // setTotals says in each run that starts a name how many bytes of metrics the whole of it has. Segments are replaced where that

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/common/expfmt"
 )
@@ -37,6 +36,7 @@ var (
 //	zstd             segment segment segment …
 type Page struct {
 	form          form
+	busy          Busy
 	before, after []byte
 	segments      []*segment
 	size          int64 // bytes as they go out
@@ -49,15 +49,15 @@ type form struct {
 }
 
 // NewPage returns an empty page, whose Next are in a format that Write takes and an encoding that NegotiateEncoding returns. The
-// error says that they are not.
-func NewPage(f expfmt.Format, encoding string) (*Page, error) {
+// error says that they are not. To make and to write them is work that leaves room for others who are busy.
+func NewPage(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 	if _, err := (&scrape{}).familyWriter(f); err != nil {
 		return nil, err
 	}
 	if err := checkEncoding(encoding); err != nil {
 		return nil, err
 	}
-	p := &Page{form: form{f, encoding}}
+	p := &Page{form: form{f, encoding}, busy: busy}
 	p.close()
 	return p, nil
 }
@@ -68,7 +68,7 @@ func NewPage(f expfmt.Format, encoding string) (*Page, error) {
 // What Write leaves out, and what it names by looking at the whole, is not to be had piece by piece: then, and in the
 // formats for people, the page is written from the beginning.
 func (p *Page) Next(e Exposition) (*Page, error) {
-	next := &Page{form: p.form}
+	next := &Page{form: p.form, busy: p.busy}
 	err := next.take(p.segments, e)
 	if errors.Is(err, errIrregular) {
 		err = next.whole(e)
@@ -86,7 +86,7 @@ func (p *Page) take(old []*segment, e Exposition) error {
 	if t != expfmt.TypeTextPlain && t != expfmt.TypeProtoDelim {
 		return errIrregular
 	}
-	return p.fill(newCutter(old, p.form).cut(e))
+	return p.fill(newCutter(old, p.form, p.busy).cut(e))
 }
 
 // fill takes the segments, and writes those that have no content.
@@ -103,10 +103,10 @@ func (p *Page) fill(segments []*segment) error {
 	}
 	// All are looked at before the first is written: what is not to be had in pieces should not be found out at the last one.
 	scheme := p.form.format.ToEscapingScheme()
-	if err := each(fresh, func(s *segment, _ *packer) error { return s.check(scheme) }); err != nil {
+	if err := p.busy.each(fresh, func(s *segment, _ *packer) error { return s.check(scheme) }); err != nil {
 		return err
 	}
-	return each(fresh, func(s *segment, pk *packer) error { return s.write(pk, p.form) })
+	return p.busy.each(fresh, func(s *segment, pk *packer) error { return s.write(pk, p.form) })
 }
 
 // Renew returns the page with other values of what Gathered gave it, without walking the rest. It cannot if own has other names,
@@ -140,7 +140,7 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 	if len(values) > 0 {
 		return nil, false // Where are they to stand?
 	}
-	next = &Page{form: p.form}
+	next = &Page{form: p.form, busy: p.busy}
 	if next.fill(segments) != nil {
 		return nil, false
 	}
@@ -148,49 +148,19 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 	return next, true
 }
 
-// A few segments are written with all processors: that takes two or three milliseconds. More than burst are written with half of
-// them, and whoever works on them rests after so much work, a number of times; what takes longer than that should not take
-// three times as long.
-const (
-	burst      = 512
-	burstWork  = 500 * time.Microsecond
-	burstRest  = time.Millisecond
-	burstRests = 256
-)
-
-// pace lets pushes go on beside long work. A processor that is busy for milliseconds makes others wait for as long, though
-// there be another one: the kernel lets whoever has it finish its turn.
-type pace struct {
-	began time.Time
-	rests int // that are left
-}
-
-func newPace(rests int) pace { return pace{time.Now(), rests} }
-
-// rest is called between two pieces of work. It rests if it is time to.
-func (p *pace) rest() {
-	if p.rests == 0 || time.Since(p.began) <= burstWork {
-		runtime.Gosched()
-		return
-	}
-	<-time.After(burstRest)
-	p.began = time.Now()
-	p.rests--
-}
-
-// each does something with each of the segments. Of several errors it returns one.
-func each(segments []*segment, do func(*segment, *packer) error) error {
+// each does something with each of the segments, with all processors, or half of them beside others. Of several errors it returns one.
+func (b Busy) each(segments []*segment, do func(*segment, *packer) error) error {
 	var (
 		next   atomic.Int64
 		wg     sync.WaitGroup
 		failed atomic.Pointer[error]
 	)
-	workers, rests := min(runtime.GOMAXPROCS(0), len(segments)), 0
-	if len(segments) > burst {
-		workers, rests = max(workers/2, 1), burstRests
+	workers := min(runtime.GOMAXPROCS(0), len(segments))
+	if b.now() {
+		workers = max(workers/2, 1)
 	}
 	work := func() {
-		pace := newPace(rests)
+		pace := b.pace(makingRest)
 		pk := packerPool.Get().(*packer)
 		defer packerPool.Put(pk)
 		defer func() {
@@ -273,7 +243,7 @@ func (p *Page) LeftOut() *LeftOutError { return p.leftOut }
 
 // WriteTo implements io.WriterTo. It makes few calls of w.
 func (p *Page) WriteTo(w io.Writer) (int64, error) {
-	counted := &counter{w: w}
+	counted := &counter{w: w, pace: p.busy.pace(movingRest)}
 	var b *bufio.Writer
 	select {
 	case gatherers <- struct{}{}:
@@ -301,16 +271,17 @@ func (p *Page) WriteTo(w io.Writer) (int64, error) {
 	return counted.n, nil
 }
 
-// counter counts what its writer has taken, and gives way after each write: many megabytes at once would hold up pushes.
+// counter counts what its writer has taken, and rests between writes.
 type counter struct {
-	w io.Writer
-	n int64
+	w    io.Writer
+	n    int64
+	pace pace
 }
 
 // Write implements io.Writer.
 func (c *counter) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.n += int64(n)
-	runtime.Gosched()
+	c.pace.rest()
 	return n, err
 }

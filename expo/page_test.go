@@ -24,7 +24,7 @@ import (
 
 func mustPage(tb testing.TB, f expfmt.Format, encoding string) *Page {
 	tb.Helper()
-	p, err := NewPage(f, encoding)
+	p, err := NewPage(f, encoding, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -451,9 +451,9 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 }
 
 func TestPagesInUnknownFormsAreRefused(t *testing.T) {
-	_, err := NewPage(expfmt.FmtText, "br")
+	_, err := NewPage(expfmt.FmtText, "br", nil)
 	expectError(t, "br", err, `unknown encoding "br"`)
-	_, err = NewPage(expfmt.FmtOpenMetrics_1_0_0, Identity)
+	_, err = NewPage(expfmt.FmtOpenMetrics_1_0_0, Identity, nil)
 	expectError(t, "OpenMetrics", err, "cannot write the format")
 }
 
