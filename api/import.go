@@ -93,7 +93,7 @@ func checkGroup(labels expo.Labels) error {
 
 // importGroup converts a group's metrics, and returns why it left any of them out.
 func importGroup(labels expo.Labels, metrics map[string]gobMetric) (*fsm.Group, []error) {
-	group := &fsm.Group{Key: labels.Key(), Labels: labels}
+	group := &fsm.Group{Key: labels.Key()}
 	var skipped []error
 	var mfs []*dto.MetricFamily
 	times := map[string]int64{} // of the last push, by family name
@@ -166,7 +166,7 @@ func canonicalOneByOne(labels expo.Labels, mfs []*dto.MetricFamily) ([]*expo.Fam
 		for _, f := range one {
 			for _, name := range expo.ClashingNames(f.Name, f.Type) {
 				if other, ok := types[name]; ok && err == nil {
-					err = expo.Clash(f.Header(), other)
+					err = expo.Clash(*f.Header, other)
 				}
 			}
 		}
@@ -175,7 +175,7 @@ func canonicalOneByOne(labels expo.Labels, mfs []*dto.MetricFamily) ([]*expo.Fam
 			continue
 		}
 		for _, f := range one {
-			types[f.Name] = f.Header()
+			types[f.Name] = *f.Header
 		}
 		families = append(families, one...)
 	}

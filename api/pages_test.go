@@ -200,7 +200,7 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 			ask(i)
 		}
 		labels := expo.NewLabels(map[string]string{"job": "late"})
-		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, []*expo.Family{expo.Gauge("late", "", labels, 1)}), time.Unix(1, 0))
+		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, []*expo.Family{expo.Gauge(&expo.Header{Name: "late", Type: dto.MetricType_GAUGE}, labels, 1)}), time.Unix(1, 0))
 		for i := range 3 {
 			ask(3 + i)
 		}

@@ -78,7 +78,7 @@ func TestPathsNameGroups(t *testing.T) {
 				t.Fatalf("want 200, got %d: %s", a.code, a.body)
 			}
 			for group := range g.replica.View().Groups() {
-				if got := group.Labels.Map(); !maps.Equal(got, test.want) {
+				if got := group.Labels().Map(); !maps.Equal(got, test.want) {
 					t.Errorf("want group %v, got %v", test.want, got)
 				}
 			}

@@ -38,7 +38,7 @@ type gathered struct {
 func (s *self) clash(families []*expo.Family) error {
 	own := s.known()
 	for _, f := range families {
-		if err := own.clash(f.Header()); err != nil {
+		if err := own.clash(*f.Header); err != nil {
 			return err
 		}
 	}

@@ -114,11 +114,12 @@ func (a *API) fill(p *page, view *fsm.View) {
 		if p.Matching++; p.Matching > maxPageGroups {
 			continue
 		}
+		labels := g.Labels()
 		group := pageGroup{
-			Path:     strings.TrimPrefix(a.naming.pathOf(g.Labels), "/"),
+			Path:     strings.TrimPrefix(a.naming.pathOf(labels), "/"),
 			Failed:   !g.LastPushSuccessful(),
 			LastPush: moment(g.PushTime), LastFailure: moment(g.FailureTime),
-			Labels: jobFirst(g.Labels),
+			Labels: jobFirst(labels),
 		}
 		for _, f := range g.Families {
 			family := pageFamily{Name: f.Name, Type: strings.ToLower(f.Type.String()), Help: f.Help, Pushed: moment(f.Time), Hidden: len(f.Series)}
@@ -134,10 +135,11 @@ func (a *API) fill(p *page, view *fsm.View) {
 
 // selected tells whether the query occurs in one of the group's labels or metric names.
 func selected(g *fsm.Group, query string) bool {
-	if query == "" || strings.Contains(g.Labels.String(), query) {
+	labels := g.Labels()
+	if query == "" || strings.Contains(labels.String(), query) {
 		return true
 	}
-	for _, l := range g.Labels { // whose String may be cut
+	for _, l := range labels { // whose String may be cut
 		if strings.Contains(l.Value, query) {
 			return true
 		}

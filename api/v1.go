@@ -150,7 +150,7 @@ type metricObject map[string]any
 // key, as it does in the Pushgateway: the keys of an object must differ.
 func groupObject(g *fsm.Group) (map[string]any, error) {
 	object := map[string]any{
-		"labels":               g.Labels.Map(),
+		"labels":               g.Labels().Map(),
 		"last_push_successful": g.LastPushSuccessful(),
 	}
 	add := func(f *expo.Family, unixNano int64) error {

@@ -49,7 +49,7 @@ func BenchmarkGauge(b *testing.B) {
 	group := NewLabels(map[string]string{"job": "batch", "instance": "host-00001"})
 	b.ReportAllocs()
 	for b.Loop() {
-		Gauge(PushTimeName, "h", group, 1.7e9)
+		gaugeOf(PushTimeName, "h", group, 1.7e9)
 	}
 }
 

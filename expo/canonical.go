@@ -1,7 +1,6 @@
 package expo
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -105,35 +104,35 @@ func (ls Labels) textSize() int {
 type gauge struct {
 	Family
 
-	series [1]SeriesID
+	series  [1]SeriesID
+	metrics [80]byte // of a group with labels of a usual length
 }
 
-func newGauge(name, help string, metrics []byte, series SeriesID) *Family {
-	g := &gauge{
-		Family: Family{Name: name, Help: help, Type: dto.MetricType_GAUGE, Metrics: metrics},
-		series: [1]SeriesID{series},
-	}
+// newGauge copies the metrics.
+func newGauge(h *Header, metrics []byte, series SeriesID) *Family {
+	g := &gauge{Family: Family{Header: h}, series: [1]SeriesID{series}}
+	g.Metrics = append(g.metrics[:0:len(g.metrics)], metrics...)
 	g.Series = g.series[:]
 	return &g.Family
 }
 
 // Gauge returns a family with one gauge that has the labels of the group, as a push of it
-// to that group would be stored.
-func Gauge(name, help string, group Labels, value float64) *Family {
+// to that group would be stored. It takes the header, whose type is GAUGE.
+func Gauge(h *Header, group Labels, value float64) *Family {
 	labels := group
 	if i, found := group.find(model.InstanceLabel); !found {
 		labels = slices.Insert(slices.Clone(group), i, Label{Name: model.InstanceLabel})
 	}
 	var scratch [256]byte
-	metrics := bytes.Clone(appendPlain(scratch[:0], dto.MetricType_GAUGE, labels, value))
-	return newGauge(name, help, metrics, hashSeries(appendSeries(scratch[:0], name, labels)))
+	id := hashSeries(appendSeries(scratch[:0], h.Name, labels))
+	return newGauge(h, appendPlain(scratch[:0], dto.MetricType_GAUGE, labels, value), id)
 }
 
 // WithValue returns what Gauge has returned with another value.
 func (f *Family) WithValue(value float64) *Family {
-	metrics := bytes.Clone(f.Metrics)
-	setPlainValue(metrics, value)
-	return newGauge(f.Name, f.Help, metrics, f.Series[0])
+	g := newGauge(f.Header, f.Metrics, f.Series[0])
+	setPlainValue(g.Metrics, value)
+	return g
 }
 
 // checkClashes looks for clashes between the families of one push, which are sorted by
@@ -152,7 +151,7 @@ func checkClashes(families []*Family) error {
 			if other == nil || len(f.Series) == 0 || len(other.Series) == 0 {
 				continue
 			}
-			if err := Clash(f.Header(), other.Header()); err != nil {
+			if err := Clash(*f.Header, *other.Header); err != nil {
 				return err
 			}
 		}
@@ -284,7 +283,7 @@ func (c *canonicaliser) merge(own []*dto.LabelPair) []*dto.LabelPair {
 // encode sorts the metrics and encodes them.
 func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error) {
 	slices.SortFunc(metrics, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
-	f := &Family{Name: h.Name, Help: h.Help, Unit: h.Unit, Type: h.Type}
+	f := &Family{Header: &h}
 	if len(metrics) == 0 {
 		return f, nil
 	}

@@ -293,7 +293,7 @@ func expectSame(tb testing.TB, name string, got, want []*Family) {
 	}
 	for i, f := range got {
 		w := want[i]
-		if f.Header() != w.Header() || !bytes.Equal(f.Metrics, w.Metrics) || !slices.Equal(f.Series, w.Series) {
+		if *f.Header != *w.Header || !bytes.Equal(f.Metrics, w.Metrics) || !slices.Equal(f.Series, w.Series) {
 			tb.Fatalf("%s: family %q differs from %q:\n%q\n%q", name, f.Name, w.Name, f.Metrics, w.Metrics)
 		}
 	}
@@ -335,10 +335,10 @@ func TestGaugeIsWhatAPushOfItWouldStore(t *testing.T) {
 		mf := gaugeFamily(PushTimeName+"x", 1.5e9)
 		mf.Help = proto.String("h")
 		want := mustCanonical(t, NewLabels(group), []*dto.MetricFamily{mf})
-		expectSame(t, "gauge", []*Family{Gauge(PushTimeName+"x", "h", NewLabels(group), 1.5e9)}, want)
-		other := Gauge(PushTimeName+"x", "h", NewLabels(group), 0)
+		expectSame(t, "gauge", []*Family{gaugeOf(PushTimeName+"x", "h", NewLabels(group), 1.5e9)}, want)
+		other := gaugeOf(PushTimeName+"x", "h", NewLabels(group), 0)
 		expectSame(t, "gauge with another value", []*Family{other.WithValue(1.5e9)}, want)
-		expectSame(t, "gauge that was another's", []*Family{other}, []*Family{Gauge(PushTimeName+"x", "h", NewLabels(group), 0)})
+		expectSame(t, "gauge that was another's", []*Family{other}, []*Family{gaugeOf(PushTimeName+"x", "h", NewLabels(group), 0)})
 	}
 }
 

@@ -71,7 +71,7 @@ func TestNamesThatEscapingMakesTheSameStayApart(t *testing.T) {
 
 func TestTheProtobufTextFormatsKeepNamesApartToo(t *testing.T) {
 	for _, f := range []expfmt.Format{expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
-		body := written(t, f, expositionOf([]*Family{Gauge("x.y", "", nil, 1), Gauge("x_y", "", nil, 2)}))
+		body := written(t, f, expositionOf([]*Family{gaugeOf("x.y", "", nil, 1), gaugeOf("x_y", "", nil, 2)}))
 		if strings.Count(body, `"x_y"`) != 1 || strings.Count(body, `"U__x_2e_y"`) != 1 {
 			t.Errorf("%s: %s", f, body)
 		}

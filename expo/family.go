@@ -30,8 +30,8 @@ const (
 // log carries and a scrape writes. It must not be changed or copied once it is in use;
 // any number of goroutines may then read it.
 type Family struct {
-	Name, Help, Unit string
-	Type             dto.MetricType
+	// Header is shared by families that say the same, and never changes.
+	*Header
 
 	// Metrics holds the encoded metrics: field 4 of a MetricFamily, tag and length
 	// included, once per metric, sorted by labels. The Metrics of several families of
@@ -56,17 +56,9 @@ type Header struct {
 // group, in order. It and the parts can be walked more than once, with the same result.
 type Exposition iter.Seq2[Header, iter.Seq[*Family]]
 
-// Header returns what the family says about its name.
-func (f *Family) Header() Header {
-	return Header{Name: f.Name, Help: f.Help, Unit: f.Unit, Type: f.Type}
-}
-
-// Clone returns the same family in memory of its own. The texts are shared.
+// Clone returns the same family in memory of its own. The header is shared.
 func (f *Family) Clone() *Family {
-	return &Family{
-		Name: f.Name, Help: f.Help, Unit: f.Unit, Type: f.Type,
-		Metrics: bytes.Clone(f.Metrics), Series: slices.Clone(f.Series), gathered: f.gathered,
-	}
+	return &Family{Header: f.Header, Metrics: bytes.Clone(f.Metrics), Series: slices.Clone(f.Series), gathered: f.gathered}
 }
 
 // Decode returns the family as a new protobuf message. An error wraps ErrDamaged.
@@ -75,7 +67,7 @@ func (f *Family) Decode() (*dto.MetricFamily, error) {
 	if err := proto.Unmarshal(f.Metrics, mf); err != nil {
 		return nil, fmt.Errorf("decoding family %s: %w: %s", quote(f.Name), ErrDamaged, oneLine(err.Error()))
 	}
-	setHeader(mf, f.Header())
+	setHeader(mf, *f.Header)
 	return mf, nil
 }
 

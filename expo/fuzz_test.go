@@ -113,7 +113,7 @@ func FuzzCheckMetrics(f *testing.F) {
 		if got, want := scanLabelNames(metrics), scanAnyLabelNames(metrics); got != want {
 			t.Fatalf("the kind of names is %d, not %d", got, want)
 		}
-		family := &Family{Name: "x", Type: dto.MetricType(kind), Metrics: metrics}
+		family := &Family{Header: &Header{Name: "x", Type: dto.MetricType(kind)}, Metrics: metrics}
 		n, err := CheckMetrics(family.Type, metrics)
 		if err != nil {
 			expectError(t, "CheckMetrics", err, ErrDamaged.Error())

@@ -18,7 +18,10 @@ const MaxLabels = 128
 
 // separator ends each name and value in a grouping key and in what a SeriesID is
 // hashed from. It never occurs in valid UTF-8, so no two label sets look alike.
-const separator = 0xff
+const (
+	separator     = 0xff
+	separatorText = "\xff"
+)
 
 // Label is one name and its value.
 type Label struct{ Name, Value string }
@@ -90,15 +93,15 @@ func (ls Labels) Key() string {
 	return key.String()
 }
 
-// Within returns the same labels in the memory of their key, for who keeps both.
-func (ls Labels) Within(key string) Labels {
-	out := make(Labels, len(ls))
-	for i, l := range ls {
-		value := key[len(l.Name)+1:]
-		out[i] = Label{Name: l.Name, Value: value[:len(l.Value)]}
-		key = value[len(l.Value)+1:]
+// AppendLabels appends the labels of which a string is the key, in its memory.
+func AppendLabels(ls Labels, key string) Labels {
+	for key != "" {
+		var l Label
+		l.Name, key, _ = strings.Cut(key, separatorText)
+		l.Value, key, _ = strings.Cut(key, separatorText)
+		ls = append(ls, l)
 	}
-	return out
+	return ls
 }
 
 // String returns the labels for a message, as in {instance="y",job="x"}. Long names

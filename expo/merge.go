@@ -14,7 +14,8 @@ import (
 func Gathered(mfs []*dto.MetricFamily) Exposition {
 	families := make([]*Family, 0, len(mfs))
 	for _, mf := range mfs {
-		f := &Family{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType(), gathered: true}
+		h := &Header{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType()}
+		f := &Family{Header: h, gathered: true}
 		var (
 			id      SeriesID
 			scratch []byte
@@ -34,7 +35,7 @@ func Gathered(mfs []*dto.MetricFamily) Exposition {
 	slices.SortStableFunc(families, func(a, b *Family) int { return cmp.Compare(a.Name, b.Name) })
 	return func(yield func(Header, iter.Seq[*Family]) bool) {
 		for _, f := range families {
-			if !yield(f.Header(), func(yield func(*Family) bool) { yield(f) }) {
+			if !yield(*f.Header, func(yield func(*Family) bool) { yield(f) }) {
 				return
 			}
 		}

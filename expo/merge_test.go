@@ -38,7 +38,7 @@ func TestMergeInterleavesByName(t *testing.T) {
 	gauges := func(help string, value float64, names ...string) Exposition {
 		var families []*Family
 		for _, name := range names {
-			families = append(families, Gauge(name, help, nil, value))
+			families = append(families, gaugeOf(name, help, nil, value))
 		}
 		return expositionOf(families)
 	}
@@ -64,8 +64,8 @@ func TestMergeInterleavesByName(t *testing.T) {
 }
 
 func TestMergeStopsWhenItsUserDoes(t *testing.T) {
-	a := expositionOf([]*Family{Gauge("a", "", nil, 1), Gauge("c", "", nil, 1), Gauge("e", "", nil, 1)})
-	b := expositionOf([]*Family{Gauge("b", "", nil, 1), Gauge("c", "", nil, 1), Gauge("f", "", nil, 1), Gauge("g", "", nil, 1)})
+	a := expositionOf([]*Family{gaugeOf("a", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("e", "", nil, 1)})
+	b := expositionOf([]*Family{gaugeOf("b", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("f", "", nil, 1), gaugeOf("g", "", nil, 1)})
 	for stop := range 7 {
 		n := 0
 		for _, parts := range Merge(a, b) {

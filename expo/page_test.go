@@ -136,10 +136,10 @@ func (s *stored) change(tb testing.TB) string {
 		s.parts[name][instance] = s.family(tb, name, instance, "filler", (s.types[name]+1)%6)
 		return "another type in " + name
 	case n < 34:
-		s.parts[name][instance] = &Family{Name: name, Type: s.types[name], Metrics: []byte{4<<3 | 2, 3, 0xff}, Series: []SeriesID{{1}}}
+		s.parts[name][instance] = &Family{Header: &Header{Name: name, Type: s.types[name]}, Metrics: []byte{4<<3 | 2, 3, 0xff}, Series: []SeriesID{{1}}}
 		return "damage in " + name
 	case n < 36:
-		s.parts[name][instance] = &Family{Name: name, Type: s.types[name]}
+		s.parts[name][instance] = &Family{Header: &Header{Name: name, Type: s.types[name]}}
 		return "nothing in " + name
 	case n < 37:
 		s.parts[name][instance] = s.family(tb, name, instance, "fil.ler", s.types[name])
@@ -187,7 +187,7 @@ func (s *stored) exposition() Exposition {
 		}
 		h, ok := s.headers[name]
 		if !ok {
-			h = parts[0].Header()
+			h = *parts[0].Header
 			h.Type = s.types[name]
 		}
 		all = append(all, entry{h, parts})
@@ -351,7 +351,7 @@ func TestLinesOfUnchangedPartsAreNotMadeAgain(t *testing.T) {
 func TestAPageOfManyNamesIsCutAsWell(t *testing.T) {
 	var families []*Family
 	for i := range 5000 {
-		families = append(families, Gauge(fmt.Sprintf("name_%05d", i), "help", Labels{{"job", "x"}}, float64(i)))
+		families = append(families, gaugeOf(fmt.Sprintf("name_%05d", i), "help", Labels{{"job", "x"}}, float64(i)))
 	}
 	e := expositionOf(families)
 	p := mustPage(t, expfmt.FmtText, Identity).mustNext(t, e)
@@ -367,7 +367,7 @@ func TestAPageOfManyNamesIsCutAsWell(t *testing.T) {
 func TestASegmentEndsWhenItIsLargeEnough(t *testing.T) {
 	var groups [][]*Family
 	for i := 0; len(groups) < 3000; i++ {
-		f := Gauge("m", "", NewLabels(map[string]string{"job": fmt.Sprint(i)}), 1)
+		f := gaugeOf("m", "", NewLabels(map[string]string{"job": fmt.Sprint(i)}), 1)
 		if !beginsSegment(f, segmentTarget(Identity)) {
 			groups = append(groups, []*Family{f})
 		}
@@ -384,7 +384,7 @@ func TestASegmentEndsWhenItIsLargeEnough(t *testing.T) {
 	// boundaries, as it must: where a page is cut depends on what is on it alone.
 	pushed := slices.Clone(groups)
 	first := len(p.segments[0].parts)
-	pushed[first] = []*Family{{Name: "m", Type: dto.MetricType_GAUGE, Metrics: groups[first][0].Metrics, Series: groups[first][0].Series}}
+	pushed[first] = []*Family{{Header: groups[first][0].Header, Metrics: groups[first][0].Metrics, Series: groups[first][0].Series}}
 	for _, groups := range [][][]*Family{pushed, groups[1:]} {
 		e := expositionOf(groups...)
 		next, fresh := p.mustNext(t, e), mustPage(t, expfmt.FmtText, Identity).mustNext(t, e)

@@ -93,8 +93,8 @@ type plainParser struct {
 
 // plainHead is a family, whose samples come one after the other.
 type plainHead struct {
-	name, help       string
-	typ              dto.MetricType
+	Header
+
 	hasHelp, hasType bool
 	from, to         int // in samples
 }
@@ -153,7 +153,7 @@ func (p *plainParser) comment(line string) bool {
 		if h == nil || h.hasHelp {
 			return false
 		}
-		h.help, h.hasHelp = help, true
+		h.Help, h.hasHelp = help, true
 		return true
 	}
 	if text, ok := strings.CutPrefix(line, "# TYPE "); ok {
@@ -165,11 +165,11 @@ func (p *plainParser) comment(line string) bool {
 		h.hasType = true
 		switch typ {
 		case "counter":
-			h.typ = dto.MetricType_COUNTER
+			h.Type = dto.MetricType_COUNTER
 		case "gauge":
-			h.typ = dto.MetricType_GAUGE
+			h.Type = dto.MetricType_GAUGE
 		case "untyped":
-			h.typ = dto.MetricType_UNTYPED
+			h.Type = dto.MetricType_UNTYPED
 		default:
 			return false
 		}
@@ -181,13 +181,13 @@ func (p *plainParser) comment(line string) bool {
 // head returns the family of that name if it is the last one, else a new one, nil for a name that is not plain. Whether a
 // family comes again is found when all are sorted.
 func (p *plainParser) head(name string) *plainHead {
-	if n := len(p.heads); n > 0 && p.heads[n-1].name == name {
+	if n := len(p.heads); n > 0 && p.heads[n-1].Name == name {
 		return &p.heads[n-1]
 	}
 	if !isPlainName(name, true) || name == PushTimeName || name == PushFailureTimeName {
 		return nil
 	}
-	p.heads = append(p.heads, plainHead{name: name, typ: dto.MetricType_UNTYPED, from: len(p.samples), to: len(p.samples)})
+	p.heads = append(p.heads, plainHead{Header: Header{Name: name, Type: dto.MetricType_UNTYPED}, from: len(p.samples), to: len(p.samples)})
 	return &p.heads[len(p.heads)-1]
 }
 
@@ -292,10 +292,11 @@ func compareLabelNames(a, b Label) int { return strings.Compare(a.Name, b.Name) 
 
 // encode makes the families of what was read, in canonical order.
 func (p *PlainPush) encode() bool {
-	slices.SortFunc(p.heads, func(a, b plainHead) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(p.heads, func(a, b plainHead) int { return strings.Compare(a.Name, b.Name) })
 	p.families = slices.Grow(p.families, len(p.heads)) // they do not move any more
-	for i, h := range p.heads {
-		if i > 0 && p.heads[i-1].name == h.name {
+	for i := range p.heads {
+		h := &p.heads[i]
+		if i > 0 && p.heads[i-1].Name == h.Name {
 			return false
 		}
 		if h.from == h.to {
@@ -310,7 +311,7 @@ func (p *PlainPush) encode() bool {
 	return true
 }
 
-func (p *plainParser) family(h plainHead) *Family {
+func (p *plainParser) family(h *plainHead) *Family {
 	p.order = p.order[:0]
 	for i := h.from; i < h.to; i++ {
 		p.order = append(p.order, i)
@@ -326,13 +327,13 @@ func (p *plainParser) family(h plainHead) *Family {
 			return nil
 		}
 		labels := p.labels[s.from:s.to]
-		p.metrics = appendPlain(p.metrics, h.typ, labels, s.value)
-		p.scratch = appendSeries(p.scratch[:0], h.name, labels)
+		p.metrics = appendPlain(p.metrics, h.Type, labels, s.value)
+		p.scratch = appendSeries(p.scratch[:0], h.Name, labels)
 		p.series = append(p.series, hashSeries(p.scratch))
 	}
 	p.families = p.families[:len(p.families)+1]
 	f := &p.families[len(p.families)-1]
-	f.Name, f.Help, f.Type = h.name, h.help, h.typ
+	f.Header = &h.Header
 	f.Metrics = p.metrics[metrics:len(p.metrics):len(p.metrics)]
 	f.Series = p.series[series:len(p.series):len(p.series)]
 	return f

@@ -31,7 +31,7 @@ func expositionOf(groups ...[]*Family) Exposition {
 	slices.Sort(names)
 	return func(yield func(Header, iter.Seq[*Family]) bool) {
 		for _, name := range names {
-			if !yield(parts[name][0].Header(), slices.Values(parts[name])) {
+			if !yield(*parts[name][0].Header, slices.Values(parts[name])) {
 				return
 			}
 		}

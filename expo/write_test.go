@@ -94,7 +94,7 @@ func firstDifference(got, want string) string {
 
 func TestDelimitedProtobufDecodesToTheMergedFamily(t *testing.T) {
 	gauge := func(group, value string) *Family {
-		return Gauge("x", "h", NewLabels(map[string]string{"job": group}), float64(len(value)))
+		return gaugeOf("x", "h", NewLabels(map[string]string{"job": group}), float64(len(value)))
 	}
 	a, b := gauge("a", "1"), gauge("b", "22")
 	a.Unit = "bytes"
@@ -109,12 +109,12 @@ func TestDelimitedProtobufDecodesToTheMergedFamily(t *testing.T) {
 }
 
 func TestFamiliesWithoutSeriesAreNotWritten(t *testing.T) {
-	empty := &Family{Name: "x", Help: "h", Type: dto.MetricType_GAUGE}
+	empty := &Family{Header: &Header{Name: "x", Help: "h", Type: dto.MetricType_GAUGE}}
 	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
 		if got := written(t, f, expositionOf([]*Family{empty})); got != "" {
 			t.Errorf("%s: wrote %q", f, got)
 		}
-		full := Gauge("x", "h", nil, 1)
+		full := gaugeOf("x", "h", nil, 1)
 		if got, want := written(t, f, expositionOf([]*Family{empty}, []*Family{full})), written(t, f, expositionOf([]*Family{full})); got != want && f == expfmt.FmtText {
 			t.Errorf("%s: with an empty part %q, without %q", f, got, want)
 		}
@@ -122,14 +122,14 @@ func TestFamiliesWithoutSeriesAreNotWritten(t *testing.T) {
 }
 
 func TestAnEmptyHelpIsLeftOut(t *testing.T) {
-	got := written(t, expfmt.FmtText, expositionOf([]*Family{Gauge("x", "", nil, 1)}))
+	got := written(t, expfmt.FmtText, expositionOf([]*Family{gaugeOf("x", "", nil, 1)}))
 	if want := "# TYPE x gauge\nx{instance=\"\"} 1\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestPartsThatCannotBeWrittenAreLeftOutAndReported(t *testing.T) {
-	good := func() *Family { return Gauge("x", "h", NewLabels(map[string]string{"job": "good"}), 1) }
+	good := func() *Family { return gaugeOf("x", "h", NewLabels(map[string]string{"job": "good"}), 1) }
 	utf8Label := mustCanonical(t, NewLabels(map[string]string{"job": "u"}), []*dto.MetricFamily{{
 		Name: proto.String("x"), Help: proto.String("h"), Type: dto.MetricType_GAUGE.Enum(),
 		Metric: []*dto.Metric{{Label: []*dto.LabelPair{{Name: proto.String("a.b"), Value: proto.String("1")}}, Gauge: &dto.Gauge{}}},
@@ -138,9 +138,9 @@ func TestPartsThatCannotBeWrittenAreLeftOutAndReported(t *testing.T) {
 		name string
 		bad  *Family
 	}{
-		{"bytes that are no protobuf", &Family{Name: "x", Type: dto.MetricType_GAUGE, Metrics: []byte{0xff, 0xff}}},
-		{"a metric that is cut off", &Family{Name: "x", Type: dto.MetricType_GAUGE, Metrics: good().Metrics[:20]}},
-		{"another type than the header's", &Family{Name: "x", Type: dto.MetricType_COUNTER, Metrics: good().Metrics}},
+		{"bytes that are no protobuf", &Family{Header: &Header{Name: "x", Type: dto.MetricType_GAUGE}, Metrics: []byte{0xff, 0xff}}},
+		{"a metric that is cut off", &Family{Header: &Header{Name: "x", Type: dto.MetricType_GAUGE}, Metrics: good().Metrics[:20]}},
+		{"another type than the header's", &Family{Header: &Header{Name: "x", Type: dto.MetricType_COUNTER}, Metrics: good().Metrics}},
 	}
 	for _, row := range table {
 		for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
@@ -252,4 +252,9 @@ func benchFamilies() []*dto.MetricFamily {
 		mfs = append(mfs, mf)
 	}
 	return mfs
+}
+
+// gaugeOf is Gauge with a header of its own.
+func gaugeOf(name, help string, group Labels, value float64) *Family {
+	return Gauge(&Header{Name: name, Help: help, Type: dto.MetricType_GAUGE}, group, value)
 }

@@ -122,7 +122,7 @@ func (s *store) load(groups []*Group) (Result, error) {
 			reason = s.check(nil, g, pointers(g.Families))
 		}
 		if reason != "" {
-			res.Reason += fmt.Sprintf("group %.200s was left out: %s. ", g.Labels, reason)
+			res.Reason += fmt.Sprintf("group %.200s was left out: %s. ", g.Labels(), reason)
 			continue
 		}
 		s.putGroup(nil, g)
@@ -138,7 +138,7 @@ func (s *store) touch(labels expo.Labels, unixNano int64) (old, g *Group, now in
 	key := labels.Key()
 	if old = s.group(key); old == nil {
 		// Both push-time families come into being with the group.
-		return nil, &Group{Key: key, Labels: labels.Within(key), PushTouched: unixNano, FailureTouched: unixNano}, unixNano
+		return nil, &Group{Key: key, PushTouched: unixNano, FailureTouched: unixNano}, unixNano
 	}
 	changed := *old
 	return old, &changed, max(unixNano, old.PushTouched, old.FailureTouched)

@@ -137,7 +137,7 @@ func TestARejectedPushChangesOnlyTheFailureTime(t *testing.T) {
 func withoutFailureTimes(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, failureTimeName) {
+		if !strings.HasPrefix(line, expo.PushFailureTimeName) {
 			b.WriteString(line)
 		}
 	}
@@ -257,7 +257,7 @@ func TestARequestOlderThanTheMemoryIsNotApplied(t *testing.T) {
 func TestImportLoadsOnlyAStoreThatHasNeverBeenWritten(t *testing.T) {
 	group := func(labels, body string, at int64) *Group {
 		ls := labelsOf(t, labels)
-		g := &Group{Key: ls.Key(), Labels: ls, PushTime: at, FailureTime: 2, PushTouched: at, FailureTouched: 3}
+		g := &Group{Key: ls.Key(), PushTime: at, FailureTime: 2, PushTouched: at, FailureTouched: 3}
 		for _, f := range familiesOf(t, ls, body) {
 			g.Families = append(g.Families, Stored{Family: f, Time: at})
 		}
@@ -280,7 +280,7 @@ func TestAFamilyWithoutSeriesRemovesTheStoredOne(t *testing.T) {
 	m := newMachine(t)
 	m.put("job=a", "x 1\ny 2\n")
 	group := labelsOf(t, "job=a")
-	empty := &expo.Family{Name: "x"}
+	empty := &expo.Family{Header: &expo.Header{Name: "x"}}
 	m.want(m.apply(EncodePush(newRequest(), group, false, []*expo.Family{empty})), Applied, "")
 	m.wantSeries(`y{instance="",job="a"} 2`)
 }

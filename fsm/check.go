@@ -34,7 +34,7 @@ func (s *store) check(old, after *Group, pushed []*expo.Family) string {
 		for i, id := range f.Series {
 			if owner := s.owner(id); owner != nil && owner.Key != after.Key {
 				return fmt.Sprintf("series %s was pushed before with the same name and labels to group %.200s; delete it there or push to that group",
-					seriesString(f, i), owner.Labels)
+					seriesString(f, i), owner.Labels())
 			}
 		}
 	}
@@ -92,7 +92,7 @@ func (s *store) checkTimes(g *Group) string {
 		for _, id := range f.Series {
 			if owner := s.owner(id); owner != nil && owner.Key != g.Key {
 				return fmt.Sprintf("group %.200s has the same %s series as the stored group %.200s; push to that group or delete it",
-					g.Labels, f.Name, owner.Labels)
+					g.Labels(), f.Name, owner.Labels())
 			}
 		}
 	}

@@ -136,7 +136,7 @@ func (c *command) sizeOfBody() int {
 		n += tagSize + protowire.SizeBytes(sizeOfFamily(f, 0))
 	}
 	for _, g := range c.groups {
-		n += tagSize + protowire.SizeBytes(sizeOfGroup(g))
+		n += tagSize + protowire.SizeBytes(sizeOfGroup(g, g.Labels()))
 	}
 	return n
 }

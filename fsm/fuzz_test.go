@@ -17,12 +17,12 @@ import (
 func FuzzCommand(f *testing.F) {
 	group := labelsOf(f, "job=a,instance=i")
 	families := familiesOf(f, group, "# HELP x some\n# TYPE x counter\nx{l=\"v\"} 1\ny 2\n")
-	stored := &Group{Labels: group, Key: group.Key(), PushTime: 1}
+	stored := &Group{Key: group.Key(), PushTime: 1}
 	for _, fam := range families {
 		stored.Families = append(stored.Families, Stored{Family: fam, Time: 1})
 	}
 	damaged := &expo.Family{
-		Name: "y", Type: dto.MetricType_COUNTER, Series: make([]expo.SeriesID, 1),
+		Header: &expo.Header{Name: "y", Type: dto.MetricType_COUNTER}, Series: make([]expo.SeriesID, 1),
 		Metrics: metricsOf(f, &dto.Metric{TimestampMs: proto.Int64(48)}),
 	}
 	for _, command := range [][]byte{

@@ -4,21 +4,24 @@ import (
 	"slices"
 	"strings"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"pushquorum/expo"
 )
 
 // The two families that every group carries, with the names and help texts of the Pushgateway.
-const (
-	pushTimeName    = expo.PushTimeName
-	pushTimeHelp    = "Last Unix time when changing this group in the Pushgateway succeeded."
-	failureTimeName = expo.PushFailureTimeName
-	failureTimeHelp = "Last Unix time when changing this group in the Pushgateway failed."
+var (
+	pushTimeHeader = &expo.Header{
+		Name: expo.PushTimeName, Help: "Last Unix time when changing this group in the Pushgateway succeeded.", Type: dto.MetricType_GAUGE,
+	}
+	failureTimeHeader = &expo.Header{
+		Name: expo.PushFailureTimeName, Help: "Last Unix time when changing this group in the Pushgateway failed.", Type: dto.MetricType_GAUGE,
+	}
 )
 
 // A Group is what was pushed under one grouping key. Immutable.
 type Group struct {
-	Key    string // Labels.Key()
-	Labels expo.Labels
+	Key string // Labels().Key()
 	// Families are the pushed families by name, without the two push-time families.
 	Families []Stored
 	// PushTime and FailureTime are when a push last succeeded and failed. Unix nanoseconds, 0 = never.
@@ -44,6 +47,9 @@ type Stored struct {
 	sum  digest // of this share of the family, see Group
 }
 
+// Labels returns the labels under which the group was pushed.
+func (g *Group) Labels() expo.Labels { return expo.AppendLabels(nil, g.Key) }
+
 // LastPushSuccessful reports whether the group's last push was accepted.
 func (g *Group) LastPushSuccessful() bool { return g.PushTime >= g.FailureTime }
 
@@ -56,8 +62,9 @@ func (g *Group) FailureTimeFamily() *expo.Family { return g.failureTime }
 // withTimes fills in the two push-time families, from old as far as they are the same. It returns g.
 func (g *Group) withTimes(old *Group) *Group {
 	if old == nil {
-		g.pushTime = expo.Gauge(pushTimeName, pushTimeHelp, g.Labels, float64(g.PushTime)/1e9)
-		g.failureTime = expo.Gauge(failureTimeName, failureTimeHelp, g.Labels, float64(g.FailureTime)/1e9)
+		labels := g.Labels()
+		g.pushTime = expo.Gauge(pushTimeHeader, labels, float64(g.PushTime)/1e9)
+		g.failureTime = expo.Gauge(failureTimeHeader, labels, float64(g.FailureTime)/1e9)
 		return g
 	}
 	g.pushTime, g.failureTime = old.pushTime, old.failureTime

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
+
+	"pushquorum/expo"
 )
 
 // What is pushed together is allocated together. A group whose families are replaced one push after the other, each time one
@@ -32,6 +34,27 @@ func TestAGroupHoldsNoMemoryOfPushesThatWereReplaced(t *testing.T) {
 		t.Errorf("a group of %d kB has grown by %d kB", families*len(value)>>10, grown>>10)
 	}
 	runtime.KeepAlive(m)
+}
+
+// What families say is kept once for all groups, though it be too long to be remembered from one command to the next. And a push that
+// says something else changes it for its own group alone: who reads the others takes no lock.
+func TestGroupsShareWhatTheirFamiliesSay(t *testing.T) {
+	m := newMachine(t)
+	help := strings.Repeat("h", 2*maxInterned)
+	for _, push := range []struct{ group, help string }{{"job=a", help}, {"job=b", help}, {"job=c", "other"}, {"job=d", help}, {"job=e", help}} {
+		m.want(m.post(push.group, "# HELP x "+push.help+"\n# TYPE x gauge\nx 1\n"), Applied, "")
+	}
+	said := map[string]*expo.Header{}
+	for g := range m.View().Groups() {
+		job, _ := g.Labels().Get("job")
+		said[job] = g.Families[0].Header
+	}
+	if said["a"] != said["b"] || said["d"] != said["e"] {
+		t.Errorf("groups that say the same do not share it: %p, %p and %p, %p", said["a"], said["b"], said["d"], said["e"])
+	}
+	if said["b"].Help != help || said["c"].Help != "other" || said["d"].Help != help {
+		t.Errorf("the help texts have become %.10q, %.10q and %.10q", said["b"].Help, said["c"].Help, said["d"].Help)
+	}
 }
 
 // stored is how many bytes the heap holds.

@@ -116,7 +116,7 @@ func checkOwners(t *testing.T, s *store) {
 		for _, f := range append(pointers(g.Families), g.pushTime, g.failureTime) {
 			for _, id := range f.Series {
 				if owner := s.owner(id); owner != g {
-					t.Fatalf("a series of %s in group %s is that of %+v", f.Name, g.Labels, owner)
+					t.Fatalf("a series of %s in group %s is that of %+v", f.Name, g.Labels(), owner)
 				}
 				series++
 			}
@@ -145,7 +145,7 @@ func checkShapes(t *testing.T, m *machine) {
 		last = g.Key
 		shapes[g.shape]++
 		if m.store.keys[g.Key] != g {
-			t.Fatalf("group %s is not what its key leads to", g.Labels)
+			t.Fatalf("group %s is not what its key leads to", g.Labels())
 		}
 		for _, f := range append(pointers(g.Families), g.pushTime, g.failureTime) {
 			want[f.Name] = append(want[f.Name], f)
@@ -203,7 +203,7 @@ func TestPushesAreRefusedExactlyWhenGatheringAllWouldFail(t *testing.T) {
 				replace := rng.IntN(2) == 0
 				pushed := familiesOf(t, group, body)
 				old, _ := m.View().Group(group.Key())
-				after := &Group{Key: group.Key(), Labels: group, Families: merge(old, replace, pushed, 0)}
+				after := &Group{Key: group.Key(), Families: merge(old, replace, pushed, 0)}
 				err := gather(t, m.View(), after.withTimes(nil))
 				res := m.apply(EncodePush(newRequest(), group, replace, pushed))
 				if (err != nil) != (res.Status == Rejected) {

@@ -221,7 +221,7 @@ func (s *store) restoreGroup(encoded []byte, in *interner) error {
 		return err
 	}
 	if s.group(g.Key) != nil {
-		return fmt.Errorf("group %.200s stands there twice", g.Labels)
+		return fmt.Errorf("group %.200s stands there twice", g.Labels())
 	}
 	s.putGroup(nil, g.withTimes(nil))
 	return nil

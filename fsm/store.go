@@ -38,6 +38,7 @@ type store struct {
 type header struct {
 	expo.Header
 	groups int
+	shared *expo.Header // what the part that came last says
 }
 
 func (h header) digest() digest {
@@ -187,14 +188,14 @@ func (s *store) owner(id expo.SeriesID) *Group {
 func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Family) digest {
 	h, found := s.header(f.Name)
 	before := h
-	if found {
-		// The same strings in ten thousand groups are kept once.
-		f.Name = h.Name
-		if f.Help == h.Help {
-			f.Help = h.Help
-		}
-	} else {
-		h.Name = f.Name
+	switch {
+	case !found:
+		h.Name, h.shared = f.Name, f.Header
+	case f.Header == h.shared:
+	case *f.Header == *h.shared:
+		f.Header = h.shared // What ten thousand groups say is kept once.
+	default:
+		h.shared = f.Header
 	}
 	same := was != nil && sameSeries(was, f)
 	if was == nil {

@@ -116,18 +116,29 @@ func (f field) text() (string, error) {
 	return string(f.bytes), nil
 }
 
-// interner gives the same string for the same bytes, mostly: the names and help texts of metrics stand in every push and in ten
-// thousand groups. It remembers few and short ones, and which does not show.
-type interner [1 << 10]string
+// is tells whether the field is that text, which is a valid one, or is not there where there is none.
+func (f field) is(text string) bool {
+	return (f.kind == protowire.BytesType || f.number == 0) && string(f.bytes) == text
+}
 
-const maxInterned = 512 // bytes
+// interner gives the same string for the same bytes, and the same header for the same texts, mostly: what is said of metrics stands
+// in every push and in ten thousand groups. It remembers few and short ones, and which does not show.
+type interner struct {
+	texts   [internedTexts]string
+	headers [internedTexts]*expo.Header
+}
+
+const (
+	internedTexts = 1 << 10
+	maxInterned   = 512 // bytes
+)
 
 // text is field.text for a string that comes again and again.
 func (in *interner) text(f field) (string, error) {
 	if len(f.bytes) > maxInterned {
 		return f.text()
 	}
-	slot := &in[xxhash.Sum64(f.bytes)%uint64(len(in))]
+	slot := &in.texts[xxhash.Sum64(f.bytes)%internedTexts]
 	if f.kind == protowire.BytesType && *slot == string(f.bytes) {
 		return *slot, nil
 	}
@@ -136,6 +147,31 @@ func (in *interner) text(f field) (string, error) {
 		*slot = s
 	}
 	return s, err
+}
+
+// header returns the header with those texts.
+func (in *interner) header(name, help, unit field, t dto.MetricType) (*expo.Header, error) {
+	slot := &in.headers[xxhash.Sum64(name.bytes)%internedTexts]
+	if h := *slot; h != nil && h.Type == t && name.is(h.Name) && help.is(h.Help) && unit.is(h.Unit) {
+		return h, nil
+	}
+	h := &expo.Header{Type: t}
+	for _, text := range [...]struct {
+		from field
+		to   *string
+	}{{name, &h.Name}, {help, &h.Help}, {unit, &h.Unit}} {
+		if text.from.number == 0 {
+			continue // it is not there
+		}
+		var err error
+		if *text.to, err = text.from.text(); err != nil {
+			return nil, err
+		}
+	}
+	if len(h.Name)+len(h.Help)+len(h.Unit) <= maxInterned {
+		*slot = h
+	}
+	return h, nil
 }
 
 // sizeBytes is the size of a field of n bytes; one without any is left out.
@@ -337,16 +373,18 @@ func bytesOf(series []expo.SeriesID) []byte {
 // decodeFamily reads a family, with Metrics that are a part of b, and returns its series, which are another, and its time. It
 // refuses a family whose parts do not belong together, or that could not be written later.
 func decodeFamily(out *expo.Family, b []byte, in *interner) (series []byte, unixNano int64, err error) {
-	err = eachField(b, func(f field) (err error) {
+	var name, help, unit field
+	var kind dto.MetricType
+	err = eachField(b, func(f field) error {
 		switch f.number {
 		case fieldName:
-			out.Name, err = in.text(f)
+			name = f
 		case fieldHelp:
-			out.Help, err = in.text(f)
+			help = f
 		case fieldUnit:
-			out.Unit, err = in.text(f)
+			unit = f
 		case fieldType:
-			out.Type = dto.MetricType(f.bits)
+			kind = dto.MetricType(f.bits)
 		case fieldMetrics:
 			out.Metrics = f.bytes
 		case fieldSeries:
@@ -354,15 +392,18 @@ func decodeFamily(out *expo.Family, b []byte, in *interner) (series []byte, unix
 		case fieldStoredTime:
 			unixNano = int64(f.bits)
 		}
-		return err
+		return nil
 	})
+	if err == nil {
+		out.Header, err = in.header(name, help, unit, kind)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
 	if _, ok := dto.MetricType_name[int32(out.Type)]; !ok || out.Name == "" || len(series)%idSize != 0 {
 		return nil, 0, malformed("family %.100q has type %d and %d bytes of series", out.Name, out.Type, len(series))
 	}
-	if out.Name == pushTimeName || out.Name == failureTimeName {
+	if out.Name == expo.PushTimeName || out.Name == expo.PushFailureTimeName {
 		return nil, 0, malformed("%s is not pushed", out.Name)
 	}
 	n, err := expo.CheckMetrics(out.Type, out.Metrics)
@@ -383,8 +424,8 @@ func checkOrder(before, name string) error {
 	return nil
 }
 
-func sizeOfGroup(g *Group) int {
-	n := sizeOfLabels(g.Labels)
+func sizeOfGroup(g *Group, labels expo.Labels) int {
+	n := sizeOfLabels(labels)
 	for _, f := range g.Families {
 		n += tagSize + protowire.SizeBytes(sizeOfFamily(f.Family, f.Time))
 	}
@@ -398,8 +439,10 @@ func sizeOfGroup(g *Group) int {
 
 // appendGroup appends a Group.
 func appendGroup(b []byte, number protowire.Number, g *Group) []byte {
-	b = appendLength(b, number, sizeOfGroup(g))
-	b = appendLabels(b, fieldLabels, g.Labels)
+	var few [8]expo.Label // of most groups
+	labels := expo.AppendLabels(few[:0], g.Key)
+	b = appendLength(b, number, sizeOfGroup(g, labels))
+	b = appendLabels(b, fieldLabels, labels)
 	for _, f := range g.Families {
 		b = appendFamily(b, fieldStored, f.Family, f.Time)
 	}
@@ -418,8 +461,7 @@ func decodeGroup(b []byte, in *interner) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := labels.Key()
-	g := &Group{Key: key, Labels: labels.Within(key)}
+	g := &Group{Key: labels.Key()}
 	if len(families) > 0 {
 		g.Families = make([]Stored, 0, len(families))
 	}

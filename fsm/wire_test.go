@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,7 +109,7 @@ func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
 		"unsorted group": {push(&fsmpb.Push{Group: []*fsmpb.Label{{Name: "job"}, {Name: "a"}}}), `label "a" is out of order`},
 		"families":       {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "a"}}}), `family "a" is out of order`},
 		"a family twice": {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "b"}}}), `family "b" is out of order`},
-		"a push time":    {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: pushTimeName}}}), "is not pushed"},
+		"a push time":    {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: expo.PushTimeName}}}), "is not pushed"},
 		"type":           {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Type: 77}}}), "has type 77"},
 		"half a series":  {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: []byte{1}}}}), "1 bytes of series"},
 		"no such series": {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: make([]byte, 16)}}}), "0 metrics and 1 series"},
@@ -165,12 +166,12 @@ func randomCommand(rng *rand.Rand, t *testing.T) *command {
 	c := &command{op: opPush + operation(rng.IntN(5))}
 	switch c.op {
 	case opPush:
-		c.labels, c.replace = g.Labels, rng.IntN(2) == 0
+		c.labels, c.replace = g.Labels(), rng.IntN(2) == 0
 		for _, f := range g.Families {
 			c.families = append(c.families, f.Family)
 		}
 	case opReject, opDelete:
-		c.labels = g.Labels
+		c.labels = g.Labels()
 	case opImport:
 		c.groups = []*Group{g, randomGroup(rng, t)}
 	}
@@ -196,7 +197,7 @@ func randomGroup(rng *rand.Rand, t *testing.T) *Group {
 		}
 	}
 	time := func() int64 { return rng.Int64N(2) * rng.Int64() }
-	g := &Group{Key: ls.Key(), Labels: ls, PushTime: time(), FailureTime: time(), PushTouched: time(), FailureTouched: time()}
+	g := &Group{Key: ls.Key(), PushTime: time(), FailureTime: time(), PushTouched: time(), FailureTouched: time()}
 	for _, f := range familiesOf(t, ls, body.String()) {
 		if rng.IntN(3) == 0 {
 			f.Unit = "bytes"
@@ -248,10 +249,52 @@ func familyMessage(f *expo.Family, unixNano int64) *fsmpb.Family {
 
 func groupMessage(g *Group) *fsmpb.Group {
 	out := &fsmpb.Group{
-		Labels: labelMessages(g.Labels), PushTime: g.PushTime, FailureTime: g.FailureTime, PushTouched: g.PushTouched, FailureTouched: g.FailureTouched,
+		Labels: labelMessages(g.Labels()), PushTime: g.PushTime, FailureTime: g.FailureTime, PushTouched: g.PushTouched, FailureTouched: g.FailureTouched,
 	}
 	for _, f := range g.Families {
 		out.Families = append(out.Families, familyMessage(f.Family, f.Time))
 	}
 	return out
+}
+
+// Whether a header has been met before must not show: replicas have met different ones.
+func TestAHeaderIsReadTheSameWhetherItIsKnownOrNot(t *testing.T) {
+	text := func(n protowire.Number, s string) []byte {
+		return protowire.AppendString(protowire.AppendTag(nil, n, protowire.BytesType), s)
+	}
+	number := func(n protowire.Number) []byte {
+		return protowire.AppendVarint(protowire.AppendTag(nil, n, protowire.VarintType), 1)
+	}
+	long := strings.Repeat("l", maxInterned)
+	known := slices.Concat(text(fieldName, "n"), text(fieldHelp, "h"))
+	for name, row := range map[string]struct {
+		encoded []byte
+		want    expo.Header
+		fails   bool
+	}{
+		"the same":           {encoded: known, want: expo.Header{Name: "n", Help: "h"}},
+		"another help":       {encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, "i")), want: expo.Header{Name: "n", Help: "i"}},
+		"no help":            {encoded: text(fieldName, "n"), want: expo.Header{Name: "n"}},
+		"a unit":             {encoded: slices.Concat(known, text(fieldUnit, "u")), want: expo.Header{Name: "n", Help: "h", Unit: "u"}},
+		"another type":       {encoded: slices.Concat(known, number(fieldType)), want: expo.Header{Name: "n", Help: "h", Type: 1}},
+		"a long help":        {encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, long)), want: expo.Header{Name: "n", Help: long}},
+		"a number as a help": {encoded: slices.Concat(text(fieldName, "n"), number(fieldHelp)), fails: true},
+		"a number as a unit": {encoded: slices.Concat(known, number(fieldUnit)), fails: true},
+		"no UTF-8":           {encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, "\xff")), fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var in interner
+			for _, met := range [][]byte{row.encoded, row.encoded, text(fieldName, "n"), known, row.encoded} {
+				var f expo.Family
+				_, _, err := decodeFamily(&f, met, &in)
+				switch {
+				case &met[0] != &row.encoded[0]:
+				case row.fails != (err != nil):
+					t.Errorf("the error is %v", err)
+				case !row.fails && *f.Header != row.want:
+					t.Errorf("it is read as %+v, want %+v", *f.Header, row.want)
+				}
+			}
+		})
+	}
 }

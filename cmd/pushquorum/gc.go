@@ -12,7 +12,7 @@ import (
 // must not, for what is garbage at the end also leaves holes behind. In a large one a look costs the most, a miss of the
 // caches for each object, and whoever stores as much has the room.
 const (
-	gcRoom   = 128 << 20 // bytes: up to here …
+	gcRoom   = 124 << 20 // bytes: up to here …
 	gcGrowth = 64 << 20  // … a heap may grow by so many,
 	gcPart   = 13        // any by so many percent,
 	gcLarge  = 256 << 20 // and a larger one than this by twice what it is larger,
