@@ -1,6 +1,8 @@
 package api
 
 import (
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +39,35 @@ func TestTrafficIsThereWhileTheAppliedIndexMoves(t *testing.T) {
 		now, store.index = now.Add(look.after), look.applied
 		if got := pushes.busy(); got != look.want {
 			t.Errorf("look %d: busy is %v", i, got)
+		}
+	}
+}
+
+// Every page asks, however it was made, and however the page was made of which it was made.
+func TestScrapesAskWhetherPushesComeIn(t *testing.T) {
+	g := start(t, func(c *Config) { c.IncludeSelf = true })
+	if g.api.pages.busy == nil {
+		t.Fatal("nobody tells pages of the traffic")
+	}
+	var asked atomic.Int64
+	g.api.pages.busy = func() bool { asked.Add(1); return false }
+	now := time.Now()
+	g.api.pages.now = func() time.Time { return now }
+	push := func() { g.must(http.StatusOK, http.MethodPost, "/metrics/job/a", "x 1\n") }
+	for _, step := range []struct {
+		name   string
+		before func()
+	}{
+		{"the first page", push},
+		{"the next one", push},
+		{"one with new own metrics", func() { now = now.Add(2 * ownMaxAge) }},
+		{"the next one after that", push},
+	} {
+		step.before()
+		asked.Store(0)
+		g.must(http.StatusOK, http.MethodGet, "/metrics", "")
+		if asked.Load() == 0 {
+			t.Errorf("%s does not ask", step.name)
 		}
 	}
 }
