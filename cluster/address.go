@@ -2,15 +2,11 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
 	"time"
-
-	"github.com/hashicorp/memberlist"
 )
 
 // addresses is where a replica listens and what it tells others.
@@ -21,6 +17,9 @@ type addresses struct {
 }
 
 const resolveTimeout = 5 * time.Second
+
+// usualPort is that of the gossip in every example, here and in the README.
+const usualPort = "7946"
 
 // resolveAddresses turns the flags into addresses. Host names are resolved anew at every start.
 func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
@@ -37,9 +36,14 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 			return a, err
 		}
 	case a.gossipBind.Addr().IsUnspecified():
-		ip, err := privateIP()
+		has, err := hostAddresses()
 		if err != nil {
-			return a, fmt.Errorf("--cluster.listen-address=%s listens on all addresses and no private one was found to tell the others (%w): set --cluster.advertise-address", cfg.ListenAddress, err)
+			return a, fmt.Errorf("looking for the addresses of this host: %w", err)
+		}
+		ip, err := ownAddress(has, resolvePeers(ctx, r, cfg.Peers), sourceOf)
+		if err != nil {
+			return a, fmt.Errorf("--cluster.listen-address=%s listens on all addresses, and which one to tell the others is not clear (%w): "+
+				"set --cluster.advertise-address to one that they reach, for example 10.0.0.1:%s", cfg.ListenAddress, err, usualPort)
 		}
 		a.gossipAdvertise = netip.AddrPortFrom(ip, a.gossipBind.Port())
 	default:
@@ -103,7 +107,7 @@ func resolveOne(ctx context.Context, r resolver, flag, hostPort string) (netip.A
 func splitHostPort(hostPort string) (string, uint16, error) {
 	host, portText, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		return "", 0, fmt.Errorf("%q is not of the form host:port, such as 10.0.0.1:9094", hostPort)
+		return "", 0, fmt.Errorf("%q is not of the form host:port, such as 10.0.0.1:%s", hostPort, usualPort)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
@@ -131,24 +135,4 @@ func lookup(ctx context.Context, r resolver, host string) ([]netip.Addr, error) 
 		return nil, fmt.Errorf("%s has no addresses", host)
 	}
 	return out, nil
-}
-
-// privateIP asks memberlist for the address it would advertise for 0.0.0.0, so that both always agree.
-func privateIP() (netip.Addr, error) {
-	t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{"0.0.0.0"},
-		Logger:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-	})
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	ip, _, err := t.FinalAdvertiseAddr("", 0)
-	if err := errors.Join(err, t.Shutdown()); err != nil {
-		return netip.Addr{}, err
-	}
-	addr, ok := netip.AddrFromSlice(ip)
-	if !ok {
-		return netip.Addr{}, fmt.Errorf("%v is not an IP address", ip)
-	}
-	return addr.Unmap(), nil
 }

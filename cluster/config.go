@@ -22,7 +22,7 @@ type Config struct {
 
 	// ListenAddress is for gossip; empty means standalone: no port is opened.
 	ListenAddress    string
-	AdvertiseAddress string // what others are told; default: ListenAddress, or the private IP if that is unspecified
+	AdvertiseAddress string // what others are told; default: ListenAddress, or if that is unspecified what ownAddress finds
 	// RaftListenAddress is the peer port: Raft and forwarding share it. Default: ListenAddress with the port + 1.
 	RaftListenAddress    string
 	RaftAdvertiseAddress string // default: the advertised gossip host with the port of RaftListenAddress
@@ -51,6 +51,8 @@ const (
 	maxNameLength          = 128 // bytes: the name travels in 512 bytes of gossip
 	maxVersionLength       = 64
 )
+
+const needsListenAddress = "needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:" + usualPort
 
 func (c *Config) standalone() bool { return c.ListenAddress == "" }
 
@@ -101,11 +103,11 @@ func (c *Config) complete() error {
 	if c.standalone() {
 		switch {
 		case len(c.Peers) > 0:
-			return errors.New("--cluster.peer needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094")
+			return errors.New("--cluster.peer " + needsListenAddress)
 		case c.BootstrapExpect > 1:
-			return fmt.Errorf("--cluster.bootstrap-expect=%d needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094", c.BootstrapExpect)
+			return fmt.Errorf("--cluster.bootstrap-expect=%d "+needsListenAddress, c.BootstrapExpect)
 		case c.AdvertiseAddress != "" || c.RaftListenAddress != "" || c.RaftAdvertiseAddress != "":
-			return errors.New("the --cluster.…-address flags need --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094")
+			return errors.New("another --cluster.…-address " + needsListenAddress)
 		}
 	}
 	return nil

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,13 +22,17 @@ func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
 		{"a negative number of replicas", func(c *Config) { c.BootstrapExpect = -1 }, "--cluster.bootstrap-expect"},
 		{"peers without an address", func(c *Config) { c.Peers = []string{"a:1"} }, "--cluster.listen-address"},
 		{"three expected without an address", func(c *Config) { c.BootstrapExpect = 3 }, "--cluster.listen-address"},
-		{"a peer without a port", func(c *Config) { c.ListenAddress, c.Peers = "127.0.0.1:9094", []string{"a"} }, "--cluster.peer"},
+		{"an advertised address without a gossip", func(c *Config) { c.AdvertiseAddress = "a:1" }, "--cluster.listen-address"},
+		{"a peer port without a gossip", func(c *Config) { c.RaftListenAddress = "a:1" }, "--cluster.listen-address"},
+		{"no such log", func(c *Config) { c.LogStore = "tape" }, "--storage.log"},
+		{"a negative grace", func(c *Config) { c.DeadServerGrace = -1 }, "--cluster.dead-server-grace"},
+		{"a peer without a port", func(c *Config) { c.ListenAddress, c.Peers = "127.0.0.1:7946", []string{"a"} }, "--cluster.peer"},
 		{"an address without a port", func(c *Config) { c.ListenAddress = "127.0.0.1" }, "--cluster.listen-address"},
 		{"port zero", func(c *Config) { c.ListenAddress = "127.0.0.1:0" }, "--cluster.listen-address"},
 		{"no room for the peer port", func(c *Config) { c.ListenAddress = "127.0.0.1:65535" }, "--cluster.raft-listen-address"},
-		{"gossip and peers on one port", func(c *Config) { c.ListenAddress, c.RaftListenAddress = "127.0.0.1:9094", "127.0.0.1:9094" }, "--cluster.raft-listen-address"},
-		{"advertising all addresses", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:9094", "0.0.0.0:9094" }, "--cluster.advertise-address"},
-		{"advertising an unknown name", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:9094", "nowhere.test:9094" }, "--cluster.advertise-address"},
+		{"gossip and peers on one port", func(c *Config) { c.ListenAddress, c.RaftListenAddress = "127.0.0.1:7946", "127.0.0.1:7946" }, "--cluster.raft-listen-address"},
+		{"advertising all addresses", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:7946", "0.0.0.0:7946" }, "--cluster.advertise-address"},
+		{"advertising an unknown name", func(c *Config) { c.ListenAddress, c.AdvertiseAddress = "127.0.0.1:7946", "nowhere.test:7946" }, "--cluster.advertise-address"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			logger := slog.New(slog.DiscardHandler)
@@ -38,6 +44,12 @@ func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
 				t.Errorf("opens; closing: %v", r.Close())
 			} else if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %q, want one line that names %s", err, c.want)
+			} else {
+				for _, port := range regexp.MustCompile(`:\d+`).FindAllString(err.Error(), -1) {
+					if given := fmt.Sprint(cfg.Peers, cfg.ListenAddress, cfg.AdvertiseAddress, cfg.RaftListenAddress); !strings.Contains(given, port) && port != ":"+usualPort {
+						t.Errorf("%q proposes port %s; everywhere else it is %s", err, port, usualPort)
+					}
+				}
 			}
 		})
 	}
@@ -50,18 +62,18 @@ func TestAddressesThatAreLeftOutFollowFromTheOthers(t *testing.T) {
 		cfg                               Config
 		gossip, peerListen, peerAdvertise string
 	}{
-		{"one address", Config{ListenAddress: "127.0.0.1:9094"}, "127.0.0.1:9094", "127.0.0.1:9095", "127.0.0.1:9095"},
+		{"one address", Config{ListenAddress: "127.0.0.1:7946"}, "127.0.0.1:7946", "127.0.0.1:7947", "127.0.0.1:7947"},
 		{
 			"an advertised name",
-			Config{ListenAddress: "0.0.0.0:9094", AdvertiseAddress: "r1.test:19094"},
-			"10.1.2.3:19094", "0.0.0.0:9095", "10.1.2.3:9095",
+			Config{ListenAddress: "0.0.0.0:7946", AdvertiseAddress: "r1.test:17946"},
+			"10.1.2.3:17946", "0.0.0.0:7947", "10.1.2.3:7947",
 		},
 		{
 			"a peer port of its own",
-			Config{ListenAddress: "127.0.0.1:9094", RaftListenAddress: ":7000", RaftAdvertiseAddress: "peer.test:17000"},
-			"127.0.0.1:9094", "0.0.0.0:7000", "10.9.9.9:17000",
+			Config{ListenAddress: "127.0.0.1:7946", RaftListenAddress: ":7000", RaftAdvertiseAddress: "peer.test:17000"},
+			"127.0.0.1:7946", "0.0.0.0:7000", "10.9.9.9:17000",
 		},
-		{"IPv6", Config{ListenAddress: "[::1]:9094"}, "[::1]:9094", "[::1]:9095", "[::1]:9095"},
+		{"IPv6", Config{ListenAddress: "[::1]:7946"}, "[::1]:7946", "[::1]:7947", "[::1]:7947"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, err := resolveAddresses(&c.cfg, dns)
