@@ -128,12 +128,14 @@ type tuning struct {
 	slowRejoin    time.Duration // and when all is settled
 	stuckEvery    time.Duration // how often it is looked whether disk and state machine move
 	stuckAfter    time.Duration // how long they may not, before this replica is unhealthy
+	lockWait      time.Duration // how long a process that still holds the data directory is waited for
 	waitLog       time.Duration // how often a waiting replica says what it waits for
 	promiseTTL    time.Duration // after which a promise that came to nothing is asked back
 	retryMin      time.Duration
 	retryMax      time.Duration
 	statusTimeout time.Duration
-	walSegment    int // bytes
+	walSegment    int                    // bytes
+	probe         func(dir string) error // tells whether a directory can be written
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
 	dial     dialFunc                 // for the peer port
@@ -154,8 +156,9 @@ func defaultTuning() tuning {
 		pilotLook: time.Second, pilotAct: time.Second, stabilize: 2 * time.Second,
 		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
-		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
+		lockWait: 10 * time.Second, waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
+		probe: func(dir string) error { return probeWrite(dir, probeSize) },
 		dial: func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
 		},

@@ -42,6 +42,9 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 	var lastErr error
 	maybe := false
 	for attempt := 0; ; attempt++ {
+		if err := r.over(); err != nil {
+			return fsm.Result{}, r.giveUp(err, maybe)
+		}
 		if attempt > 0 {
 			r.metrics.retries.Inc()
 		}
@@ -202,6 +205,9 @@ func (r *Replica) giveUp(err error, maybe bool) error {
 
 // explain adds to an error what is known about the leader.
 func (r *Replica) explain(err error) error {
+	if over := r.over(); over != nil {
+		return over
+	}
 	leader, since := r.leader.state()
 	if leader == "" || errors.Is(err, errNoLeader) {
 		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))

@@ -88,14 +88,17 @@ func (r *Replica) Ready() error {
 	return nil
 }
 
-// Healthy returns nil unless this replica cannot go on without a restart: its state machine has halted, or a write to the disk
-// or an entry of the log has been under way for half a minute without moving.
+// Healthy returns nil unless somebody has to do something: the state machine has halted, the data directory cannot be written or is
+// gone, or a write to the disk or an entry of the log has been under way for half a minute without moving.
 func (r *Replica) Healthy() error {
 	if err := r.cfg.FSM.Err(); err != nil {
 		return err
 	}
 	if r.ctx.Err() != nil {
 		return errClosing
+	}
+	if err := r.dir.err(); err != nil {
+		return err
 	}
 	return r.watch.err()
 }

@@ -5,30 +5,95 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
-const lockFile = "lock"
+const lockRetry = 50 * time.Millisecond
+
+// boltLockWait is for bbolt's own lock, on raft.db. Who has the directory's has it soon: a process that ends gives both back.
+const boltLockWait = time.Second
 
 // dirLock keeps a second process out of the data directory, from before the first file is read until the end.
 type dirLock struct{ f *os.File }
 
-func lockDir(dir string) (*dirLock, error) {
-	path := filepath.Join(dir, lockFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// lockDir takes the lock of a data directory. It waits for a process that holds it, because that one may just be ending: a
+// successor that gave up at once would be started again only after a while, and a longer one each time.
+func lockDir(dir string, wait time.Duration, logger *slog.Logger) (*dirLock, error) {
+	return awaitLock(dir, os.O_RDWR|os.O_CREATE, wait, logger)
+}
+
+// lockDirReadOnly does the same where nothing can be written.
+func lockDirReadOnly(dir string, wait time.Duration, logger *slog.Logger) (*dirLock, error) {
+	return awaitLock(dir, os.O_RDONLY, wait, logger)
+}
+
+func awaitLock(dir string, flags int, wait time.Duration, logger *slog.Logger) (*dirLock, error) {
+	for waited := time.Duration(0); ; waited += lockRetry {
+		l, err := tryLock(filepath.Join(dir, lockFile), flags)
+		switch {
+		case err != nil:
+			return nil, err
+		case l != nil:
+			return l, nil
+		case waited >= wait:
+			return nil, fmt.Errorf("%s: the data directory is in use by another process; stop it, or give this replica a directory of its own with --storage.path", dir)
+		case waited == 0:
+			logger.Info("waiting for the process that still holds the data directory", "dir", dir, "at_most", wait)
+		}
+		time.Sleep(lockRetry)
+	}
+}
+
+// tryLock gives neither a lock nor an error when another process holds it.
+func tryLock(path string, flags int) (*dirLock, error) {
+	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: the data directory is in use by another process; stop it, or give this replica a directory of its own with --storage.path", dir)
+	l := &dirLock{f: f}
+	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+		// While it waited, the directory may have been exchanged: the lock of one that is gone keeps nobody out.
+		var now os.FileInfo
+		if now, err = os.Stat(path); err == nil && os.SameFile(l.info(), now) {
+			return l, nil
 		}
-		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	return &dirLock{f: f}, nil
+	_ = f.Close()
+	if err == nil || errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("locking %s: %w", path, err)
+}
+
+// info is what the file that is held is, nil when that is not known.
+func (l *dirLock) info() os.FileInfo {
+	info, err := l.f.Stat()
+	if err != nil {
+		return nil
+	}
+	return info
 }
 
 func (l *dirLock) Close() error { return l.f.Close() }
+
+// links is how many names an open file has, 0 once it was deleted.
+func links(f *os.File) (uint64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return uint64(info.Sys().(*syscall.Stat_t).Nlink), nil //nolint:unconvert // its type differs between systems
+}
+
+// owner says whose a file is, for a message.
+func owner(info os.FileInfo) string {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "an unknown user"
+	}
+	return fmt.Sprintf("user %d, group %d", s.Uid, s.Gid)
+}

@@ -48,6 +48,7 @@ type logStore struct {
 	base        atomic.Pointer[base] // of the newest snapshot, nil when there is none
 
 	bytes atomic.Uint64 // of data stored since the last snapshot
+	fence atomic.Pointer[error]
 
 	waiting sync.Mutex
 	grown   chan struct{} // closed at the next append, nil when nobody waits for one
@@ -98,6 +99,9 @@ func (s *logStore) publish(t tail) {
 	s.last.Store(t.Last)
 }
 
+// refuse makes every append from now on fail, for good.
+func (s *logStore) refuse(why error) { s.fence.CompareAndSwap(nil, &why) }
+
 // StoreLog implements raft.LogStore.
 func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
@@ -109,6 +113,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if why := s.fence.Load(); why != nil {
+		return *why
+	}
 	next := s.tail
 	if first := logs[0].Index; next.Last == 0 && first > 0 {
 		next.First, next.Last = first, first-1
@@ -136,6 +143,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	// Not durable: if it is lost, the record says less than the log holds, which it may.
 	if err := s.saver.save(next, false); err != nil {
 		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.tail.Last), err)
+	}
+	if why := s.fence.Load(); why != nil {
+		return *why // meanwhile
 	}
 	s.publish(next)
 	s.bytes.Add(uint64(size))

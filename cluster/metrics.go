@@ -75,6 +75,7 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 		gauge("pushquorum_removed", "1 on a replica that was removed from its cluster while it was away, else 0.", func() float64 { return oneIf(r.exile.removed.Load()) }),
 		stuckGauge("disk", func() float64 { return r.watch.of(&r.watch.disk).Seconds() }),
 		stuckGauge("apply", func() float64 { return r.watch.of(&r.watch.apply).Seconds() }),
+		stuckGauge("directory", func() float64 { return r.dir.lasts().Seconds() }),
 		gauge("pushquorum_draining", "1 on a replica that is about to stop, else 0.", func() float64 { return oneIf(r.draining.Load()) }),
 		m.retries, m.leaderChanges, m.promotions, m.removals, m.handOvers, m.barrier,
 		gauge("pushquorum_raft_term", "Current Raft term.", func() float64 { return float64(r.raft.CurrentTerm()) }),
@@ -103,7 +104,7 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 func stuckGauge(part string, f func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pushquorum_stuck_seconds", ConstLabels: prometheus.Labels{"part": part},
-		Help: "How long a write to the disk, or the application of an entry, has been under way without moving.",
+		Help: "How long a write to the disk, or the application of an entry, has been under way without moving, or the data directory has not been well.",
 	}, f)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,10 +57,15 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		r.trans = r.network
 	}
 	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{&pacedFSM{r.cfg.FSM, r.ctx.Done()}, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
-		&watchedStable{r.store.stable, &r.watch.disk}, r.store.snaps, r.trans); err != nil {
+		&patientStable{&watchedStable{r.store.stable, &r.watch.disk}, r.dir}, r.store.snaps, r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
 	ref.Store(r.raft)
+	r.stopRaft = sync.OnceValue(func() error {
+		stopped := r.raft.Shutdown()
+		r.dir.release() // what waits to store a term
+		return stopped.Error()
+	})
 	r.peers = newPeers(func(ctx context.Context, id uuid.UUID) (net.Conn, error) {
 		address, ok := r.peerAddress(id)
 		if !ok {

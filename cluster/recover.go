@@ -47,7 +47,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	if _, err := os.Lstat(filepath.Join(cfg.DataDir, identityFile)); errors.Is(err, fs.ErrNotExist) {
 		return rec, fmt.Errorf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir)
 	}
-	lock, err := lockDir(cfg.DataDir)
+	lock, err := lockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it
 	if err != nil {
 		return rec, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +27,7 @@ type Replica struct {
 	addrs    addresses
 
 	lock     *dirLock
+	dir      *directory
 	id       *identity
 	store    *storage
 	grants   *grants
@@ -38,6 +38,7 @@ type Replica struct {
 	network  *network       // nil when standalone
 	trans    raft.Transport // the network, or one that reaches nobody
 	raft     *raft.Raft
+	stopRaft func() error
 	peers    *peers
 	leader   *leadership
 	forwards *batcher // to the leader
@@ -108,6 +109,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	r.spawn(r.leader.run)
 	r.spawn(r.watch.run)
+	r.spawn(r.dir.run)
 	if r.mux != nil {
 		r.mux.start()
 		if err := r.gossip.start(tune.gossip); err != nil {
@@ -120,10 +122,12 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 // openDirectory locks and checks the data directory, and decides whether it may be opened in this way.
 func (r *Replica) openDirectory() (err error) {
 	dir := r.cfg.DataDir
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the data directory: %w", err)
-	}
-	if r.lock, err = lockDir(dir); err != nil {
+	defer func() {
+		if diskRefuses(err) && !errors.Is(err, ErrCannotWrite) {
+			err = cannotWrite(dir, err)
+		}
+	}()
+	if r.lock, err = enterDirectory(dir, r.tune, r.logger); err != nil {
 		return err
 	}
 	if r.id, err = openIdentity(dir); err != nil {
@@ -148,6 +152,13 @@ func (r *Replica) openDirectory() (err error) {
 		if err := r.id.started(r.store.hasState); err != nil {
 			return err
 		}
+	}
+	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, r.store.log.refuse)
+	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
+		return fmt.Errorf("looking into the data directory: %w", err)
+	}
+	if r.store.logs, err = raft.NewLogCache(logCacheSize, &notedLogs{r.store.log, r.dir}); err != nil { // above it, an error is a mere text
+		return err
 	}
 	rec := r.id.get()
 	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo}, r.id.saveGrant)
@@ -236,12 +247,16 @@ func (r *Replica) Run(ctx context.Context) error {
 		wg.Go(func() { r.pilot.run(ctx) })
 	}
 	var err error
-	select {
-	case <-ctx.Done():
-	case <-r.cfg.FSM.Halted():
-		err = fmt.Errorf("%s: %w", r.store.path, r.cfg.FSM.Err())
-	case <-r.store.replaced:
-		err = fmt.Errorf("%s: %w", r.store.path, errReplaced)
+	for lost := r.dir.lost; err == nil && ctx.Err() == nil; {
+		select {
+		case <-ctx.Done():
+		case <-r.cfg.FSM.Halted():
+			err = fmt.Errorf("%s: %w", r.store.path, r.cfg.FSM.Err())
+		case <-r.store.replaced:
+			err = fmt.Errorf("%s: %w", r.store.path, errReplaced)
+		case <-lost:
+			lost, err = nil, r.afterLoss(ctx)
+		}
 	}
 	cancel()
 	wg.Wait()
@@ -274,7 +289,7 @@ func (r *Replica) close() error {
 		errs = append(errs, r.mux.Close())
 	}
 	if r.raft != nil {
-		errs = append(errs, r.raft.Shutdown().Error())
+		errs = append(errs, r.stopRaft())
 	} else if closer, ok := r.trans.(raft.WithClose); ok {
 		errs = append(errs, closer.Close())
 	}

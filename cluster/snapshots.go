@@ -41,9 +41,11 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		switch {
 		case err == nil:
 			late = lateness()
+			r.dir.wrote(writeSnapshot, nil)
 			r.logger.Info("took a snapshot", "index", r.store.snapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
 		case errors.Is(err, raft.ErrNothingNewToSnapshot), errors.Is(err, raft.ErrRaftShutdown), ctx.Err() != nil:
 		default:
+			r.dir.wrote(writeSnapshot, err)
 			r.logger.Error("cannot take a snapshot, trying again", "err", err)
 		}
 	}

@@ -59,15 +59,14 @@ func (s *stableStore) hasState() bool {
 func (s *stableStore) Set(key, val []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, ok := s.values[string(key)]; ok && old == string(val) {
-		return nil // already durable
+	if old, ok := s.values[string(key)]; !ok || old != string(val) { // else it is durable, by a call that may have failed after that
+		next := maps.Clone(s.values)
+		next[string(key)] = string(val)
+		if err := s.inner.Set([]byte(keyStable), encodeStable(next)); err != nil {
+			return fmt.Errorf("writing %s: %w", s.path, err)
+		}
+		s.values = next
 	}
-	next := maps.Clone(s.values)
-	next[string(key)] = string(val)
-	if err := s.inner.Set([]byte(keyStable), encodeStable(next)); err != nil {
-		return fmt.Errorf("writing %s: %w", s.path, err)
-	}
-	s.values = next
 	if string(key) == termKey && isZero(val) {
 		return nil // Raft writes term 0 when it starts for the first time: that is no state yet
 	}

@@ -170,6 +170,14 @@ func (s *storage) Close() (err error) {
 	return err
 }
 
+// replacedFiles are those that are always there, and whenever they change another file under the same name.
+func (s *storage) replacedFiles() []string {
+	if s.wal == nil {
+		return []string{identityFile}
+	}
+	return []string{identityFile, filepath.Join(walDir, walSegmentsFile)}
+}
+
 // snapshotIndex is the last log index in the newest snapshot, 0 when there is none.
 func (s *storage) snapshotIndex() uint64 { return s.snaps.newest.Load() }
 

@@ -76,7 +76,13 @@ func readTail(path, raftPath string, raftExists bool) (tail, error) {
 }
 
 // tailFile is raft.tail, open for writing.
-type tailFile struct{ f *os.File }
+type tailFile struct {
+	f       *os.File
+	counted bool // whether the file system counts the names of a file
+}
+
+// errDeleted means that what was written cannot be found again.
+var errDeleted = errors.New("the file has been deleted")
 
 // openTailFile opens raft.tail, or makes an empty one.
 func openTailFile(path string) (*tailFile, error) {
@@ -89,7 +95,8 @@ func openTailFile(path string) (*tailFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tailFile{f}, nil
+	n, err := links(f)
+	return &tailFile{f: f, counted: n > 0}, err
 }
 
 // save overwrites the record in place. It lies within one sector and one page, so it is written whole or not at all.
@@ -99,7 +106,13 @@ func (t *tailFile) save(next tail, durable bool) error {
 		return err
 	}
 	if durable {
-		return t.f.Sync()
+		if err := t.f.Sync(); err != nil {
+			return err
+		}
+	}
+	// What was written is acknowledged next, and must not be where nobody finds it.
+	if n, err := links(t.f); err == nil && n == 0 && t.counted {
+		return fmt.Errorf("%s: %w", t.f.Name(), errDeleted)
 	}
 	return nil
 }

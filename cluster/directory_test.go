@@ -1,0 +1,383 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
+)
+
+// fakeDisk answers the question whether a directory can be written.
+type fakeDisk struct{ refusal atomic.Pointer[error] }
+
+func (d *fakeDisk) set(err error) { d.refusal.Store(&err) }
+
+func (d *fakeDisk) probe(dir string) error {
+	if err := d.refusal.Load(); err != nil && *err != nil {
+		return *err
+	}
+	return probeWrite(dir, probeSize)
+}
+
+// quickToNotice makes a replica look at its directory all the time, and gives what it sees of the disk.
+func quickToNotice(r *replicaT) *fakeDisk {
+	disk := &fakeDisk{}
+	r.tune.stuckEvery = 10 * time.Millisecond
+	r.tune.probe = disk.probe
+	return disk
+}
+
+var full = &os.PathError{Op: "write", Path: "/data/probe", Err: syscall.ENOSPC}
+
+func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(dir string) error
+		says string
+	}{
+		{"deleted", os.RemoveAll, "is gone"},
+		{"emptied", func(dir string) error {
+			files, err := filepath.Glob(filepath.Join(dir, "*"))
+			for _, f := range files {
+				err = errors.Join(err, os.RemoveAll(f))
+			}
+			return err
+		}, "is gone"},
+		{"moved away", func(dir string) error { return os.Rename(dir, dir+".old") }, "is gone"},
+		{"moved away, and a copy put in its place", func(dir string) error {
+			if err := os.Rename(dir, dir+".old"); err != nil {
+				return err
+			}
+			return os.CopyFS(dir, os.DirFS(dir+".old"))
+		}, "is another file"},
+		{"without its log", func(dir string) error { return os.RemoveAll(filepath.Join(dir, walDir)) }, walSegmentsFile + " is gone"},
+		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, identityFile)) }, identityFile + " is gone"},
+		{"with raft.db restored", func(dir string) error {
+			path := filepath.Join(dir, raftFile)
+			b, err := os.ReadFile(path)
+			return errors.Join(err, os.Rename(path, path+".old"), os.WriteFile(path, b, 0o600))
+		}, raftFile + " is another file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newReplica(t, nil, "alone", "", 1)
+			quickToNotice(r)
+			r.start()
+			waitReady(t, r)
+			push(t, r, "before", 1)
+			if err := c.do(r.cfg.DataDir); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it is neither healthy nor ready", func() bool { return r.Healthy() != nil && r.Ready() != nil })
+			if err := r.Healthy(); !errors.Is(err, errGone) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), r.cfg.DataDir) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("unhealthy with %q, want one line that names the directory and says %q", err, c.says)
+			}
+			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errGone) {
+				t.Errorf("a push was answered with %v, %v", result, err)
+			}
+			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") || hasJob(r, "after") {
+				t.Errorf("what it has in memory is not served: %v", err)
+			}
+			if n := strings.Count(r.logs.String(), "level=ERROR"); n != 1 {
+				t.Errorf("said %d times, want once", n)
+			}
+			// What is put back later is not what it knows: it stays ill.
+			_ = os.RemoveAll(r.cfg.DataDir)
+			if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			r.dir.look()
+			if !errors.Is(r.Healthy(), errGone) {
+				t.Errorf("healthy again: %v", r.Healthy())
+			}
+		})
+	}
+}
+
+// The watch looks once a second. What is deleted between two looks must not be acknowledged either.
+func TestNothingIsAcknowledgedThatNobodyFindsAgain(t *testing.T) {
+	for _, store := range []string{LogWAL, LogBbolt} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			r := newReplica(t, nil, "alone", "", 1)
+			r.cfg.LogStore = store
+			r.tune.stuckEvery = time.Hour
+			r.start()
+			waitReady(t, r)
+			push(t, r, "before", 1)
+			if err := os.RemoveAll(r.cfg.DataDir); err != nil {
+				t.Fatal(err)
+			}
+			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errGone) {
+				t.Errorf("a push was answered with %v, %v", result, err)
+			}
+			eventually(t, "the failed append says that the directory is gone", func() bool { return errors.Is(r.Healthy(), errGone) })
+			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
+				t.Errorf("what it has in memory is not served: %v", err)
+			}
+		})
+	}
+}
+
+func TestAMemberWithoutItsDirectoryHandsOverAndEnds(t *testing.T) {
+	tn := newTestNet()
+	replicas := prepare(t, tn, 3)
+	ended := map[*replicaT]chan error{}
+	for _, r := range replicas {
+		quickToNotice(r)
+		ended[r] = r.startRunningApart()
+	}
+	waitReady(t, replicas...)
+	leader, others := leaderOf(t, replicas)
+	push(t, leader, "before", 1)
+	if err := os.RemoveAll(leader.cfg.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended[leader]:
+		if !errors.Is(err, errGone) || !strings.Contains(err.Error(), "joins as a new one") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("it ended with %q", err)
+		}
+		ended[leader] <- nil
+	case <-testContext(t).Done():
+		t.Fatal("it goes on without its directory")
+	}
+	if !strings.Contains(leader.logs.String(), "handed over the leadership") {
+		t.Error("it ended without handing over the leadership")
+	}
+	push(t, others[0], "after", 1)
+	if err := leader.Close(); err != nil {
+		t.Errorf("closing: %v", err)
+	}
+	for _, r := range others {
+		eventually(t, "the others go on", func() bool { return hasJob(r, "before") && hasJob(r, "after") })
+	}
+}
+
+// startRunningApart starts a replica whose Run may end with an error, which the channel holds.
+func (r *replicaT) startRunningApart() chan error {
+	r.t.Helper()
+	r.logs = &logBuffer{}
+	r.cfg.Logger = slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})).With("r", r.cfg.Name)
+	r.cfg.FSM = fsm.New(r.cfg.Logger)
+	var err error
+	if r.Replica, err = open(r.cfg, r.tune); err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			r.t.Errorf("%s stops with %v", r.cfg.Name, err)
+		}
+		cancel()
+		<-done
+	})
+	return done
+}
+
+func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1)
+	disk := quickToNotice(r)
+	r.start()
+	waitReady(t, r)
+	push(t, r, "before", 1)
+	for range 2 { // it may happen again
+		disk.set(full)
+		eventually(t, "it is neither healthy nor ready", func() bool { return r.Healthy() != nil && r.Ready() != nil })
+		if err := r.Healthy(); !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) ||
+			!strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "make room") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("unhealthy with %q", err)
+		}
+		if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
+			t.Errorf("it does not serve: %v", err)
+		}
+		disk.set(nil)
+		eventually(t, "it is healthy again", func() bool { return r.Healthy() == nil && r.Ready() == nil })
+		push(t, r, "after", 1)
+	}
+	if s := r.logs.String(); strings.Count(s, "not well") != 2 || strings.Count(s, "well again") != 2 {
+		t.Errorf("not said once each time:\n%s", s)
+	}
+}
+
+// failing is a store below whose writes fail while it is told so.
+type failing struct {
+	entryStore
+	valueStore
+	err atomic.Pointer[error]
+}
+
+func (f *failing) fail() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (f *failing) StoreLogs(l []*raft.Log) error {
+	if err := f.fail(); err != nil {
+		return err
+	}
+	return f.entryStore.StoreLogs(l)
+}
+
+func (f *failing) Set(key, value []byte) error {
+	if err := f.fail(); err != nil {
+		return err
+	}
+	return f.valueStore.Set(key, value)
+}
+
+// A file system that has become read-only refuses every write, that of the term too, without which Raft used to end the process.
+func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1)
+	disk := quickToNotice(r)
+	r.start()
+	waitReady(t, r)
+	push(t, r, "before", 1)
+	below := &failing{entryStore: r.store.log.inner, valueStore: r.store.stable.inner}
+	r.store.log.mu.Lock()
+	r.store.log.inner = below
+	r.store.log.mu.Unlock()
+	r.store.stable.mu.Lock()
+	r.store.stable.inner = below
+	r.store.stable.mu.Unlock()
+	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, raftFile), Err: syscall.EROFS}
+	below.err.Store(&readOnly)
+	disk.set(readOnly)
+	ctx, cancel := context.WithTimeout(testContext(t), 300*time.Millisecond)
+	defer cancel()
+	if result, err := r.Apply(ctx, pushCommand(r, "refused", 1)); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a push was answered with %v, %v", result, err)
+	}
+	eventually(t, "the term cannot be stored", func() bool {
+		r.dir.mu.Lock()
+		defer r.dir.mu.Unlock()
+		return r.dir.failed[writeTerm] != nil && r.dir.refused != nil
+	})
+	if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
+		t.Errorf("it does not serve: %v", err)
+	}
+	if err := r.Healthy(); !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("unhealthy with %v", err)
+	}
+	below.err.Store(nil)
+	disk.set(nil)
+	eventually(t, "it is healthy again", func() bool { return r.Healthy() == nil && r.Ready() == nil })
+	push(t, r, "after", 1)
+
+	// And it can be stopped while it waits.
+	below.err.Store(&readOnly)
+	_, _ = r.Apply(ctx, pushCommand(r, "again", 1))
+	eventually(t, "a write has failed", func() bool {
+		if r.Healthy() == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			defer cancel()
+			_, _ = r.Apply(ctx, pushCommand(r, "again", 1))
+		}
+		r.dir.mu.Lock()
+		defer r.dir.mu.Unlock()
+		return r.dir.failed[writeTerm] != nil
+	})
+	r.crash()
+	r.start()
+	waitReady(t, r)
+	if !hasJob(r, "before") || !hasJob(r, "after") {
+		t.Error("a push was lost")
+	}
+}
+
+func TestTheLastWriteOfEachKindCounts(t *testing.T) {
+	d := newDirectory("/data", func(string) error { return nil }, time.Hour, slog.New(slog.DiscardHandler), func(error) {})
+	kinds := []string{writeLog, writeTerm, writeSnapshot}
+	for _, failed := range kinds {
+		d.wrote(failed, io.ErrShortWrite)
+		for _, other := range kinds {
+			if other != failed {
+				d.wrote(other, nil)
+			}
+		}
+		d.look()
+		if err := d.err(); err == nil || !strings.Contains(err.Error(), failed) || !strings.Contains(err.Error(), "/data") {
+			t.Errorf("%s could not be written: %v", failed, err)
+		}
+		if d.lasts() <= 0 {
+			t.Errorf("%s: the gauge shows nothing", failed)
+		}
+		d.wrote(failed, nil)
+		if err := d.err(); err != nil || d.lasts() != 0 {
+			t.Errorf("%s could be written again: %v for %s", failed, err, d.lasts())
+		}
+	}
+}
+
+func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		says string
+	}{
+		{syscall.ENOSPC, "make room"},
+		{syscall.EDQUOT, "make room"},
+		{syscall.EROFS, "mount it"},
+		{syscall.EACCES, "chown"},
+	} {
+		t.Run(c.err.Error(), func(t *testing.T) {
+			r := newReplica(t, nil, "alone", "", 1)
+			r.start()
+			waitReady(t, r)
+			push(t, r, "before", 1)
+			r.crash()
+			before := contents(t, r.cfg.DataDir)
+			disk := quickToNotice(r)
+			disk.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, probeFile), Err: c.err})
+			err := r.open()
+			if !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one line that names the directory and says %q", err, c.says)
+			}
+			if after := contents(t, r.cfg.DataDir); after != before {
+				t.Errorf("the directory was changed from\n%s\nto\n%s", before, after)
+			}
+			disk.set(nil)
+			r.start()
+			waitReady(t, r)
+			if !hasJob(r, "before") {
+				t.Error("a push was lost")
+			}
+		})
+	}
+}
+
+// contents is all that lies below a directory, in a form that can be compared.
+func contents(t *testing.T, dir string) string {
+	t.Helper()
+	var out strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		fmt.Fprintf(&out, "%s: %d bytes, %08x\n", path, len(b), checksumOf(b))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func checksumOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli()) }

@@ -1,0 +1,78 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// ErrCannotWrite is wrapped by the error of [Open] when the data directory cannot be written: a full disk, a file system that is
+// read-only, a directory that belongs to another user. What was in it still is; see [OpenReadOnly].
+var ErrCannotWrite = errors.New("the data directory cannot be written")
+
+// cannotWrite is such an error, in one line with what to do.
+func cannotWrite(dir string, err error) error {
+	return fmt.Errorf("%s: %w: %w%s", dir, ErrCannotWrite, err, remedy(dir, err))
+}
+
+// refusedWrite makes it one if that is what the error says.
+func refusedWrite(dir string, err error) error {
+	if diskRefuses(err) || errors.Is(err, fs.ErrPermission) {
+		return cannotWrite(dir, err)
+	}
+	return err
+}
+
+// diskRefuses tells whether the file system takes no more, whatever is written.
+func diskRefuses(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+}
+
+// remedy is what can be done about an error of a file in, or of, a directory; "" when nothing is known.
+func remedy(dir string, err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "; make room on its file system"
+	case errors.Is(err, syscall.EROFS):
+		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written"
+	case !errors.Is(err, fs.ErrPermission):
+		return ""
+	}
+	refused := dir
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		refused = at.Path
+	}
+	info, serr := os.Lstat(refused)
+	for serr != nil && filepath.Dir(refused) != refused { // what does not exist may not be made in the one above
+		refused = filepath.Dir(refused)
+		info, serr = os.Lstat(refused)
+	}
+	if serr != nil {
+		return ""
+	}
+	return fmt.Sprintf("; this process runs as user %d, group %d, and %s belongs to %s, with mode %s: give the directory to that user (chown -R %d %s), or in Kubernetes set fsGroup: %d",
+		os.Geteuid(), os.Getegid(), refused, owner(info), info.Mode(), os.Geteuid(), dir, os.Geteuid())
+}
+
+const (
+	probeFile = "probe"
+	// probeSize is more than what a file system may still hold in the block of something else. Bytes.
+	probeSize = 16 << 10
+)
+
+// probeWrite finds out whether a directory can be written: a full or a read-only file system says so at once, without a sync,
+// so that the disk need not do anything.
+func probeWrite(dir string, size int) error {
+	path := filepath.Join(dir, probeFile)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	for piece := make([]byte, min(size, probeSize)); size > 0 && err == nil; size -= len(piece) {
+		_, err = f.Write(piece)
+	}
+	return errors.Join(err, f.Close(), os.Remove(path))
+}
