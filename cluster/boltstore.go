@@ -35,12 +35,23 @@ func openBoltStore(path string) (*raftboltdb.BoltStore, error) {
 			return nil, fmt.Errorf("making %s: %w", path, err)
 		}
 	}
-	store, err := raftboltdb.New(boltOptions(path))
+	return boltStore(boltOptions(path))
+}
+
+// readBoltStore opens an existing raft.db, and changes nothing in it.
+func readBoltStore(path string) (*raftboltdb.BoltStore, error) {
+	o := boltOptions(path)
+	o.BoltOptions.ReadOnly = true
+	return boltStore(o)
+}
+
+func boltStore(o raftboltdb.Options) (*raftboltdb.BoltStore, error) {
+	store, err := raftboltdb.New(o)
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: in use by another process; stop it, or give this replica a directory of its own with --storage.path", path)
+		return nil, fmt.Errorf("%s: in use by another process; stop it, or give this replica a directory of its own with --storage.path", o.Path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, fmt.Errorf("opening %s: %w", o.Path, err)
 	}
 	return store, nil
 }

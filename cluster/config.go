@@ -134,8 +134,9 @@ type tuning struct {
 	retryMin      time.Duration
 	retryMax      time.Duration
 	statusTimeout time.Duration
-	walSegment    int                    // bytes
-	probe         func(dir string) error // tells whether a directory can be written
+	walSegment    int                              // bytes
+	probe         func(dir string, size int) error // tells whether so many bytes can be written in a directory
+	reopenEvery   time.Duration                    // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
 	dial     dialFunc                 // for the peer port
@@ -158,7 +159,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
-		probe: func(dir string) error { return probeWrite(dir, probeSize) },
+		probe: probeWrite, reopenEvery: 5 * time.Second,
 		dial: func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
 		},

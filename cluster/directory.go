@@ -32,7 +32,7 @@ type directory struct {
 	path   string
 	same   map[string]os.FileInfo // files that are the same ones from the start to the end
 	there  []string               // files that are replaced as a whole
-	probe  func(dir string) error
+	probe  func(dir string, size int) error
 	every  time.Duration // between two looks
 	logger *slog.Logger
 	fence  func(error) // called once, with what is wrong for good
@@ -48,7 +48,7 @@ type directory struct {
 	release func()        // closes it
 }
 
-func newDirectory(path string, probe func(dir string) error, every time.Duration, logger *slog.Logger, fence func(error)) *directory {
+func newDirectory(path string, probe func(dir string, size int) error, every time.Duration, logger *slog.Logger, fence func(error)) *directory {
 	d := &directory{
 		path: path, same: map[string]os.FileInfo{}, probe: probe, every: every, logger: logger, fence: fence,
 		lost: make(chan struct{}), failed: map[string]error{}, closing: make(chan struct{}),
@@ -96,7 +96,7 @@ func (d *directory) look() {
 		d.lose(err)
 		return
 	}
-	err := d.probe(d.path)
+	err := d.probe(d.path, probeSize)
 	if err != nil {
 		if missing := d.missing(); missing != nil {
 			d.lose(missing) // and not: cannot be written

@@ -25,11 +25,11 @@ type fakeDisk struct{ refusal atomic.Pointer[error] }
 
 func (d *fakeDisk) set(err error) { d.refusal.Store(&err) }
 
-func (d *fakeDisk) probe(dir string) error {
+func (d *fakeDisk) probe(dir string, size int) error {
 	if err := d.refusal.Load(); err != nil && *err != nil {
 		return *err
 	}
-	return probeWrite(dir, probeSize)
+	return probeWrite(dir, size)
 }
 
 // quickToNotice makes a replica look at its directory all the time, and gives what it sees of the disk.
@@ -303,7 +303,7 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 }
 
 func TestTheLastWriteOfEachKindCounts(t *testing.T) {
-	d := newDirectory("/data", func(string) error { return nil }, time.Hour, slog.New(slog.DiscardHandler), func(error) {})
+	d := newDirectory("/data", func(string, int) error { return nil }, time.Hour, slog.New(slog.DiscardHandler), func(error) {})
 	kinds := []string{writeLog, writeTerm, writeSnapshot}
 	for _, failed := range kinds {
 		d.wrote(failed, io.ErrShortWrite)

@@ -22,7 +22,7 @@ func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*dirLock, err
 	if err != nil {
 		return nil, refusedWrite(dir, err)
 	}
-	if err := tune.probe(dir); err != nil {
+	if err := tune.probe(dir, probeSize); err != nil {
 		_ = lock.Close() // nothing has been written under it
 		return nil, cannotWrite(dir, err)
 	}

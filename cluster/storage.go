@@ -24,6 +24,7 @@ const (
 type logPlace struct {
 	store       string // LogWAL or LogBbolt
 	segmentSize int    // bytes, LogWAL only
+	readOnly    bool   // nothing on the disk may change: what has to be put right is put right in memory
 }
 
 // storage is a checked data directory, open.
@@ -38,6 +39,9 @@ type storage struct {
 	logs   raft.LogStore // log behind a cache
 	stable *stableStore
 	snaps  *snapshotStore
+	// snapshot is the newest at the start, nil when there was none.
+	snapshot *snapshotInfo
+	readOnly bool
 	// configuration is the latest in log or snapshot, empty when there is none.
 	configuration raft.Configuration
 	hasState      bool
@@ -61,6 +65,7 @@ func openStorage(dir string, id *identity, where logPlace, logger hclog.Logger) 
 	if !found.hasStable && (id.get().Member || snapshot != nil) {
 		return nil, damaged(s.path, "holds no entries, no term and no vote though this replica was a member of a cluster; it must not start empty")
 	}
+	s.snapshot, s.readOnly = snapshot, where.readOnly
 	if snapshot != nil {
 		s.configuration = snapshot.Configuration
 	}
@@ -84,6 +89,12 @@ func (s *storage) checkGap(dir string, snapshot *snapshotInfo) error {
 
 // open opens the files, raft.tail first: there must never be a raft.db without it.
 func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
+	if where.readOnly {
+		if err := s.openToRead(dir, where, logger); err != nil {
+			return err
+		}
+		return s.load(dir, logger, snapshot, found)
+	}
 	if s.tail, err = openTailFile(filepath.Join(dir, tailFileName)); err != nil {
 		return err
 	}
@@ -96,6 +107,26 @@ func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot
 		}
 	}
 	return s.load(dir, logger, snapshot, found)
+}
+
+// openToRead opens them so that nothing on the disk changes.
+func (s *storage) openToRead(dir string, where logPlace, logger hclog.Logger) (err error) {
+	s.tail = &tailFile{}
+	if s.bolt, err = readBoltStore(s.path); err != nil {
+		return err
+	}
+	if where.store == LogWAL {
+		s.wal, err = openWAL(dir, where.segmentSize, newReadingFS(), logger)
+	}
+	return err
+}
+
+// openSnapshots opens the store of the snapshots, which takes none when nothing may change: it would clean up.
+func (s *storage) openSnapshots(dir string, logger hclog.Logger) (*snapshotStore, error) {
+	if s.readOnly {
+		return &snapshotStore{dir: filepath.Join(dir, snapshotsDir)}, nil
+	}
+	return newSnapshotStore(dir, logger, s.id.setMember, s.saved, s.eraser.erase)
 }
 
 // load reads everything once through the stores.
@@ -134,7 +165,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	if s.logs, err = raft.NewLogCache(logCacheSize, s.log); err != nil {
 		return err
 	}
-	if s.snaps, err = newSnapshotStore(dir, logger, s.id.setMember, s.saved, s.eraser.erase); err != nil {
+	if s.snaps, err = s.openSnapshots(dir, logger); err != nil {
 		return err
 	}
 	if snapshot != nil {

@@ -77,7 +77,7 @@ func readTail(path, raftPath string, raftExists bool) (tail, error) {
 
 // tailFile is raft.tail, open for writing.
 type tailFile struct {
-	f       *os.File
+	f       *os.File // nil: nothing may change
 	counted bool // whether the file system counts the names of a file
 }
 
@@ -102,6 +102,9 @@ func openTailFile(path string) (*tailFile, error) {
 // save overwrites the record in place. It lies within one sector and one page, so it is written whole or not at all.
 // Unless it is to be durable, it reaches the disk when the system finds time.
 func (t *tailFile) save(next tail, durable bool) error {
+	if t.f == nil {
+		return nil
+	}
 	if _, err := t.f.WriteAt(encodeTail(next), 0); err != nil {
 		return err
 	}
@@ -118,4 +121,9 @@ func (t *tailFile) save(next tail, durable bool) error {
 }
 
 // Close releases the file.
-func (t *tailFile) Close() error { return t.f.Close() }
+func (t *tailFile) Close() error {
+	if t.f == nil {
+		return nil
+	}
+	return t.f.Close()
+}

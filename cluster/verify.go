@@ -21,6 +21,7 @@ type snapshotInfo struct {
 	Index, Term   uint64
 	Configuration raft.Configuration
 	size          uint64 // of the state, in bytes
+	path          string // of its directory
 }
 
 // raftContent is what the files of the log and of term and vote hold; indexes are 0 when there are no entries.
@@ -202,7 +203,7 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 	if !bytes.Equal(h.Sum(nil), meta.CRC) {
 		return nil, damaged(statePath, "damaged: its checksum does not fit the one in %s", metaPath)
 	}
-	return &snapshotInfo{Index: meta.Index, Term: meta.Term, Configuration: meta.Configuration, size: uint64(meta.Size)}, nil
+	return &snapshotInfo{Index: meta.Index, Term: meta.Term, Configuration: meta.Configuration, size: uint64(meta.Size), path: dir}, nil
 }
 
 // snapshotMetaRecord is meta.json as raft.FileSnapshotStore writes it.

@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -37,7 +36,7 @@ type seal struct {
 // last entries, and only then does the list say that it is full and which one is next. In between raft-wal 0.4.2 takes the segment for
 // the one to write to, and then refuses to: every append fails, after a restart, too. And it takes an index that was torn for
 // a good one. So the list is brought up to date, or the torn index taken away.
-func (l *segmentList) finishSeal() (err error) {
+func (l *segmentList) finishSeal(files types.VFS) (err error) {
 	if len(l.state.Segments) == 0 {
 		return nil
 	}
@@ -45,7 +44,7 @@ func (l *segmentList) finishSeal() (err error) {
 	if !last.SealTime.IsZero() {
 		return nil
 	}
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(l.path), segment.FileName(last)), os.O_RDWR, 0)
+	f, err := files.OpenWriter(filepath.Dir(l.path), segment.FileName(last))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // not made yet
 	}
@@ -56,7 +55,7 @@ func (l *segmentList) finishSeal() (err error) {
 	found, err := findSeal(f)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w", f.Name(), err)
+		return fmt.Errorf("%s: %w", l.file(last), err)
 	case found.frame == 0:
 		return nil
 	case !found.committed:

@@ -61,10 +61,11 @@ func openWAL(dataDir string, segmentSize int, vfs types.VFS, logger hclog.Logger
 // open opens what is on the disk. Raft-wal deletes the segments that its list does not name, so the list is our own, with a checksum.
 func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 	list := &segmentList{path: filepath.Join(w.dir, walSegmentsFile)}
+	_, list.frozen = w.vfs.(*readingFS)
 	if err := list.read(); err != nil {
 		return nil, nil, err
 	}
-	if err := list.finishSeal(); err != nil {
+	if err := list.finishSeal(w.vfs); err != nil {
 		return nil, nil, fmt.Errorf("completing the last segment: %w", err)
 	}
 	// A false length in a damaged segment may send the library astray.
@@ -159,7 +160,8 @@ func (w *walStore) fileOf(index uint64) string {
 
 // segmentList is the list of the log's segments, on disk as JSON with a checksum. Raft-wal calls one method at a time.
 type segmentList struct {
-	path string
+	path   string
+	frozen bool // changes stay in memory
 
 	mu    sync.Mutex // for fileOf, which may be asked while a segment is added
 	state types.PersistentState
@@ -228,8 +230,10 @@ func (l *segmentList) CommitState(s types.PersistentState) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFileAtomic(l.path, append(b, '\n')); err != nil {
-		return fmt.Errorf("writing the list of segments: %w", err)
+	if !l.frozen {
+		if err := writeFileAtomic(l.path, append(b, '\n')); err != nil {
+			return fmt.Errorf("writing the list of segments: %w", err)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -19,12 +19,15 @@ import (
 // that would show an empty page, and mark every series as gone; a push before that would make the store one that has been
 // written, into which nothing is imported.
 type importing struct {
-	*cluster.Replica
+	replica
 	state *fsm.FSM
 	file  string // "": nothing to import
 	log   *slog.Logger
 	done  atomic.Bool
 }
+
+// importRetry is between two tries, of which the first may have failed at once: a replica that cannot write takes nothing.
+const importRetry = 50 * time.Millisecond
 
 var errImporting = errors.New("the persistence file is being imported, try again")
 
@@ -70,12 +73,16 @@ func (i *importing) once(ctx context.Context) error {
 		return fmt.Errorf("its groups take %d bytes in the log, where at most %d are possible", len(command), cluster.MaxCommand)
 	}
 	for {
-		res, err := i.Replica.Apply(ctx, command)
+		res, err := i.replica.Apply(ctx, command)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			continue // outcome unknown; the id makes sure that it is applied once
+			select { // outcome unknown; the id makes sure that it is applied once
+			case <-time.After(importRetry):
+			case <-ctx.Done():
+			}
+			continue
 		case res.Status != fsm.Applied:
 			i.log.Warn("nothing was imported", "file", i.file, "reason", res.Reason)
 		case res.Reason != "":
@@ -89,9 +96,9 @@ func (i *importing) once(ctx context.Context) error {
 
 // current waits until the local state is what the cluster has agreed on.
 func (i *importing) current(ctx context.Context) error {
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(importRetry)
 	defer tick.Stop()
-	for i.Replica.ReadBarrier(ctx) != nil {
+	for i.replica.ReadBarrier(ctx) != nil {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -103,34 +110,34 @@ func (i *importing) current(ctx context.Context) error {
 
 func (i *importing) ready() bool { return i.file == "" || i.done.Load() }
 
-// Apply implements api.Replica.
+// Apply implements api.replica.
 func (i *importing) Apply(ctx context.Context, command []byte) (fsm.Result, error) {
 	if !i.ready() {
 		return fsm.Result{}, errImporting
 	}
-	return i.Replica.Apply(ctx, command)
+	return i.replica.Apply(ctx, command)
 }
 
-// ReadBarrier implements api.Replica.
+// ReadBarrier implements api.replica.
 func (i *importing) ReadBarrier(ctx context.Context) error {
 	if !i.ready() {
 		return errImporting
 	}
-	return i.Replica.ReadBarrier(ctx)
+	return i.replica.ReadBarrier(ctx)
 }
 
-// Staleness implements api.Replica.
+// Staleness implements api.replica.
 func (i *importing) Staleness() (age time.Duration, ok bool) {
 	if !i.ready() {
 		return 0, false
 	}
-	return i.Replica.Staleness()
+	return i.replica.Staleness()
 }
 
-// Ready implements api.Replica.
+// Ready implements api.replica.
 func (i *importing) Ready() error {
 	if !i.ready() {
 		return errImporting
 	}
-	return i.Replica.Ready()
+	return i.replica.Ready()
 }

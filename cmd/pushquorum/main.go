@@ -22,7 +22,6 @@ import (
 
 	"pushquorum/api"
 	"pushquorum/cluster"
-	"pushquorum/fsm"
 )
 
 // drainTimeout bounds how long a stopping replica waits for requests in flight beyond what a push may take.
@@ -36,7 +35,10 @@ func main() {
 	case o.recover:
 		err = recoverCluster(o, promslog.New(&o.log), os.Stdout)
 	default:
-		err = serve(o, promslog.New(&o.log))
+		logger := promslog.New(&o.log)
+		for err = serve(o, logger); errors.Is(err, cluster.ErrWritable); {
+			err = serve(o, logger) // here, because not everyone has somebody who starts it again
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "pushquorum: error: %v\n", err)
@@ -47,7 +49,8 @@ func main() {
 // serve runs one replica until a signal, a request to quit, or a fault from which it cannot go on.
 //
 //	           ┌── signals, /-/quit
-//	run group ─┼── replica     gossip, raft and their background work; ends the process when the state machine halts
+//	run group ─┼── replica     gossip, raft and their background work; ends serve when the state machine halts, the data directory
+//	           │               is gone, or one that could only be read can be written again
 //	           ├── import      a Pushgateway's persistence file, once
 //	           └── web server  api → fsm (views) and replica (commands, read barriers)
 //
@@ -63,16 +66,15 @@ func serve(o *options, logger *slog.Logger) error {
 		versioncollector.NewCollector("pushquorum"),
 	)
 
-	state := fsm.New(logger)
-	o.cluster.FSM, o.cluster.Logger, o.cluster.Registerer, o.cluster.Version = state, logger, registry, version.Version
-	replica, err := cluster.Open(o.cluster)
+	o.cluster.Logger, o.cluster.Registerer, o.cluster.Version = logger, registry, version.Version
+	replica, state, err := openReplica(o.cluster, logger)
 	if err != nil {
 		return err
 	}
 	defer replica.Close() //nolint:errcheck // the process ends; what matters has been fsynced long before
 
 	quit := make(chan struct{})
-	imports := &importing{Replica: replica, state: state, file: o.persistenceFile, log: logger}
+	imports := &importing{replica: replica, state: state, file: o.persistenceFile, log: logger}
 	handler, err := api.New(api.Config{
 		Replica: imports, Store: state, Cluster: func(ctx context.Context) api.ClusterStatus { return clusterStatus(replica.Status(ctx)) },
 		Registerer: registry, Gatherer: registry, IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
@@ -93,6 +95,7 @@ func serve(o *options, logger *slog.Logger) error {
 	{
 		signals := make(chan os.Signal, 1)
 		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(signals) // what comes between this and the next serve ends the process
 		done := make(chan struct{})
 		g.Add(func() error {
 			end.await(signals, quit, done)
