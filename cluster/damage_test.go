@@ -35,8 +35,33 @@ func dataDirectory(t *testing.T, store string) (dir, hash string) {
 	return r.cfg.DataDir, hash
 }
 
-// openedHash opens a directory and gives the hash of the state it holds, once all of it is applied.
+// openedHash opens a directory and gives the hash of the state it holds, once all of it is applied. It must make no difference
+// whether the directory is opened to be written or only to be read, when nothing in it may change.
 func openedHash(t *testing.T, store, dir string) (string, error) {
+	t.Helper()
+	before := contents(t, dir)
+	read, readErr := readHash(store, dir)
+	if after := contents(t, dir); after != before {
+		t.Errorf("opened to be read, the directory was changed from\n%s\nto\n%s", before, after)
+	}
+	written, err := writtenHash(t, store, dir)
+	if read != written || fmt.Sprint(readErr) != fmt.Sprint(err) {
+		t.Errorf("opened to be read: %s, %v; to be written: %s, %v", read, readErr, written, err)
+	}
+	return written, err
+}
+
+// readHash is the hash of what a replica that only reads serves.
+func readHash(store, dir string) (string, error) {
+	logger := slog.New(slog.DiscardHandler)
+	r, err := openReadOnly(Config{Name: "r1", DataDir: dir, LogStore: store, FSM: fsm.New(logger), Logger: logger}, testTuning(), full)
+	if err != nil {
+		return "", err
+	}
+	return r.cfg.FSM.View().Hash(), r.Close()
+}
+
+func writtenHash(t *testing.T, store, dir string) (string, error) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	tune := testTuning()
@@ -193,9 +218,12 @@ func TestMissingFilesAreRefusedByName(t *testing.T) {
 
 func TestDirectoryInUseIsRefused(t *testing.T) {
 	r := newReplica(t, nil, "r1", "", 1).start()
-	_, err := openedHash(t, r.cfg.LogStore, r.cfg.DataDir)
+	_, err := writtenHash(t, r.cfg.LogStore, r.cfg.DataDir)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
-		t.Fatalf("got %v, want that the directory is in use", err)
+		t.Errorf("got %v, want that the directory is in use", err)
+	}
+	if _, err = readHash(r.cfg.LogStore, r.cfg.DataDir); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("to be read: got %v, want that the directory is in use", err)
 	}
 }
 

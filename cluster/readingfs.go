@@ -1,9 +1,7 @@
 package cluster
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -97,12 +95,3 @@ func (*memoryFile) Sync() error { return nil }
 
 // Close implements io.Closer. Readers that have it open go on.
 func (*memoryFile) Close() error { return nil }
-
-// exists tells whether there is such a file, and with what it cannot be told.
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}

@@ -55,12 +55,12 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 	if r.lock, err = lockDirReadOnly(cfg.DataDir, tune.lockWait, cfg.Logger); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if there, err := exists(filepath.Join(cfg.DataDir, identityFile)); err != nil || !there {
-		return nil, errors.Join(err, fmt.Errorf("%s holds no replica yet", cfg.DataDir))
-	}
 	id, err := openIdentity(cfg.DataDir)
 	if err != nil {
 		return nil, err
+	}
+	if id.get().Starts == 0 {
+		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
 	r.id = id.get().ID.String()
 	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.walSegment, readOnly: true}, newRaftLogger(cfg.Logger))

@@ -205,6 +205,18 @@ func TestACrashWhileASegmentIsSealed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		was := contents(t, crashed)
+		reading, err := openWAL(crashed, 64<<10, newReadingFS(), hclog.NewNullLogger())
+		if err != nil {
+			t.Fatalf("it cannot be opened to be read: %v", err)
+		}
+		mustRead(t, reading, wantLast)
+		if err := reading.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if now := contents(t, crashed); now != was {
+			t.Fatalf("opened to be read, it was changed from\n%s\nto\n%s", was, now)
+		}
 		for _, more := range []uint64{3, 0} {
 			w := openTestWAL(t, crashed, &fullDisk{VFS: walfs.New()})
 			mustRead(t, w, wantLast)

@@ -1,0 +1,143 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pushquorum/fsm"
+)
+
+func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
+	dir, hash := dataDirectory(t, LogWAL)
+	logs, disk, registry := &logBuffer{}, &fakeDisk{}, prometheus.NewRegistry()
+	disk.set(full)
+	tune := testTuning()
+	tune.reopenEvery, tune.probe = 10*time.Millisecond, disk.probe
+	logger := slog.New(slog.NewTextHandler(logs, nil))
+	cfg := Config{Name: "r1", Version: "test", DataDir: dir, FSM: fsm.New(logger), Logger: logger, Registerer: registry}
+	_, why := open(cfg, tune)
+	if !errors.Is(why, ErrCannotWrite) {
+		t.Fatalf("opened to be written: %v", why)
+	}
+	r, err := openReadOnly(cfg, tune, why)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { done <- r.Run(ctx) }()
+
+	status := r.Status(ctx)
+	if status.StateHash != hash || status.Self != "r1" || len(status.Members) != 1 || status.Members[0].Role != "voter" || status.Term == 0 || status.AppliedIndex == 0 {
+		t.Errorf("status %+v, want the state %s", status, hash)
+	}
+	if age, ok := r.Staleness(); r.ReadBarrier(ctx) != nil || age != 0 || !ok {
+		t.Errorf("reads are not served: %s, %v", age, ok)
+	}
+	if result, err := r.Apply(ctx, fsm.EncodeNoop()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrCannotWrite) {
+		t.Errorf("a push was answered with %v, %v", result, err)
+	}
+	for _, err := range []error{r.Healthy(), r.Ready()} {
+		if !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("it says %v, want in one line what and where", err)
+		}
+	}
+	if shown, err := registry.Gather(); err != nil || len(shown) != 1 || shown[0].GetName() != "pushquorum_stuck_seconds" {
+		t.Errorf("its metrics are %v, %v", shown, err)
+	}
+	if _, err := writtenHash(t, LogWAL, dir); err == nil {
+		t.Error("another process may have the directory at the same time")
+	}
+	disk.set(nil)
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrWritable) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-testContext(t).Done():
+		t.Fatal("it does not notice that there is room again")
+	}
+	if err := r.Healthy(); !errors.Is(err, ErrWritable) || strings.Count(logs.String(), "no longer read-only") != 1 {
+		t.Errorf("it says %v, and in its log:\n%s", err, logs)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := writtenHash(t, LogWAL, dir); got != hash || err != nil {
+		t.Errorf("then it opens with %s, %v; want %s", got, err, hash)
+	}
+}
+
+// Room for a probe is not room for a segment of the log: a replica that came back too early would be read-only again at once.
+func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
+	dir, _ := dataDirectory(t, LogWAL)
+	tune := testTuning()
+	asked := make(chan int)
+	tune.reopenEvery = time.Millisecond
+	tune.probe = func(_ string, size int) error {
+		asked <- size
+		if size > probeSize {
+			return full
+		}
+		return nil
+	}
+	logger := slog.New(slog.DiscardHandler)
+	r, err := openReadOnly(Config{Name: "r1", DataDir: dir, FSM: fsm.New(logger), Logger: logger}, tune, full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	for range 3 {
+		if small, large := <-asked, <-asked; small != probeSize || large <= tune.walSegment {
+			t.Errorf("asked for %d and %d bytes, a segment has %d", small, large, tune.walSegment)
+		}
+	}
+	cancel()
+	for {
+		select {
+		case <-asked:
+		case err := <-done:
+			if err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+			return
+		}
+	}
+}
+
+func TestOnlyTheOnlyVoterIsServedWithoutBeingWritten(t *testing.T) {
+	_, replicas := trio(t)
+	push(t, replicas[0], "before", 1)
+	replicas[0].crash()
+	logger := slog.New(slog.DiscardHandler)
+	for name, c := range map[string]struct{ dir, says string }{
+		"a member of three":         {replicas[0].cfg.DataDir, "a cluster of 3"},
+		"a new directory":           {t.TempDir(), "no replica yet"},
+		"a directory that is not":   {t.TempDir() + "/none", "no replica yet"},
+		"the directory of a member": {replicas[1].cfg.DataDir, "in use"},
+	} {
+		cfg := replicas[0].cfg
+		cfg.DataDir, cfg.FSM, cfg.Logger = c.dir, fsm.New(logger), logger
+		r, err := openReadOnly(cfg, testTuning(), full)
+		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line that says %q", name, err, c.says)
+		}
+		if err == nil {
+			_ = r.Close()
+		}
+	}
+	if _, err := os.Stat(t.TempDir() + "/none"); err == nil {
+		t.Error("a directory was made")
+	}
+}
