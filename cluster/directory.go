@@ -31,7 +31,7 @@ const (
 type directory struct {
 	path   string
 	same   map[string]os.FileInfo // files that are the same ones from the start to the end
-	there  []string               // files that are replaced as a whole
+	there  []string               // what may be replaced, but not be missing
 	probe  func(dir string, size int) error
 	every  time.Duration // between two looks
 	logger *slog.Logger

@@ -64,6 +64,7 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			return os.CopyFS(dir, os.DirFS(dir+".old"))
 		}, "is another file"},
 		{"without its log", func(dir string) error { return os.RemoveAll(filepath.Join(dir, walDir)) }, walSegmentsFile + " is gone"},
+		{"without its snapshots", func(dir string) error { return os.RemoveAll(filepath.Join(dir, snapshotsDir)) }, snapshotsDir + " is gone"},
 		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, identityFile)) }, identityFile + " is gone"},
 		{"with raft.db restored", func(dir string) error {
 			path := filepath.Join(dir, raftFile)
@@ -185,7 +186,9 @@ func (r *replicaT) startRunningApart() chan error {
 			r.t.Errorf("%s stops with %v", r.cfg.Name, err)
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil && !errors.Is(err, errGone) {
+			r.t.Errorf("%s ended with %v", r.cfg.Name, err)
+		}
 	})
 	return done
 }
@@ -381,3 +384,17 @@ func contents(t *testing.T, dir string) string {
 }
 
 func checksumOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli()) }
+
+// What to do about damage is to throw the directory away. That must never be the advice when the directory is whole.
+func TestNobodyIsToldToDeleteWhatCannotBeWritten(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM} {
+		err := ifRefused("/data", damaged("/data/wal", "cannot be read: %w", &os.PathError{Op: "open", Path: "/data/wal/1.wal", Err: cause}))
+		if !errors.Is(err, ErrCannotWrite) || strings.Contains(err.Error(), "delete") || strings.Contains(err.Error(), "restore") || !strings.Contains(err.Error(), "/data/wal/1.wal") {
+			t.Errorf("%v: %v", cause, err)
+		}
+	}
+	err := ifRefused("/data", damaged("/data/wal", "cannot be read: %w", io.ErrUnexpectedEOF))
+	if errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), "restore") {
+		t.Errorf("damage: %v", err)
+	}
+}

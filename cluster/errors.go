@@ -20,8 +20,8 @@ func unavailable(format string, args ...any) error {
 // damaged is how every check of the data directory reports what it found: the file first, then what is wrong.
 func damaged(path, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	if todo := remedy(path, err); todo != "" { // not damaged at all
-		return fmt.Errorf("%s: %w%s", path, err, todo)
+	if refuses(err) { // whatever is there is not to be deleted for that
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return fmt.Errorf("%s: %w; restore the file from a backup, or, if other replicas hold the data, delete the whole data directory so that this one joins as a new replica",
 		path, err)

@@ -16,11 +16,11 @@ import (
 // is changed.
 func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*dirLock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, refusedWrite(dir, fmt.Errorf("making the data directory: %w", err))
+		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
 	lock, err := lockDir(dir, tune.lockWait, logger)
 	if err != nil {
-		return nil, refusedWrite(dir, err)
+		return nil, err
 	}
 	if err := tune.probe(dir, probeSize); err != nil {
 		_ = lock.Close() // nothing has been written under it

@@ -49,7 +49,7 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 	r := &ReadOnly{cfg: cfg, tune: tune, why: fmt.Errorf("read-only: %w", why), since: time.Now()}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.Close())
+			err = ifRefused(cfg.DataDir, errors.Join(err, r.Close()))
 		}
 	}()
 	if r.lock, err = lockDirReadOnly(cfg.DataDir, tune.lockWait, cfg.Logger); err != nil && !errors.Is(err, fs.ErrNotExist) {

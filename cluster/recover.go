@@ -41,6 +41,7 @@ func Recover(ctx context.Context, cfg Config, found func(Recovery) error) (Recov
 }
 
 func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Recovery) error) (rec Recovery, err error) {
+	defer func() { err = ifRefused(cfg.DataDir, err) }()
 	if err := cfg.complete(); err != nil {
 		return rec, err
 	}

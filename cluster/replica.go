@@ -122,11 +122,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 // openDirectory locks and checks the data directory, and decides whether it may be opened in this way.
 func (r *Replica) openDirectory() (err error) {
 	dir := r.cfg.DataDir
-	defer func() {
-		if diskRefuses(err) && !errors.Is(err, ErrCannotWrite) {
-			err = cannotWrite(dir, err)
-		}
-	}()
+	defer func() { err = ifRefused(dir, err) }()
 	if r.lock, err = enterDirectory(dir, r.tune, r.logger); err != nil {
 		return err
 	}

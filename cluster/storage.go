@@ -201,12 +201,12 @@ func (s *storage) Close() (err error) {
 	return err
 }
 
-// replacedFiles are those that are always there, and whenever they change another file under the same name.
+// replacedFiles are what is always there, but not always the same: a file that changes as a whole, or what holds some that come and go.
 func (s *storage) replacedFiles() []string {
 	if s.wal == nil {
-		return []string{identityFile}
+		return []string{identityFile, snapshotsDir}
 	}
-	return []string{identityFile, filepath.Join(walDir, walSegmentsFile)}
+	return []string{identityFile, snapshotsDir, filepath.Join(walDir, walSegmentsFile)}
 }
 
 // snapshotIndex is the last log index in the newest snapshot, 0 when there is none.

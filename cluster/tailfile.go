@@ -78,7 +78,7 @@ func readTail(path, raftPath string, raftExists bool) (tail, error) {
 // tailFile is raft.tail, open for writing.
 type tailFile struct {
 	f       *os.File // nil: nothing may change
-	counted bool // whether the file system counts the names of a file
+	counted bool     // whether the file system counts the names of a file
 }
 
 // errDeleted means that what was written cannot be found again.

@@ -18,17 +18,17 @@ func cannotWrite(dir string, err error) error {
 	return fmt.Errorf("%s: %w: %w%s", dir, ErrCannotWrite, err, remedy(dir, err))
 }
 
-// refusedWrite makes it one if that is what the error says.
-func refusedWrite(dir string, err error) error {
-	if diskRefuses(err) || errors.Is(err, fs.ErrPermission) {
-		return cannotWrite(dir, err)
+// ifRefused makes an error of opening the directory one of those if that is what it says.
+func ifRefused(dir string, err error) error {
+	if !refuses(err) || errors.Is(err, ErrCannotWrite) {
+		return err
 	}
-	return err
+	return cannotWrite(dir, err)
 }
 
-// diskRefuses tells whether the file system takes no more, whatever is written.
-func diskRefuses(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+// refuses tells whether an error is one of the file system that takes no more, or not from this user.
+func refuses(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
 }
 
 // remedy is what can be done about an error of a file in, or of, a directory; "" when nothing is known.
