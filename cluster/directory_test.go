@@ -398,3 +398,33 @@ func TestNobodyIsToldToDeleteWhatCannotBeWritten(t *testing.T) {
 		t.Errorf("damage: %v", err)
 	}
 }
+
+// A directory that was moved away takes every write. None of them may count from the moment on at which that is known.
+func TestALogThatIsFencedTakesNothing(t *testing.T) {
+	for _, where := range everyLog {
+		t.Run(where.store, func(t *testing.T) {
+			s, _, closeLog := openTestLog(t, where, t.TempDir())
+			defer closeLog()
+			if err := s.StoreLog(entry(1, 1)); err != nil {
+				t.Fatal(err)
+			}
+			stored := s.onState
+			s.onState = func() error {
+				s.refuse(errGone) // while an append is under way
+				return stored()
+			}
+			for range 2 {
+				if err := s.StoreLog(entry(2, 1)); !errors.Is(err, errGone) {
+					t.Errorf("an entry is taken: %v", err)
+				}
+				if last, _ := s.LastIndex(); last != 1 {
+					t.Errorf("the log ends with entry %d", last)
+				}
+			}
+			inner, err := s.inner.LastIndex()
+			if err != nil || inner != 2 {
+				t.Errorf("the second one was written below, too: %d, %v", inner, err)
+			}
+		})
+	}
+}
