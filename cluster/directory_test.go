@@ -89,6 +89,12 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errGone) {
 				t.Errorf("a push was answered with %v, %v", result, err)
 			}
+			if err := r.stopRaft(); err != nil {
+				t.Error(err)
+			}
+			if err := r.store.log.StoreLog(entry(r.store.log.last.Load()+1, 99)); !errors.Is(err, errGone) {
+				t.Errorf("the log takes an entry: %v", err)
+			}
 			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") || hasJob(r, "after") {
 				t.Errorf("what it has in memory is not served: %v", err)
 			}
@@ -408,10 +414,11 @@ func TestALogThatIsFencedTakesNothing(t *testing.T) {
 			if err := s.StoreLog(entry(1, 1)); err != nil {
 				t.Fatal(err)
 			}
-			stored := s.onState
+			written := 0
 			s.onState = func() error {
+				written++
 				s.refuse(errGone) // while an append is under way
-				return stored()
+				return nil
 			}
 			for range 2 {
 				if err := s.StoreLog(entry(2, 1)); !errors.Is(err, errGone) {
@@ -421,9 +428,8 @@ func TestALogThatIsFencedTakesNothing(t *testing.T) {
 					t.Errorf("the log ends with entry %d", last)
 				}
 			}
-			inner, err := s.inner.LastIndex()
-			if err != nil || inner != 2 {
-				t.Errorf("the second one was written below, too: %d, %v", inner, err)
+			if written != 1 {
+				t.Errorf("%d were written, want the one that was under way", written)
 			}
 		})
 	}
