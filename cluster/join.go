@@ -155,8 +155,9 @@ func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid
 		if err != nil || id == r.self || id == m.ID || cmp.Or(a.name, r.nameOf(s.ID)) != m.Name {
 			continue
 		}
-		if _, err := r.askStatus(ctx, id); err != nil && ctx.Err() == nil {
+		if _, err := r.askStatus(ctx, id, nil); err != nil && ctx.Err() == nil {
 			silent = append(silent, id)
+			r.pilot.noteSilent(s.ID)
 		}
 	}
 	slices.SortFunc(silent, func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) })
@@ -171,7 +172,10 @@ func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta, server raft.Se
 	if err != nil {
 		return
 	}
-	want := have.without(func(id uuid.UUID) bool { _, there := servers[id]; return !there })
+	want := have.without(func(id uuid.UUID) bool {
+		_, there := servers[id]
+		return !there || r.pilot.answered(serverID(id)) // it was only away
+	})
 	want.peer, want.name = m.Peer, m.Name
 	if want.encode() == server.Address {
 		return

@@ -34,7 +34,7 @@ func (e *exile) look(ctx context.Context, r *Replica) {
 		if m.ID == r.self || !m.Member || m.Cluster != r.store.clusterID() {
 			continue
 		}
-		status, err := r.askStatus(ctx, m.ID)
+		status, err := r.askStatus(ctx, m.ID, nil)
 		if err != nil || status.Leader == "" || status.Cluster != r.store.clusterID() {
 			continue
 		}

@@ -46,7 +46,7 @@ func (r *Replica) Status(ctx context.Context) Status {
 		wg.Go(func() {
 			status := own
 			if id != r.self {
-				if status, err = r.askStatus(ctx, id); err != nil {
+				if status, err = r.askStatus(ctx, id, nil); err != nil {
 					return
 				}
 			}
@@ -110,11 +110,15 @@ func (r *Replica) countVoters() int {
 	return n
 }
 
-func (r *Replica) askStatus(ctx context.Context, id uuid.UUID) (StatusReply, error) {
+// askStatus asks a replica how it is; a leader may tell it something with the question.
+func (r *Replica) askStatus(ctx context.Context, id uuid.UUID, tell *StatusArgs) (StatusReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.tune.statusTimeout)
 	defer cancel()
+	if tell == nil {
+		tell = new(StatusArgs)
+	}
 	var reply StatusReply
-	if err := r.peers.call(ctx, id, "Status", &StatusArgs{}, &reply); err != nil {
+	if err := r.peers.call(ctx, id, "Status", tell, &reply); err != nil {
 		return StatusReply{}, err // an answer that is late may be written into reply even now
 	}
 	return reply, nil
@@ -134,7 +138,7 @@ func (r *Replica) ownStatus() StatusReply {
 		Servers: configuredIDs(r.raft.GetConfiguration().Configuration()),
 		ID:      r.self, Cluster: r.store.clusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.peerAdvertise,
 		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
-		AppliedIndex: view.Index(), StateHash: view.Hash(),
+		AppliedIndex: view.Index(), StateHash: view.Hash(), Draining: r.draining.Load(),
 	}
 }
 
