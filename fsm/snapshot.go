@@ -31,10 +31,14 @@ const (
 // maxRecord bounds what the length of one frame can make a reader allocate. Bytes.
 const maxRecord = 1 << 30
 
-// Snapshot takes a view of the state, which Persist then writes while commands go on being applied.
+// Snapshot takes a view of the state, which Persist then writes while commands go on being applied. After a halt there is none:
+// Raft would give it the index of an entry that is not in the state, and that entry would never be applied here.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.Err(); err != nil {
+		return nil, fmt.Errorf("the state machine has stopped: %w", err)
+	}
 	return &snapshot{view: f.viewLocked(), requests: f.store.requests.frozen()}, nil
 }
 
