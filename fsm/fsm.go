@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -62,6 +63,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 				each[j] = f.store.apply(log.Index, unixNano, &commands[j])
 			}
 			results[i] = each
+			f.warnOfSetBack(unixNano)
 		}
 		f.applied = log.Index
 		f.view = nil
@@ -70,6 +72,18 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	f.mu.Unlock()
 	f.progress.advance(applied)
 	return results
+}
+
+// warnOfSetBack says, once for an entry of that time, that the time of groups has gone back.
+func (f *FSM) warnOfSetBack(unixNano int64) {
+	groups := f.store.setBack
+	if len(groups) == 0 {
+		return
+	}
+	f.store.setBack = nil
+	was := max(groups[0].PushTouched, groups[0].FailureTouched)
+	f.logger.Warn("the time of a group goes back: the clock of a leader is wrong now or was when it was last pushed, set the clocks of all replicas",
+		"group", fmt.Sprintf("%.200s", groups[0].Labels()), "from", time.Unix(0, was).UTC(), "to", time.Unix(0, unixNano).UTC(), "groups", len(groups))
 }
 
 // stop makes the state machine refuse everything from here on: to skip an entry that the other replicas apply would be to
