@@ -182,5 +182,9 @@ func (f *strictFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err := errors.Join(f.restored, f.halted()); err != nil {
 		return nil, err
 	}
-	return f.FSM.Snapshot()
+	s, err := f.FSM.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return ownSnapshot{s}, nil
 }
