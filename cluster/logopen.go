@@ -54,7 +54,7 @@ func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64)
 		}
 		chain, term = own, l.Term
 		if index > covered {
-			s.bytes.Add(uint64(len(l.Data)))
+			s.growth.add(index, uint64(len(l.Data)))
 			if l.Type == raft.LogConfiguration {
 				c := raft.DecodeConfiguration(l.Data)
 				configuration = &c
