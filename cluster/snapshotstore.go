@@ -98,7 +98,11 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	if err != nil {
 		return nil, fmt.Errorf("creating a snapshot in %s: %w", s.dir, err)
 	}
-	state, err := os.OpenFile(filepath.Join(s.dir, sink.ID()+snapshotTmp, snapshotState), os.O_RDWR, 0)
+	tmp := filepath.Join(s.dir, sink.ID()+snapshotTmp)
+	state, err := os.OpenFile(filepath.Join(tmp, snapshotState), os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(state.Chmod(fileMode), os.Chmod(filepath.Join(tmp, snapshotMeta), fileMode))
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("creating a snapshot in %s: %w", s.dir, err), sink.Cancel())
 	}
