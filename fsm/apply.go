@@ -23,6 +23,9 @@ const (
 	Reused
 	// Forgotten: the request is older than the memory of requests; whether it was applied cannot be told. Nothing changed.
 	Forgotten
+	// Unreadable: the leader could not have applied the command, so it is not in the log. Never the result of an entry: a leader
+	// says it of one command among others that have come to it together.
+	Unreadable
 )
 
 // Result is what a command did, the same on every replica and for every retry.

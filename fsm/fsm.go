@@ -24,6 +24,8 @@ type FSM struct {
 	view    *View  // of the store as it is; nil when there is none yet
 	intern  interner
 
+	checks sync.Pool // of *interner, for Check
+
 	// progress follows applied, after the lock is released: who waited for an index finds it in the next View.
 	progress progress
 
@@ -37,6 +39,18 @@ var _ raft.BatchingFSM = (*FSM)(nil)
 // New returns an empty state machine.
 func New(logger *slog.Logger) *FSM {
 	return &FSM{logger: logger, store: newStore(), halted: make(chan struct{})}
+}
+
+// Check reads a command as Apply will. An error means that this program could not apply it, and says why in words that follow
+// "the command": in the log it would halt the state machine. What Apply rejects is no error.
+func (f *FSM) Check(command []byte) error {
+	in, ok := f.checks.Get().(*interner)
+	if !ok {
+		in = new(interner)
+	}
+	defer f.checks.Put(in)
+	_, err := decodeCommand(command, in)
+	return err
 }
 
 // Apply applies one committed entry and returns its Results.
