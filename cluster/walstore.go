@@ -283,41 +283,11 @@ func (l *segmentList) fileOf(index uint64) string {
 
 // getLog reads an entry from its segment, without the log.
 func (l *segmentList) getLog(vfs types.VFS, index uint64, entry *raft.Log) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("damaged: %v", r) // a false length leads the library astray
-		}
-	}()
 	l.mu.Lock()
-	at := -1
-	for i, s := range l.state.Segments {
-		if s.BaseIndex <= index && s.MinIndex <= index {
-			at = i
-		}
-	}
-	if at < 0 {
-		l.mu.Unlock()
-		return raft.ErrLogNotFound
-	}
-	info := l.state.Segments[at]
+	r := &segmentsReader{dir: filepath.Dir(l.path), vfs: vfs, segments: l.state.Segments}
 	l.mu.Unlock()
-	files := segment.NewFiler(filepath.Dir(l.path), vfs)
-	var r types.SegmentReader
-	if info.SealTime.IsZero() {
-		r, err = files.RecoverTail(info) // which writes nothing
-	} else {
-		r, err = files.Open(info)
-	}
-	if err != nil {
-		return err
-	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	raw, err := r.GetLog(index)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, raw.Close()) }()
-	return new(wal.BinaryCodec).Decode(raw.Bs, entry)
+	return r.GetLog(index, entry)
 }
 
 func (l *segmentList) file(s types.SegmentInfo) string {

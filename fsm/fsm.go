@@ -44,13 +44,27 @@ func New(logger *slog.Logger) *FSM {
 // Check reads a command as Apply will. An error means that this program could not apply it, and says why in words that follow
 // "the command": in the log it would halt the state machine. What Apply rejects is no error.
 func (f *FSM) Check(command []byte) error {
+	return f.check(func(in *interner) error {
+		_, err := decodeCommand(command, in)
+		return err
+	})
+}
+
+// CheckEntry reads the data of a log entry as Apply will. An error is why it would halt the state machine.
+func (f *FSM) CheckEntry(data []byte) error {
+	return f.check(func(in *interner) error {
+		_, _, err := unseal(data, in)
+		return err
+	})
+}
+
+func (f *FSM) check(read func(*interner) error) error {
 	in, ok := f.checks.Get().(*interner)
 	if !ok {
 		in = new(interner)
 	}
 	defer f.checks.Put(in)
-	_, err := decodeCommand(command, in)
-	return err
+	return read(in)
 }
 
 // Apply applies one committed entry and returns its Results.
