@@ -220,7 +220,8 @@ func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
 		}
 		rec.LastIndex, rec.LastTerm, rec.Written = entry.Index, entry.Term, entry.AppendedAt
 	}
-	return rec, rec.members(servers, self)
+	err = rec.members(servers, self)
+	return rec, err
 }
 
 // strictFSM lets a recovery fail that raft.RecoverCluster would finish without all of the data: it skips a snapshot that cannot

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -43,17 +42,26 @@ func (w *termWall) check(what string, term uint64) error {
 	return err
 }
 
-// checkRequest is why a request is refused, or nil. What is in it is not of a later term than the request itself.
+// checkRequest is why a request is refused, or nil. What is in it is not of a later term than the request itself, and a configuration is
+// one: Raft panics over one that is not, and would again at each start.
 func (w *termWall) checkRequest(command any) error {
 	switch req := command.(type) {
 	case *raft.AppendEntriesRequest:
-		if i := slices.IndexFunc(req.Entries, func(l *raft.Log) bool { return l.Term > req.Term }); i >= 0 {
-			return fmt.Errorf("an entry of term %d is refused in a request of term %d", req.Entries[i].Term, req.Term)
+		for _, l := range req.Entries {
+			if l.Term > req.Term {
+				return fmt.Errorf("entry %d of term %d is refused in a request of term %d", l.Index, l.Term, req.Term)
+			}
+			if l.Type == raft.LogConfiguration && !isConfiguration(l.Data) {
+				return fmt.Errorf("entry %d is refused: it is no configuration", l.Index)
+			}
 		}
 		return w.check("AppendEntries", req.Term)
 	case *raft.InstallSnapshotRequest:
 		if req.LastLogTerm > req.Term {
 			return fmt.Errorf("a snapshot of term %d is refused in a request of term %d", req.LastLogTerm, req.Term)
+		}
+		if req.SnapshotVersion > 0 && !isConfiguration(req.Configuration) {
+			return fmt.Errorf("a snapshot up to entry %d is refused: it comes with no configuration", req.LastLogIndex)
 		}
 		return w.check("InstallSnapshot", req.Term)
 	case *raft.RequestVoteRequest:
@@ -62,6 +70,12 @@ func (w *termWall) checkRequest(command any) error {
 		return w.check("RequestPreVote", req.Term)
 	}
 	return nil // TimeoutNow has no term
+}
+
+func isConfiguration(encoded []byte) (ok bool) {
+	defer func() { ok = recover() == nil }()
+	raft.DecodeConfiguration(encoded)
+	return true
 }
 
 // checkAnswer gives the error of a request, or why its answer is refused; the term of one that is refused is taken out.

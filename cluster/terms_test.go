@@ -136,6 +136,19 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 				}
 				return p.InstallSnapshot(node, address, req, new(raft.InstallSnapshotResponse), bytes.NewReader(make([]byte, 1<<20)))
 			},
+			"a snapshot with a bogus configuration": func() error {
+				req := &raft.InstallSnapshotRequest{
+					RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax, Term: term, LastLogIndex: 1 << 40, LastLogTerm: 1,
+					Configuration: []byte("bogus"), Size: 5,
+				}
+				return p.InstallSnapshot(node, address, req, new(raft.InstallSnapshotResponse), strings.NewReader("bogus"))
+			},
+			"a bogus configuration": func() error {
+				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{
+					RPCHeader: header, Term: term, PrevLogEntry: 1, PrevLogTerm: 1,
+					Entries: []*raft.Log{{Index: 2, Term: term, Type: raft.LogConfiguration, Data: []byte("bogus")}},
+				}, new(raft.AppendEntriesResponse))
+			},
 			"an entry of a later term than its request": func() error {
 				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{
 					RPCHeader: header, Term: term, PrevLogEntry: 1, PrevLogTerm: 1, Entries: []*raft.Log{{Index: 2, Term: term + 1}},

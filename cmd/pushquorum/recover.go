@@ -25,9 +25,9 @@ func recoverCluster(o *options, logger *slog.Logger, out io.Writer) error {
 		if err := describe(out, o.cluster.DataDir, r); err != nil {
 			return err
 		}
-		unreadable := r.Unreadable != nil || r.InSnapshot != nil
+		whole := r.Unreadable == nil && r.InSnapshot == nil
 		switch {
-		case unreadable && !(o.acceptLoss && o.dropUnreadable):
+		case !whole && (!o.acceptLoss || !o.dropUnreadable):
 			return errNotDropped
 		case !o.acceptLoss:
 			return errNotAccepted
