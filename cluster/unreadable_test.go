@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	walfs "github.com/hashicorp/raft-wal/fs"
 
 	"pushquorum/fsm"
 )
@@ -413,5 +415,45 @@ func TestAnInspectionKeepsOnlyWhatWasWritten(t *testing.T) {
 		if slices.Contains(tc.missing, found.keep.Last) || (found.keep.Last != 0 && found.end.Index != found.keep.Last) {
 			t.Errorf("without %s: %+v is kept, which ends with %+v", tc.name, found.keep, found.end)
 		}
+	}
+}
+
+// An earlier version wrote entries of any size, of which the log reads none back beyond 64 MiB.
+func TestALogWithAnEntryThatIsTooLargeIsCutBeforeIt(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, nil, "alone", "", 1).start()
+	waitReady(t, r)
+	push(t, r, "before", 1)
+	log := r.store.log
+	r.crash()
+	w, err := openWAL(r.cfg.DataDir, r.tune.walSegment, walfs.New(), hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := openTailFile(filepath.Join(r.cfg.DataDir, tailFileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := log.tail
+	next.Last++
+	large, own := linked(&raft.Log{Index: next.Last, Term: 2, Type: raft.LogCommand, Data: make([]byte, maxStored+1), AppendedAt: time.Now()}, next.Chain)
+	next.Chain = own
+	if err := errors.Join(w.StoreLogs([]*raft.Log{&large}), file.save(next, true), w.Close(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.open(); err == nil || !strings.Contains(err.Error(), "MaxEntrySize") {
+		t.Fatalf("it opens with %v: this test shows nothing", err)
+	}
+	if rec := mustLookOnly(t, r); rec.Unreadable == nil || rec.Unreadable.Index != next.Last || rec.Unreadable.Entries() != 1 || rec.LastIndex != next.Last-1 {
+		t.Errorf("the report is %+v, %+v", rec, rec.Unreadable)
+	}
+	if _, err := recoverIt(t, r, true); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	waitReady(t, r)
+	push(t, r, "after", 1)
+	if !hasJob(r, "before") || !hasJob(r, "after") {
+		t.Error("something is missing")
 	}
 }
