@@ -42,8 +42,6 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		case err == nil:
 			late = lateness()
 			r.logger.Info("took a snapshot", "index", r.store.snapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
-		case r.store.snapshotIndex() > last:
-			r.logger.Info("gave up a snapshot: one that the leader sent holds more", "index", r.store.snapshotIndex(), "err", err)
 		case errors.Is(err, raft.ErrNothingNewToSnapshot), errors.Is(err, raft.ErrRaftShutdown), ctx.Err() != nil:
 		default:
 			r.logger.Error("cannot take a snapshot, trying again", "err", err)

@@ -70,7 +70,7 @@ func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 	// A false length in a damaged segment may send the library astray.
 	defer func() {
 		if r := recover(); r != nil {
-			err = damaged(list.suspect(), "damaged: %v", r)
+			err = damagedLog(list.suspect(), "damaged: %v", r)
 		}
 	}()
 	codec := wal.Codec(w.codec)
@@ -80,7 +80,7 @@ func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 	log, err := wal.Open(w.dir, wal.WithMetaStore(list), wal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)),
 		wal.WithSegmentSize(w.size), wal.WithLogger(w.logger), wal.WithCodec(codec))
 	if err != nil {
-		return nil, nil, damaged(list.suspect(), "cannot be read: %w", err)
+		return nil, nil, damagedLog(list.suspect(), "cannot be read: %w", err)
 	}
 	return log, list, nil
 }
