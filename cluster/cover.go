@@ -33,7 +33,7 @@ func (s *storage) saved(snapshot base) error {
 	if err != nil {
 		return err
 	}
-	s.log.resetBytes()
+	s.log.growth.startAfter(snapshot.Index)
 	if replaced {
 		// Raft keeps in memory where its log ends, and the entry there is another one now: it would refuse all that follows.
 		s.replacedOnce.Do(func() { close(s.replaced) })

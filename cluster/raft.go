@@ -52,7 +52,12 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			ServerAddressProvider: &addressBook{self: r.self, advertise: r.addrs.peerAdvertise, gossiped: r.peerAddress, configured: configured},
 			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
-		}))
+		}), &termWall{logger: r.logger, current: func() uint64 {
+			if running := ref.Load(); running != nil {
+				return running.CurrentTerm()
+			}
+			return 0 // nothing has come yet
+		}})
 		r.trans = r.network
 	}
 	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{&pacedFSM{r.cfg.FSM, r.ctx.Done()}, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},

@@ -239,7 +239,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-r.cfg.FSM.Halted():
-		err = fmt.Errorf("%s: %w", r.store.path, r.cfg.FSM.Err())
+		err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.path, r.cfg.FSM.Err())
 	case <-r.store.replaced:
 		err = fmt.Errorf("%s: %w", r.store.path, errReplaced)
 	}

@@ -139,6 +139,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	}
 	if snapshot != nil {
 		s.snaps.newest.Store(snapshot.Index)
+		s.snaps.term.Store(snapshot.Term)
 		s.snaps.size.Store(snapshot.size)
 		// Again, because a crash may have come between a snapshot from the leader and this.
 		if _, err := s.cover(base{Index: snapshot.Index, Term: snapshot.Term}); err != nil {

@@ -41,8 +41,8 @@ type options struct {
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
 
-	// recover is set by the command of that name; acceptLoss lets it act.
-	recover, acceptLoss bool
+	// recover is set by the command of that name; acceptLoss lets it act, and dropUnreadable where the log cannot be read to its end.
+	recover, acceptLoss, dropUnreadable bool
 
 	log promslog.Config
 	// shown are the values of all flags, for the status page.
@@ -100,8 +100,9 @@ func parseOptions(args []string) (*options, error) {
 
 	promslogflag.AddFlags(app, &o.log)
 	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
-	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
+	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good, or go on without an end of the log that cannot be read. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
 	recovery.Flag("accept-loss", "Go on, and lose what only the other replicas had.").BoolVar(&o.acceptLoss)
+	recovery.Flag("drop-unreadable", "With --accept-loss: also lose the log from the first entry on that cannot be read.").BoolVar(&o.dropUnreadable)
 	command, err := app.Parse(args)
 	if err != nil {
 		return nil, fmt.Errorf("%w, try --help", err)
