@@ -169,6 +169,7 @@ func testTuning() tuning {
 	tune.pilotLook, tune.pilotAct, tune.stabilize = 500*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond
 	tune.quickRejoin = 100 * time.Millisecond
 	tune.slowRejoin = time.Second
+	tune.settleAlone = 300 * time.Millisecond
 	tune.walSegment = 64 << 10 // so that tests fill some
 	tune.gossip = func(c *memberlist.Config) {
 		c.GossipInterval = 50 * time.Millisecond
