@@ -55,7 +55,7 @@ func (a *aloneness) elsewhere(ctx context.Context) string {
 	for _, peer := range a.peers {
 		addresses, err := d.resolve(ctx, peer)
 		if err != nil {
-			return fmt.Sprintf("%s does not resolve (%v)", peer, err)
+			return fmt.Sprintf("%s has no address yet (%v)", peer, err)
 		}
 		for _, address := range addresses {
 			if at, err := netip.ParseAddrPort(address); err != nil || !a.own(at) {

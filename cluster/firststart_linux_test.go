@@ -149,19 +149,6 @@ func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 	}
 }
 
-// withID gives a replica its id before its first start.
-func withID(t *testing.T, r *replicaT, rec identityRecord) {
-	t.Helper()
-	b, err := encodeIdentity(rec)
-	if err == nil {
-		err = os.MkdirAll(r.cfg.DataDir, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(r.cfg.DataDir, identityFile), b)
-}
-
 func freshRecord(id uuid.UUID) identityRecord {
 	return identityRecord{Version: identityVersion, ID: id}
 }
@@ -272,14 +259,6 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 		t.Errorf("after a crash at %s: %+v has become %+v, servers %v, and gives promises back with %v", p.when, before, after, servers, release)
 	}
 	return decided
-}
-
-// openConfig is the configuration with a new state machine and a log of its own.
-func (r *replicaT) openConfig() Config {
-	cfg := r.cfg
-	cfg.Logger = slog.New(slog.DiscardHandler)
-	cfg.FSM = fsm.New(cfg.Logger)
-	return cfg
 }
 
 // TestEveryCrashPointOfAFollowersFirstStart: whenever one that has promised dies, it comes back, still promised or bound to
