@@ -135,6 +135,7 @@ func (s *statefulSet) add() *replicaT {
 }
 
 func TestOneGrowsToThreeByTheSameCommandLine(t *testing.T) {
+	t.Parallel()
 	s := newStatefulSet(t)
 	first := s.add().start()
 	waitReady(t, first)
@@ -152,6 +153,7 @@ func TestOneGrowsToThreeByTheSameCommandLine(t *testing.T) {
 }
 
 func TestThreeThatExpectOneAndNameEachOtherWaitAndSayWhy(t *testing.T) {
+	t.Parallel()
 	s := newStatefulSet(t)
 	for range 3 {
 		s.add()
@@ -171,6 +173,7 @@ func TestThreeThatExpectOneAndNameEachOtherWaitAndSayWhy(t *testing.T) {
 
 // TestOneThatLostItsDiskIsAddedAgain: the founder's command line founds nothing while others are there.
 func TestOneThatLostItsDiskIsAddedAgain(t *testing.T) {
+	t.Parallel()
 	s := newStatefulSet(t)
 	first := s.add().start()
 	waitReady(t, first)

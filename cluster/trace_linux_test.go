@@ -155,7 +155,7 @@ func crashPoints(t *testing.T, cmd *exec.Cmd, dir string) []crashPoint {
 		})
 	}()
 	if err := <-done; err != nil {
-		t.Fatalf("the process that is traced: %v", err)
+		t.Fatalf("the process that is traced (which needs ptrace): %v", err)
 	}
 	if end, err := readFiles(dir); err != nil || !end.equal(last) {
 		t.Fatalf("a system call that is not watched has changed %v (%v)", last.changed(end), err)
