@@ -127,6 +127,7 @@ type tuning struct {
 	stuckEvery    time.Duration // how often it is looked whether disk and state machine move
 	stuckAfter    time.Duration // how long they may not, before this replica is unhealthy
 	waitLog       time.Duration // how often a waiting replica says what it waits for
+	settleAlone   time.Duration // how long nobody else may show up before a replica that expects 1 founds a cluster
 	promiseTTL    time.Duration // after which a promise that came to nothing is asked back
 	retryMin      time.Duration
 	retryMax      time.Duration
@@ -152,7 +153,7 @@ func defaultTuning() tuning {
 		pilotLook: time.Second, pilotAct: time.Second, stabilize: 2 * time.Second,
 		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
-		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
+		waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
 		dial: func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)

@@ -120,10 +120,7 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 
 // acceptInvite binds this replica to a cluster that wants it.
 func (r *Replica) acceptInvite(cluster uuid.UUID) error {
-	if err := r.grants.invite(r.situation(), cluster); err != nil {
-		return err
-	}
-	if err := r.id.bind(cluster); err != nil {
+	if err := r.grants.invite(cluster); err != nil {
 		return err
 	}
 	r.gossip.poke()

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -47,6 +48,10 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
+		r.alone = &aloneness{
+			peers: r.cfg.Peers, resolver: r.tune.resolver, own: r.addrs.isOwnGossip,
+			every: r.tune.quickRejoin, settle: r.tune.settleAlone,
+		}
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
 		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -85,8 +90,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	return nil
 }
 
-// admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to; one that is bound to
-// none takes it from the cluster it has promised to be part of, and is bound by it.
+// admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to or is bound by: see grants.
 func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC && h.target == uuid.Nil {
 		return helloOK // a recovery asks who is here
@@ -97,15 +101,10 @@ func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC {
 		return helloOK
 	}
-	bound := r.store.clusterID()
-	if bound == uuid.Nil && r.grants.allows(h.cluster) {
-		if err := r.id.bind(h.cluster); err != nil {
+	if err := r.grants.admit(h.cluster); err != nil {
+		if !errors.Is(err, errOtherCluster) {
 			r.logger.Error("cannot take part in the cluster", "err", err)
-			return helloOtherCluster
 		}
-		return helloOK
-	}
-	if bound == uuid.Nil || bound != h.cluster {
 		return helloOtherCluster
 	}
 	return helloOK

@@ -32,6 +32,7 @@ type Replica struct {
 	store    *storage
 	grants   *grants
 	forming  forming
+	alone    *aloneness     // nil when standalone
 	gossip   *gossip        // nil when standalone
 	mux      *mux           // nil when standalone
 	stream   *streamLayer   // nil when standalone
@@ -101,8 +102,8 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
 		return nil, err
 	}
-	if !r.hasState() && cfg.BootstrapExpect == 1 && len(cfg.Peers) == 0 {
-		if err := r.bootstrapAlone(); err != nil {
+	if !r.hasState() && cfg.standalone() {
+		if err := r.coordinate(r.ctx, []uuid.UUID{r.self}); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +151,8 @@ func (r *Replica) openDirectory() (err error) {
 		}
 	}
 	rec := r.id.get()
-	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo}, r.id.saveGrant)
+	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo},
+		grantDisk{situation: r.situation, save: r.id.saveGrant, bind: r.id.bind})
 	return nil
 }
 
@@ -213,6 +215,7 @@ func (r *Replica) spawn(f func(context.Context)) bool {
 func (r *Replica) Run(ctx context.Context) error {
 	ctx, cancel := r.whileOpen(ctx)
 	defer cancel()
+	halfFormed := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.keepFresh(ctx) })
 	wg.Go(func() { r.takeSnapshots(ctx) })
@@ -231,13 +234,18 @@ func (r *Replica) Run(ctx context.Context) error {
 			quick: r.tune.quickRejoin, slow: r.tune.slowRejoin,
 		}
 		wg.Go(func() { d.run(ctx) })
-		wg.Go(func() { r.form(ctx) })
+		wg.Go(func() {
+			if err := r.form(ctx); err != nil {
+				halfFormed <- err
+			}
+		})
 		wg.Go(func() { r.reconcile(ctx) })
 		wg.Go(func() { r.pilot.run(ctx) })
 	}
 	var err error
 	select {
 	case <-ctx.Done():
+	case err = <-halfFormed:
 	case <-r.cfg.FSM.Halted():
 		err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.path, r.cfg.FSM.Err())
 	case <-r.store.replaced:

@@ -185,7 +185,7 @@ func (p *Peer) ConfirmTerm(args *ConfirmTermArgs, reply *ConfirmTermReply) error
 
 // Prepare asks for a promise: see grants.
 func (p *Peer) Prepare(args *PrepareArgs, reply *AgreeReply) error {
-	if err := p.r.grants.promise(p.r.situation(), args.Cluster, args.Coordinator, args.Set); err != nil {
+	if err := p.r.grants.promise(args.Cluster, args.Coordinator, args.Set); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil
@@ -193,7 +193,7 @@ func (p *Peer) Prepare(args *PrepareArgs, reply *AgreeReply) error {
 
 // Release gives back a promise that this replica has not acted on, and never will.
 func (p *Peer) Release(args *ReleaseArgs, reply *AgreeReply) error {
-	if err := p.r.forming.abandon(args.Cluster, p.r.grants, p.r.hasState); err != nil {
+	if err := p.r.forming.abandon(args.Cluster, p.r.grants, p.r.decided); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil
