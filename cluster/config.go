@@ -144,7 +144,6 @@ type resolver interface {
 }
 
 func defaultTuning() tuning {
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4}}
 	return tuning{
 		heartbeat: 400 * time.Millisecond, election: 400 * time.Millisecond, lease: 250 * time.Millisecond,
 		commit: 20 * time.Millisecond, alone: 50 * time.Millisecond,
@@ -154,9 +153,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
-		dial: func(ctx context.Context, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", address)
-		},
+		dial: dialTCP,
 		resolver: net.DefaultResolver,
 	}
 }

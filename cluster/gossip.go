@@ -19,6 +19,8 @@ type gossip struct {
 	starts uint64
 	addrs  addresses
 	meta   func() nodeMeta // about this replica, now
+	// moved is told where another replica is, whenever that changes.
+	moved func(id uuid.UUID, peer string)
 
 	list *memberlist.Memberlist
 	// changed gets a token when the membership changed; one reader.
@@ -40,9 +42,9 @@ type node struct {
 // never conflicts with the present one.
 func nodeName(id uuid.UUID, starts uint64) string { return fmt.Sprintf("%s/%d", id, starts) }
 
-func newGossip(logger *slog.Logger, self uuid.UUID, starts uint64, addrs addresses, meta func() nodeMeta) *gossip {
+func newGossip(logger *slog.Logger, self uuid.UUID, starts uint64, addrs addresses, meta func() nodeMeta, moved func(uuid.UUID, string)) *gossip {
 	return &gossip{
-		logger: logger, self: self, starts: starts, addrs: addrs, meta: meta,
+		logger: logger, self: self, starts: starts, addrs: addrs, meta: meta, moved: moved,
 		changed: make(chan struct{}, 1),
 		nodes:   map[string]node{}, last: map[uuid.UUID]nodeMeta{},
 	}
@@ -150,13 +152,18 @@ func (g *gossip) note(n *memberlist.Node, alive bool) {
 	} else {
 		delete(g.nodes, n.Name)
 	}
-	if have, ok := g.last[m.ID]; m.ID != g.self && (!ok || m.Starts >= have.Starts) {
+	have, ok := g.last[m.ID]
+	newest := m.ID != g.self && (!ok || m.Starts >= have.Starts)
+	if newest {
 		g.last[m.ID] = m
 	}
 	twin := alive && m.ID == g.self && m.Starts > g.starts
 	g.mu.Unlock()
 	if twin {
 		g.logger.Error("another process runs with this replica's id: a data directory was copied; stop one of the two and delete its directory", "id", g.self, "address", n.Address())
+	}
+	if newest && m.Peer != have.Peer {
+		g.moved(m.ID, m.Peer)
 	}
 	g.poke()
 }

@@ -46,7 +46,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
-		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
+		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta, r.moved)
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
 		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -60,14 +60,15 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
 	ref.Store(r.raft)
-	r.peers = newPeers(func(ctx context.Context, id uuid.UUID) (net.Conn, error) {
-		address, ok := r.peerAddress(id)
-		if !ok {
-			if a, known := configured(id); known {
-				parsed, _ := parseServerAddress(a)
-				address = parsed.peer
-			}
+	where := func(id uuid.UUID) string {
+		if address, ok := r.peerAddress(id); ok {
+			return address
 		}
+		address, _ := configured(id)
+		parsed, _ := parseServerAddress(address) // an unknown one has no peer
+		return parsed.peer
+	}
+	r.peers = newPeers(where, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})
 	})
 	r.leader = &leadership{

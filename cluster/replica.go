@@ -196,6 +196,12 @@ func (r *Replica) peerAddress(id uuid.UUID) (string, bool) {
 	return m.Peer, ok
 }
 
+// moved gives up the connections to where another replica no longer is.
+func (r *Replica) moved(id uuid.UUID, peer string) {
+	r.peers.moved(id, peer)
+	r.stream.moved(id, peer)
+}
+
 // spawn starts a goroutine whose context ends when the replica closes, and which Close waits for.
 func (r *Replica) spawn(f func(context.Context)) bool {
 	r.mu.Lock()
