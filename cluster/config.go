@@ -153,7 +153,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
-		dial: dialTCP,
+		dial:     dialTCP,
 		resolver: net.DefaultResolver,
 	}
 }
