@@ -21,11 +21,10 @@ const (
 
 // reconcile brings the configuration in line with the gossip, about every second and when the gossip changes.
 func (r *Replica) reconcile(ctx context.Context) {
-	strangers := map[uuid.UUID]bool{}
 	for {
 		r.refreshGossip()
 		if r.hasState() {
-			r.reconcileOnce(ctx, strangers)
+			r.reconcileOnce(ctx)
 			r.exile.look(ctx, r)
 		}
 		select {
@@ -37,7 +36,7 @@ func (r *Replica) reconcile(ctx context.Context) {
 	}
 }
 
-func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]bool) {
+func (r *Replica) reconcileOnce(ctx context.Context) {
 	future := r.raft.GetConfiguration()
 	servers := map[uuid.UUID]raft.Server{}
 	for _, s := range future.Configuration().Servers {
@@ -55,7 +54,7 @@ func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]boo
 		server, configured := servers[m.ID]
 		switch {
 		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.Member && !configured && m.Cluster != own:
-			r.stranger(m, strangers)
+			r.stranger(m)
 		case m.ID != r.self && !m.Member && m.Cluster == uuid.Nil && (configured || leading):
 			// A configured one too, leader or not: it may have missed the bootstrap, and the cluster may need its vote.
 			if err := r.invite(ctx, m); err != nil {
@@ -66,7 +65,7 @@ func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]boo
 				r.addNonvoter(ctx, m, servers)
 			}
 		case leading && !configured && m.Cluster == own:
-			if m.Member && r.supplanted(m, alive, servers, strangers) {
+			if m.Member && r.supplanted(m, alive, servers) {
 				continue
 			}
 			r.addNonvoter(ctx, m, servers)
@@ -79,28 +78,26 @@ func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]boo
 // supplanted tells whether a replica that was removed and has come back finds a living one of its name in its place, and
 // logs that once. A removed replica whose place is free is welcome: it remembers its term and vote, and the cluster treats it
 // like any other that was away for long.
-func (r *Replica) supplanted(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server, known map[uuid.UUID]bool) bool {
+func (r *Replica) supplanted(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server) bool {
 	for _, other := range alive {
 		if _, configured := servers[other.ID]; !configured || other.Name != m.Name {
 			continue
 		}
-		if !known[m.ID] {
-			known[m.ID] = true
+		if r.told.first(m.ID) {
 			r.logger.Error("a replica that was removed has come back, but another of its name has taken its place; it is not added: stop it and delete its data directory, or, if it is meant to be one more replica, give it a --cluster.name of its own",
 				"name", m.Name, "id", m.ID, "peer", m.Peer, "in_its_place", other.ID)
 		}
 		return true
 	}
-	delete(known, m.ID)
+	r.told.forget(m.ID)
 	return false
 }
 
 // stranger logs, once, that a replica of another cluster has come into the gossip.
-func (r *Replica) stranger(m nodeMeta, known map[uuid.UUID]bool) {
-	if known[m.ID] {
+func (r *Replica) stranger(m nodeMeta) {
+	if !r.told.first(m.ID) {
 		return
 	}
-	known[m.ID] = true
 	r.logger.Error("a replica belongs to another cluster and is not added; if its data is not needed, stop it and delete its data directory, otherwise take it out of --cluster.peer",
 		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.clusterID())
 }
@@ -120,6 +117,9 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 
 // acceptInvite binds this replica to a cluster that wants it.
 func (r *Replica) acceptInvite(cluster uuid.UUID) error {
+	if err := r.mayFollow(cluster); err != nil {
+		return err
+	}
 	if err := r.grants.invite(r.situation(), cluster); err != nil {
 		return err
 	}

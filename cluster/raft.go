@@ -46,7 +46,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
-		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta, r.moved)
+		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.stranger})
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
 		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{

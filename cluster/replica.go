@@ -47,6 +47,9 @@ type Replica struct {
 	metrics  *metrics
 	pilot    *pilot // nil when standalone
 	exile    exile
+	places   *places    // that --cluster.peer leads to
+	told     told       // which replicas are not wanted
+	refusals *quietBook // of invitations
 	watch    *stuckWatch
 
 	draining atomic.Bool
@@ -71,7 +74,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -110,7 +113,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(r.watch.run)
 	if r.mux != nil {
 		r.mux.start()
-		if err := r.gossip.start(tune.gossip); err != nil {
+		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
 			return nil, err
 		}
 	}
@@ -224,7 +227,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	wg.Go(func() { r.takeSnapshots(ctx) })
 	if r.gossip != nil {
 		d := &discovery{
-			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger,
+			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger, places: r.places,
 			own: r.gossip.ownAddresses(), known: r.gossip.gossipAddresses,
 			settled: func() bool {
 				leader, _ := r.leader.current()
