@@ -1,7 +1,7 @@
 package cluster
 
 import (
-	"cmp"
+	"bytes"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -29,6 +29,7 @@ type gossip struct {
 	nodes map[string]node        // alive, by memberlist name; memberlist's own list cannot be read without a race
 	last  map[uuid.UUID]nodeMeta // alive or not, the newest start that was seen
 	sent  nodeMeta               // last told to the others
+	seen  int                    // members that have come so far
 	// foreign are the names that turned out to be of another cluster when memberlist knew them already. It goes on probing them,
 	// with what they said before, and tells when they die.
 	foreign map[string]bool
@@ -125,7 +126,7 @@ func (g *gossip) alive() []nodeMeta {
 	for _, m := range newest {
 		out = append(out, m)
 	}
-	slices.SortFunc(out, func(a, b nodeMeta) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	slices.SortFunc(out, func(a, b nodeMeta) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return out
 }
 
@@ -139,7 +140,7 @@ func (g *gossip) clustersAt(at func(address string) bool) []uuid.UUID {
 			out = append(out, n.Cluster)
 		}
 	}
-	slices.SortFunc(out, func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) })
+	slices.SortFunc(out, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	return out
 }
 
@@ -181,6 +182,12 @@ func (g *gossip) note(n *memberlist.Node, alive bool) {
 		return
 	}
 	if alive {
+		if before, ok := g.nodes[n.Name]; ok {
+			m.seen = before.seen
+		} else {
+			g.seen++
+			m.seen = g.seen
+		}
 		g.nodes[n.Name] = node{nodeMeta: m, address: n.Address()}
 	} else {
 		delete(g.nodes, n.Name)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,6 +48,7 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 	own := r.store.clusterID()
 	leading := r.raft.State() == raft.Leader
 	alive := r.gossip.alive()
+	var guests []nodeMeta // gossip says that they might join; they are asked themselves before anything is changed for them
 	for _, m := range alive {
 		if ctx.Err() != nil {
 			return
@@ -57,20 +59,18 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 			r.stranger(m)
 		case m.ID != r.self && !m.Member && m.Cluster == uuid.Nil && (configured || leading):
 			// A configured one too, leader or not: it may have missed the bootstrap, and the cluster may need its vote.
-			if err := r.invite(ctx, m); err != nil {
-				r.logger.Debug("cannot invite a replica yet", "name", m.Name, "id", m.ID, "err", err)
-				continue
+			guests = append(guests, m)
+		case m.ID != r.self && leading && !configured && m.Cluster == own:
+			if !m.Member || !r.supplanted(m, alive, servers) {
+				guests = append(guests, m)
 			}
-			if !configured {
-				r.addNonvoter(ctx, m, servers)
-			}
-		case leading && !configured && m.Cluster == own:
-			if m.Member && r.supplanted(m, alive, servers) {
-				continue
-			}
-			r.addNonvoter(ctx, m, servers)
 		case leading && configured:
 			r.refreshAddress(ctx, m, server, servers, future.Index())
+		}
+	}
+	for _, m := range r.invites.offer(time.Now(), guests) {
+		if _, configured := servers[m.ID]; !configured {
+			r.addNonvoter(ctx, m, servers)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 		return err
 	}
 	if reply.Error != "" {
-		return fmt.Errorf("it %s", reply.Error)
+		return fmt.Errorf("%w: it %s", errDeclined, reply.Error)
 	}
 	return nil
 }
@@ -149,17 +149,23 @@ func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.
 // predecessors are the configured servers of the newcomer's name that do not answer. They are asked, because gossip holds a
 // process that was restarted with an empty directory for alive for some seconds.
 func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) []uuid.UUID {
-	var silent []uuid.UUID
+	var namesakes, silent []uuid.UUID
 	for id, s := range servers {
 		a, err := parseServerAddress(s.Address)
 		if err != nil || id == r.self || id == m.ID || cmp.Or(a.name, r.nameOf(s.ID)) != m.Name {
 			continue
 		}
-		if _, err := r.askStatus(ctx, id, nil); err != nil && ctx.Err() == nil {
-			silent = append(silent, id)
-			r.pilot.noteSilent(s.ID)
-		}
+		namesakes = append(namesakes, id)
 	}
+	var mu sync.Mutex
+	sideBySide(namesakes, func(id uuid.UUID) {
+		if _, err := r.askStatus(ctx, id, nil); err != nil && ctx.Err() == nil {
+			r.pilot.noteSilent(serverID(id))
+			mu.Lock()
+			defer mu.Unlock()
+			silent = append(silent, id)
+		}
+	})
 	slices.SortFunc(silent, func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) })
 	return silent
 }

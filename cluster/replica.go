@@ -47,6 +47,7 @@ type Replica struct {
 	metrics  *metrics
 	pilot    *pilot // nil when standalone
 	exile    exile
+	invites  *invitations
 	places   *places    // that --cluster.peer leads to
 	told     told       // which replicas are not wanted
 	refusals *quietBook // of invitations
@@ -100,6 +101,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
 		return nil, err
