@@ -41,7 +41,7 @@ func TestTheKernelGivesUpADeadHostAtBothEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // of the test
+	defer conn.Close()
 	want := int(deadHostAfter.Milliseconds())
 	if got, err := userTimeout(conn); got != want || err != nil {
 		t.Errorf("the end that dialled: %d ms, %v; want %d", got, err, want)

@@ -99,7 +99,7 @@ func TestPlacesKeepWhatANameLastResolvedTo(t *testing.T) {
 	dns := &fakeDNS{hosts: map[string][]string{}}
 	p := newPlaces()
 	d := &discovery{
-		peers: []string{"peers.test:7946"}, resolver: dns, logger: slog.New(slog.DiscardHandler), places: p, failed: map[string]string{},
+		peers: []string{"replicas.test:7946"}, resolver: dns, logger: slog.New(slog.DiscardHandler), places: p, failed: map[string]string{},
 		known: func() map[string]bool { return nil }, settled: func() bool { return false }, join: func(string) error { return nil },
 		own: map[string]bool{},
 	}
@@ -112,7 +112,7 @@ func TestPlacesKeepWhatANameLastResolvedTo(t *testing.T) {
 		{"one has moved", []string{"10.0.0.1", "10.0.0.3"}, "10.0.0.3:7946", "10.0.0.2:7946"},
 		{"the name is gone", nil, "10.0.0.3:7946", "10.0.0.2:7946"},
 	} {
-		dns.set("peers.test", step.addresses...)
+		dns.set("replicas.test", step.addresses...)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		d.round(ctx)
 		cancel()

@@ -229,12 +229,12 @@ func foreignTo(cluster uuid.UUID, m nodeMeta) bool {
 // the other.
 func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	m, err := decodeMeta(n.Meta)
-	if err != nil || m.ID == g.self || !foreignTo(g.meta().Cluster, m) {
-		return nil // note says what is wrong with one that cannot be read, or has this replica's id
+	if err == nil && m.ID != g.self && foreignTo(g.meta().Cluster, m) {
+		g.forget(m.ID)
+		g.stranger(m)
+		return fmt.Errorf("it %w, %s", errOtherCluster, m.Cluster)
 	}
-	g.forget(m.ID)
-	g.stranger(m)
-	return fmt.Errorf("it %w, %s", errOtherCluster, m.Cluster)
+	return nil // note says what is wrong with one that cannot be read, or has this replica's id
 }
 
 // forget drops a replica that has turned out to be of another cluster.

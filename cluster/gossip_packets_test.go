@@ -60,7 +60,7 @@ func sendStream(t *testing.T, address string, message []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // of the test
+	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(testDeadline))
 	if _, err := conn.Write(message); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func sendPacket(t *testing.T, r *replicaT, message []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // of the test
+	defer conn.Close()
 	if _, err := conn.Write(message); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (v *inviteesT) ask(ctx context.Context, m nodeMeta) error {
 }
 
 func blackHole(context.Context) error {
-	time.Sleep(time.Second) // of the bubble's time: until the dial times out
+	<-time.After(time.Second) // of the bubble's time: until the dial times out
 	return errors.New("no answer")
 }
 
@@ -222,7 +222,7 @@ func TestSideBySideIsBounded(t *testing.T) {
 			now, sum = now+1, sum+i
 			most = max(most, now)
 			mu.Unlock()
-			time.Sleep(time.Second)
+			<-time.After(time.Second) // of the bubble's time
 			mu.Lock()
 			now--
 			mu.Unlock()

@@ -157,13 +157,13 @@ func TestWaitersAndFlapsSideBySide(t *testing.T) {
 		background.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				n.follow([]raft.ServerID{"a", "", "a", "", "b", ""}[i%6])
-				time.Sleep(7 * time.Millisecond) // of the bubble's time
+				<-time.After(7 * time.Millisecond) // of the bubble's time
 			}
 		})
 		for i := range 8 {
 			waiters.Go(func() {
 				for range 50 {
-					time.Sleep(time.Duration(i+1) * time.Millisecond)
+					<-time.After(time.Duration(i+1) * time.Millisecond) // of the bubble's time
 					for id, changed := l.current(); id == ""; id, changed = l.current() {
 						<-changed
 					}

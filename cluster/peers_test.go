@@ -174,7 +174,7 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 				p, id := newPeers(h.where, h.dial), uuid.New()
 				var took time.Duration
 				for i, s := range c.steps {
-					time.Sleep(s.wait) // of the bubble's time
+					<-time.After(s.wait) // of the bubble's time
 					ctx, cancel := context.WithTimeout(t.Context(), s.timeout)
 					began := time.Now()
 					var err error
@@ -210,7 +210,7 @@ func TestASlowAnswerIsAwaitedWhileThePeerLives(t *testing.T) {
 		slow := make(chan error, 1)
 		go func() { slow <- p.call(t.Context(), id, "Apply", &ApplyArgs{}, new(ApplyReply)) }()
 		for range 60 {
-			time.Sleep(time.Second)
+			<-time.After(time.Second) // of the bubble's time
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			if err := p.call(ctx, id, "Status", &StatusArgs{}, new(StatusReply)); err != nil {
 				t.Error(err)
