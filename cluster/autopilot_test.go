@@ -268,6 +268,10 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	// It may ask for pre-votes, which disturb nobody; a vote that is asked for would end the leader's term.
 	campaigns := func() int { return strings.Count(old.logs.String(), "raft: asking for vote") }
 	old.start() // with a log of its own
+	hole := swallows(t)
+	for range 200 { // and with a gossip full of members that nobody has met
+		old.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Peer: hole, Member: true, Cluster: leader.store.clusterID()}))
+	}
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())
 	})

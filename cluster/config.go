@@ -27,6 +27,9 @@ type Config struct {
 	RaftListenAddress    string
 	RaftAdvertiseAddress string // default: the advertised gossip host with the port of RaftListenAddress
 
+	// Label is carried by each packet and stream of the gossip, and those with another one are dropped; at most 255 bytes.
+	Label string
+
 	Peers           []string // gossip addresses; a DNS name stands for all its addresses and is resolved again and again
 	BootstrapExpect int      // how many new replicas form a new cluster; 0 means 1
 
@@ -93,6 +96,9 @@ func (c *Config) complete() error {
 	default:
 		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, LogWAL, LogBbolt)
 	}
+	if len(c.Label) > memberlist.LabelMaxSize {
+		return fmt.Errorf("--cluster.label has %d bytes: give at most %d, the same on every replica of the cluster", len(c.Label), memberlist.LabelMaxSize)
+	}
 	for _, peer := range c.Peers {
 		if _, _, err := splitHostPort(peer); err != nil {
 			return fmt.Errorf("--cluster.peer: %w", err)
@@ -104,6 +110,8 @@ func (c *Config) complete() error {
 			return errors.New("--cluster.peer needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094")
 		case c.BootstrapExpect > 1:
 			return fmt.Errorf("--cluster.bootstrap-expect=%d needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094", c.BootstrapExpect)
+		case c.Label != "":
+			return fmt.Errorf("--cluster.label=%s needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:7946", c.Label)
 		case c.AdvertiseAddress != "" || c.RaftListenAddress != "" || c.RaftAdvertiseAddress != "":
 			return errors.New("the --cluster.…-address flags need --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:9094")
 		}
@@ -145,7 +153,6 @@ type resolver interface {
 }
 
 func defaultTuning() tuning {
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4}}
 	return tuning{
 		heartbeat: 400 * time.Millisecond, election: 400 * time.Millisecond, lease: 250 * time.Millisecond,
 		commit: 20 * time.Millisecond, alone: 50 * time.Millisecond,
@@ -155,9 +162,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
-		dial: func(ctx context.Context, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", address)
-		},
+		dial:     dialTCP,
 		resolver: net.DefaultResolver,
 	}
 }

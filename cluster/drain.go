@@ -61,8 +61,10 @@ func (r *Replica) handOver(ctx context.Context) {
 	}
 }
 
-// nextLeader waits until a leader is known, and names it.
+// nextLeader waits until another leader is known, and names it; "" when none is within a while, as when this one was elected again.
 func (r *Replica) nextLeader(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
 	for {
 		leader, changed := r.leader.current()
 		if leader != "" && leader != r.serverID {

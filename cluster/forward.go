@@ -167,7 +167,7 @@ func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]b
 // The goroutine that waits on Raft's future ends when Raft answers. Raft answers everything that is in its log; what
 // sits in its queue at the moment of shutdown it forgets, and the goroutine then stays until the process ends, as
 // nothing in Raft's interface can tell it.
-func applyLocal(ctx context.Context, r *raft.Raft, entry []byte) ([]fsm.Result, outcome, error) {
+func applyLocal(ctx context.Context, r raftNode, entry []byte) ([]fsm.Result, outcome, error) {
 	left := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
 		if left = time.Until(deadline); left <= 0 {

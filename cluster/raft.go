@@ -47,7 +47,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
-		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
+		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.stranger})
 		r.alone = &aloneness{
 			peers: r.cfg.Peers, resolver: r.tune.resolver, own: r.addrs.isOwnGossip,
 			every: r.tune.quickRejoin, settle: r.tune.settleAlone,
@@ -70,14 +70,15 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
 	ref.Store(r.raft)
-	r.peers = newPeers(func(ctx context.Context, id uuid.UUID) (net.Conn, error) {
-		address, ok := r.peerAddress(id)
-		if !ok {
-			if a, known := configured(id); known {
-				parsed, _ := parseServerAddress(a)
-				address = parsed.peer
-			}
+	where := func(id uuid.UUID) string {
+		if address, ok := r.peerAddress(id); ok {
+			return address
 		}
+		address, _ := configured(id)
+		parsed, _ := parseServerAddress(address) // an unknown one has no peer
+		return parsed.peer
+	}
+	r.peers = newPeers(where, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})
 	})
 	r.leader = &leadership{

@@ -48,6 +48,10 @@ type Replica struct {
 	metrics  *metrics
 	pilot    *pilot // nil when standalone
 	exile    exile
+	invites  *invitations
+	places   *places    // that --cluster.peer leads to
+	told     told       // which replicas are not wanted
+	refusals *quietBook // of invitations
 	watch    *stuckWatch
 
 	draining atomic.Bool
@@ -72,7 +76,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -98,6 +102,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
 		return nil, err
@@ -111,7 +116,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(r.watch.run)
 	if r.mux != nil {
 		r.mux.start()
-		if err := r.gossip.start(tune.gossip); err != nil {
+		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
 			return nil, err
 		}
 	}
@@ -198,6 +203,12 @@ func (r *Replica) peerAddress(id uuid.UUID) (string, bool) {
 	return m.Peer, ok
 }
 
+// moved gives up the connections to where another replica no longer is.
+func (r *Replica) moved(id uuid.UUID, peer string) {
+	r.peers.moved(id, peer)
+	r.stream.moved(id, peer)
+}
+
 // spawn starts a goroutine whose context ends when the replica closes, and which Close waits for.
 func (r *Replica) spawn(f func(context.Context)) bool {
 	r.mu.Lock()
@@ -221,7 +232,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	wg.Go(func() { r.takeSnapshots(ctx) })
 	if r.gossip != nil {
 		d := &discovery{
-			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger,
+			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger, places: r.places,
 			own: r.gossip.ownAddresses(), known: r.gossip.gossipAddresses,
 			settled: func() bool {
 				leader, _ := r.leader.current()

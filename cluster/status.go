@@ -3,9 +3,9 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -36,31 +36,36 @@ func (r *Replica) Status(ctx context.Context) Status {
 	defer cancel()
 	own := r.ownStatus()
 	members := r.listMembers()
-	var wg sync.WaitGroup
-	for i := range members {
-		m := &members[i]
+	// Gossip may show any number: those who are configured are asked first, and all within a while.
+	configured := configuredIDs(r.raft.GetConfiguration().Configuration())
+	before(members, func(m *Member) bool {
+		return slices.ContainsFunc(configured, func(id uuid.UUID) bool { return id.String() == m.ID })
+	})
+	asking, stop := context.WithTimeout(ctx, r.tune.statusTimeout)
+	defer stop()
+	sideBySide(members, func(m *Member) {
 		id, err := uuid.Parse(m.ID)
 		if err != nil {
-			continue
+			return
 		}
-		wg.Go(func() {
-			status := own
-			if id != r.self {
-				if status, err = r.askStatus(ctx, id, nil); err != nil {
-					return
-				}
+		status := own
+		if id != r.self {
+			if status, err = r.askStatus(asking, id, nil); err != nil {
+				return
 			}
-			m.Name, m.PeerAddress, m.Version = status.Name, status.PeerAddress, status.Version
-			m.State, m.AppliedIndex, m.Healthy = status.State, status.AppliedIndex, true
-		})
-	}
-	wg.Wait()
-	slices.SortFunc(members, func(a, b Member) int {
+		}
+		m.Name, m.PeerAddress, m.Version = status.Name, status.PeerAddress, status.Version
+		m.State, m.AppliedIndex, m.Healthy = status.State, status.AppliedIndex, true
+	})
+	slices.SortFunc(members, func(a, b *Member) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
 	out := Status{
 		Self: r.cfg.Name, Term: own.Term, CommitIndex: own.CommitIndex,
-		AppliedIndex: own.AppliedIndex, StateHash: own.StateHash, Members: members,
+		AppliedIndex: own.AppliedIndex, StateHash: own.StateHash,
+	}
+	for _, m := range members {
+		out.Members = append(out.Members, *m)
 	}
 	if own.Leader != "" {
 		out.Leader = r.nameOf(raft.ServerID(own.Leader))
@@ -69,7 +74,7 @@ func (r *Replica) Status(ctx context.Context) Status {
 }
 
 // listMembers is everyone who is configured or alive, with what is known without asking.
-func (r *Replica) listMembers() []Member {
+func (r *Replica) listMembers() []*Member {
 	byID := map[string]*Member{}
 	get := func(id string) *Member {
 		if byID[id] == nil {
@@ -93,11 +98,7 @@ func (r *Replica) listMembers() []Member {
 			m.Name, m.PeerAddress, m.Version = alive.Name, alive.Peer, alive.Version
 		}
 	}
-	out := make([]Member, 0, len(byID))
-	for _, m := range byID {
-		out = append(out, *m)
-	}
-	return out
+	return slices.Collect(maps.Values(byID))
 }
 
 func (r *Replica) countVoters() int {
