@@ -33,7 +33,7 @@ IMAGE ?= pushquorum
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the static binary bin/pushquorum
@@ -84,6 +84,13 @@ MUTANTS ?= all
 chaos-mutants: ## plant bugs, one at a time, and see that chaos finds each: MUTANTS=name,…
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -mutants $(MUTANTS)
+
+KILLS ?= 300
+CLUSTERS ?= 15
+
+.PHONY: kill-first-start
+kill-first-start: build ## kill replicas within their first start and see that all get ready: KILLS=… CLUSTERS=… (needs python3)
+	python3 test/kill-first-start $(BIN) $(KILLS) $(CLUSTERS)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (1m)

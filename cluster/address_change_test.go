@@ -5,7 +5,6 @@ package cluster
 import (
 	"fmt"
 	"net"
-	"runtime"
 	"testing"
 )
 
@@ -51,29 +50,6 @@ func waitNoted(t *testing.T, replicas []*replicaT) {
 			return false
 		})
 	}
-}
-
-// freePortOn gives a port that is free, like the next one, on all of the hosts.
-func freePortOn(t *testing.T, hosts ...string) (port string) {
-	t.Helper()
-	for range 100 {
-		_, port, _ = net.SplitHostPort(freePorts(t))
-		free := true
-		for _, h := range hosts {
-			ln, err := net.Listen("tcp", net.JoinHostPort(h, port))
-			if free = free && err == nil; err == nil {
-				_ = ln.Close()
-			}
-		}
-		if free {
-			return port
-		}
-	}
-	if runtime.GOOS == "linux" { // where all of 127.0.0.0/8 is the machine itself
-		t.Fatalf("no port is free on all of %v", hosts)
-	}
-	t.Skipf("this machine does not listen on all of %v", hosts)
-	return ""
 }
 
 func TestAddressesMayBecomeThoseThatOthersHad(t *testing.T) {

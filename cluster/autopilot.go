@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strconv"
 	"sync"
@@ -30,16 +31,24 @@ type pilot struct {
 	gone *absences
 
 	mu    sync.Mutex
-	ctx   context.Context  // of the present leadership
-	state *autopilot.State // last one; nil when this replica does not lead
-	heard map[raft.ServerID]bool
+	ctx   context.Context          // of the present leadership
+	state *autopilot.State         // last one; nil when this replica does not lead
+	heard map[raft.ServerID]answer // who answered the last time that all were asked
+	// silent says when a server was last asked because a newcomer has its name, and did not answer.
+	silent map[raft.ServerID]time.Time
+}
+
+// answer is what a server said of itself, and when.
+type answer struct {
+	StatusReply
+	at time.Time
 }
 
 func newPilot(r *Replica) *pilot {
 	p := &pilot{r: r, gone: newAbsences(r.tune.pilotLook), ctx: r.ctx}
-	p.auto = autopilot.New(&pilotRaft{Raft: r.raft, r: r}, p,
+	p.auto = autopilot.New(&pilotRaft{Raft: r.raft, promote: p.promote}, p,
 		autopilot.WithLogger(newRaftLogger(r.logger)),
-		autopilot.WithPromoter(&promoter{grace: r.cfg.DeadServerGrace, gone: p.gone}),
+		autopilot.WithPromoter(&promoter{grace: r.cfg.DeadServerGrace, gone: p.gone, leaving: p.leaving}),
 		autopilot.WithUpdateInterval(r.tune.pilotLook), autopilot.WithReconcileInterval(r.tune.pilotAct))
 	return p
 }
@@ -69,7 +78,7 @@ func (p *pilot) run(ctx context.Context) {
 }
 
 func (p *pilot) begin(ctx context.Context) {
-	p.gone.forget()
+	p.gone.begin(time.Now())
 	p.mu.Lock()
 	p.ctx = ctx
 	p.mu.Unlock()
@@ -81,7 +90,7 @@ func (p *pilot) end() {
 	<-p.auto.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state, p.heard = nil, nil
+	p.state, p.heard, p.silent = nil, nil, nil
 }
 
 // AutopilotConfig implements autopilot.ApplicationIntegration, like the methods below.
@@ -124,14 +133,11 @@ func (p *pilot) current() *autopilot.State {
 // KnownServers names every configured server. None is left out, because autopilot removes those at once; nor is one called
 // left, for a replica that leaves is mostly restarted.
 func (p *pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
-	p.mu.Lock()
-	heard := p.heard
-	p.mu.Unlock()
 	gossiped := p.gossiped()
 	out := map[raft.ServerID]*autopilot.Server{}
 	for _, s := range p.r.raft.GetConfiguration().Configuration().Servers {
 		status := autopilot.NodeFailed
-		if s.ID == p.r.serverID || gossiped[s.ID] || heard[s.ID] {
+		if s.ID == p.r.serverID || gossiped[s.ID] || p.answered(s.ID) {
 			status = autopilot.NodeAlive
 		}
 		out[s.ID] = &autopilot.Server{
@@ -140,6 +146,31 @@ func (p *pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 		}
 	}
 	return out
+}
+
+// answered tells whether a server answered the last time that this replica, as the leader, asked it.
+func (p *pilot) answered(id raft.ServerID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, ok := p.heard[id]
+	return ok && a.at.After(p.silent[id])
+}
+
+// noteSilent remembers that a server has just not answered: what it said before that does not count any more.
+func (p *pilot) noteSilent(id raft.ServerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.silent == nil {
+		p.silent = map[raft.ServerID]time.Time{}
+	}
+	p.silent[id] = time.Now()
+}
+
+// leaving tells whether a server has said that it is about to stop.
+func (p *pilot) leaving(id raft.ServerID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.heard[id].Draining
 }
 
 func (p *pilot) gossiped() map[raft.ServerID]bool {
@@ -158,15 +189,16 @@ func (p *pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	out := map[raft.ServerID]*autopilot.ServerStats{}
-	heard := map[raft.ServerID]bool{}
+	heard := map[raft.ServerID]answer{}
+	tell := &StatusArgs{Cluster: p.r.store.clusterID(), Term: p.r.raft.CurrentTerm(), Missing: p.gone.missing()}
 	for id := range servers {
 		wg.Go(func() {
-			status, err := p.ask(ctx, id)
+			status, err := p.ask(ctx, id, tell)
 			mu.Lock()
 			defer mu.Unlock()
 			out[id] = &autopilot.ServerStats{LastContact: -1}
 			if err == nil && status.Cluster == p.r.store.clusterID() {
-				heard[id] = true
+				heard[id] = answer{status, time.Now()}
 				out[id] = &autopilot.ServerStats{
 					LastContact: time.Duration(status.LastContactMs) * time.Millisecond, LastTerm: status.LastLogTerm, LastIndex: status.LastLogIndex,
 				}
@@ -178,12 +210,14 @@ func (p *pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 	p.heard = heard
 	p.mu.Unlock()
 	there := p.gossiped()
-	maps.Copy(there, heard)
+	for id := range heard {
+		there[id] = true
+	}
 	p.gone.look(time.Now(), maps.Keys(servers), there)
 	return out
 }
 
-func (p *pilot) ask(ctx context.Context, id raft.ServerID) (StatusReply, error) {
+func (p *pilot) ask(ctx context.Context, id raft.ServerID, tell *StatusArgs) (StatusReply, error) {
 	if id == p.r.serverID {
 		return p.r.ownStatus(), nil
 	}
@@ -191,38 +225,92 @@ func (p *pilot) ask(ctx context.Context, id raft.ServerID) (StatusReply, error) 
 	if err != nil {
 		return StatusReply{}, err
 	}
-	return p.r.askStatus(ctx, u)
+	return p.r.askStatus(ctx, u, tell)
 }
 
 // RemoveFailedServer takes a server out of the configuration, after the promoter has agreed.
-func (p *pilot) RemoveFailedServer(s *autopilot.Server) {
+func (p *pilot) RemoveFailedServer(s *autopilot.Server) { _ = p.remove(s.ID, s.Name) }
+
+func (p *pilot) remove(id raft.ServerID, name string) error {
 	p.mu.Lock()
 	ctx := p.ctx
 	p.mu.Unlock()
-	if err := waitFuture(ctx, p.r.raft.RemoveServer(s.ID, 0, changeTimeout)); err != nil {
-		p.r.logger.Warn("cannot remove a dead replica yet, trying again", "name", s.Name, "id", s.ID, "err", err)
-		return
+	if err := waitFuture(ctx, p.r.raft.RemoveServer(id, 0, changeTimeout)); err != nil {
+		p.r.logger.Warn("cannot remove a dead replica yet, trying again", "name", name, "id", id, "err", err)
+		return err
 	}
 	p.r.metrics.removals.Inc()
 	p.r.logger.Warn("removed a dead replica; should it come back it is added again, unless another of its name has taken its place",
-		"name", s.Name, "id", s.ID, "absent", p.gone.of(s.ID).Round(time.Second), "grace", p.r.cfg.DeadServerGrace)
+		"name", name, "id", id, "absent", p.gone.of(id).Round(time.Second), "grace", p.r.cfg.DeadServerGrace)
+	return nil
 }
 
-// pilotRaft is Raft as autopilot sees it, with a record of what it does.
+// promote makes a non-voter a voter, in the place of its predecessors.
+//
+// The predecessors go first. If both voted for a moment, of four voters one would be dead, and a newcomer that died in that
+// moment, too, and lost its disk, would take the quorum with it for good. Between the two changes the rest vote alone: they are
+// those who have to agree while the dead one still counts.
+func (p *pilot) promote(id raft.ServerID) error {
+	newcomer, index := p.configured(id)
+	if newcomer == nil {
+		return errors.New("it is no member any more")
+	}
+	if newcomer.Suffrage == raft.Voter {
+		return nil
+	}
+	a, err := parseServerAddress(newcomer.Address)
+	if err != nil {
+		return err
+	}
+	for _, replaced := range a.replaces {
+		predecessor, _ := p.configured(serverID(replaced))
+		if predecessor == nil || p.answered(predecessor.ID) {
+			continue // gossip may hold a dead one for alive for a while: its word does not count here
+		}
+		if err := p.remove(predecessor.ID, p.r.nameOf(predecessor.ID)); err != nil {
+			return err
+		}
+		_, index = p.configured(id)
+	}
+	// At the address of now: the one that autopilot remembers may name predecessors that have answered since.
+	if err := p.r.raft.AddVoter(id, newcomer.Address, index, changeTimeout).Error(); err != nil {
+		return err
+	}
+	p.r.metrics.promotions.Inc()
+	p.r.logger.Info("a replica has caught up and votes now", "name", p.r.nameOf(id), "id", id)
+	return nil
+}
+
+// configured gives a server of the latest configuration, nil if it is in none, and the configuration's index.
+func (p *pilot) configured(id raft.ServerID) (*raft.Server, uint64) {
+	future := p.r.raft.GetConfiguration()
+	for _, s := range future.Configuration().Servers {
+		if s.ID == id {
+			return &s, future.Index()
+		}
+	}
+	return nil, future.Index()
+}
+
+// pilotRaft is Raft as autopilot sees it.
 type pilotRaft struct {
 	*raft.Raft
-	r *Replica
+	promote func(raft.ServerID) error
 }
 
-// AddVoter makes a non-voter a voter. It returns when that is done or has failed.
-func (p *pilotRaft) AddVoter(id raft.ServerID, address raft.ServerAddress, prevIndex uint64, timeout time.Duration) raft.IndexFuture {
-	f := p.Raft.AddVoter(id, address, prevIndex, timeout)
-	if f.Error() == nil {
-		p.r.metrics.promotions.Inc()
-		p.r.logger.Info("a replica has caught up and votes now", "name", p.r.nameOf(id), "id", id)
-	}
-	return f
+// AddVoter is how autopilot promotes. It returns when that is done or has failed.
+func (p *pilotRaft) AddVoter(id raft.ServerID, _ raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
+	return promotion{p.promote(id)}
 }
+
+// promotion is a raft.IndexFuture of what is over.
+type promotion struct{ err error }
+
+// Error implements raft.Future.
+func (p promotion) Error() error { return p.err }
+
+// Index implements raft.IndexFuture; autopilot does not ask for it.
+func (promotion) Index() uint64 { return 0 }
 
 // logPosition is the last index of this replica's log and its term, and how long ago the leader was heard, in milliseconds; -1
 // when it never was.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,12 +123,155 @@ func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
 	return replicas, old
 }
 
+// configurations are all that stand in a replica's log.
+func configurations(t *testing.T, r *replicaT) (out []raft.Configuration) {
+	t.Helper()
+	for index := r.store.log.first.Load(); index <= r.store.log.last.Load(); index++ {
+		var l raft.Log
+		if err := r.store.log.GetLog(index, &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Type == raft.LogConfiguration {
+			out = append(out, raft.DecodeConfiguration(l.Data))
+		}
+	}
+	return out
+}
+
+// Else, with four voters of which one is dead, a newcomer that dies as well takes the quorum with it.
+func TestAPredecessorAndItsSuccessorNeverVoteAtTheSameTime(t *testing.T) {
+	replicas, old := withLostDisk(t)
+	leader, _ := leaderOf(t, replicas)
+	for _, c := range configurations(t, leader) {
+		vote := map[raft.ServerID]bool{}
+		for _, s := range c.Servers {
+			vote[s.ID] = s.Suffrage == raft.Voter
+		}
+		if vote[old.serverID] && vote[replicas[2].serverID] {
+			t.Fatalf("both vote: %v", c.Servers)
+		}
+	}
+}
+
+func TestADiskMayBeLostAgainAsSoonAsTheReplicaVotes(t *testing.T) {
+	_, replicas := trio(t)
+	lost, rest := replicas[2], replicas[:2]
+	for range 3 {
+		lost.crash()
+		if err := os.RemoveAll(lost.cfg.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		lost.start()
+		eventually(t, "it votes", func() bool {
+			return configured(rest[0])[lost.self] == raft.Voter && configured(rest[1])[lost.self] == raft.Voter
+		})
+		push(t, rest[0], "meanwhile", 1)
+	}
+	waitReady(t, replicas...)
+	eventually(t, "the three of now vote and nobody else", func() bool { return exactly(replicas, replicas...) })
+	sameState(t, replicas...)
+}
+
+// A namesake that did not answer when another joined, and has answered since, is nobody's predecessor.
+func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
+	tn := newTestNet()
+	replicas := prepare(t, tn, 3)
+	start := func(r *replicaT) {
+		r.cfg.Name = "same"
+		r.tune.stabilize = 5 * time.Second // in which the one that is away comes back
+		r.start()
+	}
+	for _, r := range replicas {
+		start(r)
+	}
+	waitReady(t, replicas...)
+	leader, others := leaderOf(t, replicas)
+	away := others[0]
+	away.crash()
+	fourth := newReplica(t, tn, "same", freePorts(t), 1, replicas[0].cfg.ListenAddress, replicas[1].cfg.ListenAddress, replicas[2].cfg.ListenAddress)
+	start(fourth)
+	replaced := func(r *replicaT) []uuid.UUID {
+		for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+			if a, err := parseServerAddress(s.Address); err == nil && a.id == fourth.self {
+				return a.replaces
+			}
+		}
+		return nil
+	}
+	eventually(t, "the fourth is added in the place of the one that is away", func() bool { return slices.Contains(replaced(leader), away.self) })
+	away.start()
+	all := slices.Concat(replicas, []*replicaT{fourth})
+	eventually(t, "it is back and nobody's predecessor", func() bool {
+		_, member := configured(leader)[fourth.self]
+		return member && len(replaced(leader)) == 0
+	})
+	eventually(t, "four vote", func() bool { return exactly(all, all...) })
+	away.crash()
+	rest := slices.DeleteFunc(slices.Clone(all), func(r *replicaT) bool { return r == away })
+	missedFor(t, 3*time.Second, away, rest)
+	if !exactly(rest, all...) {
+		t.Fatal("it was removed without a grace")
+	}
+	away.start()
+	waitReady(t, all...)
+}
+
+// missedFor waits until a leader has missed a replica for so long.
+func missedFor(t *testing.T, long time.Duration, missing *replicaT, rest []*replicaT) {
+	t.Helper()
+	eventually(t, "a leader has missed it for a while", func() bool {
+		return slices.ContainsFunc(rest, func(r *replicaT) bool { return r.pilot.gone.of(missing.serverID) > long })
+	})
+}
+
+func TestANewLeaderGoesOnCountingAbsences(t *testing.T) {
+	tn := newTestNet()
+	replicas := prepare(t, tn, 5)
+	for _, r := range replicas {
+		r.start()
+	}
+	waitReady(t, replicas...)
+	leader, others := leaderOf(t, replicas)
+	missing := others[0]
+	missing.crash()
+	const long = 4 * time.Second
+	missedFor(t, long, missing, []*replicaT{leader})
+	leader.crash()
+	rest := others[1:]
+	now, _ := leaderOf(t, rest)
+	eventually(t, "the new leader looks", func() bool { return now.pilot.gone.of(missing.serverID) > 0 })
+	if got := now.pilot.gone.of(missing.serverID); got < long-2*now.tune.pilotLook { // what the last look had found was not told
+		t.Fatalf("the new leader has missed it for %s, the one before for more than %s", got, long)
+	}
+}
+
+func TestANewcomerIsNotReadyBeforeItVotes(t *testing.T) {
+	tn := newTestNet()
+	first := newReplica(t, tn, "r1", freePorts(t), 1)
+	first.tune.stabilize = time.Hour
+	first.start()
+	waitReady(t, first)
+	push(t, first, "before", 1)
+	second := newReplica(t, tn, "r2", freePorts(t), 1, first.cfg.ListenAddress).start()
+	eventually(t, "it has caught up", func() bool {
+		_, fresh := second.Staleness()
+		return fresh && hasJob(second, "before")
+	})
+	if err := second.Ready(); !errors.Is(err, errNoVote) {
+		t.Fatalf("ready without a vote: %v", err)
+	}
+}
+
 func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	replicas, old := withLostDisk(t)
 	leader, _ := leaderOf(t, replicas)
 	// It may ask for pre-votes, which disturb nobody; a vote that is asked for would end the leader's term.
 	campaigns := func() int { return strings.Count(old.logs.String(), "raft: asking for vote") }
 	old.start() // with a log of its own
+	hole := swallows(t)
+	for range 200 { // and with a gossip full of members that nobody has met
+		old.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Peer: hole, Member: true, Cluster: leader.store.clusterID()}))
+	}
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -20,24 +21,39 @@ const bootstrapTick = 250 * time.Millisecond
 const promiseTimeout = 2 * time.Second
 
 // form runs on a replica without state until it has some: it bootstraps a new cluster with others of its kind, or waits
-// to be added to one.
-func (r *Replica) form(ctx context.Context) {
+// to be added to one. An error means that it has decided to found one and could not go through with it, which is done
+// again at the next start.
+func (r *Replica) form(ctx context.Context) error {
 	started := time.Now()
-	logged := started.Add(-r.tune.waitLog).Add(2 * time.Second) // first after two seconds: mostly it is done by then
+	logged := started.Add(-r.tune.waitLog)
+	if r.cfg.BootstrapExpect > 1 {
+		logged = logged.Add(2 * time.Second) // mostly it is done by then
+	}
 	for !r.hasState() {
 		r.askRelease(ctx)
 		waiting := r.tryBootstrap(ctx)
+		if ctx.Err() == nil && waiting != "" && r.founding() {
+			return fmt.Errorf("%s: %s; it is done again at the next start", r.cfg.DataDir, waiting)
+		}
 		if waiting != "" && time.Since(logged) >= r.tune.waitLog {
 			logged = time.Now()
 			r.logger.Info("waiting for a cluster: "+waiting, "seen", r.seenNames(), "since", time.Since(started).Round(time.Second))
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(bootstrapTick):
 		}
 	}
+	return nil
 }
+
+// decided tells whether this replica has state, or has written down that it founds a cluster, which gives it some: then
+// no promise is given back any more.
+func (r *Replica) decided() bool { return r.hasState() || r.founding() }
+
+// founding tells whether this replica has written down that it founds a cluster and not yet that it has.
+func (r *Replica) founding() bool { return len(r.id.get().Forming) > 0 }
 
 // forming is a coordinator's attempt to form a cluster of one set. A further try with the same set keeps the cluster id,
 // so that promises already made are renewed and not broken.
@@ -66,10 +82,10 @@ func (f *forming) with(set []uuid.UUID, own *grants) (uuid.UUID, error) {
 }
 
 // abandon ends the attempt with this cluster id, which is then never acted on; an error means that it has been.
-func (f *forming) abandon(cluster uuid.UUID, own *grants, hasState func() bool) error {
+func (f *forming) abandon(cluster uuid.UUID, own *grants, decided func() bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if hasState() {
+	if decided() {
 		return errors.New("has state: the cluster may have been formed")
 	}
 	if f.cluster == cluster {
@@ -122,12 +138,7 @@ func (r *Replica) askRelease(ctx context.Context) {
 
 // tryBootstrap makes one try, if it is this replica's turn. It returns what is being waited for, "" when all is done.
 func (r *Replica) tryBootstrap(ctx context.Context) string {
-	if r.cfg.BootstrapExpect == 1 {
-		// Without peers it would have bootstrapped in Open. Whatever the peers are, and whether they answer or not, this replica does not found a cluster: a replacement
-		// is started just like this, and must not mistake silence for absence.
-		return "to be added by the cluster that --cluster.peer names; to form a new one set --cluster.bootstrap-expect to the number of its replicas, on each of them"
-	}
-	set, err := quorumSet(r.gossip.alive(), r.cfg.BootstrapExpect)
+	set, err := r.founders(ctx)
 	if err == nil && set[0] == r.self {
 		return errText(r.coordinate(ctx, set))
 	}
@@ -139,6 +150,32 @@ func (r *Replica) tryBootstrap(ctx context.Context) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%s coordinates the forming of a new one", r.nameOf(serverID(set[0])))
+}
+
+// founders gives those who would form a new cluster, the coordinator first, as far as this replica can see.
+func (r *Replica) founders(ctx context.Context) ([]uuid.UUID, error) {
+	if r.cfg.BootstrapExpect == 1 {
+		return []uuid.UUID{r.self}, r.alone.check(ctx, time.Now(), r.others())
+	}
+	set, err := quorumSet(r.gossip.alive(), r.cfg.BootstrapExpect)
+	if errors.Is(err, errTooFew) {
+		err = fmt.Errorf("%w%s", err, dnsHint(r.cfg.Peers))
+	}
+	return set, err
+}
+
+// dnsHint is what to look at when fewer are seen than there should be, and a peer is a name.
+func dnsHint(peers []string) string {
+	for _, peer := range peers {
+		host, _, err := splitHostPort(peer)
+		if err != nil {
+			continue
+		}
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Sprintf("; if %s is a headless Service, it must publish the addresses of those that are not ready (publishNotReadyAddresses: true)", host)
+		}
+	}
+	return ""
 }
 
 func errText(err error) string {
@@ -155,7 +192,7 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	if err := r.grants.promise(r.situation(), cluster, r.self, set); err != nil {
+	if err := r.grants.promise(cluster, r.self, set); err != nil {
 		return fmt.Errorf("this replica %w; should that one be gone for good, stop this one and delete its data directory, which holds no data yet", err)
 	}
 	if err := r.collectPromises(ctx, cluster, set); err != nil {
@@ -170,8 +207,9 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: serverAddress{id: id, peer: m.Peer, name: m.Name}.encode()}
 	}
 	return r.forming.act(cluster, func() error {
-		if err := r.id.bind(cluster); err != nil {
-			return fmt.Errorf("this replica: %w", err)
+		// From here on there is no way back: a start that finds this does what is missing.
+		if err := r.grants.found(cluster, func() error { return r.id.found(cluster, servers) }); err != nil {
+			return fmt.Errorf("this replica %w", err)
 		}
 		return r.bootstrapRaft(servers)
 	})
@@ -206,25 +244,11 @@ func (r *Replica) collectPromises(ctx context.Context, cluster uuid.UUID, set []
 	return nil
 }
 
-// bootstrapAlone makes a cluster of this replica.
-func (r *Replica) bootstrapAlone() error {
-	cluster, err := uuid.NewRandom()
-	if err != nil {
-		return err
-	}
-	if err := r.id.bind(cluster); err != nil {
-		return err
-	}
-	return r.bootstrapRaft([]raft.Server{r.soleVoter()})
-}
-
-// soleVoter is this replica as the only member of a configuration.
-func (r *Replica) soleVoter() raft.Server {
-	return raft.Server{Suffrage: raft.Voter, ID: r.serverID, Address: serverAddress{id: r.self, peer: r.addrs.peerAdvertise, name: r.cfg.Name}.encode()}
-}
-
 func (r *Replica) bootstrapRaft(servers []raft.Server) error {
 	if err := r.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error(); err != nil {
+		return fmt.Errorf("forming the cluster: %w", err)
+	}
+	if err := r.id.founded(); err != nil {
 		return fmt.Errorf("forming the cluster: %w", err)
 	}
 	names := make([]string, len(servers))
@@ -251,9 +275,15 @@ func (r *Replica) situation() situation {
 }
 
 func (r *Replica) seenNames() string {
-	var names []string
+	return strings.Join(append([]string{r.cfg.Name}, r.others()...), ",")
+}
+
+// others are the names of those who are there beside this replica.
+func (r *Replica) others() (names []string) {
 	for _, m := range r.gossip.alive() {
-		names = append(names, m.Name)
+		if m.ID != r.self {
+			names = append(names, m.Name)
+		}
 	}
-	return strings.Join(names, ",")
+	return names
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"io"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -43,7 +44,7 @@ func (r *Replica) tellCommitted(ctx context.Context, at readIndex) {
 }
 
 // network is Raft's transport between replicas. Raft takes from it what the others send, and what this replica has learned
-// from the leader in another way.
+// from the leader in another way; what comes in a term that leaps does not reach it.
 type network struct {
 	pipelining
 	calls chan raft.RPC
@@ -51,8 +52,8 @@ type network struct {
 	once  sync.Once
 }
 
-func newNetwork(trans *raft.NetworkTransport) *network {
-	n := &network{pipelining: pipelining{trans}, calls: make(chan raft.RPC), done: make(chan struct{})}
+func newNetwork(trans *raft.NetworkTransport, wall *termWall) *network {
+	n := &network{pipelining: pipelining{trans, wall}, calls: make(chan raft.RPC), done: make(chan struct{})}
 	go n.pass()
 	return n
 }
@@ -61,6 +62,10 @@ func (n *network) pass() {
 	for {
 		select {
 		case call := <-n.pipelining.Consumer():
+			if err := n.wall.checkRequest(call.Command); err != nil {
+				refuse(call, err)
+				continue
+			}
 			select {
 			case n.calls <- call:
 			case <-n.done:
@@ -79,6 +84,41 @@ func (n *network) tell(ctx context.Context, request *raft.AppendEntriesRequest) 
 	case <-n.done:
 	case <-ctx.Done():
 	}
+}
+
+// SetHeartbeatHandler implements raft.Transport: heartbeats do not come through Consumer.
+func (n *network) SetHeartbeatHandler(handle func(raft.RPC)) {
+	n.pipelining.SetHeartbeatHandler(func(call raft.RPC) {
+		if err := n.wall.checkRequest(call.Command); err != nil {
+			refuse(call, err)
+			return
+		}
+		handle(call)
+	})
+}
+
+// AppendEntries implements raft.Transport.
+func (n *network) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := n.pipelining.AppendEntries(id, target, args, resp)
+	return n.wall.checkAnswer("AppendEntries", err, &resp.Term)
+}
+
+// RequestVote implements raft.Transport.
+func (n *network) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	err := n.pipelining.RequestVote(id, target, args, resp)
+	return n.wall.checkAnswer("RequestVote", err, &resp.Term)
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (n *network) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	err := n.pipelining.RequestPreVote(id, target, args, resp)
+	return n.wall.checkAnswer("RequestPreVote", err, &resp.Term)
+}
+
+// InstallSnapshot implements raft.Transport.
+func (n *network) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	err := n.pipelining.InstallSnapshot(id, target, args, resp, data)
+	return n.wall.checkAnswer("InstallSnapshot", err, &resp.Term)
 }
 
 // Consumer implements raft.Transport.

@@ -27,6 +27,9 @@ type Config struct {
 	RaftListenAddress    string
 	RaftAdvertiseAddress string // default: the advertised gossip host with the port of RaftListenAddress
 
+	// Label is carried by each packet and stream of the gossip, and those with another one are dropped; at most 255 bytes.
+	Label string
+
 	Peers           []string // gossip addresses; a DNS name stands for all its addresses and is resolved again and again
 	BootstrapExpect int      // how many new replicas form a new cluster; 0 means 1
 
@@ -95,6 +98,9 @@ func (c *Config) complete() error {
 	default:
 		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, LogWAL, LogBbolt)
 	}
+	if len(c.Label) > memberlist.LabelMaxSize {
+		return fmt.Errorf("--cluster.label has %d bytes: give at most %d, the same on every replica of the cluster", len(c.Label), memberlist.LabelMaxSize)
+	}
 	for _, peer := range c.Peers {
 		if _, _, err := splitHostPort(peer); err != nil {
 			return fmt.Errorf("--cluster.peer: %w", err)
@@ -106,6 +112,8 @@ func (c *Config) complete() error {
 			return errors.New("--cluster.peer " + needsListenAddress)
 		case c.BootstrapExpect > 1:
 			return fmt.Errorf("--cluster.bootstrap-expect=%d "+needsListenAddress, c.BootstrapExpect)
+		case c.Label != "":
+			return fmt.Errorf("--cluster.label=%s "+needsListenAddress, c.Label)
 		case c.AdvertiseAddress != "" || c.RaftListenAddress != "" || c.RaftAdvertiseAddress != "":
 			return errors.New("another --cluster.…-address " + needsListenAddress)
 		}
@@ -130,6 +138,7 @@ type tuning struct {
 	stuckAfter    time.Duration // how long they may not, before this replica is unhealthy
 	lockWait      time.Duration // how long a process that still holds the data directory is waited for
 	waitLog       time.Duration // how often a waiting replica says what it waits for
+	settleAlone   time.Duration // how long nobody else may show up before a replica that expects 1 founds a cluster
 	promiseTTL    time.Duration // after which a promise that came to nothing is asked back
 	retryMin      time.Duration
 	retryMax      time.Duration
@@ -149,7 +158,6 @@ type resolver interface {
 }
 
 func defaultTuning() tuning {
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4}}
 	return tuning{
 		heartbeat: 400 * time.Millisecond, election: 400 * time.Millisecond, lease: 250 * time.Millisecond,
 		commit: 20 * time.Millisecond, alone: 50 * time.Millisecond,
@@ -157,12 +165,10 @@ func defaultTuning() tuning {
 		pilotLook: time.Second, pilotAct: time.Second, stabilize: 2 * time.Second,
 		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
-		lockWait: 10 * time.Second, waitLog: 10 * time.Second, promiseTTL: 2 * time.Second,
+		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
 		probe: probeWrite, reopenEvery: 5 * time.Second,
-		dial: func(ctx context.Context, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", address)
-		},
+		dial:     dialTCP,
 		resolver: net.DefaultResolver,
 	}
 }

@@ -27,6 +27,8 @@ func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
 		{"no such log", func(c *Config) { c.LogStore = "tape" }, "--storage.log"},
 		{"a negative grace", func(c *Config) { c.DeadServerGrace = -1 }, "--cluster.dead-server-grace"},
 		{"a peer without a port", func(c *Config) { c.ListenAddress, c.Peers = "127.0.0.1:7946", []string{"a"} }, "--cluster.peer"},
+		{"a label without an address", func(c *Config) { c.Label = "a" }, "--cluster.label"},
+		{"a label too long for gossip", func(c *Config) { c.ListenAddress, c.Label = "127.0.0.1:7946", strings.Repeat("x", 256) }, "--cluster.label"},
 		{"an address without a port", func(c *Config) { c.ListenAddress = "127.0.0.1" }, "--cluster.listen-address"},
 		{"port zero", func(c *Config) { c.ListenAddress = "127.0.0.1:0" }, "--cluster.listen-address"},
 		{"no room for the peer port", func(c *Config) { c.ListenAddress = "127.0.0.1:65535" }, "--cluster.raft-listen-address"},

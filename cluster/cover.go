@@ -10,7 +10,7 @@ import (
 // base is the last entry in the newest snapshot; zero without one.
 type base struct{ Index, Term uint64 }
 
-// entry stands in for the last entry in the snapshot, of which only index and term are known. Raft (1.7) asks for it to see
+// entry stands in for the last entry in the snapshot, of which only index and term are known. Raft (1.8) asks for it to see
 // whether the leader's entries fit when the leader begins right after the snapshot, but has more entries than that in its
 // log: it compares with the last entry of the log, and never with the snapshot. Without an answer it refuses the leader's
 // entries and is sent the same snapshot again and again, until there is another (hashicorp/raft issues 205 and 697).
@@ -33,7 +33,7 @@ func (s *storage) saved(snapshot base) error {
 	if err != nil {
 		return err
 	}
-	s.log.resetBytes()
+	s.log.growth.startAfter(snapshot.Index)
 	if replaced {
 		// Raft keeps in memory where its log ends, and the entry there is another one now: it would refuse all that follows.
 		s.replacedOnce.Do(func() { close(s.replaced) })

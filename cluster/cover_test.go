@@ -112,27 +112,21 @@ func (f *follower) mustAppend(prev base, entries []*raft.Log) {
 // install sends a snapshot that ends with an entry.
 func (f *follower) install(last base) error {
 	f.t.Helper()
-	state := fsm.New(slog.New(slog.DiscardHandler))
-	for _, l := range entriesOf(last.Term, 1, last.Index) {
-		state.Apply(l)
-	}
-	snap, err := state.Snapshot()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	var data memorySink
-	if err := snap.Persist(&data); err != nil {
-		f.t.Fatal(err)
-	}
+	return f.send(last, snapshotAt(f.t, last.Index))
+}
+
+// send sends a snapshot with that content.
+func (f *follower) send(last base, content []byte) error {
+	f.t.Helper()
 	configuration := raft.Configuration{Servers: []raft.Server{{ID: "leader", Address: "leader"}, {ID: f.self, Address: f.addr}}}
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")}
 	req := &raft.InstallSnapshotRequest{
 		RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax, Term: leaderTerm, Leader: []byte("leader"),
 		LastLogIndex: last.Index, LastLogTerm: last.Term,
-		Configuration: raft.EncodeConfiguration(configuration), ConfigurationIndex: 1, Size: int64(data.Len()),
+		Configuration: raft.EncodeConfiguration(configuration), ConfigurationIndex: 1, Size: int64(len(content)),
 	}
 	var resp raft.InstallSnapshotResponse
-	err = f.leader.InstallSnapshot(f.self, f.addr, req, &resp, &data.Buffer)
+	err := f.leader.InstallSnapshot(f.self, f.addr, req, &resp, bytes.NewReader(content))
 	if err == nil && !resp.Success {
 		err = errors.New("not installed")
 	}

@@ -25,6 +25,7 @@ type discovery struct {
 	settled  func() bool   // others are there, and one of them leads, or this one
 	quick    time.Duration // between two rounds while nothing is settled
 	slow     time.Duration // and when all is
+	places   *places
 
 	failed map[string]string // peer → last failure, so that each is logged once
 }
@@ -37,6 +38,7 @@ func (d *discovery) run(ctx context.Context) {
 	d.failed = map[string]string{}
 	for {
 		d.round(ctx)
+		d.places.finishRound()
 		for ended := time.Now(); ; {
 			select {
 			case <-ctx.Done():
@@ -62,6 +64,9 @@ func (d *discovery) round(ctx context.Context) {
 			break
 		}
 		d.note(peer, err)
+		if err == nil {
+			d.places.set(peer, addresses)
+		}
 		for _, a := range addresses {
 			if known[a] {
 				continue

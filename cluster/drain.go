@@ -17,20 +17,22 @@ const (
 	leaveTimeout = 3 * time.Second
 )
 
-// Drain begins the end of this replica: from the call on it is not [Replica.Ready], and when it leads it hands the leadership to
-// another. It goes on answering until Close, because load balancers take a while to notice. It returns when another leads or
-// ctx ends; without another voter at once.
+// Drain begins the end of this replica: from the call on it is not [Replica.Ready], when it leads it hands the leadership to
+// another, and it gives up its vote if three voters are left without it. It goes on answering until Close, because load balancers
+// take a while to notice. It returns when that is done or ctx ends; without another voter at once.
 func (r *Replica) Drain(ctx context.Context) {
 	if !r.draining.Swap(true) {
 		r.logger.Info("draining: not ready any more", "leading", r.raft.State() == raft.Leader)
 	}
 	r.handOver(ctx)
+	r.resign(ctx)
 }
 
 // Leave says goodbye to the gossip, so that the others need not find out by probing. What was told to this replica should have
-// been answered; Close comes next. Membership and votes stay: leaving is mostly followed by a restart.
+// been answered; Close comes next. The membership stays: leaving is mostly followed by a restart.
 func (r *Replica) Leave(ctx context.Context) {
 	r.handOver(ctx) // the leader of a moment ago may have died meanwhile
+	r.resign(ctx)
 	if r.gossip == nil {
 		return
 	}
@@ -59,8 +61,10 @@ func (r *Replica) handOver(ctx context.Context) {
 	}
 }
 
-// nextLeader waits until a leader is known, and names it.
+// nextLeader waits until another leader is known, and names it; "" when none is within a while, as when this one was elected again.
 func (r *Replica) nextLeader(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
 	for {
 		leader, changed := r.leader.current()
 		if leader != "" && leader != r.serverID {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,7 +10,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	walfs "github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/types"
 )
+
+// fileMode is the mode of every file in the data directory.
+const fileMode fs.FileMode = 0o600
 
 // eraser deletes files and directories that nothing refers to any more, in the background and piece by piece: a file system that frees
 // 16 MB at once, and tells the disk, makes the next append to the log wait for 5 to 10 ms. What is left when the process ends
@@ -110,11 +115,23 @@ func (e *eraser) Close() {
 	e.wg.Wait()
 }
 
-// erasingFS is raft-wal's view of the file system, with files that are deleted by an eraser. Names are never used twice, and a file
+// erasingFS is raft-wal's view of the file system, with files that nobody else reads and that are deleted by an eraser. Names are never used twice, and a file
 // that the list of segments does not name is deleted when the log is opened.
 type erasingFS struct {
 	walfs.FS
 	erase func(path string)
+}
+
+// Create implements types.VFS.
+func (f *erasingFS) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	file, err := f.FS.Create(dir, name, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(filepath.Join(dir, name), fileMode); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // Delete implements types.VFS.

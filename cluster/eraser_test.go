@@ -133,10 +133,7 @@ func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := sink.Write(content); err != nil {
-			t.Fatal(err)
-		}
-		if err := sink.Close(); err != nil {
+		if err := sink.(*snapshotSink).ownWith(content); err != nil {
 			t.Fatal(err)
 		}
 		return sink.ID()

@@ -26,3 +26,8 @@ func damaged(path, format string, args ...any) error {
 	return fmt.Errorf("%s: %w; restore the file from a backup, or, if other replicas hold the data, delete the whole data directory so that this one joins as a new replica",
 		path, err)
 }
+
+// damagedLog is damaged for a file of the log, of which a part can be given up.
+func damagedLog(path, format string, args ...any) error {
+	return fmt.Errorf("%w; the command recover says what of the log can be read, and can go on without the rest", damaged(path, format, args...))
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,7 +28,7 @@ var (
 	errNoCommand   = errors.New("the call has no command, or an empty one: it comes from another version")
 )
 
-// MaxCommand is the size of the largest command that is replicated, in bytes: the log's segments hold no entry of 64 MiB.
+// MaxCommand is the size of the largest command that is replicated, in bytes: sealed it must fit into an entry of maxSealed.
 const MaxCommand = 60 << 20
 
 // Apply replicates a command and returns the result that the state machine gave. It may be called on any replica; it is
@@ -55,7 +54,10 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 		results, what, err := way.do(ctx, command)
 		switch what {
 		case outcomeApplied:
-			return results[0], nil
+			if results[0].Status != fsm.Unreadable {
+				return results[0], nil
+			}
+			err = errors.New(results[0].Reason) // the next leader may have another version
 		case outcomeUnknown:
 			maybe = true
 		case outcomeNotAppended:
@@ -98,18 +100,59 @@ func (r *Replica) send(ctx context.Context, leader raft.ServerID, commands [][]b
 	return reply.Results, outcomeApplied, nil
 }
 
-// take appends commands that another replica has sent. An entry that cannot be read would halt every replica, so a call that
-// would make one is refused before it is joined with others.
+// take appends commands that another replica has sent. What this replica could not apply would halt it, and with it every replica
+// of its version, again after each restart: so each command is read first, and one that cannot be is left out of what is appended
+// and has the result [fsm.Unreadable]. All that is appended is measured: what the log could not read back would be worse.
 func (r *Replica) take(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
-	if len(commands) == 0 || slices.ContainsFunc(commands, func(c []byte) bool { return len(c) == 0 }) {
+	if len(commands) == 0 {
 		return nil, outcomeNotAppended, errNoCommand
 	}
-	return r.appends.do(ctx, commands...)
+	results := make([]fsm.Result, len(commands))
+	good := make([][]byte, 0, len(commands))
+	var bad error
+	for i, c := range commands {
+		if err := r.readable(c); err != nil {
+			bad, results[i] = err, fsm.Result{Status: fsm.Unreadable, Reason: err.Error()}
+			continue
+		}
+		good = append(good, c)
+	}
+	if len(good) == 0 {
+		return nil, outcomeNotAppended, bad
+	}
+	applied, what, err := r.appends.do(ctx, good...)
+	if what != outcomeApplied {
+		return nil, what, err
+	}
+	for i := range results {
+		if results[i].Status != fsm.Unreadable {
+			results[i], applied = applied[0], applied[1:]
+		}
+	}
+	return results, what, nil
+}
+
+// readable is why a command of another replica cannot be applied by this one, which leads, or nil.
+func (r *Replica) readable(command []byte) error {
+	if len(command) == 0 {
+		return errNoCommand
+	}
+	if len(command) > MaxCommand {
+		return fmt.Errorf("the command takes %d bytes in the log, where at most %d are possible", len(command), MaxCommand)
+	}
+	if err := r.cfg.FSM.Check(command); err != nil {
+		return fmt.Errorf("the command comes from another version than the leader's: %s, version %q, cannot apply it, because it %w; upgrade %s",
+			r.cfg.Name, r.cfg.Version, err, r.cfg.Name)
+	}
+	return nil
 }
 
 // applyHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
 // is this replica's, taken now.
 func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+	if size := fsm.SealedSize(commands); size > maxSealed {
+		return nil, outcomeNotAppended, fmt.Errorf("%d commands that came together take %d bytes in the log, where at most %d are possible", len(commands), size, maxSealed)
+	}
 	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))
 	if what == outcomeApplied {
 		switch {
@@ -127,7 +170,7 @@ func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]b
 // The goroutine that waits on Raft's future ends when Raft answers. Raft answers everything that is in its log; what
 // sits in its queue at the moment of shutdown it forgets, and the goroutine then stays until the process ends, as
 // nothing in Raft's interface can tell it.
-func applyLocal(ctx context.Context, r *raft.Raft, entry []byte) ([]fsm.Result, outcome, error) {
+func applyLocal(ctx context.Context, r raftNode, entry []byte) ([]fsm.Result, outcome, error) {
 	left := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
 		if left = time.Until(deadline); left <= 0 {

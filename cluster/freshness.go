@@ -61,7 +61,11 @@ func (r *Replica) Staleness() (time.Duration, bool) { return r.fresh.age() }
 // answered for a while, whatever the leader is believed to be.
 const maxReadyAge = 10 * time.Second
 
-// Ready returns nil when this replica has caught up, knows a leader and is not stopping; otherwise why not.
+// errNoVote is why a newcomer that has caught up is not ready: whoever restarts replicas one after the other would take the next
+// one before this one counts.
+var errNoVote = errors.New("this replica has caught up and does not vote yet: the leader gives it a vote when it has kept up for a while")
+
+// Ready returns nil when this replica has caught up, votes, knows a leader and is not stopping; otherwise why not.
 func (r *Replica) Ready() error {
 	if err := r.Healthy(); err != nil {
 		return err
@@ -81,6 +85,9 @@ func (r *Replica) Ready() error {
 	}
 	if leader, since := r.leader.state(); leader == "" {
 		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))
+	}
+	if !r.votes() {
+		return errNoVote
 	}
 	if age > maxReadyAge {
 		return fmt.Errorf("the state was last confirmed by the leader %s ago", age.Round(time.Millisecond))

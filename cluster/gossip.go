@@ -1,9 +1,10 @@
 package cluster
 
 import (
-	"cmp"
+	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ type gossip struct {
 	self   uuid.UUID
 	starts uint64
 	addrs  addresses
-	meta   func() nodeMeta // about this replica, now
+	gossipHooks
 
 	list *memberlist.Memberlist
 	// changed gets a token when the membership changed; one reader.
@@ -28,6 +29,17 @@ type gossip struct {
 	nodes map[string]node        // alive, by memberlist name; memberlist's own list cannot be read without a race
 	last  map[uuid.UUID]nodeMeta // alive or not, the newest start that was seen
 	sent  nodeMeta               // last told to the others
+	seen  int                    // members that have come so far
+	// foreign are the names that turned out to be of another cluster when memberlist knew them already. It goes on probing them,
+	// with what they said before, and tells when they die.
+	foreign map[string]bool
+}
+
+// gossipHooks is what gossip asks and tells the replica. None may call back into gossip.
+type gossipHooks struct {
+	meta     func() nodeMeta                 // about this replica, now
+	moved    func(id uuid.UUID, peer string) // where another replica is, whenever that changes
+	stranger func(m nodeMeta)                // a replica of another cluster was refused
 }
 
 // node is a living member: what it says about itself and where its gossip comes from.
@@ -40,16 +52,16 @@ type node struct {
 // never conflicts with the present one.
 func nodeName(id uuid.UUID, starts uint64) string { return fmt.Sprintf("%s/%d", id, starts) }
 
-func newGossip(logger *slog.Logger, self uuid.UUID, starts uint64, addrs addresses, meta func() nodeMeta) *gossip {
+func newGossip(logger *slog.Logger, self uuid.UUID, starts uint64, addrs addresses, hooks gossipHooks) *gossip {
 	return &gossip{
-		logger: logger, self: self, starts: starts, addrs: addrs, meta: meta,
+		logger: logger, self: self, starts: starts, addrs: addrs, gossipHooks: hooks,
 		changed: make(chan struct{}, 1),
-		nodes:   map[string]node{}, last: map[uuid.UUID]nodeMeta{},
+		nodes:   map[string]node{}, last: map[uuid.UUID]nodeMeta{}, foreign: map[string]bool{},
 	}
 }
 
-// start opens the gossip port.
-func (g *gossip) start(tune func(*memberlist.Config)) error {
+// start opens the gossip port. Packets and streams carry the label, and those with another one are dropped.
+func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 	cfg := memberlist.DefaultLANConfig()
 	cfg.Name = nodeName(g.self, g.starts)
 	cfg.BindAddr = g.addrs.gossipBind.Addr().String()
@@ -57,8 +69,9 @@ func (g *gossip) start(tune func(*memberlist.Config)) error {
 	cfg.AdvertiseAddr = g.addrs.gossipAdvertise.Addr().String()
 	cfg.AdvertisePort = int(g.addrs.gossipAdvertise.Port())
 	cfg.TCPTimeout = 3 * time.Second
-	cfg.LogOutput = gossipLog{logger: g.logger, quiet: &quietBook{last: map[string]time.Time{}}}
-	cfg.Delegate, cfg.Events, cfg.Conflict = g, g, g
+	cfg.LogOutput = gossipLog{logger: g.logger, quiet: newQuietBook()}
+	cfg.Delegate, cfg.Events, cfg.Conflict, cfg.Alive = g, g, g, g
+	cfg.Label = label
 	if tune != nil {
 		tune(cfg)
 	}
@@ -81,11 +94,14 @@ func (g *gossip) start(tune func(*memberlist.Config)) error {
 func (g *gossip) refresh() {
 	now := g.meta()
 	g.mu.Lock()
-	same := now == g.sent
+	before := g.sent
 	g.sent = now
 	g.mu.Unlock()
-	if same {
+	if now == before {
 		return
+	}
+	if now.Cluster != before.Cluster {
+		g.dropForeigners(now.Cluster)
 	}
 	if err := g.list.UpdateNode(time.Second); err != nil {
 		g.logger.Debug("gossip about this replica is slow", "err", err)
@@ -110,7 +126,21 @@ func (g *gossip) alive() []nodeMeta {
 	for _, m := range newest {
 		out = append(out, m)
 	}
-	slices.SortFunc(out, func(a, b nodeMeta) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	slices.SortFunc(out, func(a, b nodeMeta) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return out
+}
+
+// clustersAt gives the clusters to which the living belong whose gossip is at one of the addresses, each once, sorted.
+func (g *gossip) clustersAt(at func(address string) bool) []uuid.UUID {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []uuid.UUID
+	for _, n := range g.nodes {
+		if n.ID != g.self && n.Cluster != uuid.Nil && !slices.Contains(out, n.Cluster) && at(n.address) {
+			out = append(out, n.Cluster)
+		}
+	}
+	slices.SortFunc(out, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	return out
 }
 
@@ -145,18 +175,38 @@ func (g *gossip) note(n *memberlist.Node, alive bool) {
 		return
 	}
 	g.mu.Lock()
+	strange := g.foreign[n.Name]
+	delete(g.foreign, n.Name)
+	if strange && !alive {
+		g.mu.Unlock()
+		return
+	}
 	if alive {
+		if before, ok := g.nodes[n.Name]; ok {
+			m.seen = before.seen
+		} else {
+			g.seen++
+			m.seen = g.seen
+		}
 		g.nodes[n.Name] = node{nodeMeta: m, address: n.Address()}
 	} else {
 		delete(g.nodes, n.Name)
 	}
-	if have, ok := g.last[m.ID]; m.ID != g.self && (!ok || m.Starts >= have.Starts) {
+	have, ok := g.last[m.ID]
+	newest := m.ID != g.self && (!ok || m.Starts >= have.Starts)
+	switch {
+	case newest && !alive && !m.Member:
+		delete(g.last, m.ID) // it holds nothing that anybody waits for, and should it come back it says where it is
+	case newest:
 		g.last[m.ID] = m
 	}
 	twin := alive && m.ID == g.self && m.Starts > g.starts
 	g.mu.Unlock()
 	if twin {
 		g.logger.Error("another process runs with this replica's id: a data directory was copied; stop one of the two and delete its directory", "id", g.self, "address", n.Address())
+	}
+	if newest && alive && m.Peer != have.Peer {
+		g.moved(m.ID, m.Peer)
 	}
 	g.poke()
 }
@@ -166,6 +216,50 @@ func (g *gossip) poke() {
 	select {
 	case g.changed <- struct{}{}:
 	default:
+	}
+}
+
+// foreignTo tells whether a member belongs to another cluster than this replica, which is bound to one.
+func foreignTo(cluster uuid.UUID, m nodeMeta) bool {
+	return cluster != uuid.Nil && m.Cluster != uuid.Nil && m.Cluster != cluster
+}
+
+// NotifyAlive implements memberlist.AliveDelegate. It is asked before memberlist believes any word of a living member, in a packet or
+// in a list of members, and before it passes that on. So two clusters whose gossip meets stay apart: neither tells its newcomers of
+// the other.
+func (g *gossip) NotifyAlive(n *memberlist.Node) error {
+	m, err := decodeMeta(n.Meta)
+	if err == nil && m.ID != g.self && foreignTo(g.meta().Cluster, m) {
+		g.forget(m.ID)
+		g.stranger(m)
+		return fmt.Errorf("it %w, %s", errOtherCluster, m.Cluster)
+	}
+	return nil // note says what is wrong with one that cannot be read, or has this replica's id
+}
+
+// forget drops a replica that has turned out to be of another cluster.
+func (g *gossip) forget(id uuid.UUID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.last, id)
+	for name, n := range g.nodes {
+		if n.ID == id {
+			delete(g.nodes, name)
+			g.foreign[name] = true
+		}
+	}
+}
+
+// dropForeigners drops all that belong to another cluster than the one that this replica is bound to now.
+func (g *gossip) dropForeigners(cluster uuid.UUID) {
+	g.mu.Lock()
+	known := slices.Collect(maps.Values(g.last))
+	g.mu.Unlock()
+	for _, m := range known {
+		if foreignTo(cluster, m) {
+			g.forget(m.ID)
+			g.stranger(m)
+		}
 	}
 }
 

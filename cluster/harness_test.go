@@ -11,6 +11,7 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -161,6 +162,29 @@ func freePorts(t testing.TB) string {
 	return ""
 }
 
+// freePortOn gives a port that is free, like the next one, on all of the hosts.
+func freePortOn(t *testing.T, hosts ...string) (port string) {
+	t.Helper()
+	for range 100 {
+		_, port, _ = net.SplitHostPort(freePorts(t))
+		free := true
+		for _, h := range hosts {
+			ln, err := net.Listen("tcp", net.JoinHostPort(h, port))
+			if free = free && err == nil; err == nil {
+				_ = ln.Close()
+			}
+		}
+		if free {
+			return port
+		}
+	}
+	if runtime.GOOS == "linux" { // where all of 127.0.0.0/8 is the machine itself
+		t.Fatalf("no port is free on all of %v", hosts)
+	}
+	t.Skipf("this machine does not listen on all of %v", hosts)
+	return ""
+}
+
 // testTuning is quick enough for tests and slow enough for two busy cores under the race detector.
 func testTuning() tuning {
 	tune := defaultTuning()
@@ -170,6 +194,7 @@ func testTuning() tuning {
 	tune.quickRejoin = 100 * time.Millisecond
 	tune.slowRejoin = time.Second
 	tune.lockWait = 100 * time.Millisecond
+	tune.settleAlone = 300 * time.Millisecond
 	tune.walSegment = 64 << 10 // so that tests fill some
 	tune.gossip = func(c *memberlist.Config) {
 		c.GossipInterval = 50 * time.Millisecond

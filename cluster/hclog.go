@@ -47,7 +47,7 @@ type raftLogger struct {
 }
 
 func newRaftLogger(logger *slog.Logger) *raftLogger {
-	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: &quietBook{last: map[string]time.Time{}}}
+	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newQuietBook()}
 }
 
 // quietBook remembers when a message was last shown.
@@ -55,6 +55,8 @@ type quietBook struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
+
+func newQuietBook() *quietBook { return &quietBook{last: map[string]time.Time{}} }
 
 func (q *quietBook) show(msg string, now time.Time) bool {
 	q.mu.Lock()

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
 )
 
 const (
@@ -36,12 +38,19 @@ type identityRecord struct {
 	// Promised is the cluster this replica has promised PromisedTo to be part of, should that form it.
 	Promised   uuid.UUID `json:"promised"`
 	PromisedTo uuid.UUID `json:"promised_to"`
+	// Forming are the addresses of the servers, all voters, with which this replica has decided to found Cluster. It is
+	// written before Raft is told, and taken away when the configuration is in the log: until then nobody but this replica
+	// has state of the cluster, so that founding can be done again.
+	Forming []raft.ServerAddress `json:"forming,omitempty"`
 	// Checksum is CRC-32C over the other fields, in hex.
 	Checksum string `json:"crc32c"`
 }
 
 func (r identityRecord) checksum() string {
 	s := fmt.Sprintf("%d %s %d %t %s %s %s", r.Version, r.ID, r.Starts, r.Member, r.Cluster, r.Promised, r.PromisedTo)
+	if len(r.Forming) > 0 { // so that a record without it has the checksum it always had
+		s += fmt.Sprintf(" %q", r.Forming)
+	}
 	return fmt.Sprintf("%08x", crc32.Checksum([]byte(s), castagnoli()))
 }
 
@@ -117,18 +126,22 @@ func (i *identity) get() identityRecord {
 	return i.rec
 }
 
-// update changes the record and writes it through; nothing has changed when it fails.
+// update changes the record and writes it through; nothing has changed in memory when it fails.
 func (i *identity) update(change func(*identityRecord)) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	next := i.rec
 	change(&next)
-	if next == i.rec {
-		return nil
+	old, err := encodeIdentity(i.rec)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", i.path(), err)
 	}
 	b, err := encodeIdentity(next)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", i.path(), err)
+	}
+	if bytes.Equal(b, old) {
+		return nil
 	}
 	if err := writeFileAtomic(i.path(), b); err != nil {
 		return fmt.Errorf("writing the replica's identity: %w", err)
@@ -137,12 +150,13 @@ func (i *identity) update(change func(*identityRecord)) error {
 	return nil
 }
 
-// started records one more start. A replica without Raft state is bound to no cluster, whatever it was promised before.
+// started records one more start. A replica without Raft state is bound to no cluster, whatever it was promised before;
+// with state, what it was forming is formed.
 func (i *identity) started(hasState bool) error {
 	return i.update(func(r *identityRecord) {
 		r.Starts++
 		if hasState {
-			r.Member = true
+			r.Member, r.Forming = true, nil
 		} else {
 			r.Cluster = uuid.Nil
 		}
@@ -164,6 +178,31 @@ func (i *identity) saveGrant(g grant) error {
 
 // errOtherCluster is the reason why a replica that is bound refuses to be bound again.
 var errOtherCluster = errors.New("belongs to another cluster")
+
+// found binds the replica to a cluster that it forms with these servers, before Raft is told.
+func (i *identity) found(cluster uuid.UUID, servers []raft.Server) error {
+	return i.update(func(r *identityRecord) {
+		r.Cluster, r.Forming = cluster, make([]raft.ServerAddress, len(servers))
+		for at, s := range servers {
+			r.Forming[at] = s.Address
+		}
+	})
+}
+
+// founded records that the configuration is in the log.
+func (i *identity) founded() error { return i.update(func(r *identityRecord) { r.Forming = nil }) }
+
+// forming gives what this replica has decided to form and has not recorded as formed.
+func (r identityRecord) forming() (servers []raft.Server, err error) {
+	for _, address := range r.Forming {
+		a, err := parseServerAddress(address)
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: serverID(a.id), Address: address})
+	}
+	return servers, nil
+}
 
 // bind ties the replica to a cluster for as long as it has state.
 func (i *identity) bind(cluster uuid.UUID) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,11 +22,10 @@ const (
 
 // reconcile brings the configuration in line with the gossip, about every second and when the gossip changes.
 func (r *Replica) reconcile(ctx context.Context) {
-	strangers := map[uuid.UUID]bool{}
 	for {
 		r.refreshGossip()
 		if r.hasState() {
-			r.reconcileOnce(ctx, strangers)
+			r.reconcileOnce(ctx)
 			r.exile.look(ctx, r)
 		}
 		select {
@@ -37,7 +37,7 @@ func (r *Replica) reconcile(ctx context.Context) {
 	}
 }
 
-func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]bool) {
+func (r *Replica) reconcileOnce(ctx context.Context) {
 	future := r.raft.GetConfiguration()
 	servers := map[uuid.UUID]raft.Server{}
 	for _, s := range future.Configuration().Servers {
@@ -48,6 +48,7 @@ func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]boo
 	own := r.store.clusterID()
 	leading := r.raft.State() == raft.Leader
 	alive := r.gossip.alive()
+	var guests []nodeMeta // gossip says that they might join; they are asked themselves before anything is changed for them
 	for _, m := range alive {
 		if ctx.Err() != nil {
 			return
@@ -55,23 +56,21 @@ func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]boo
 		server, configured := servers[m.ID]
 		switch {
 		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.Member && !configured && m.Cluster != own:
-			r.stranger(m, strangers)
+			r.stranger(m)
 		case m.ID != r.self && !m.Member && m.Cluster == uuid.Nil && (configured || leading):
 			// A configured one too, leader or not: it may have missed the bootstrap, and the cluster may need its vote.
-			if err := r.invite(ctx, m); err != nil {
-				r.logger.Debug("cannot invite a replica yet", "name", m.Name, "id", m.ID, "err", err)
-				continue
+			guests = append(guests, m)
+		case m.ID != r.self && leading && !configured && m.Cluster == own:
+			if !m.Member || !r.supplanted(m, alive, servers) {
+				guests = append(guests, m)
 			}
-			if !configured {
-				r.addNonvoter(ctx, m, servers)
-			}
-		case leading && !configured && m.Cluster == own:
-			if m.Member && r.supplanted(m, alive, servers, strangers) {
-				continue
-			}
-			r.addNonvoter(ctx, m, servers)
 		case leading && configured:
 			r.refreshAddress(ctx, m, server, servers, future.Index())
+		}
+	}
+	for _, m := range r.invites.offer(time.Now(), guests) {
+		if _, configured := servers[m.ID]; !configured {
+			r.addNonvoter(ctx, m, servers)
 		}
 	}
 }
@@ -79,28 +78,26 @@ func (r *Replica) reconcileOnce(ctx context.Context, strangers map[uuid.UUID]boo
 // supplanted tells whether a replica that was removed and has come back finds a living one of its name in its place, and
 // logs that once. A removed replica whose place is free is welcome: it remembers its term and vote, and the cluster treats it
 // like any other that was away for long.
-func (r *Replica) supplanted(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server, known map[uuid.UUID]bool) bool {
+func (r *Replica) supplanted(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server) bool {
 	for _, other := range alive {
 		if _, configured := servers[other.ID]; !configured || other.Name != m.Name {
 			continue
 		}
-		if !known[m.ID] {
-			known[m.ID] = true
+		if r.told.first(m.ID) {
 			r.logger.Error("a replica that was removed has come back, but another of its name has taken its place; it is not added: stop it and delete its data directory, or, if it is meant to be one more replica, give it a --cluster.name of its own",
 				"name", m.Name, "id", m.ID, "peer", m.Peer, "in_its_place", other.ID)
 		}
 		return true
 	}
-	delete(known, m.ID)
+	r.told.forget(m.ID)
 	return false
 }
 
 // stranger logs, once, that a replica of another cluster has come into the gossip.
-func (r *Replica) stranger(m nodeMeta, known map[uuid.UUID]bool) {
-	if known[m.ID] {
+func (r *Replica) stranger(m nodeMeta) {
+	if !r.told.first(m.ID) {
 		return
 	}
-	known[m.ID] = true
 	r.logger.Error("a replica belongs to another cluster and is not added; if its data is not needed, stop it and delete its data directory, otherwise take it out of --cluster.peer",
 		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.clusterID())
 }
@@ -113,17 +110,17 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 		return err
 	}
 	if reply.Error != "" {
-		return fmt.Errorf("it %s", reply.Error)
+		return fmt.Errorf("%w: it %s", errDeclined, reply.Error)
 	}
 	return nil
 }
 
 // acceptInvite binds this replica to a cluster that wants it.
 func (r *Replica) acceptInvite(cluster uuid.UUID) error {
-	if err := r.grants.invite(r.situation(), cluster); err != nil {
+	if err := r.mayFollow(cluster); err != nil {
 		return err
 	}
-	if err := r.id.bind(cluster); err != nil {
+	if err := r.grants.invite(cluster); err != nil {
 		return err
 	}
 	r.gossip.poke()
@@ -149,16 +146,23 @@ func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.
 // predecessors are the configured servers of the newcomer's name that do not answer. They are asked, because gossip holds a
 // process that was restarted with an empty directory for alive for some seconds.
 func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) []uuid.UUID {
-	var silent []uuid.UUID
+	var namesakes, silent []uuid.UUID
 	for id, s := range servers {
 		a, err := parseServerAddress(s.Address)
 		if err != nil || id == r.self || id == m.ID || cmp.Or(a.name, r.nameOf(s.ID)) != m.Name {
 			continue
 		}
-		if _, err := r.askStatus(ctx, id); err != nil && ctx.Err() == nil {
+		namesakes = append(namesakes, id)
+	}
+	var mu sync.Mutex
+	sideBySide(namesakes, func(id uuid.UUID) {
+		if _, err := r.askStatus(ctx, id, nil); err != nil && ctx.Err() == nil {
+			r.pilot.noteSilent(serverID(id))
+			mu.Lock()
+			defer mu.Unlock()
 			silent = append(silent, id)
 		}
-	}
+	})
 	slices.SortFunc(silent, func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) })
 	return silent
 }
@@ -171,7 +175,10 @@ func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta, server raft.Se
 	if err != nil {
 		return
 	}
-	want := have.without(func(id uuid.UUID) bool { _, there := servers[id]; return !there })
+	want := have.without(func(id uuid.UUID) bool {
+		_, there := servers[id]
+		return !there || r.pilot.answered(serverID(id)) // it was only away
+	})
 	want.peer, want.name = m.Peer, m.Name
 	if want.encode() == server.Address {
 		return

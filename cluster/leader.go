@@ -11,16 +11,28 @@ import (
 	"pushquorum/fsm"
 )
 
+// raftNode is the part of Raft that leadership needs.
+type raftNode interface {
+	LeaderWithID() (raft.ServerAddress, raft.ServerID)
+	State() raft.RaftState
+	CurrentTerm() uint64
+	RegisterObserver(*raft.Observer)
+	DeregisterObserver(*raft.Observer)
+	Apply(entry []byte, timeout time.Duration) raft.ApplyFuture
+}
+
 // leadership knows who leads and whether this replica may answer reads when it leads itself.
 type leadership struct {
-	raft   *raft.Raft
+	raft   raftNode
 	self   raft.ServerID
 	logger *slog.Logger
 	nameOf func(raft.ServerID) string
 	onGain func() // counts changes
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced whenever leader or readyTerm may have changed
+	mu sync.Mutex
+	// changed is closed and replaced whenever leader or readyTerm changes. The three are read and written together: who holds the
+	// channel was told that leader, so whatever Raft does between two looks, the look that sees another one closes it.
+	changed chan struct{}
 	leader  raft.ServerID // as of the last look
 	since   time.Time     // of the present leader, or lack of one
 	// readyTerm is the last term in which this replica, as leader, has committed and applied an entry of its own.
@@ -58,23 +70,31 @@ func (l *leadership) run(ctx context.Context) {
 	}
 }
 
-// look notes the present leader and wakes those who wait for another.
-func (l *leadership) look() {
-	_, id := l.raft.LeaderWithID()
+// look notes who leads now, wakes those who were told otherwise, and gives the leader, "" when none is known, since when that has
+// been so, and a channel that is closed when it may have changed.
+func (l *leadership) look() (leader raft.ServerID, since time.Time, changed <-chan struct{}) {
 	l.mu.Lock()
-	if id == l.leader {
-		l.mu.Unlock()
-		return
+	_, id := l.raft.LeaderWithID() // under the lock: else an old answer could be noted after a newer one
+	news := id != l.leader
+	if news {
+		l.leader, l.since = id, time.Now()
+		l.broadcastLocked()
 	}
-	l.leader, l.since = id, time.Now()
-	l.broadcastLocked()
+	since, changed = l.since, l.changed
 	l.mu.Unlock()
-	if id == "" {
+	if news {
+		l.tell(id)
+	}
+	return id, since, changed
+}
+
+func (l *leadership) tell(leader raft.ServerID) {
+	if leader == "" {
 		l.logger.Info("no leader is known", "term", l.raft.CurrentTerm())
 		return
 	}
 	l.onGain()
-	l.logger.Info("new leader", "leader", l.nameOf(id), "term", l.raft.CurrentTerm(), "self", id == l.self)
+	l.logger.Info("new leader", "leader", l.nameOf(leader), "term", l.raft.CurrentTerm(), "self", leader == l.self)
 }
 
 func (l *leadership) broadcastLocked() {
@@ -106,18 +126,14 @@ func (l *leadership) announce(ctx context.Context, term uint64) {
 
 // current gives the leader, "" when none is known, and a channel that is closed when that may have changed.
 func (l *leadership) current() (raft.ServerID, <-chan struct{}) {
-	l.mu.Lock()
-	changed := l.changed
-	l.mu.Unlock()
-	_, id := l.raft.LeaderWithID() // after taking the channel: a change in between closes it
-	return id, changed
+	leader, _, changed := l.look()
+	return leader, changed
 }
 
 // state describes the present leader for a message.
 func (l *leadership) state() (leader raft.ServerID, since time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.leader, l.since
+	leader, since, _ = l.look()
+	return leader, since
 }
 
 // waitReady returns the current term once this replica leads and is ready in it.

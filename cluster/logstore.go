@@ -9,6 +9,15 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/segment"
+)
+
+const (
+	// maxStored is the size of the largest entry that is stored, encoded and with its link, in bytes. Raft-wal writes larger ones,
+	// and reads none of them back. It holds for bbolt, too, so that what one replica takes all take.
+	maxStored = segment.MaxEntrySize
+	// maxSealed is the size of the largest entry's data, in bytes.
+	maxSealed = maxStored - entryOverhead - linkSize
 )
 
 // entryStore is the store below: raft-wal's or raft-boltdb's. A write is durable when it returns nil; one that fails may have taken
@@ -47,15 +56,15 @@ type logStore struct {
 	first, last atomic.Uint64
 	base        atomic.Pointer[base] // of the newest snapshot, nil when there is none
 
-	bytes atomic.Uint64 // of data stored since the last snapshot
-	fence atomic.Pointer[error]
+	growth *growth // in bytes of data, since the newest snapshot's last entry
+	fence  atomic.Pointer[error]
 
 	waiting sync.Mutex
 	grown   chan struct{} // closed at the next append, nil when nobody waits for one
 }
 
 func newLogStore(fileOf func(index uint64) string, inner entryStore, saver tailSaver, onState func() error) *logStore {
-	return &logStore{fileOf: fileOf, inner: inner, saver: saver, onState: onState}
+	return &logStore{fileOf: fileOf, inner: inner, saver: saver, onState: onState, growth: newGrowth()}
 }
 
 // read gives an entry and the checksums of the entry before it and of itself.
@@ -65,10 +74,10 @@ func (s *logStore) read(index uint64, l *raft.Log) (prev, own uint32, err error)
 		if errors.Is(err, raft.ErrLogNotFound) {
 			return 0, 0, raft.ErrLogNotFound
 		}
-		return 0, 0, damaged(s.fileOf(index), "entry %d cannot be read: %w", index, err)
+		return 0, 0, damagedLog(s.fileOf(index), "entry %d cannot be read: %w", index, err)
 	}
 	if prev, own, err = unlink(index, &stored); err != nil {
-		return 0, 0, damaged(s.fileOf(index), "entry %d is damaged: %w", index, err)
+		return 0, 0, damagedLog(s.fileOf(index), "entry %d is damaged: %w", index, err)
 	}
 	*l = stored
 	return prev, own, nil
@@ -121,7 +130,6 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		next.First, next.Last = first, first-1
 	}
 	copies, entries := make([]raft.Log, len(logs)), make([]*raft.Log, len(logs))
-	size := 0
 	for i, l := range logs {
 		if l.Index != next.Last+1 {
 			return fmt.Errorf("%s: entry %d does not follow entry %d", s.fileOf(l.Index), l.Index, next.Last)
@@ -129,7 +137,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		copies[i], next.Chain = linked(l, next.Chain)
 		entries[i] = &copies[i]
 		next.Last = l.Index
-		size += len(l.Data)
+		if size := encodedSize(entries[i]); size > maxStored {
+			return fmt.Errorf("%s: entry %d is not written, because it takes %d bytes and at most %d can be read back", s.fileOf(l.Index), l.Index, size, maxStored)
+		}
 	}
 	if err := s.dropLeftover(); err != nil {
 		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.tail.Last), err)
@@ -148,7 +158,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		return *why // meanwhile
 	}
 	s.publish(next)
-	s.bytes.Add(uint64(size))
+	for _, l := range logs {
+		s.growth.add(l.Index, uint64(len(l.Data)))
+	}
 	s.waiting.Lock()
 	if s.grown != nil {
 		close(s.grown)
@@ -251,7 +263,5 @@ func (s *logStore) ends() (first, last uint64, err error) {
 	return first, last, err
 }
 
-// bytesSinceSnapshot is how much entry data was stored since resetBytes, in bytes.
-func (s *logStore) bytesSinceSnapshot() uint64 { return s.bytes.Load() }
-
-func (s *logStore) resetBytes() { s.bytes.Store(0) }
+// bytesSinceSnapshot is how much entry data came into the log after the newest snapshot's last entry, in bytes.
+func (s *logStore) bytesSinceSnapshot() uint64 { return s.growth.bytes() }

@@ -19,6 +19,8 @@ type nodeMeta struct {
 	Cluster uuid.UUID `json:"c"` // zero: bound to none
 	Expect  int       `json:"e"`
 	Version string    `json:"v"`
+
+	seen int // how many members had come into this replica's gossip by then; not told to others
 }
 
 // encodeMeta shortens what is only for people until it fits.

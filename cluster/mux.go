@@ -117,6 +117,7 @@ func (m *mux) accept() {
 			_ = conn.Close()
 			return
 		}
+		watchHost(conn)
 		m.wg.Go(func() { m.greet(&trackedConn{Conn: conn, m: m}) })
 	}
 }

@@ -16,7 +16,10 @@ const pipelineAnswers = 128
 // still send: the answer to that waits for somebody to take it, the sender waits for the answer's place, and neither ever
 // ends. Until the leader is replaced the follower then gets heartbeats and no entries, so nobody replaces it, and shutting
 // down waits forever (github.com/hashicorp/raft/issues/612). Here answers are always taken.
-type pipelining struct{ *raft.NetworkTransport }
+type pipelining struct {
+	*raft.NetworkTransport
+	wall *termWall
+}
 
 // AppendEntriesPipeline implements raft.Transport.
 func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
@@ -24,7 +27,7 @@ func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, answers: make(chan raft.AppendFuture, pipelineAnswers), closed: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, wall: t.wall, answers: make(chan raft.AppendFuture, pipelineAnswers), closed: make(chan struct{})}
 	go p.take()
 	return p, nil
 }
@@ -32,6 +35,7 @@ func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 // pipeline takes answers from the one it wraps until it is closed.
 type pipeline struct {
 	raft.AppendPipeline
+	wall    *termWall
 	answers chan raft.AppendFuture
 	closed  chan struct{}
 	once    sync.Once
@@ -41,6 +45,9 @@ func (p *pipeline) take() {
 	for {
 		select {
 		case answer := <-p.AppendPipeline.Consumer():
+			if resp := answer.Response(); p.wall.checkAnswer("AppendEntries", nil, &resp.Term) != nil {
+				resp.Success = false // Raft then asks again without a pipeline, where an answer may be an error
+			}
 			select {
 			case p.answers <- answer:
 			case <-p.closed:

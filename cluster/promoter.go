@@ -12,11 +12,19 @@ import (
 )
 
 // promoter decides whom autopilot may remove: it has no grace period of its own and does not know of replacements. Who is
-// promoted, the library's stable promoter decides.
+// promoted, the library's stable promoter decides, but for those who are about to stop.
 type promoter struct {
 	autopilot.StablePromoter
-	grace time.Duration
-	gone  *absences
+	grace   time.Duration
+	gone    *absences
+	leaving func(raft.ServerID) bool
+}
+
+// CalculatePromotionsAndDemotions implements autopilot.Promoter.
+func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
+	changes := p.StablePromoter.CalculatePromotionsAndDemotions(c, s)
+	changes.Promotions = slices.DeleteFunc(changes.Promotions, p.leaving)
+	return changes
 }
 
 // FilterFailedServerRemovals implements autopilot.Promoter. Those who were replaced come first.
@@ -59,14 +67,19 @@ func replacedBy(state *autopilot.State) map[raft.ServerID]bool {
 }
 
 // absences counts how long each server has been missing. Only time in which somebody looked counts: a leader that was paused
-// for an hour has not seen the others missing for an hour.
+// for an hour has not seen the others missing for an hour. Each leader tells its followers what it has counted, and the next one
+// goes on from there: else a cluster that changes its leader within each grace never removes anybody.
 type absences struct {
 	every time.Duration // between two looks
 
 	mu     sync.Mutex
-	looked time.Time
 	since  map[raft.ServerID]time.Duration
+	looked time.Time // by this replica, as the leader
+	heard  time.Time // when another leader last told
 }
+
+// toldLong is how long what a leader has told is worth going on from: after that its servers may have been back meanwhile.
+const toldLong = time.Minute
 
 func newAbsences(every time.Duration) *absences {
 	return &absences{every: every, since: map[raft.ServerID]time.Duration{}}
@@ -97,11 +110,37 @@ func (a *absences) of(id raft.ServerID) time.Duration {
 	return a.since[id]
 }
 
-// forget begins anew, as a new leader does.
-func (a *absences) forget() {
+// told takes over what the present leader has counted.
+func (a *absences) told(now time.Time, missing []MissingServer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.looked, a.since = time.Time{}, map[raft.ServerID]time.Duration{}
+	a.looked, a.heard, a.since = time.Time{}, now, map[raft.ServerID]time.Duration{}
+	for _, m := range missing {
+		a.since[serverID(m.ID)] = max(0, time.Duration(m.ForMs)*time.Millisecond)
+	}
+}
+
+// missing is what there is to tell.
+func (a *absences) missing() []MissingServer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []MissingServer
+	for id, long := range a.since {
+		if u, err := uuid.Parse(string(id)); err == nil {
+			out = append(out, MissingServer{ID: u, ForMs: long.Milliseconds()})
+		}
+	}
+	return out
+}
+
+// begin is the start of a new leader, who goes on from what was counted last, by itself or by another, unless that is long ago.
+func (a *absences) begin(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if now.Sub(a.heard) > toldLong && now.Sub(a.looked) > toldLong {
+		a.since = map[raft.ServerID]time.Duration{}
+	}
+	a.looked = time.Time{}
 }
 
 // configuredIDs are the ids of a configuration that are replicas'.

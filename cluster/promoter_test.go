@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -94,9 +95,46 @@ func TestTimeInWhichNobodyLookedIsNoAbsence(t *testing.T) {
 	if got := a.of("b"); got != time.Second {
 		t.Fatalf("absent again after it was there: %s", got)
 	}
-	a.forget()
-	if a.of("b") != 0 {
-		t.Fatal("a new leader takes over what the last one counted")
+}
+
+func TestALeaderGoesOnFromWhatWasCountedJustNow(t *testing.T) {
+	now := time.Unix(1000, 0)
+	id := uuid.UUID{7}
+	counted := newAbsences(time.Second)
+	counted.look(now, slices.Values([]raft.ServerID{serverID(id), "b"}), map[raft.ServerID]bool{"b": true})
+	for name, c := range map[string]struct {
+		after time.Duration
+		want  time.Duration
+	}{
+		"at once":              {0, time.Second},
+		"after an election":    {5 * time.Second, time.Second},
+		"who was back, maybe":  {toldLong + 1, 0},
+		"after a clock jumped": {-time.Hour, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next, again := newAbsences(time.Second), newAbsences(time.Second)
+			again.since, again.looked = maps.Clone(counted.since), counted.looked
+			next.told(now, counted.missing())
+			for who, a := range map[string]*absences{"another": next, "the same": again} {
+				a.begin(now.Add(c.after))
+				if got := a.of(serverID(id)); got != c.want {
+					t.Errorf("%s has missed it for %s, want %s", who, got, c.want)
+				}
+				a.look(now.Add(c.after+time.Second), slices.Values([]raft.ServerID{serverID(id)}), nil)
+				if got := a.of(serverID(id)); got != c.want+time.Second {
+					t.Errorf("%s has missed it for %s after a look, want %s", who, got, c.want+time.Second)
+				}
+			}
+		})
+	}
+}
+
+func TestWhoIsAboutToStopIsNotGivenAVote(t *testing.T) {
+	stable := &autopilot.ServerState{State: autopilot.RaftNonVoter, Health: autopilot.ServerHealth{Healthy: true, StableSince: time.Now().Add(-time.Hour)}}
+	p := &promoter{leaving: func(id raft.ServerID) bool { return id == "leaving" }}
+	got := p.CalculatePromotionsAndDemotions(&autopilot.Config{}, &autopilot.State{Servers: map[raft.ServerID]*autopilot.ServerState{"leaving": stable, "staying": stable}})
+	if !slices.Equal(got.Promotions, []raft.ServerID{"staying"}) {
+		t.Errorf("promoted %v", got.Promotions)
 	}
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -47,13 +48,22 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
-		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, r.ownMeta)
+		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.stranger})
+		r.alone = &aloneness{
+			peers: r.cfg.Peers, resolver: r.tune.resolver, own: r.addrs.isOwnGossip,
+			every: r.tune.quickRejoin, settle: r.tune.settleAlone,
+		}
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
 		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			ServerAddressProvider: &addressBook{self: r.self, advertise: r.addrs.peerAdvertise, gossiped: r.peerAddress, configured: configured},
 			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
-		}))
+		}), &termWall{logger: r.logger, current: func() uint64 {
+			if running := ref.Load(); running != nil {
+				return running.CurrentTerm()
+			}
+			return 0 // nothing has come yet
+		}})
 		r.trans = r.network
 	}
 	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{&pacedFSM{r.cfg.FSM, r.ctx.Done()}, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
@@ -66,14 +76,15 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		r.dir.release() // what waits to store a term
 		return stopped.Error()
 	})
-	r.peers = newPeers(func(ctx context.Context, id uuid.UUID) (net.Conn, error) {
-		address, ok := r.peerAddress(id)
-		if !ok {
-			if a, known := configured(id); known {
-				parsed, _ := parseServerAddress(a)
-				address = parsed.peer
-			}
+	where := func(id uuid.UUID) string {
+		if address, ok := r.peerAddress(id); ok {
+			return address
 		}
+		address, _ := configured(id)
+		parsed, _ := parseServerAddress(address) // an unknown one has no peer
+		return parsed.peer
+	}
+	r.peers = newPeers(where, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})
 	})
 	r.leader = &leadership{
@@ -86,8 +97,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	return nil
 }
 
-// admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to; one that is bound to
-// none takes it from the cluster it has promised to be part of, and is bound by it.
+// admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to or is bound by: see grants.
 func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC && h.target == uuid.Nil {
 		return helloOK // a recovery asks who is here
@@ -98,15 +108,10 @@ func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC {
 		return helloOK
 	}
-	bound := r.store.clusterID()
-	if bound == uuid.Nil && r.grants.allows(h.cluster) {
-		if err := r.id.bind(h.cluster); err != nil {
+	if err := r.grants.admit(h.cluster); err != nil {
+		if !errors.Is(err, errOtherCluster) {
 			r.logger.Error("cannot take part in the cluster", "err", err)
-			return helloOtherCluster
 		}
-		return helloOK
-	}
-	if bound == uuid.Nil || bound != h.cluster {
 		return helloOtherCluster
 	}
 	return helloOK

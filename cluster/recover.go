@@ -26,6 +26,11 @@ type Recovery struct {
 	Others []string
 	// Strangers answered but belong to no cluster or another one.
 	Strangers []string
+	// Unreadable is the end of the log from the first entry on that cannot be read: to go on is to lose it. InSnapshot is a part that
+	// cannot be read, either, but is not needed. Both are nil in a log that is whole.
+	Unreadable, InSnapshot *Unreadable
+	// Sole means that there are no other members: the cluster stays what it is, without what is unreadable.
+	Sole bool
 	// NewCluster is zero until it has been made.
 	NewCluster uuid.UUID
 }
@@ -36,6 +41,9 @@ type Recovery struct {
 //
 // What is in the log becomes the state, whether it was committed or not. The new cluster has an id of its own: a replica of the
 // old one can neither be spoken to nor mix its entries in.
+//
+// A log with an entry that cannot be read, by the log itself or by the state machine, is cut there: with nil found accepts that, too.
+// So is the log of a replica that is the only member of its cluster, which otherwise has nothing to be recovered.
 func Recover(ctx context.Context, cfg Config, found func(Recovery) error) (Recovery, error) {
 	return recoverCluster(ctx, cfg, defaultTuning(), found)
 }
@@ -58,27 +66,44 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, err
 	}
 	logger := newRaftLogger(cfg.Logger)
-	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.walSegment}, logger)
+	where := logPlace{store: cfg.LogStore, segmentSize: tune.walSegment}
+	log, err := inspect(cfg.DataDir, where, cfg.FSM.CheckEntry)
 	if err != nil {
 		return rec, err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-
+	self := id.get().ID
 	var address addresses
 	if !cfg.standalone() {
 		if address, err = resolveAddresses(&cfg, tune.resolver); err != nil {
 			return rec, err
 		}
 	}
-	self := id.get().ID
-	if rec, err = store.survey(cfg.Name, self); err != nil {
+	if !log.whole() {
+		if rec, err = log.survey(cfg.Name, id); err != nil {
+			return rec, err
+		}
+		if err := agreed(ctx, &cfg, tune, &storage{id: id, configuration: log.configuration}, self, &rec, found); err != nil {
+			return rec, err
+		}
+		if err := log.cut(cfg.DataDir, where, logger); err != nil {
+			return rec, fmt.Errorf("cutting the log in %s before entry %d: %w; run this again", cfg.DataDir, log.keep.Last+1, err)
+		}
+	}
+	store, err := openStorage(cfg.DataDir, id, where, logger)
+	if err != nil {
 		return rec, err
 	}
-	if err := refuseIfAnybodyAnswers(ctx, &cfg, tune, store, self, &rec); err != nil {
-		return rec, err
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if log.whole() {
+		if rec, err = store.survey(cfg.Name, self); err != nil {
+			return rec, err
+		}
+		if err := agreed(ctx, &cfg, tune, store, self, &rec, found); err != nil {
+			return rec, err
+		}
 	}
-	if err := found(rec); err != nil {
-		return rec, err
+	if rec.Sole {
+		return rec, nil
 	}
 
 	// The new id comes first: should this stop half way, the old members are strangers already.
@@ -102,6 +127,53 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)
 	}
 	return rec, store.snaps.keepOnly(sole)
+}
+
+// agreed asks whoever may be a member, then who has called for the recovery.
+func agreed(ctx context.Context, cfg *Config, tune tuning, store *storage, self uuid.UUID, rec *Recovery, found func(Recovery) error) error {
+	if err := refuseIfAnybodyAnswers(ctx, cfg, tune, store, self, rec); err != nil {
+		return err
+	}
+	return found(*rec)
+}
+
+// survey says what would be left of a log that is not whole, and what would be lost.
+func (i *inspection) survey(name string, id *identity) (Recovery, error) {
+	rec := Recovery{
+		Name: name, Cluster: id.get().Cluster, Unreadable: i.lost, InSnapshot: i.inSnapshot,
+		LastIndex: i.end.Index, LastTerm: i.end.Term, Written: i.end.AppendedAt,
+	}
+	if s := i.snapshot; s != nil && s.Index > rec.LastIndex {
+		rec.LastIndex, rec.LastTerm, rec.Written = s.Index, s.Term, time.Time{}
+	}
+	if rec.LastIndex == 0 {
+		return rec, fmt.Errorf("%w, and there is no snapshot: nothing can be recovered", i.lost.Why)
+	}
+	err := rec.members(i.configuration.Servers, id.get().ID)
+	only := func(c raft.Configuration) bool {
+		return len(c.Servers) == 1 && c.Servers[0].ID == serverID(id.get().ID)
+	}
+	rec.Sole = only(i.configuration) && only(i.left)
+	return rec, err
+}
+
+// members notes the members beside this replica.
+func (r *Recovery) members(servers []raft.Server, self uuid.UUID) error {
+	for _, server := range servers {
+		if server.ID == serverID(self) {
+			continue
+		}
+		a, err := parseServerAddress(server.Address)
+		if err != nil {
+			return err
+		}
+		label := a.id.String()
+		if a.name != "" {
+			label = a.name
+		}
+		r.Others = append(r.Others, label+" at "+a.peer)
+	}
+	return nil
 }
 
 // keepOnly removes the snapshots with another configuration. One of the same index would be as good as the recovered one, and
@@ -149,21 +221,8 @@ func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
 		}
 		rec.LastIndex, rec.LastTerm, rec.Written = entry.Index, entry.Term, entry.AppendedAt
 	}
-	for _, server := range servers {
-		if server.ID == serverID(self) {
-			continue
-		}
-		a, err := parseServerAddress(server.Address)
-		if err != nil {
-			return rec, err
-		}
-		label := a.id.String()
-		if a.name != "" {
-			label = a.name
-		}
-		rec.Others = append(rec.Others, label+" at "+a.peer)
-	}
-	return rec, nil
+	err = rec.members(servers, self)
+	return rec, err
 }
 
 // strictFSM lets a recovery fail that raft.RecoverCluster would finish without all of the data: it skips a snapshot that cannot
@@ -183,5 +242,9 @@ func (f *strictFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err := errors.Join(f.restored, f.halted()); err != nil {
 		return nil, err
 	}
-	return f.FSM.Snapshot()
+	s, err := f.FSM.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return ownSnapshot{s}, nil
 }

@@ -32,6 +32,7 @@ type Replica struct {
 	store    *storage
 	grants   *grants
 	forming  forming
+	alone    *aloneness     // nil when standalone
 	gossip   *gossip        // nil when standalone
 	mux      *mux           // nil when standalone
 	stream   *streamLayer   // nil when standalone
@@ -48,6 +49,10 @@ type Replica struct {
 	metrics  *metrics
 	pilot    *pilot // nil when standalone
 	exile    exile
+	invites  *invitations
+	places   *places    // that --cluster.peer leads to
+	told     told       // which replicas are not wanted
+	refusals *quietBook // of invitations
 	watch    *stuckWatch
 
 	draining atomic.Bool
@@ -72,7 +77,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -98,12 +103,13 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
 		return nil, err
 	}
-	if !r.hasState() && cfg.BootstrapExpect == 1 && len(cfg.Peers) == 0 {
-		if err := r.bootstrapAlone(); err != nil {
+	if !r.hasState() && cfg.standalone() {
+		if err := r.coordinate(r.ctx, []uuid.UUID{r.self}); err != nil {
 			return nil, err
 		}
 	}
@@ -112,7 +118,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(r.dir.run)
 	if r.mux != nil {
 		r.mux.start()
-		if err := r.gossip.start(tune.gossip); err != nil {
+		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
 			return nil, err
 		}
 	}
@@ -157,7 +163,8 @@ func (r *Replica) openDirectory() (err error) {
 		return err
 	}
 	rec := r.id.get()
-	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo}, r.id.saveGrant)
+	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo},
+		grantDisk{situation: r.situation, save: r.id.saveGrant, bind: r.id.bind})
 	return nil
 }
 
@@ -203,6 +210,12 @@ func (r *Replica) peerAddress(id uuid.UUID) (string, bool) {
 	return m.Peer, ok
 }
 
+// moved gives up the connections to where another replica no longer is.
+func (r *Replica) moved(id uuid.UUID, peer string) {
+	r.peers.moved(id, peer)
+	r.stream.moved(id, peer)
+}
+
 // spawn starts a goroutine whose context ends when the replica closes, and which Close waits for.
 func (r *Replica) spawn(f func(context.Context)) bool {
 	r.mu.Lock()
@@ -220,12 +233,13 @@ func (r *Replica) spawn(f func(context.Context)) bool {
 func (r *Replica) Run(ctx context.Context) error {
 	ctx, cancel := r.whileOpen(ctx)
 	defer cancel()
+	halfFormed := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.keepFresh(ctx) })
 	wg.Go(func() { r.takeSnapshots(ctx) })
 	if r.gossip != nil {
 		d := &discovery{
-			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger,
+			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger, places: r.places,
 			own: r.gossip.ownAddresses(), known: r.gossip.gossipAddresses,
 			settled: func() bool {
 				leader, _ := r.leader.current()
@@ -238,7 +252,11 @@ func (r *Replica) Run(ctx context.Context) error {
 			quick: r.tune.quickRejoin, slow: r.tune.slowRejoin,
 		}
 		wg.Go(func() { d.run(ctx) })
-		wg.Go(func() { r.form(ctx) })
+		wg.Go(func() {
+			if err := r.form(ctx); err != nil {
+				halfFormed <- err
+			}
+		})
 		wg.Go(func() { r.reconcile(ctx) })
 		wg.Go(func() { r.pilot.run(ctx) })
 	}
@@ -246,8 +264,9 @@ func (r *Replica) Run(ctx context.Context) error {
 	for lost := r.dir.lost; err == nil && ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
+		case err = <-halfFormed:
 		case <-r.cfg.FSM.Halted():
-			err = fmt.Errorf("%s: %w", r.store.path, r.cfg.FSM.Err())
+			err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.path, r.cfg.FSM.Err())
 		case <-r.store.replaced:
 			err = fmt.Errorf("%s: %w", r.store.path, errReplaced)
 		case <-lost:

@@ -70,13 +70,30 @@ type InviteArgs struct {
 	Cluster uuid.UUID
 }
 
-// AgreeReply is the answer to Prepare, Release and Invite; Error says why not, empty means yes.
+// ResignArgs asks the leader to take the vote of a replica that is about to stop. Versions that do not know the call answer with
+// an error, and the replica then stops with its vote, as theirs do.
+type ResignArgs struct {
+	Cluster, ID uuid.UUID
+}
+
+// AgreeReply is the answer to Prepare, Release, Invite and Resign; Error says why not, empty means yes.
 type AgreeReply struct {
 	Error string
 }
 
-// StatusArgs is empty for now.
-type StatusArgs struct{}
+// StatusArgs are empty but for what a leader tells its followers with the question: how long it has missed other servers, so that
+// the next leader goes on counting. Versions that do not know these fields pass over them.
+type StatusArgs struct {
+	Cluster uuid.UUID
+	Term    uint64 // the leader's
+	Missing []MissingServer
+}
+
+// MissingServer is a server that a leader has missed for so long.
+type MissingServer struct {
+	ID    uuid.UUID
+	ForMs int64
+}
 
 // StatusReply is what a replica says about itself.
 type StatusReply struct {
@@ -96,6 +113,8 @@ type StatusReply struct {
 	LastContactMs             int64
 	// Servers are the members of its latest configuration.
 	Servers []uuid.UUID
+	// Draining: it is about to stop, and should not be given a vote.
+	Draining bool
 }
 
 // Peer is the receiver of the peer RPCs; it is exported because net/rpc wants it so.
@@ -166,7 +185,7 @@ func (p *Peer) ConfirmTerm(args *ConfirmTermArgs, reply *ConfirmTermReply) error
 
 // Prepare asks for a promise: see grants.
 func (p *Peer) Prepare(args *PrepareArgs, reply *AgreeReply) error {
-	if err := p.r.grants.promise(p.r.situation(), args.Cluster, args.Coordinator, args.Set); err != nil {
+	if err := p.r.grants.promise(args.Cluster, args.Coordinator, args.Set); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil
@@ -174,7 +193,7 @@ func (p *Peer) Prepare(args *PrepareArgs, reply *AgreeReply) error {
 
 // Release gives back a promise that this replica has not acted on, and never will.
 func (p *Peer) Release(args *ReleaseArgs, reply *AgreeReply) error {
-	if err := p.r.forming.abandon(args.Cluster, p.r.grants, p.r.hasState); err != nil {
+	if err := p.r.forming.abandon(args.Cluster, p.r.grants, p.r.decided); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil
@@ -188,8 +207,25 @@ func (p *Peer) Invite(args *InviteArgs, reply *AgreeReply) error {
 	return nil
 }
 
+// Resign takes the vote of a replica that is about to stop, if this replica leads.
+func (p *Peer) Resign(args *ResignArgs, reply *AgreeReply) error {
+	err := p.of(args.Cluster)
+	if err == nil {
+		ctx, cancel := p.context(resignTimeout.Milliseconds())
+		defer cancel()
+		err = p.r.takeVote(ctx, args.ID)
+	}
+	if err != nil {
+		reply.Error = err.Error()
+	}
+	return nil
+}
+
 // Status tells about this replica.
-func (p *Peer) Status(_ *StatusArgs, reply *StatusReply) error {
+func (p *Peer) Status(args *StatusArgs, reply *StatusReply) error {
+	if p.r.pilot != nil && p.of(args.Cluster) == nil && args.Term == p.r.raft.CurrentTerm() {
+		p.r.pilot.gone.told(time.Now(), args.Missing)
+	}
 	*reply = p.r.ownStatus()
 	return nil
 }

@@ -74,7 +74,10 @@ type pacedFSM struct {
 // Snapshot implements raft.FSM.
 func (f *pacedFSM) Snapshot() (raft.FSMSnapshot, error) {
 	s, err := f.BatchingFSM.Snapshot()
-	return &pacedSnapshot{s, f.closing}, err
+	if err != nil {
+		return nil, err
+	}
+	return ownSnapshot{&pacedSnapshot{s, f.closing}}, nil
 }
 
 type pacedSnapshot struct {

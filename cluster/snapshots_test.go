@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,5 +103,23 @@ func TestAFailedWriteOfASnapshotIsItsError(t *testing.T) {
 	want := errors.New("disk full")
 	if err := (&pacedSnapshot{writes{}, nil}).Persist(&slowSink{err: want}); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAHaltedReplicaTakesNoSnapshot(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, nil, "alone", "", 1).start()
+	waitReady(t, r)
+	push(t, r, "before", 1)
+	_ = r.raft.Apply([]byte{99, 0, 0, 0, 0, 0}, time.Second).Error() // from a newer version
+	<-r.cfg.FSM.Halted()
+	if err := r.raft.Snapshot().Error(); err == nil || !strings.Contains(err.Error(), "the state machine has stopped") {
+		t.Errorf("a halted replica is asked for a snapshot: %v", err)
+	}
+	if list, err := r.store.snaps.List(); err != nil || len(list) != 0 {
+		t.Errorf("snapshots %v, %v: the label is that of an entry that is not in the state", list, err)
+	}
+	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "from a newer version") {
+		t.Errorf("it ends with %v", err)
 	}
 }

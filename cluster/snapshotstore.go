@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
 )
 
 const (
@@ -25,9 +27,10 @@ const (
 	snapshotRetain = 2
 )
 
-// snapshotStore is raft.FileSnapshotStore with three things added. The store's own checksum covers state.bin and lies in
+// snapshotStore is raft.FileSnapshotStore with five things added. The store's own checksum covers state.bin and lies in
 // meta.json, which nothing covers: a sidecar does. Old snapshots are renamed before they are deleted, so that a
-// crash in between leaves rubbish that says so and no half snapshot. And what is written goes to the disk piece by piece.
+// crash in between leaves rubbish that says so and no half snapshot. What is written goes to the disk piece by piece. What another
+// replica sends is read, as a restore will read it, before it counts. And the newest snapshot is never followed by an older one.
 type snapshotStore struct {
 	*raft.FileSnapshotStore
 	dir     string
@@ -35,8 +38,13 @@ type snapshotStore struct {
 	// onSaved is called when a snapshot is final, before Raft goes on after it.
 	onSaved func(base) error
 	erase   func(path string) // deletes what is no snapshot any more
-	newest  atomic.Uint64     // index of the newest snapshot, 0 = none
-	size    atomic.Uint64     // of its state, in bytes
+	// verify reads a snapshot to its end and gives the index that it says it was taken at.
+	verify func(io.Reader) (applied uint64, err error)
+
+	ending sync.Mutex    // held while a snapshot becomes the newest: they end in any order
+	newest atomic.Uint64 // index of the newest snapshot, 0 = none
+	term   atomic.Uint64 // of its last entry
+	size   atomic.Uint64 // of its state, in bytes
 
 	mu      sync.Mutex
 	readers map[string]int // how many read a snapshot, by its ID
@@ -54,7 +62,10 @@ func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error,
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
-	return &snapshotStore{FileSnapshotStore: inner, dir: dir, onState: onState, onSaved: onSaved, erase: erase, readers: map[string]int{}}, nil
+	return &snapshotStore{
+		FileSnapshotStore: inner, dir: dir, onState: onState, onSaved: onSaved, erase: erase,
+		verify: fsm.VerifySnapshot, readers: map[string]int{},
+	}, nil
 }
 
 // removeTmpSnapshots removes what a crash left of a snapshot being written or deleted.
@@ -80,20 +91,32 @@ func removeTmpSnapshots(dir string) error {
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, trans raft.Transport,
 ) (raft.SnapshotSink, error) {
-	if newest := s.newest.Load(); index < newest {
-		// From a leader that has lost sight of how far this replica is. It would undo what has been applied; the leader's next
-		// snapshot will do.
-		return nil, fmt.Errorf("a snapshot up to entry %d is refused: %s holds one up to entry %d", index, s.dir, newest)
+	if err := s.tooOld(base{Index: index, Term: term}); err != nil {
+		return nil, err
 	}
 	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 	if err != nil {
 		return nil, fmt.Errorf("creating a snapshot in %s: %w", s.dir, err)
 	}
-	state, err := os.OpenFile(filepath.Join(s.dir, sink.ID()+snapshotTmp, snapshotState), os.O_RDWR, 0)
+	tmp := filepath.Join(s.dir, sink.ID()+snapshotTmp)
+	state, err := os.OpenFile(filepath.Join(tmp, snapshotState), os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(state.Chmod(fileMode), os.Chmod(filepath.Join(tmp, snapshotMeta), fileMode))
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("creating a snapshot in %s: %w", s.dir, err), sink.Cancel())
 	}
 	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: base{Index: index, Term: term}}, nil
+}
+
+// tooOld is why a snapshot must not follow the newest one, or nil. It may come from a leader that has lost sight of how far this
+// replica is, and would undo what has been applied; or be this replica's own, overtaken by the leader's while it was written.
+func (s *snapshotStore) tooOld(last base) error {
+	newest, term := s.newest.Load(), s.term.Load()
+	if last.Index >= newest && last.Term >= term {
+		return nil
+	}
+	return fmt.Errorf("a snapshot up to entry %d of term %d is refused: %s holds one up to entry %d of term %d", last.Index, last.Term, s.dir, newest, term)
 }
 
 // snapshotPiece is how much of a snapshot goes to the disk at a time, so that an append to the log waits for no more. Bytes.
@@ -105,11 +128,16 @@ type snapshotSink struct {
 	state        *os.File // the file being written, opened once more
 	size, synced uint64   // bytes
 	last         base
+	own          bool           // of this replica's own state: see ownSnapshot
+	check        *snapshotCheck // of another's, nil before the first byte
 	closed       bool
 }
 
 // Write implements io.Writer.
 func (s *snapshotSink) Write(p []byte) (int, error) {
+	if err := s.read(p); err != nil {
+		return 0, err
+	}
 	n, err := s.SnapshotSink.Write(p)
 	if s.size += uint64(n); err == nil && s.size-s.synced >= snapshotPiece {
 		s.synced = s.size
@@ -118,10 +146,18 @@ func (s *snapshotSink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close makes the snapshot final; Raft drops log entries only after it.
+// Close makes the snapshot final; Raft drops log entries only after it. One that cannot be used is cancelled.
 func (s *snapshotSink) Close() error {
 	if s.closed {
 		return nil
+	}
+	if err := s.verified(); err != nil {
+		return errors.Join(err, s.Cancel())
+	}
+	s.store.ending.Lock()
+	defer s.store.ending.Unlock()
+	if err := s.store.tooOld(s.last); err != nil {
+		return errors.Join(err, s.Cancel())
 	}
 	s.closed = true
 	dir := filepath.Join(s.store.dir, s.ID())
@@ -140,6 +176,7 @@ func (s *snapshotSink) Close() error {
 		return err
 	}
 	s.store.newest.Store(s.last.Index)
+	s.store.term.Store(s.last.Term)
 	s.store.size.Store(s.size)
 	if err := s.store.onSaved(s.last); err != nil {
 		return err
@@ -152,6 +189,7 @@ func (s *snapshotSink) Cancel() error {
 	if !s.closed {
 		s.closed = true
 		_ = s.state.Close() // of a file that goes away
+		s.check.stop()
 	}
 	return s.SnapshotSink.Cancel()
 }

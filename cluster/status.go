@@ -3,9 +3,9 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -36,31 +36,36 @@ func (r *Replica) Status(ctx context.Context) Status {
 	defer cancel()
 	own := r.ownStatus()
 	members := r.listMembers()
-	var wg sync.WaitGroup
-	for i := range members {
-		m := &members[i]
+	// Gossip may show any number: those who are configured are asked first, and all within a while.
+	configured := configuredIDs(r.raft.GetConfiguration().Configuration())
+	before(members, func(m *Member) bool {
+		return slices.ContainsFunc(configured, func(id uuid.UUID) bool { return id.String() == m.ID })
+	})
+	asking, stop := context.WithTimeout(ctx, r.tune.statusTimeout)
+	defer stop()
+	sideBySide(members, func(m *Member) {
 		id, err := uuid.Parse(m.ID)
 		if err != nil {
-			continue
+			return
 		}
-		wg.Go(func() {
-			status := own
-			if id != r.self {
-				if status, err = r.askStatus(ctx, id); err != nil {
-					return
-				}
+		status := own
+		if id != r.self {
+			if status, err = r.askStatus(asking, id, nil); err != nil {
+				return
 			}
-			m.Name, m.PeerAddress, m.Version = status.Name, status.PeerAddress, status.Version
-			m.State, m.AppliedIndex, m.Healthy = status.State, status.AppliedIndex, true
-		})
-	}
-	wg.Wait()
-	slices.SortFunc(members, func(a, b Member) int {
+		}
+		m.Name, m.PeerAddress, m.Version = status.Name, status.PeerAddress, status.Version
+		m.State, m.AppliedIndex, m.Healthy = status.State, status.AppliedIndex, true
+	})
+	slices.SortFunc(members, func(a, b *Member) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
 	out := Status{
 		Self: r.cfg.Name, Term: own.Term, CommitIndex: own.CommitIndex,
-		AppliedIndex: own.AppliedIndex, StateHash: own.StateHash, Members: members,
+		AppliedIndex: own.AppliedIndex, StateHash: own.StateHash,
+	}
+	for _, m := range members {
+		out.Members = append(out.Members, *m)
 	}
 	if own.Leader != "" {
 		out.Leader = r.nameOf(raft.ServerID(own.Leader))
@@ -69,7 +74,7 @@ func (r *Replica) Status(ctx context.Context) Status {
 }
 
 // listMembers is everyone who is configured or alive, with what is known without asking.
-func (r *Replica) listMembers() []Member {
+func (r *Replica) listMembers() []*Member {
 	byID := map[string]*Member{}
 	get := func(id string) *Member {
 		if byID[id] == nil {
@@ -93,11 +98,7 @@ func (r *Replica) listMembers() []Member {
 			m.Name, m.PeerAddress, m.Version = alive.Name, alive.Peer, alive.Version
 		}
 	}
-	out := make([]Member, 0, len(byID))
-	for _, m := range byID {
-		out = append(out, *m)
-	}
-	return out
+	return slices.Collect(maps.Values(byID))
 }
 
 func (r *Replica) countVoters() int {
@@ -110,11 +111,15 @@ func (r *Replica) countVoters() int {
 	return n
 }
 
-func (r *Replica) askStatus(ctx context.Context, id uuid.UUID) (StatusReply, error) {
+// askStatus asks a replica how it is; a leader may tell it something with the question.
+func (r *Replica) askStatus(ctx context.Context, id uuid.UUID, tell *StatusArgs) (StatusReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.tune.statusTimeout)
 	defer cancel()
+	if tell == nil {
+		tell = new(StatusArgs)
+	}
 	var reply StatusReply
-	if err := r.peers.call(ctx, id, "Status", &StatusArgs{}, &reply); err != nil {
+	if err := r.peers.call(ctx, id, "Status", tell, &reply); err != nil {
 		return StatusReply{}, err // an answer that is late may be written into reply even now
 	}
 	return reply, nil
@@ -134,7 +139,7 @@ func (r *Replica) ownStatus() StatusReply {
 		Servers: configuredIDs(r.raft.GetConfiguration().Configuration()),
 		ID:      r.self, Cluster: r.store.clusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.peerAdvertise,
 		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
-		AppliedIndex: view.Index(), StateHash: view.Hash(),
+		AppliedIndex: view.Index(), StateHash: view.Hash(), Draining: r.draining.Load(),
 	}
 }
 

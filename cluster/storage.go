@@ -170,6 +170,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	}
 	if snapshot != nil {
 		s.snaps.newest.Store(snapshot.Index)
+		s.snaps.term.Store(snapshot.Term)
 		s.snaps.size.Store(snapshot.size)
 		// Again, because a crash may have come between a snapshot from the leader and this.
 		if _, err := s.cover(base{Index: snapshot.Index, Term: snapshot.Term}); err != nil {
@@ -183,6 +184,35 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	if last != 0 && !s.stable.hasState() {
 		return damaged(s.path, "the current term is missing")
 	}
+	return s.finishForming()
+}
+
+// finishForming does again what a crash has left undone of founding a cluster: see [identityRecord.Forming]. What
+// raft.BootstrapCluster writes is term 1 and then the configuration, as the first entry. In term 1 nobody votes and nothing
+// is acknowledged. So without the entry it is as if Raft had not been told yet; but not in a later term, which only
+// comes after the entry.
+func (s *storage) finishForming() error {
+	servers, err := s.id.get().forming()
+	if err != nil {
+		return damaged(s.id.path(), "what it says about forming a cluster cannot be read: %w", err)
+	}
+	if len(servers) == 0 || len(s.configuration.Servers) > 0 {
+		return nil
+	}
+	switch term, err := s.stable.GetUint64([]byte(termKey)); {
+	case err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound):
+		return err
+	case term > 1:
+		return damaged(s.log.fileOf(1), "holds no entries though the term is %d; it must not start empty", term)
+	}
+	if err := s.stable.SetUint64([]byte(termKey), 1); err != nil {
+		return err
+	}
+	configuration := raft.Configuration{Servers: servers}
+	if err := s.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)}); err != nil {
+		return err
+	}
+	s.configuration, s.hasState = configuration, true
 	return nil
 }
 

@@ -24,14 +24,14 @@ type streamLayer struct {
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
-	conns map[net.Conn]struct{} // dialled
+	conns map[net.Conn]serverAddress // dialled, and where to
 }
 
 func newStreamLayer(m *mux, self uuid.UUID, advertise string, cluster func() uuid.UUID, dial dialFunc) *streamLayer {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &streamLayer{
 		mux: m, self: self, advertise: advertise, cluster: cluster, dial: dial,
-		ctx: ctx, cancel: cancel, conns: map[net.Conn]struct{}{},
+		ctx: ctx, cancel: cancel, conns: map[net.Conn]serverAddress{},
 	}
 }
 
@@ -63,6 +63,19 @@ func (s *streamLayer) dropAll() {
 	}
 }
 
+// moved closes the connections to where a replica no longer is. Raft waits for an answer on each of them for peerTimeout, and keeps
+// those that it does not use for ever: its pool goes by address.
+func (s *streamLayer) moved(id uuid.UUID, peer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c, to := range s.conns {
+		if to.id == id && to.peer != peer {
+			_ = c.Close()
+			delete(s.conns, c)
+		}
+	}
+}
+
 // Addr implements net.Listener; Raft takes it for its own address.
 func (s *streamLayer) Addr() net.Addr {
 	return peerAddr(serverAddress{id: s.self, peer: s.advertise}.encode())
@@ -91,7 +104,7 @@ func (s *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (n
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	s.conns[conn] = struct{}{}
+	s.conns[conn] = a
 	return &progressConn{Conn: conn, closed: func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -101,7 +101,7 @@ func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
 		// The store names a snapshot by the millisecond, and two of one name are one.
 		eventually(t, "a snapshot has a name of its own", func() bool {
 			sink, err := store.Create(raft.SnapshotVersionMax, 7, 2, raft.Configuration{Servers: []raft.Server{{ID: id, Address: "a"}}}, 1, trans)
-			return err == nil && sink.Close() == nil
+			return err == nil && sink.(*snapshotSink).ownWith(nil) == nil
 		})
 	}
 	newest, err := verifySnapshots(dir)

@@ -68,12 +68,18 @@ func (l *segmentList) finishSeal(files types.VFS) (err error) {
 	state.Segments = append([]types.SegmentInfo(nil), state.Segments...)
 	full := &state.Segments[len(state.Segments)-1]
 	full.SealTime, full.IndexStart, full.MaxIndex = time.Now(), uint64(found.frame+walFrame), full.BaseIndex+found.entries-1
+	return l.CommitState(withNext(state))
+}
+
+// withNext adds the segment that follows the last one, which is full. Its file is made when the log is opened.
+func withNext(state types.PersistentState) types.PersistentState {
+	last := state.Segments[len(state.Segments)-1]
 	state.Segments = append(state.Segments, types.SegmentInfo{
-		ID: state.NextSegmentID, BaseIndex: full.MaxIndex + 1, MinIndex: full.MaxIndex + 1,
-		SizeLimit: full.SizeLimit, Codec: full.Codec, CreateTime: time.Now(),
+		ID: state.NextSegmentID, BaseIndex: last.MaxIndex + 1, MinIndex: last.MaxIndex + 1,
+		SizeLimit: last.SizeLimit, Codec: last.Codec, CreateTime: time.Now(),
 	})
 	state.NextSegmentID++
-	return l.CommitState(state)
+	return state
 }
 
 // findSeal reads through the frames of a segment up to its index.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -256,4 +257,155 @@ func differing(a, b []byte) (from, to int) {
 func hasIndex(content []byte) bool {
 	found, err := findSeal(bytes.NewReader(content))
 	return err == nil && found.frame > 0
+}
+
+// heldFiles tells which files of the log are open, and what is asked of it while any is.
+type heldFiles struct {
+	types.VFS
+	open, opens atomic.Int64
+	twice       atomic.Int64 // files opened, while others were, since opens was set to 0
+}
+
+func (h *heldFiles) hold(f types.WritableFile, err error) (types.WritableFile, error) {
+	if err != nil {
+		return nil, err
+	}
+	h.open.Add(1)
+	return &heldFile{f, h}, nil
+}
+
+func (h *heldFiles) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	return h.hold(h.VFS.Create(dir, name, size))
+}
+
+// OpenWriter opens the last segment, once for each opening of the log.
+func (h *heldFiles) OpenWriter(dir, name string) (types.WritableFile, error) {
+	h.opens.Add(1)
+	if h.open.Load() > 0 {
+		h.twice.Add(1)
+	}
+	return h.hold(h.VFS.OpenWriter(dir, name))
+}
+
+type heldFile struct {
+	types.WritableFile
+	all *heldFiles
+}
+
+func (f *heldFile) Close() error {
+	f.all.open.Add(-1)
+	return f.WritableFile.Close()
+}
+
+// Two that write to the same files undo each other's work, and what the first has made and not named takes room on a full disk.
+func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
+	held := &heldFiles{VFS: walfs.New()}
+	disk := &fullDisk{VFS: held}
+	w := openTestWAL(t, t.TempDir(), disk)
+	defer func() { _ = w.Close() }()
+	if err := w.StoreLogs(entries(1, 400, 1)); err != nil { // more than a segment
+		t.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() { // as Raft reads, from many goroutines
+		for i := uint64(1); ; i = i%400 + 1 {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			var l raft.Log
+			if err := w.GetLog(i, &l); err != nil || l.Index != i {
+				done <- fmt.Errorf("entry %d: %d, %w", i, l.Index, err)
+				return
+			}
+		}
+	}()
+	next := uint64(401)
+	for range 10 {
+		disk.full.Store(true)
+		if err := w.StoreLogs(entries(next, next, 1)); err == nil {
+			t.Fatal("an entry was written on a full disk")
+		}
+		disk.full.Store(false)
+		if err := w.StoreLogs(entries(next, next, 1)); err != nil {
+			t.Fatal(err)
+		}
+		next++
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Errorf("while the log was opened anew: %v", err)
+	}
+	if opens, twice := held.opens.Load(), held.twice.Load(); opens < 10 || twice > 0 {
+		t.Errorf("the log was opened %d times, %d of them while it was open", opens, twice)
+	}
+	mustRead(t, w, next-1)
+}
+
+// A log that cannot be opened anew yet, on a disk that is still full, is read nevertheless: Raft ends the process over an entry that
+// it cannot read.
+func TestALogThatCannotBeOpenedAnewYetIsReadNevertheless(t *testing.T) {
+	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
+	w := openTestWAL(t, dir, disk)
+	defer func() { _ = w.Close() }()
+	// Nor can the list of segments be written: its new version's name is taken.
+	inTheWay := filepath.Join(dir, walDir, walSegmentsFile+".tmp")
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	next, failures := uint64(1), 0
+	for failures < 3 {
+		if w.StoreLogs(entries(next, next, 1)) != nil {
+			failures++
+			continue
+		}
+		if next++; next > 10_000 {
+			t.Fatal("a segment that cannot be named is made")
+		}
+	}
+	if w.log != nil {
+		t.Fatal("the log was opened anew without a list: this test shows nothing")
+	}
+	for i := uint64(1); i < next; i++ {
+		var l raft.Log
+		if err := w.GetLog(i, &l); err != nil || l.Index != i {
+			t.Fatalf("entry %d: %d, %v", i, l.Index, err)
+		}
+	}
+	var l raft.Log
+	if err := w.GetLog(next, &l); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("an entry behind the end: %v", err)
+	}
+	if _, err := w.LastIndex(); err == nil {
+		t.Error("it tells where it ends, though it could not be opened")
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, w, next-1) // whoever writes asks for the end first
+	if err := w.StoreLogs(entries(next, next+400, 1)); err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, w, next+400)
+}
+
+func TestNobodyElseMayReadTheFilesOfADataDirectory(t *testing.T) {
+	t.Parallel()
+	for _, where := range everyLog {
+		dir, _ := dataDirectory(t, where.store)
+		if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil && info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s: %s has mode %s", where.store, path, info.Mode())
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -37,7 +37,7 @@ type walStore struct {
 	logger hclog.Logger
 
 	mu       sync.RWMutex // held for writing while log and segments are exchanged
-	log      *wal.WAL
+	log      *wal.WAL     // nil while it could not be opened anew: then each entry is read from its segment alone
 	segments *segmentList
 
 	// Writes come one at a time.
@@ -71,7 +71,7 @@ func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 	// A false length in a damaged segment may send the library astray.
 	defer func() {
 		if r := recover(); r != nil {
-			err = damaged(list.suspect(), "damaged: %v", r)
+			err = damagedLog(list.suspect(), "damaged: %v", r)
 		}
 	}()
 	codec := wal.Codec(w.codec)
@@ -81,24 +81,34 @@ func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 	log, err := wal.Open(w.dir, wal.WithMetaStore(list), wal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)),
 		wal.WithSegmentSize(w.size), wal.WithLogger(w.logger), wal.WithCodec(codec))
 	if err != nil {
-		return nil, nil, damaged(list.suspect(), "cannot be read: %w", err)
+		return nil, nil, damagedLog(list.suspect(), "cannot be read: %w", err)
 	}
 	return log, list, nil
+}
+
+// reopen closes the log before it opens it anew: never do two have the files. Readers wait meanwhile.
+func (w *walStore) reopen() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.log != nil {
+		if err := w.log.Close(); err != nil {
+			w.logger.Warn("closing the log that could not be written", "error", err)
+		}
+		w.log = nil
+	}
+	log, list, err := w.open()
+	if err != nil {
+		return fmt.Errorf("opening the log again after a failed write: %w", err)
+	}
+	w.log, w.segments, w.failed = log, list, false
+	return nil
 }
 
 // write does one write, after what an earlier one may have left has been put right.
 func (w *walStore) write(do func(*wal.WAL) error) error {
 	if w.failed {
-		log, list, err := w.open()
-		if err != nil {
-			return fmt.Errorf("opening the log again after a failed write: %w", err)
-		}
-		w.mu.Lock()
-		old := w.log
-		w.log, w.segments, w.failed = log, list, false
-		w.mu.Unlock()
-		if err := old.Close(); err != nil {
-			w.logger.Warn("closing the log that could not be written", "error", err)
+		if err := w.reopen(); err != nil {
+			return err
 		}
 	}
 	err := do(w.log)
@@ -123,24 +133,28 @@ func (w *walStore) DeleteRange(minIndex, maxIndex uint64) error {
 	return w.write(func(log *wal.WAL) error { return log.DeleteRange(minIndex, maxIndex) })
 }
 
-// FirstIndex implements entryStore.
-func (w *walStore) FirstIndex() (uint64, error) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	return w.log.FirstIndex()
-}
+// FirstIndex implements entryStore. Like LastIndex it is called by who writes.
+func (w *walStore) FirstIndex() (uint64, error) { return w.end((*wal.WAL).FirstIndex) }
 
 // LastIndex implements entryStore.
-func (w *walStore) LastIndex() (uint64, error) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	return w.log.LastIndex()
+func (w *walStore) LastIndex() (uint64, error) { return w.end((*wal.WAL).LastIndex) }
+
+func (w *walStore) end(of func(*wal.WAL) (uint64, error)) (uint64, error) {
+	if w.log == nil {
+		if err := w.reopen(); err != nil {
+			return 0, err
+		}
+	}
+	return of(w.log)
 }
 
 // GetLog implements entryStore.
 func (w *walStore) GetLog(index uint64, l *raft.Log) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
+	if w.log == nil {
+		return w.segments.getLog(w.vfs, index, l)
+	}
 	return w.log.GetLog(index, l)
 }
 
@@ -148,6 +162,9 @@ func (w *walStore) GetLog(index uint64, l *raft.Log) error {
 func (w *walStore) Close() error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
+	if w.log == nil {
+		return nil
+	}
 	return w.log.Close()
 }
 
@@ -266,6 +283,15 @@ func (l *segmentList) fileOf(index uint64) string {
 		}
 	}
 	return l.file(l.state.Segments[at])
+}
+
+// getLog reads an entry from its segment, without the log.
+func (l *segmentList) getLog(vfs types.VFS, index uint64, entry *raft.Log) (err error) {
+	l.mu.Lock()
+	r := &segmentsReader{dir: filepath.Dir(l.path), vfs: vfs, segments: l.state.Segments}
+	l.mu.Unlock()
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return r.GetLog(index, entry)
 }
 
 func (l *segmentList) file(s types.SegmentInfo) string {

@@ -3,7 +3,9 @@ package fsm
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"pushquorum/expo"
 )
@@ -21,6 +23,9 @@ const (
 	Reused
 	// Forgotten: the request is older than the memory of requests; whether it was applied cannot be told. Nothing changed.
 	Forgotten
+	// Unreadable: the leader could not have applied the command, so it is not in the log. Never the result of an entry: a leader
+	// says it of one command among others that have come to it together.
+	Unreadable
 )
 
 // Result is what a command did, the same on every replica and for every retry.
@@ -79,7 +84,7 @@ func (s *store) do(unixNano int64, c *command) Result {
 func (s *store) push(unixNano int64, c *command) Result {
 	old, g, now := s.touch(c.labels, unixNano)
 	g.PushTime, g.PushTouched = now, now
-	g.Families = merge(old, c.replace, c.families, now)
+	g.Families = merge(g, c.replace, c.families, now)
 	g.withTimes(old)
 
 	if old == nil {
@@ -131,9 +136,14 @@ func (s *store) load(groups []*Group) (Result, error) {
 	return res, nil
 }
 
+// maxStepBack is how far the clock of a new leader may be behind the last one's without a group's time going back with it: more
+// than clocks that are kept in step ever differ, and less than anybody's alert on a missing push waits for.
+const maxStepBack = 10 * time.Second
+
 // touch returns the stored group with these labels, nil if there is none, a copy of it, or a new group, to be changed and
 // put in its place, and the time of the change: the leader's, but within a group time does not go back, though a new
-// leader's clock may be behind the last one's.
+// leader's clock may be a little behind the last one's. Where it is far behind, one of the two was wrong, and it is not known
+// which: the clock there is now counts, because a time that was wrong would stay for as long as it takes to come.
 func (s *store) touch(labels expo.Labels, unixNano int64) (old, g *Group, now int64) {
 	key := labels.Key()
 	if old = s.group(key); old == nil {
@@ -141,7 +151,29 @@ func (s *store) touch(labels expo.Labels, unixNano int64) (old, g *Group, now in
 		return nil, &Group{Key: key, PushTouched: unixNano, FailureTouched: unixNano}, unixNano
 	}
 	changed := *old
-	return old, &changed, max(unixNano, old.PushTouched, old.FailureTouched)
+	latest := max(old.PushTouched, old.FailureTouched)
+	switch {
+	case unixNano >= latest:
+		return old, &changed, unixNano
+	case unixNano >= latest-int64(maxStepBack):
+		return old, &changed, latest
+	}
+	if n := len(s.setBack); n == 0 || s.setBack[n-1] != old { // a push that is refused comes here twice
+		s.setBack = append(s.setBack, old)
+	}
+	changed.setBack(unixNano)
+	return old, &changed, unixNano
+}
+
+// setBack takes everything in the group that has not happened yet to just before now: what of it came last is not known, but
+// all of it came before what happens now.
+func (g *Group) setBack(now int64) {
+	g.PushTime, g.FailureTime = min(g.PushTime, now-1), min(g.FailureTime, now-1)
+	g.PushTouched, g.FailureTouched = min(g.PushTouched, now-1), min(g.FailureTouched, now-1)
+	g.Families = slices.Clone(g.Families) // those of a stored group, which does not change
+	for i := range g.Families {
+		g.Families[i].Time = min(g.Families[i].Time, now-1)
+	}
 }
 
 func pointers(fs []Stored) []*expo.Family {

@@ -126,3 +126,16 @@ func BenchmarkRestore(b *testing.B) {
 		}
 	}
 }
+
+// What a leader reads of a command that another replica has sent, before it is sealed with others.
+func BenchmarkCheckPush(b *testing.B) {
+	m := newMachine(b)
+	command := pushOf(b, "instance=host-00001,job=batch", true, benchBody(1))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(command)))
+	for b.Loop() {
+		if err := m.Check(command); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -253,14 +253,19 @@ const (
 	fieldCommands protowire.Number = 2
 )
 
-// Seal makes a log entry of commands: it adds the time at which the leader took them, which is their time on every replica,
-// and a checksum, because the log's storage has none. Only the leader seals.
-func Seal(commands [][]byte, now time.Time) []byte {
+// SealedSize is the size of what Seal makes of the commands, in bytes.
+func SealedSize(commands [][]byte) int {
 	size := entryPrefix + protowire.SizeTag(fieldTime) + protowire.SizeFixed64()
 	for _, c := range commands {
 		size += protowire.SizeTag(fieldCommands) + protowire.SizeBytes(len(c))
 	}
-	b := make([]byte, entryPrefix, size)
+	return size
+}
+
+// Seal makes a log entry of commands: it adds the time at which the leader took them, which is their time on every replica,
+// and a checksum, because the log's storage has none. Only the leader seals.
+func Seal(commands [][]byte, now time.Time) []byte {
+	b := make([]byte, entryPrefix, SealedSize(commands))
 	b[0] = entryVersion
 	b = protowire.AppendTag(b, fieldTime, protowire.Fixed64Type)
 	b = protowire.AppendFixed64(b, uint64(now.UnixNano()))

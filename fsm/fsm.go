@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -23,6 +24,8 @@ type FSM struct {
 	view    *View  // of the store as it is; nil when there is none yet
 	intern  interner
 
+	checks sync.Pool // of *interner, for Check
+
 	// progress follows applied, after the lock is released: who waited for an index finds it in the next View.
 	progress progress
 
@@ -36,6 +39,32 @@ var _ raft.BatchingFSM = (*FSM)(nil)
 // New returns an empty state machine.
 func New(logger *slog.Logger) *FSM {
 	return &FSM{logger: logger, store: newStore(), halted: make(chan struct{})}
+}
+
+// Check reads a command as Apply will. An error means that this program could not apply it, and says why in words that follow
+// "the command": in the log it would halt the state machine. What Apply rejects is no error.
+func (f *FSM) Check(command []byte) error {
+	return f.check(func(in *interner) error {
+		_, err := decodeCommand(command, in)
+		return err
+	})
+}
+
+// CheckEntry reads the data of a log entry as Apply will. An error is why it would halt the state machine.
+func (f *FSM) CheckEntry(data []byte) error {
+	return f.check(func(in *interner) error {
+		_, _, err := unseal(data, in)
+		return err
+	})
+}
+
+func (f *FSM) check(read func(*interner) error) error {
+	in, ok := f.checks.Get().(*interner)
+	if !ok {
+		in = new(interner)
+	}
+	defer f.checks.Put(in)
+	return read(in)
 }
 
 // Apply applies one committed entry and returns its Results.
@@ -62,6 +91,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 				each[j] = f.store.apply(log.Index, unixNano, &commands[j])
 			}
 			results[i] = each
+			f.warnOfSetBack(unixNano)
 		}
 		f.applied = log.Index
 		f.view = nil
@@ -70,6 +100,18 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	f.mu.Unlock()
 	f.progress.advance(applied)
 	return results
+}
+
+// warnOfSetBack says, once for an entry of that time, that the time of groups has gone back.
+func (f *FSM) warnOfSetBack(unixNano int64) {
+	groups := f.store.setBack
+	if len(groups) == 0 {
+		return
+	}
+	f.store.setBack = nil
+	was := max(groups[0].PushTouched, groups[0].FailureTouched)
+	f.logger.Warn("the time of a group goes back: the clock of a leader is wrong now or was when it was last pushed, set the clocks of all replicas",
+		"group", fmt.Sprintf("%.200s", groups[0].Labels()), "from", time.Unix(0, was).UTC(), "to", time.Unix(0, unixNano).UTC(), "groups", len(groups))
 }
 
 // stop makes the state machine refuse everything from here on: to skip an entry that the other replicas apply would be to

@@ -42,7 +42,10 @@ func FuzzCommand(f *testing.F) {
 		if a.View().Hash() != b.View().Hash() {
 			t.Fatal("two machines made different states of one command")
 		}
-		if a.text() != a.throughSnapshot().text() {
+		if check := a.Check(command); (a.Err() == nil) != (b.Err() == nil) || (check == nil) != (a.Err() == nil) {
+			t.Fatalf("one machine stopped with %v, the other with %v, and the check says %v", a.Err(), b.Err(), check)
+		}
+		if a.Err() == nil && a.text() != a.throughSnapshot().text() {
 			t.Fatal("the state is another one after a snapshot")
 		}
 	})

@@ -30,6 +30,8 @@ type store struct {
 	requests *requests
 	// written is whether a command has ever changed the store: an import is only for one that has not been.
 	written bool
+	// setBack are the groups, as they were, whose time has gone back with the entry under way: see touch. For the log alone.
+	setBack []*Group
 	// sum is the digest of groups, headers and parts, which are the groups' shares of families. It must follow every change.
 	sum digest
 }
@@ -72,7 +74,7 @@ func newStore() *store {
 // wipe deletes every group, whatever their number, in O(1). What requests did is still remembered.
 func (s *store) wipe() {
 	fresh := newStore()
-	fresh.requests, fresh.written = s.requests, s.written
+	fresh.requests, fresh.written, fresh.setBack = s.requests, s.written, s.setBack
 	*s = *fresh
 }
 
@@ -252,10 +254,10 @@ func (s *store) forgetSeries(f *expo.Family) {
 
 // merge returns the families that a group has after a push: with replace only those pushed, else the pushed ones over the
 // ones it had. A pushed family without series removes the stored one.
-func merge(old *Group, replace bool, pushed []*expo.Family, unixNano int64) []Stored {
+func merge(had *Group, replace bool, pushed []*expo.Family, unixNano int64) []Stored {
 	out := make([]Stored, 0, len(pushed))
-	if old != nil && !replace {
-		for _, f := range old.Families {
+	if had != nil && !replace {
+		for _, f := range had.Families {
 			if _, found := slices.BinarySearchFunc(pushed, f.Name, func(p *expo.Family, name string) int { return strings.Compare(p.Name, name) }); !found {
 				out = append(out, f)
 			}

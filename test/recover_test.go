@@ -1,7 +1,10 @@
 package test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -50,4 +53,63 @@ func TestRecoverMakesAClusterOfOneSurvivingDirectory(t *testing.T) {
 	}
 	c.mustBeReady()
 	mustHave(t, c.mustAgree(), `e2e_after{instance="",job="after"}`, "1")
+}
+
+// TestRecoverCutsALogThatCannotBeReadToItsEnd goes through what the README says of one replica whose log is damaged.
+func TestRecoverCutsALogThatCannotBeReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	r := startReplica(t)
+	for _, job := range []string{"first", "damaged_one", "last"} {
+		r.push("/metrics/job/"+job, gauge("e2e_"+job, 1))
+	}
+	r.stop(t, stopWithin)
+	segments, err := filepath.Glob(filepath.Join(r.data, "wal", "*.wal"))
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("segments %v, %v", segments, err)
+	}
+	content, err := os.ReadFile(segments[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(content, []byte("e2e_damaged_one"))
+	if at < 0 {
+		t.Fatal("the push is not in the log")
+	}
+	content[at] ^= 1
+	if err := os.WriteFile(segments[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := runProcess(t, "", binary(t), r.args()...); code == 0 || !strings.Contains(stderr, segments[0]) {
+		t.Fatalf("a start with the damaged log: exit code %d, %s", code, stderr)
+	}
+	recover := func(more ...string) (code int, stdout, stderr string) {
+		return runProcess(t, "", binary(t), append([]string{"recover"}, append(r.args(), more...)...)...)
+	}
+	for _, flags := range [][]string{nil, {"--accept-loss"}, {"--drop-unreadable"}} {
+		code, stdout, stderr := recover(flags...)
+		if code == 0 || !strings.Contains(stderr, "nothing was changed") || !strings.Contains(stderr, "--drop-unreadable") {
+			t.Fatalf("with %v: exit code %d, %s", flags, code, stderr)
+		}
+		for _, said := range []string{segments[0], "Cannot be read: ", "to the end of the log: entries ", "written from ", "only member"} {
+			if !strings.Contains(stdout, said) {
+				t.Errorf("with %v it does not say %q:\n%s", flags, said, stdout)
+			}
+		}
+	}
+	if now, err := os.ReadFile(segments[0]); err != nil || !bytes.Equal(now, content) {
+		t.Fatalf("looking has changed the log: %v", err)
+	}
+	if code, stdout, stderr := recover("--accept-loss", "--drop-unreadable"); code != 0 || !strings.Contains(stdout, "Recovered.") {
+		t.Fatalf("with both flags: exit code %d, %s\n%s", code, stdout, stderr)
+	}
+	r.restart()
+	r.push("/metrics/job/after", gauge("e2e_after", 1))
+	scrape := r.scrape()
+	mustHave(t, scrape, `e2e_first{instance="",job="first"}`, "1")
+	mustHave(t, scrape, `e2e_after{instance="",job="after"}`, "1")
+	for _, gone := range []string{"e2e_damaged_one{", "e2e_last{"} {
+		if strings.Contains(scrape, gone) {
+			t.Errorf("%s is still there", gone)
+		}
+	}
 }

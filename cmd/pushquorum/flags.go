@@ -41,8 +41,8 @@ type options struct {
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
 
-	// recover is set by the command of that name; acceptLoss lets it act.
-	recover, acceptLoss bool
+	// recover is set by the command of that name; acceptLoss lets it act, and dropUnreadable where the log cannot be read to its end.
+	recover, acceptLoss, dropUnreadable bool
 
 	log promslog.Config
 	// shown are the values of all flags, for the status page.
@@ -93,6 +93,7 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("cluster.raft-listen-address", "Address for consensus and forwarding, TCP. Defaults to the gossip's host and the next port.").StringVar(&c.RaftListenAddress)
 	app.Flag("cluster.raft-advertise-address", "Address at which other replicas reach the consensus port. Defaults to the gossip's advertised host.").StringVar(&c.RaftAdvertiseAddress)
 	app.Flag("cluster.peer", "host:port of another replica's gossip. Repeatable; a DNS name stands for all its addresses and is resolved again.").StringsVar(&c.Peers)
+	app.Flag("cluster.label", "Carried by each packet and stream of the gossip; those with another one are dropped. Set it, the same on all replicas of a cluster, when several clusters live on one network.").StringVar(&c.Label)
 	app.Flag("cluster.bootstrap-expect", "Number of fresh replicas that must see each other before they form a cluster. The same on all of them.").
 		Default("1").IntVar(&c.BootstrapExpect)
 	app.Flag("cluster.dead-server-grace", "How long a replica may be missing before the others no longer count it. One whose place was taken by a new one of the same name, with an empty directory, is removed at once; never are fewer than three voters left.").
@@ -100,8 +101,9 @@ func parseOptions(args []string) (*options, error) {
 
 	promslogflag.AddFlags(app, &o.log)
 	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
-	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
+	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good, or go on without an end of the log that cannot be read. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
 	recovery.Flag("accept-loss", "Go on, and lose what only the other replicas had.").BoolVar(&o.acceptLoss)
+	recovery.Flag("drop-unreadable", "With --accept-loss: also lose the log from the first entry on that cannot be read.").BoolVar(&o.dropUnreadable)
 	command, err := app.Parse(args)
 	if err != nil {
 		return nil, fmt.Errorf("%w, try --help", err)

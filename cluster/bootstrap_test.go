@@ -1,0 +1,289 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
+)
+
+// halfFounded makes a directory whose replica was about to found a cluster with the others, and died when Raft had stored
+// its term and not yet the configuration.
+func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.UUID) {
+	t.Helper()
+	if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	id, err := openIdentity(r.cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := id.started(false); err != nil {
+		t.Fatal(err)
+	}
+	store, err := openStorage(r.cfg.DataDir, id, logPlace{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster = uuid.New()
+	var servers []raft.Server
+	for _, other := range append(others, id.get().ID) {
+		servers = append(servers, raft.Server{ID: serverID(other), Address: serverAddress{id: other}.encode()})
+	}
+	if err := errors.Join(id.found(cluster, servers), store.stable.SetUint64([]byte(termKey), 1), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return cluster
+}
+
+func TestFoundingThatWasCutShortIsDoneAgainAlone(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1)
+	cluster := halfFounded(t, r)
+	r.start()
+	waitReady(t, r)
+	if rec := r.id.get(); rec.Cluster != cluster || len(rec.Forming) > 0 {
+		t.Fatalf("%+v, want the cluster %s, formed", rec, cluster)
+	}
+}
+
+func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
+	replicas := prepare(t, newTestNet(), 3)
+	var others []uuid.UUID
+	for range replicas[1:] {
+		others = append(others, uuid.New())
+	}
+	cluster := halfFounded(t, replicas[0], others...)
+	coordinator, err := openIdentity(replicas[0].cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range replicas[1:] {
+		withID(t, r, identityRecord{Version: identityVersion, ID: others[i], Starts: 1, Promised: cluster, PromisedTo: coordinator.get().ID})
+	}
+	for _, r := range replicas {
+		r.start()
+	}
+	waitReady(t, replicas...)
+	if c := clusters(replicas); c[cluster] != 3 {
+		t.Fatalf("clusters %v, want %s with all three", c, cluster)
+	}
+}
+
+// withID gives a replica its identity before its first start.
+func withID(t *testing.T, r *replicaT, rec identityRecord) {
+	t.Helper()
+	b, err := encodeIdentity(rec)
+	if err == nil {
+		err = os.MkdirAll(r.cfg.DataDir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(r.cfg.DataDir, identityFile), b)
+}
+
+// TestWhatLostItsLogIsNotTakenForAFounding: only what nobody can have heard of may be written again.
+func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, dir string, id *identity, s *storage) error{
+		"its log, in a later term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
+			return errors.Join(s.stable.SetUint64([]byte(termKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+		},
+		"its log, after the first entry": func(_ *testing.T, dir string, _ *identity, s *storage) error {
+			return errors.Join(s.log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+		},
+		"its term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
+			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)))
+		},
+		"everything but what it is": func(_ *testing.T, dir string, _ *identity, s *storage) error {
+			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)), os.Remove(filepath.Join(dir, tailFileName)), os.RemoveAll(filepath.Join(dir, walDir)))
+		},
+		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *identity, s *storage) error {
+			return errors.Join(s.log.StoreLog(entry(1, 1)), id.founded(), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t, nil, "alone", "", 1)
+			halfFounded(t, r)
+			id, err := openIdentity(r.cfg.DataDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// As it was before the founding is done again.
+			rec := id.get()
+			if err := id.founded(); err != nil {
+				t.Fatal(err)
+			}
+			s, err := openStorage(r.cfg.DataDir, id, logPlace{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := id.update(func(r *identityRecord) { r.Forming = rec.Forming }); err != nil {
+				t.Fatal(err)
+			}
+			if err := lose(t, r.cfg.DataDir, id, s); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.open(); err == nil || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), "damaged") && !strings.Contains(err.Error(), "must not start empty") && !strings.Contains(err.Error(), "missing") {
+				t.Fatalf("it starts with %v, want that it is refused by the name of the file", err)
+			}
+		})
+	}
+}
+
+// TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds: what has been decided is done at the next start.
+func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
+	r := newReplica(t, newTestNet(), "r1", freePorts(t), 1)
+	replica, err := open(r.openConfig(), r.tune)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := replica.raft.Shutdown().Error(); err != nil { // as if its disk were full
+		t.Fatal(err)
+	}
+	if err := replica.Run(testContext(t)); err == nil || !strings.Contains(err.Error(), "at the next start") {
+		t.Errorf("it goes on with %v", err)
+	}
+	rec := replica.id.get()
+	if len(rec.Forming) == 0 || rec.Member {
+		t.Errorf("%+v, want that it has decided and has no state", rec)
+	}
+	var reply AgreeReply
+	if err := (&Peer{replica}).Release(&ReleaseArgs{Cluster: rec.Cluster}, &reply); err != nil || reply.Error == "" {
+		t.Errorf("asked for a promise back it says %q, %v", reply.Error, err)
+	}
+	if err := replica.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	waitReady(t, r)
+	if r.store.clusterID() != rec.Cluster {
+		t.Errorf("it is in %s, having decided to found %s", r.store.clusterID(), rec.Cluster)
+	}
+}
+
+// TestOneReplicaIsPromisedOrInvitedAndNotBoth asks a replica in both orders, as its peers do.
+func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
+	x, y, coordinator := uuid.New(), uuid.New(), uuid.New()
+	ask := func(r *replicaT, what string) string {
+		p, reply := &Peer{r.Replica}, AgreeReply{}
+		var err error
+		switch what {
+		case "Prepare":
+			err = p.Prepare(&PrepareArgs{Cluster: x, Coordinator: coordinator, Set: []uuid.UUID{coordinator, r.self, uuid.New()}}, &reply)
+		case "Invite":
+			err = p.Invite(&InviteArgs{Cluster: y}, &reply)
+		case "hello":
+			if answer := r.admit(hello{kind: kindRaft, target: r.self, cluster: y}); answer != helloOK {
+				return answer.Error()
+			}
+		case "found":
+			err = r.grants.found(x, func() error { return nil })
+		}
+		if err != nil {
+			return err.Error()
+		}
+		return reply.Error
+	}
+	for first, refused := range map[string][]string{
+		"Prepare": {"Invite", "hello", "found"}, // to found needs a promise to itself
+		"Invite":  {"Prepare", "found"},
+	} {
+		t.Run("after "+first, func(t *testing.T) {
+			r := newReplica(t, newTestNet(), "r1", freePorts(t), 3, freePorts(t)).start()
+			if no := ask(r, first); no != "" {
+				t.Fatalf("%s is refused: %s", first, no)
+			}
+			for _, second := range refused {
+				if no := ask(r, second); no == "" {
+					t.Errorf("%s is granted", second)
+				}
+			}
+			if rec := r.id.get(); rec.Promised != uuid.Nil && rec.Cluster != uuid.Nil {
+				t.Errorf("promised to %s and bound to %s", rec.Promised, rec.Cluster)
+			}
+		})
+	}
+}
+
+// TestWhoHasPromisedDoesNotFoundAnotherClusterAlone: its coordinator counts it, whatever its command line says now.
+func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
+	rec := identityRecord{Version: identityVersion, ID: uuid.New(), Starts: 1, Promised: uuid.New(), PromisedTo: uuid.New()}
+	alone := newReplica(t, nil, "alone", "", 1)
+	withID(t, alone, rec)
+	if err := alone.open(); err == nil || !strings.Contains(err.Error(), "has promised") {
+		t.Errorf("standalone it starts with %v", err)
+	}
+	r := newReplica(t, newTestNet(), "r1", freePorts(t), 1)
+	withID(t, r, rec)
+	r.start()
+	eventually(t, "it says why it waits", func() bool { return strings.Contains(r.logs.String(), "has promised") })
+	if r.hasState() {
+		t.Error("it has founded a cluster")
+	}
+}
+
+func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		peer string
+		hint bool
+	}{
+		"a name":     {"x-peers.test:7946", true},
+		"an address": {"127.0.0.1:1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t, newTestNet(), "r1", freePorts(t), 3, c.peer)
+			r.tune.resolver = &fakeDNS{hosts: map[string][]string{}}
+			r.start()
+			_, err := r.founders(t.Context())
+			if err == nil || !strings.Contains(err.Error(), "1 of 3 new replicas") || strings.Contains(err.Error(), "publishNotReadyAddresses") != c.hint {
+				t.Errorf("it waits: %v; want the hint: %t", err, c.hint)
+			}
+		})
+	}
+}
+
+// TestFormingIsPartOfTheIdentityOnlyWhileItLasts: a record without it is, to the byte, what it was before there was such a field.
+func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
+	rec := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, Member: true, Cluster: uuid.UUID{2}}
+	const before = `{
+  "version": 1,
+  "id": "01000000-0000-0000-0000-000000000000",
+  "starts": 3,
+  "member": true,
+  "cluster": "02000000-0000-0000-0000-000000000000",
+  "promised": "00000000-0000-0000-0000-000000000000",
+  "promised_to": "00000000-0000-0000-0000-000000000000",
+  "crc32c": "72206baf"
+}
+`
+	b, err := encodeIdentity(rec)
+	if err != nil || string(b) != before {
+		t.Fatalf("%s, %v; want %s", b, err, before)
+	}
+	rec.Forming = []raft.ServerAddress{serverAddress{id: rec.ID, peer: "127.0.0.1:1", name: "r 1"}.encode()}
+	if b, err = encodeIdentity(rec); err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeIdentity(b)
+	if servers, ferr := got.forming(); err != nil || ferr != nil || len(servers) != 1 || servers[0].ID != serverID(rec.ID) || servers[0].Address != rec.Forming[0] {
+		t.Fatalf("%+v, %v, %v", servers, err, ferr)
+	}
+	if _, err := decodeIdentity([]byte(strings.Replace(string(b), "127.0.0.1:1", "127.0.0.1:2", 1))); err == nil {
+		t.Error("a change of what is being formed is not noticed")
+	}
+}
+
+// openConfig is the configuration with a new state machine and a log of its own.
+func (r *replicaT) openConfig() Config {
+	cfg := r.cfg
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.FSM = fsm.New(cfg.Logger)
+	return cfg
+}

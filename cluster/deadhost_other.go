@@ -1,0 +1,11 @@
+//go:build !linux
+
+package cluster
+
+import (
+	"net"
+	"time"
+)
+
+// setUserTimeout does nothing: this system has no such bound.
+func setUserTimeout(*net.TCPConn, time.Duration) error { return nil }

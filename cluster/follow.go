@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// places are the gossip addresses that --cluster.peer leads to: what each name last resolved to.
+type places struct {
+	asked chan struct{} // closed when all have been asked once
+	once  sync.Once
+
+	mu sync.Mutex
+	of map[string][]string // by peer
+}
+
+func newPlaces() *places { return &places{asked: make(chan struct{}), of: map[string][]string{}} }
+
+func (p *places) set(peer string, addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.of[peer] = addresses
+}
+
+func (p *places) finishRound() { p.once.Do(func() { close(p.asked) }) }
+
+func (p *places) has(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, addresses := range p.of {
+		if slices.Contains(addresses, address) {
+			return true
+		}
+	}
+	return false
+}
+
+// askedWithin bounds how long an invitation waits for the first look at the peers.
+const askedWithin = time.Second
+
+// mayFollow returns nil when this replica, should it be bound to no cluster, may be bound to this one, and otherwise why not. Gossip
+// may show clusters that have nothing to do with this replica: one whose --cluster.peer names it by mistake is enough.
+func (r *Replica) mayFollow(cluster uuid.UUID) error {
+	if r.id.get().Cluster != uuid.Nil || r.gossip == nil {
+		return nil // grants decides
+	}
+	led := r.gossip.clustersAt(r.places.has)
+	if len(led) == 0 && len(r.cfg.Peers) > 0 {
+		select {
+		case <-r.places.asked:
+			led = r.gossip.clustersAt(r.places.has)
+		case <-r.ctx.Done():
+			return errClosing
+		case <-time.After(askedWithin):
+			return errors.New("has not reached its --cluster.peer yet")
+		}
+	}
+	err := whomToFollow(cluster, led, r.gossip.clustersAt(func(string) bool { return true }))
+	if err != nil && r.refusals.show("invitation", time.Now()) {
+		r.logger.Warn("this replica was invited to a cluster and refused: it "+err.Error(), "invited_by", cluster)
+	}
+	return err
+}
+
+// whomToFollow decides about an invitation. led are the clusters that --cluster.peer leads to, seen are all in the gossip. Who is led
+// to nobody, as by the name of a load balancer, takes what there is, if there is no choice.
+func whomToFollow(cluster uuid.UUID, led, seen []uuid.UUID) error {
+	if len(led) > 1 {
+		return fmt.Errorf("is led to two clusters, %s and %s, by --cluster.peer: name the replicas of one", led[0], led[1])
+	}
+	if len(led) == 1 && led[0] != cluster {
+		return fmt.Errorf("is led to cluster %s by --cluster.peer and does not follow cluster %s", led[0], cluster)
+	}
+	if len(led) == 1 {
+		return nil
+	}
+	for _, other := range seen {
+		if other != cluster {
+			return fmt.Errorf("sees two clusters, %s and %s, and --cluster.peer leads to neither: name a replica of the one it belongs to", other, cluster)
+		}
+	}
+	return nil
+}
+
+// told remembers of which replicas something was said, so that it is said once. It forgets all when there are too many.
+type told struct {
+	mu  sync.Mutex
+	ids map[uuid.UUID]bool
+}
+
+const maxTold = 1000
+
+// first tells whether this is the first time.
+func (t *told) first(id uuid.UUID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ids[id] {
+		return false
+	}
+	if t.ids == nil || len(t.ids) >= maxTold {
+		t.ids = map[uuid.UUID]bool{}
+	}
+	t.ids[id] = true
+	return true
+}
+
+func (t *told) forget(id uuid.UUID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.ids, id)
+}
