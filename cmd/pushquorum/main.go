@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 
@@ -34,9 +33,9 @@ func main() {
 	switch {
 	case err != nil:
 	case o.recover:
-		err = recoverCluster(o, promslog.New(&o.log), os.Stdout)
+		err = recoverCluster(o, newLogger(&o.log), os.Stdout)
 	default:
-		err = serve(o, promslog.New(&o.log))
+		err = serve(o, newLogger(&o.log))
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "pushquorum: error: %v\n", err)
@@ -100,7 +99,10 @@ func serve(o *options, logger *slog.Logger) error {
 		}, func(error) { close(done) })
 	}
 	{
-		server := &http.Server{Handler: end.closing(handler), ReadHeaderTimeout: o.pushTimeout}
+		server := &http.Server{
+			Handler: end.closing(handler), ReadHeaderTimeout: o.pushTimeout,
+			ErrorLog: slog.NewLogLogger(serverHandler{logger.Handler()}, slog.LevelError),
+		}
 		g.Add(func() error {
 			if err := web.ListenAndServe(server, o.web, logger); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving HTTP on %v: %w", *o.web.WebListenAddresses, err)
