@@ -84,7 +84,7 @@ func TestNoClientWritesLongLinesIntoTheLog(t *testing.T) {
 	long := strings.Repeat("0123456789", 80_000) // headers may have a megabyte
 	for _, bad := range []step{
 		put("/metrics/job/"+long, "m 1\nm 2\n"), // rejected, which is a warning
-		put("/metrics/job/a/"+long, "m 1\n"),     // refused, a debug line
+		put("/metrics/job/a/"+long, "m 1\n"),    // refused, a debug line
 		put("/metrics/job/a", "m{"+long+"=\"\"} 1\nm "+long+"\n"),
 		get("/api/v1/" + long),
 	} {

@@ -75,8 +75,15 @@ func logged(t *testing.T, format string, log func(*slog.Logger)) string {
 
 func TestWhatIsShortIsLoggedAsItIs(t *testing.T) {
 	values := []any{
-		"s", strings.Repeat("x", maxLogged), 1, 1.5, true, time.Second, time.Unix(1, 0), errors.New("e"), named{"n"}, loud{"l"}, []string{"a", "b"},
-		netip.MustParseAddr("10.0.0.1"), nil, error(nil), (*named)(nil), broken{}, map[string]int{"a": 1}, slog.GroupValue(slog.Int("a", 1)), slog.LevelInfo, struct{ A int }{1},
+		"s", strings.Repeat("x", maxLogged), 1, 1.5, true, time.Second, time.Unix(1, 0), errors.New("e"),
+		named{"n"},
+		loud{"l"},
+		[]string{"a", "b"},
+		netip.MustParseAddr("10.0.0.1"), nil, error(nil), (*named)(nil),
+		broken{},
+		map[string]int{"a": 1},
+		slog.GroupValue(slog.Int("a", 1)), slog.LevelInfo,
+		struct{ A int }{1},
 	}
 	for _, format := range []string{"logfmt", "json"} {
 		for _, v := range values {

@@ -147,19 +147,19 @@ func TestADeletedFileHasNoName(t *testing.T) {
 		file, err := os.Create(filepath.Join(sub, "file"))
 		must(t, err)
 		defer file.Close()
-		links := func() uint64 {
+		linked := func() bool {
 			_, err := file.WriteString("more")
 			must(t, errors.Join(err, file.Sync()))
 			info, err := file.Stat()
 			must(t, err)
-			return uint64(info.Sys().(*syscall.Stat_t).Nlink)
+			return info.Sys().(*syscall.Stat_t).Nlink > 0
 		}
-		if n := links(); n != 1 {
-			t.Errorf("a file has %d links", n)
+		if !linked() {
+			t.Error("a file has no link")
 		}
 		must(t, os.RemoveAll(sub))
-		if n := links(); n != 0 {
-			t.Errorf("a deleted file has %d links", n)
+		if linked() {
+			t.Error("a deleted file has a link")
 		}
 		if err := os.WriteFile(filepath.Join(sub, "another"), nil, 0o600); !errors.Is(err, syscall.ENOENT) {
 			t.Errorf("a file in a deleted directory: %v", err)
