@@ -102,6 +102,7 @@ type API struct {
 	cfg      Config
 	decoding chan struct{} // holds one value for each body that is being decoded
 	log      *slog.Logger
+	met      *scrapeLog
 	naming   naming
 	metrics  *instruments
 	self     *self // nil unless Config.IncludeSelf
@@ -134,6 +135,7 @@ func New(cfg Config) (*API, error) {
 		cfg:      cfg,
 		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		log:      cfg.Logger,
+		met:      newScrapeLog(cfg.Logger),
 		metrics:  metrics,
 		naming:   naming{scheme: model.LegacyValidation, escaping: model.NoEscaping},
 	}
@@ -141,7 +143,7 @@ func New(cfg Config) (*API, error) {
 		a.naming = naming{scheme: model.UTF8Validation, escaping: model.ValueEncodingEscaping}
 	}
 	if cfg.IncludeSelf {
-		a.self = &self{gatherer: cfg.Gatherer, log: cfg.Logger, now: time.Now}
+		a.self = &self{gatherer: cfg.Gatherer, met: a.met, now: time.Now}
 	}
 	pushes := &traffic{store: cfg.Store, now: time.Now}
 	a.pages.store, a.pages.self, a.pages.busy, a.pages.now = cfg.Store, a.self, pushes.busy, time.Now

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -28,11 +31,28 @@ func (a *API) ready(w http.ResponseWriter, _ *http.Request) {
 
 // ownMetrics serves what this process measures of itself, whatever the telemetry path holds. OpenMetrics stays off, because it
 // renames counters.
-func (a *API) ownMetrics() http.Handler {
-	return promhttp.HandlerFor(a.cfg.Gatherer, promhttp.HandlerOpts{
-		ErrorLog:      slog.NewLogLogger(a.log.Handler(), slog.LevelError),
+func (a *API) ownMetrics(w http.ResponseWriter, r *http.Request) {
+	out := &sink{ResponseWriter: w}
+	promhttp.HandlerFor(a.cfg.Gatherer, promhttp.HandlerOpts{
+		ErrorLog:      ownMetricsLog{a, r, out},
 		ErrorHandling: promhttp.ContinueOnError, // what could be gathered is better than nothing
-	})
+	}).ServeHTTP(out, r)
+}
+
+// ownMetricsLog logs what goes wrong with one scrape of the own metrics as it is logged of others.
+type ownMetricsLog struct {
+	a   *API
+	r   *http.Request
+	out *sink
+}
+
+// Println implements promhttp.Logger.
+func (l ownMetricsLog) Println(v ...any) {
+	if gone := l.out.gone(l.r); gone != nil {
+		l.a.log.Debug("client went away", "path", l.r.URL.Path, "source", l.r.RemoteAddr, "err", gone)
+		return
+	}
+	l.a.met.once(slog.LevelError, errors.New(strings.TrimSpace(fmt.Sprintln(v...))), "serving own metrics")
 }
 
 // serveQuit asks the process to end. Asking again does nothing more.

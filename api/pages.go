@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -122,15 +121,17 @@ func (ps *pages) drop(k *kept) {
 	ps.list = slices.DeleteFunc(ps.list, func(other *kept) bool { return other == k })
 }
 
-// errUnfinished is the error of a page whose building has not come to its end.
-var errUnfinished = errors.New("the page could not be made")
-
 // build makes the page, for whoever waits for it. It takes the present state, and not the one that was asked for first: those who
-// wait may have come after a later push.
+// wait may have come after a later push. A panic is an error, the same for all of them.
 func (b *building) build(ps *pages, f form) {
 	before, index, first := b.before, b.index, b.before == nil
-	b.before, b.err = nil, errUnfinished
+	b.before = nil
 	defer close(b.done)
+	defer func() {
+		if p := recover(); p != nil {
+			b.page, b.err = nil, expo.Caught(p)
+		}
+	}()
 	if first {
 		var err error
 		if before, err = expo.NewPage(f.format, f.encoding, ps.busy); err != nil {
@@ -149,7 +150,6 @@ func (b *building) build(ps *pages, f form) {
 	if !first && index == b.index {
 		var ok bool
 		if b.page, ok = before.Renew(own.exposition); ok {
-			b.err = nil
 			return
 		}
 	}

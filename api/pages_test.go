@@ -182,7 +182,7 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 		own := &ownMetrics{hold: make(chan struct{})}
 		log := slog.New(slog.DiscardHandler)
 		machine := fsm.New(log)
-		ps := &pages{store: machine, self: &self{gatherer: own, log: log, now: time.Now}, now: time.Now}
+		ps := &pages{store: machine, self: &self{gatherer: own, met: newScrapeLog(log), now: time.Now}, now: time.Now}
 		f := form{format: expfmt.FmtText, encoding: expo.Identity}
 		var got [6]*expo.Page
 		var wg sync.WaitGroup

@@ -1,9 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -80,10 +81,10 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	if f.encoding != expo.Identity {
 		h.Set("Content-Encoding", f.encoding)
 	}
-	out := &sink{w: w}
+	out := &sink{ResponseWriter: w}
 	page, err := a.pages.get(r.Context(), f, rd.view.Index())
 	if err == nil {
-		a.tellLeftOut(page.LeftOut())
+		a.tellFaults(page)
 		h.Set("Content-Length", strconv.FormatInt(page.Len(), 10)) // chunked, 25 MB would take 800 writes
 		_, err = page.WriteTo(out)
 	}
@@ -92,35 +93,42 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tellLeftOut logs what a page lacks because it would have spoiled the rest.
-func (a *API) tellLeftOut(err *expo.LeftOutError) {
-	if err != nil {
-		a.log.Error("parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", err.Parts, "err", err.First)
+// tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it was made.
+func (a *API) tellFaults(page *expo.Page) {
+	if err := page.LeftOut(); err != nil {
+		a.met.once(slog.LevelError, err.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", err.Parts)
+	}
+	if err := page.Caught(); err != nil {
+		a.met.once(slog.LevelError, err, "the page had to be made from the beginning, as it will be each time: report this")
 	}
 }
 
 // sink remembers whether the client stopped taking the answer.
 type sink struct {
-	w   io.Writer
+	http.ResponseWriter
 	err error
 }
 
 // Write implements io.Writer.
 func (s *sink) Write(p []byte) (int, error) {
-	n, err := s.w.Write(p)
+	n, err := s.ResponseWriter.Write(p)
 	if err != nil && s.err == nil {
 		s.err = err
 	}
 	return n, err
 }
 
+// gone says how it is known that the client does not want the answer any more, nil if it may be waiting for it. What a write to it
+// came to counts, and not how the error reads: each protocol has its own, and some have several.
+func (s *sink) gone(r *http.Request) error { return cmp.Or(s.err, r.Context().Err()) }
+
 // cut ends an answer that could not be completed by closing the connection: an answer that merely stops early looks complete,
 // and Prometheus would take the missing series for gone.
 func (a *API) cut(r *http.Request, out *sink, err error) {
-	if out.err != nil {
-		a.log.Debug("client went away", "path", r.URL.Path, "source", r.RemoteAddr, "err", out.err)
+	if gone := out.gone(r); gone != nil {
+		a.log.Debug("client went away", "path", r.URL.Path, "source", r.RemoteAddr, "err", gone)
 	} else {
-		a.log.Error("writing an answer failed", "path", r.URL.Path, "source", r.RemoteAddr, "err", err)
+		a.met.once(slog.LevelError, err, "writing an answer failed", "path", r.URL.Path, "source", r.RemoteAddr)
 	}
 	panic(http.ErrAbortHandler)
 }

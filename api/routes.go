@@ -134,7 +134,7 @@ func (a *API) routes() (http.Handler, error) {
 	get("/status", "status", a.page)
 	get("/-/healthy", "healthy", a.healthy)
 	get("/-/ready", "ready", a.ready)
-	add(http.MethodGet, prefix+"/-/metrics", a.ownMetrics())
+	add(http.MethodGet, prefix+"/-/metrics", http.HandlerFunc(a.ownMetrics))
 	add(http.MethodGet, prefix+"/-/quit", http.HandlerFunc(quitNeedsPut))
 	add(http.MethodPut, prefix+"/-/quit", http.HandlerFunc(a.serveQuit))
 	add(http.MethodPost, prefix+"/-/quit", http.HandlerFunc(a.serveQuit))
@@ -161,6 +161,7 @@ func (a *API) routes() (http.Handler, error) {
 // ServeHTTP bounds how long the client may take to send its body and to read the answer, and serves the request. A handler
 // that has read the body completely lifts the first bound; net/http does so itself when it waits for the next request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer a.catch(r)
 	rc, now := http.NewResponseController(w), time.Now()
 	// Writers without deadlines are those of tests.
 	if r.Body != nil && r.Body != http.NoBody {

@@ -19,7 +19,7 @@ const selfMaxAge = 10 * time.Second
 // self is the process's own metrics, where they share a page with the pushed ones.
 type self struct {
 	gatherer prometheus.Gatherer
-	log      *slog.Logger
+	met      *scrapeLog
 	now      func() time.Time
 
 	mu      sync.Mutex // guards what follows
@@ -52,7 +52,7 @@ func (s *self) merge(own *gathered, stored expo.Exposition) expo.Exposition {
 	fitting := func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
 		for h, parts := range stored {
 			if err := own.clash(h); err != nil {
-				s.log.Warn("a stored metric is left out of the page: delete it, or push it under another name", "metric", h.Name, "err", err)
+				s.met.once(slog.LevelWarn, err, "a stored metric is left out of the page: delete it, or push it under another name", "metric", h.Name)
 				continue
 			}
 			if !yield(h, parts) {
@@ -76,7 +76,7 @@ func (s *self) known() *gathered {
 func (s *self) gather() *gathered {
 	mfs, err := s.gatherer.Gather()
 	if err != nil { // the rest of the metrics is in mfs
-		s.log.Error("gathering own metrics", "err", err)
+		s.met.once(slog.LevelError, err, "gathering own metrics")
 	}
 	own := &gathered{exposition: expo.Gathered(mfs), rivals: make(map[string][]expo.Header, 3*len(mfs))}
 	for h := range own.exposition {

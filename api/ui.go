@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path"
 	"sort"
@@ -89,7 +90,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	}
 	var out bytes.Buffer
 	if err := a.template.Execute(&out, p); err != nil {
-		a.log.Error("rendering the page failed", "err", err)
+		a.met.once(slog.LevelError, err, "rendering the page failed")
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -155,7 +156,7 @@ func selected(g *fsm.Group, query string) bool {
 func (a *API) series(f *expo.Family) []pageSeries {
 	mf, err := f.Decode()
 	if err != nil {
-		a.log.Error("a stored metric cannot be shown", "metric", f.Name, "err", err)
+		a.met.once(slog.LevelError, err, "a stored metric cannot be shown", "metric", f.Name)
 		return nil
 	}
 	out := make([]pageSeries, len(mf.GetMetric()))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -91,7 +92,7 @@ func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 	rd.mark(w)
 	w.Header().Set("Content-Type", "application/json")
-	out := &sink{w: w}
+	out := &sink{ResponseWriter: w}
 	if err := writeGroups(out, rd.view); err != nil {
 		a.cut(r, out, err)
 	}
@@ -125,7 +126,7 @@ func writeGroups(out io.Writer, view *fsm.View) error {
 func (a *API) respond(w http.ResponseWriter, r *http.Request, code int, answer envelope) {
 	encoded, err := json.Marshal(answer)
 	if err != nil {
-		a.log.Error("encoding an answer failed", "path", r.URL.Path, "err", err)
+		a.met.once(slog.LevelError, err, "encoding an answer failed", "path", r.URL.Path)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -50,11 +51,14 @@ func newRaftLogger(logger *slog.Logger) *raftLogger {
 	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newQuietBook()}
 }
 
-// quietBook remembers when a message was last shown.
+// quietBook remembers when a message was last shown. Some quote what others have sent: it forgets, and beyond maxQuiet in so short a
+// time it shows no more.
 type quietBook struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
+
+const maxQuiet = 100
 
 func newQuietBook() *quietBook { return &quietBook{last: map[string]time.Time{}} }
 
@@ -62,6 +66,12 @@ func (q *quietBook) show(msg string, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now.Sub(q.last[msg]) < quietFor {
+		return false
+	}
+	if len(q.last) >= maxQuiet {
+		maps.DeleteFunc(q.last, func(_ string, at time.Time) bool { return now.Sub(at) >= quietFor })
+	}
+	if len(q.last) >= maxQuiet {
 		return false
 	}
 	q.last[msg] = now
@@ -129,7 +139,8 @@ func (l *raftLogger) ResetNamed(name string) hclog.Logger {
 }
 
 // gossipLog turns memberlist's lines, "date time [WARN] memberlist: text", into slog records, one level lower than they
-// say: that a member does not answer is gossip's daily bread, and who is missed by Raft is said elsewhere.
+// say: that a member does not answer is gossip's daily bread, and who is missed by Raft is said elsewhere. The text is a value,
+// because it quotes what others have sent, and values are cut.
 type gossipLog struct {
 	logger *slog.Logger
 	quiet  *quietBook
@@ -147,6 +158,6 @@ func (w gossipLog) Write(p []byte) (int, error) {
 	if strings.HasPrefix(mark, "ERR") && w.quiet.show(text, time.Now()) {
 		level = slog.LevelInfo
 	}
-	w.logger.Log(context.Background(), level, text)
+	w.logger.Log(context.Background(), level, "gossip", "said", strings.TrimPrefix(text, "memberlist: "))
 	return len(p), nil
 }

@@ -41,6 +41,7 @@ type Page struct {
 	segments      []*segment
 	size          int64 // bytes as they go out
 	leftOut       *LeftOutError
+	caught        *PanicError
 }
 
 type form struct {
@@ -70,8 +71,8 @@ func NewPage(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 func (p *Page) Next(e Exposition) (*Page, error) {
 	next := &Page{form: p.form, busy: p.busy}
 	err := next.take(p.segments, e)
-	if errors.Is(err, errIrregular) {
-		err = next.whole(e)
+	if errors.As(err, &next.caught) || errors.Is(err, errIrregular) {
+		err = next.whole(e) // What was a panic in one of many goroutines, and is met again, is now one in the caller's.
 	}
 	if err != nil {
 		return nil, err
@@ -164,8 +165,9 @@ func (b Busy) each(segments []*segment, do func(*segment, *packer) error) error 
 		pk := packerPool.Get().(*packer)
 		defer packerPool.Put(pk)
 		defer func() {
-			if recover() != nil {
-				failed.Store(&errIrregular) // Write meets it again, in the goroutine of one scrape.
+			if p := recover(); p != nil {
+				err := error(Caught(p))
+				failed.Store(&err)
 			}
 		}()
 		for failed.Load() == nil {
@@ -237,6 +239,14 @@ func (p *Page) close() {
 
 // Len is the number of bytes that WriteTo writes.
 func (p *Page) Len() int64 { return p.size }
+
+// Caught is a panic in spite of which the page was made, at the cost of making it from the beginning; nil if there was none.
+func (p *Page) Caught() error {
+	if p.caught == nil {
+		return nil
+	}
+	return p.caught
+}
 
 // LeftOut says what the page lacks because it would have spoiled the rest; nil if it lacks nothing.
 func (p *Page) LeftOut() *LeftOutError { return p.leftOut }

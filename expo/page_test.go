@@ -450,6 +450,37 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 	}
 }
 
+// A page that would be right but for a fault of the making is written another way, and says what was at fault: or nobody would know.
+func TestAPanicWhileAPageIsMadeIsKept(t *testing.T) {
+	first, second, third := gaugeOf("a", "", nil, 1), gaugeOf("b", "", nil, 2), gaugeOf("c", "", nil, 3)
+	page := mustPage(t, expfmt.FmtText, Identity).mustNext(t, expositionOf([]*Family{first}, []*Family{second}, []*Family{third}))
+	if err := page.Caught(); err != nil {
+		t.Errorf("a page that was made without a fault says %v", err)
+	}
+	page.segments[0].lines = page.segments[0].lines[:2] // the fault: the third's are not where they are said to be
+	changed := expositionOf([]*Family{first}, []*Family{gaugeOf("b", "", nil, 4)}, []*Family{third})
+	next := page.mustNext(t, changed)
+	if got, want := next.mustRead(t), written(t, expfmt.FmtText, changed); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	var caught *PanicError
+	if !errors.As(next.Caught(), &caught) || !strings.Contains(caught.Error(), "index out of range") || !strings.HasPrefix(caught.Place, "segment.go:") {
+		t.Errorf("the page keeps %v", next.Caught())
+	}
+}
+
+func TestAPanicSaysWhereItWas(t *testing.T) {
+	boom := func() { panic("boom") }
+	var got *PanicError
+	func() {
+		defer func() { got = Caught(recover()) }()
+		boom()
+	}()
+	if got.Value != "boom" || strings.Count(got.Place, "page_test.go:") < 3 {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestPagesInUnknownFormsAreRefused(t *testing.T) {
 	_, err := NewPage(expfmt.FmtText, "br", nil)
 	expectError(t, "br", err, `unknown encoding "br"`)

@@ -77,6 +77,35 @@ func TestOneBadClientCannotHurtTheRest(t *testing.T) {
 	c.mustAgree()
 }
 
+// TestNoClientWritesLongLinesIntoTheLog: what the log quotes is cut, whoever logs it.
+func TestNoClientWritesLongLinesIntoTheLog(t *testing.T) {
+	t.Parallel()
+	r := startReplica(t, "--log.level=debug")
+	long := strings.Repeat("0123456789", 80_000) // headers may have a megabyte
+	for _, bad := range []step{
+		put("/metrics/job/"+long, "m 1\nm 2\n"), // rejected, which is a warning
+		put("/metrics/job/a/"+long, "m 1\n"),    // refused, a debug line
+		put("/metrics/job/a", "m{"+long+"=\"\"} 1\nm "+long+"\n"),
+		get("/api/v1/" + long),
+	} {
+		if a, err := do(request{method: bad.method, url: r.url(bad.path), header: bad.header, body: bad.body}); err != nil || a.status/100 != 4 {
+			t.Fatalf("%s: want an answer of 400 to 499, got %s, %v", bad.method, a, err)
+		}
+	}
+	quoted := 0
+	for line := range bytes.Lines(r.output()) {
+		if bytes.Contains(line, []byte("01234567890123456789")) {
+			quoted++
+		}
+		if len(line) > 2000 {
+			t.Errorf("a line of %d bytes was logged: %.200s", len(line), line)
+		}
+	}
+	if quoted < 2 {
+		t.Errorf("%d lines quote the requests, want the rejected and the refused one at least", quoted)
+	}
+}
+
 // stable are the lines of a scrape without those about when pushes came: a bad one may leave a failure time behind.
 func stable(scrape string) []string {
 	return slices.DeleteFunc(pushedLines(scrape), func(line string) bool {

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 
@@ -33,9 +32,9 @@ func main() {
 	switch {
 	case err != nil:
 	case o.recover:
-		err = recoverCluster(o, promslog.New(&o.log), os.Stdout)
+		err = recoverCluster(o, newLogger(&o.log), os.Stdout)
 	default:
-		logger := promslog.New(&o.log)
+		logger := newLogger(&o.log)
 		for err = serve(o, logger); errors.Is(err, cluster.ErrWritable); {
 			err = serve(o, logger) // here, because not everyone has somebody who starts it again
 		}
@@ -103,7 +102,10 @@ func serve(o *options, logger *slog.Logger) error {
 		}, func(error) { close(done) })
 	}
 	{
-		server := &http.Server{Handler: end.closing(handler), ReadHeaderTimeout: o.pushTimeout}
+		server := &http.Server{
+			Handler: end.closing(handler), ReadHeaderTimeout: o.pushTimeout,
+			ErrorLog: slog.NewLogLogger(serverHandler{logger.Handler()}, slog.LevelError),
+		}
 		g.Add(func() error {
 			if err := web.ListenAndServe(server, o.web, logger); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving HTTP on %v: %w", *o.web.WebListenAddresses, err)

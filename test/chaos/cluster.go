@@ -22,13 +22,19 @@ const (
 	readyWithin = 10 * time.Second
 	startWithin = 30 * time.Second
 	stopWithin  = pushTimeout + 10*time.Second
+	// deadServerGrace is short, so that members who leave for good are soon not waited for.
+	deadServerGrace = 5 * time.Second
 )
 
 // webPort is where clients are served.
 const webPort = 8080
 
-// spares is how many replicas beyond those of the start may come and go.
-const spares = 2
+const (
+	// spares is how many replicas beyond those of the start may come and go.
+	spares = 2
+	// guests is how many replicas of another cluster there may be.
+	guests = 3
+)
 
 // cluster is the replicas of one run, and what is known of them.
 type cluster struct {
@@ -40,6 +46,9 @@ type cluster struct {
 	history   *history
 	inspector *asker
 	out       io.Writer
+
+	strangers *cluster // another one, that is not to be met; nil where there can be none
+	host      *cluster // of strangers: the cluster under test
 
 	mu         sync.Mutex
 	violations []string
@@ -55,24 +64,41 @@ func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.
 	c.flags = []string{
 		"--web.enable-admin-api", fmt.Sprintf("--push.timeout=%s", pushTimeout),
 		"--storage.snapshot-entries=300", // often: a snapshot is under way in the middle of most things
-		"--cluster.dead-server-grace=5s", "--web.drain-delay=1s",
+		fmt.Sprintf("--cluster.dead-server-grace=%s", deadServerGrace), "--web.drain-delay=1s",
+	}
+	hosts := n + spares
+	if m.image == "" {
+		c.strangers = &cluster{machine: m, flags: c.flags, history: c.history, inspector: newAsker(), out: out, host: c}
+		hosts += guests
 	}
 	var err error
-	if c.site, err = newSite(n+spares, m, binary, dir, chance); err != nil {
+	if c.site, err = newSite(hosts, m, binary, dir, chance); err != nil {
 		return nil, err
 	}
-	for i := 1; i <= n+spares; i++ {
-		name := fmt.Sprintf("r%d", i)
-		r := &replica{c: c, index: i, name: name, log: filepath.Join(dir, name+".log"), member: i <= n, troubles: []span{{}}}
+	for i := 1; i <= hosts; i++ {
+		of, name := c, fmt.Sprintf("r%d", i)
+		if guest := i - n - spares; guest > 0 {
+			of, name = c.strangers, fmt.Sprintf("s%d", guest)
+			of.site = c.site
+		}
+		r := &replica{c: of, index: i, name: name, log: filepath.Join(dir, name+".log"), member: of == c && i <= n, troubles: []span{{}}}
 		if r.store, err = c.site.storage(i, name); err != nil {
 			return nil, err
 		}
 		if err := r.address(); err != nil {
 			return nil, err
 		}
-		c.replicas = append(c.replicas, r)
+		of.replicas = append(of.replicas, r)
 	}
 	return c, nil
+}
+
+// all are the replicas of both clusters.
+func (c *cluster) all() []*replica {
+	if c.strangers == nil {
+		return c.replicas
+	}
+	return slices.Concat(c.replicas, c.strangers.replicas)
 }
 
 // address takes the addresses that the replica's host has now.
@@ -98,8 +124,11 @@ func (c *cluster) any(chance *rand.Rand) *replica {
 	return members[chance.IntN(len(members))]
 }
 
-// peers are the replicas that the others are told of: those of the start.
+// peers are the replicas that the others are told of: those of the start. One that is to be alone is told of nobody.
 func (c *cluster) peers() []string {
+	if c.expect == 1 && c.host != nil {
+		return nil
+	}
 	var out []string
 	for _, r := range c.replicas[:c.expect] {
 		r.addresses.RLock()
@@ -142,17 +171,22 @@ type status struct {
 	AppliedIndex uint64   `json:"applied_index"`
 	StateHash    string   `json:"state_hash"`
 	Members      []member `json:"members"`
+
+	peer string // where the replica that was asked is reached by others
 }
 
 type member struct {
 	Name    string `json:"name"`
 	ID      string `json:"id"`
+	Peer    string `json:"peer_address"`
 	Role    string `json:"role"`
 	Healthy bool   `json:"healthy"`
 }
 
-func (c *cluster) status(r *replica) (status, error) {
-	a, err := c.inspector.do(ask{url: r.url("/api/v1/cluster"), timeout: 5 * time.Second})
+func (c *cluster) status(r *replica) (status, error) { return c.statusWithin(r, 5*time.Second) }
+
+func (c *cluster) statusWithin(r *replica, timeout time.Duration) (status, error) {
+	a, err := c.inspector.do(ask{url: r.url("/api/v1/cluster"), timeout: timeout})
 	if err != nil {
 		return status{}, err
 	}
@@ -172,6 +206,9 @@ func (c *cluster) status(r *replica) (status, error) {
 		}
 		c.mu.Unlock()
 	}
+	r.addresses.RLock()
+	page.Data.peer = r.raft
+	r.addresses.RUnlock()
 	return page.Data, nil
 }
 
@@ -191,6 +228,10 @@ func (c *cluster) leader() *replica {
 // violate records that a promise was broken.
 func (c *cluster) violate(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	if c.host != nil {
+		c.host.violate("of the strangers, %s", text)
+		return
+	}
 	c.mu.Lock()
 	c.violations = append(c.violations, text)
 	n := len(c.violations)
@@ -208,7 +249,7 @@ func (c *cluster) note(format string, args ...any) {
 }
 
 func (c *cluster) close() {
-	for _, r := range c.replicas {
+	for _, r := range c.all() {
 		_ = r.kill() // the checks are over
 		r.store.close()
 		if r.store.disk != nil {

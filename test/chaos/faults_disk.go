@@ -112,11 +112,17 @@ func (n *nemesis) loseAll() (string, func() error, error) {
 	return "the disks are lost, one after the other, of " + names(lost), nil, nil //nolint:nilerr // that it is not whole again soon enough is a reason to stop
 }
 
-// lose ends a replica and empties its disk.
+// lose ends a replica and empties its disk. Whoever replaces a disk looks at the command line, too: a newcomer follows whatever it is
+// told of, by right.
 func (n *nemesis) lose(r *replica) error {
 	if err := r.kill(); err != nil {
 		return err
 	}
 	r.id = ""
-	return r.store.erase()
+	r.goAstray()
+	if err := r.store.erase(); err != nil {
+		return err
+	}
+	r.replaced()
+	return nil
 }

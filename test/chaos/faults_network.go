@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -15,8 +16,8 @@ func (n *nemesis) untilLifted(what string) (string, func() error, error) {
 	}, nil
 }
 
-// others are all but one, the spares that may come included.
-func (n *nemesis) others(r *replica) []*replica { return without(n.c.replicas, r) }
+// others are all but one, the spares that may come and the strangers included.
+func (n *nemesis) others(r *replica) []*replica { return without(n.c.all(), r) }
 
 func without(replicas []*replica, r *replica) []*replica {
 	return slices.DeleteFunc(slices.Clone(replicas), func(o *replica) bool { return o == r })
@@ -45,6 +46,33 @@ func oneWay(n *nemesis) (string, func() error, error) {
 		}
 	}
 	return n.untilLifted(victim.name + " " + what)
+}
+
+// flicker cuts a follower off for moments, each about as long as it takes to miss its leader: mostly it is the same that it then finds.
+func flicker(n *nemesis) (string, func() error, error) {
+	followers := without(n.c.members(), n.c.leader())
+	victim := followers[n.chance.IntN(len(followers))]
+	moments := rand.New(rand.NewPCG(n.chance.Uint64(), 1))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for cut := true; ; cut = !cut {
+			for _, o := range n.others(victim) {
+				n.between(o, victim, weather{cut: cut})
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(50+moments.IntN(1200)) * time.Millisecond):
+			}
+		}
+	}()
+	return victim.name + " cannot hear for moments, again and again", func() error {
+		close(stop)
+		<-stopped
+		n.weather(weather{})
+		return nil
+	}, nil
 }
 
 func split(n *nemesis) (string, func() error, error) {

@@ -38,6 +38,12 @@ func pause(n *nemesis) (string, func() error, error) {
 
 // rollingRestart waits for each replica to be ready again, but not forever: there may be other faults at the same time.
 func rollingRestart(n *nemesis) (string, func() error, error) {
+	text, err := n.roll(0)
+	return text, nil, err
+}
+
+// roll lets each be away for a while.
+func (n *nemesis) roll(away time.Duration) (string, error) {
 	text := "SIGTERM and start, one after the other:"
 	for _, r := range n.c.members() {
 		r.resume() // a process that is stopped does not end
@@ -46,8 +52,9 @@ func rollingRestart(n *nemesis) (string, func() error, error) {
 			n.c.violate("%v", err)
 		}
 		text += fmt.Sprintf(" %s (%.1f s)", r.name, time.Since(began).Seconds())
+		<-time.After(away)
 		if err := r.start(); err != nil {
-			return "", nil, err
+			return "", err
 		}
 		_ = attempt(readyWithin/4, func() error { // when other faults keep it from being ready, the next calm tells
 			a, err := n.asker.do(ask{url: r.url("/-/ready"), timeout: time.Second})
@@ -57,7 +64,7 @@ func rollingRestart(n *nemesis) (string, func() error, error) {
 			return err
 		})
 	}
-	return text, nil, nil
+	return text, nil
 }
 
 func readdress(n *nemesis) (string, func() error, error) {

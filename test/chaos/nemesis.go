@@ -27,6 +27,9 @@ type nemesis struct {
 	asker  *asker
 	faults []fault
 
+	alone     bool // there is one fault in the episode
+	wholeness bool // the cluster has to be whole after it
+
 	episodes int
 	happened map[string]int
 	calms    []time.Duration // how long each took until all was well
@@ -92,6 +95,7 @@ func (n *nemesis) episode(ctx context.Context) error {
 		name string
 		do   func() error
 	}
+	n.alone, n.wholeness = count == 1, false
 	began := time.Now()
 	var lifts []pending
 	for _, i := range n.chance.Perm(len(n.faults))[:count] {
@@ -132,24 +136,40 @@ func (n *nemesis) calm() error {
 	if err := n.c.awaitReady(readyWithin); err != nil {
 		return fmt.Errorf("all faults are lifted, and not all is well: %w", err)
 	}
-	for _, r := range n.c.members() {
-		err := attempt(readyWithin-time.Since(began), func() error {
-			a, err := n.asker.do(ask{
-				method: http.MethodPut, url: r.url("/metrics/job/calm"), body: fmt.Sprintf("calm %d\n", n.episodes), timeout: pushTimeout + answerSlack,
-			})
-			if err == nil && a.status != http.StatusOK {
-				err = fmt.Errorf("status %d: %s", a.status, a.body)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("all faults are lifted, and %s takes no pushes: %w", r.name, err)
-		}
+	if err := n.allTakePushes(n.c.members(), readyWithin-time.Since(began)); err != nil {
+		return fmt.Errorf("all faults are lifted, and %w", err)
 	}
 	took := time.Since(began)
+	if n.wholeness {
+		if err := attempt(wholeAgainWithin, n.c.whole); err != nil {
+			return fmt.Errorf("all faults are lifted, all are ready, and the voters are not the members: %w", err)
+		}
+	}
 	n.calms = append(n.calms, took)
 	n.c.note("episode %d: over, all well after %.1f s", n.episodes, took.Seconds())
 	return nil
+}
+
+// allTakePushes says which of the replicas does not, within the time for all of them.
+func (n *nemesis) allTakePushes(replicas []*replica, within time.Duration) error {
+	deadline := time.Now().Add(within)
+	for _, r := range replicas {
+		if err := attempt(time.Until(deadline), func() error { return n.push(r) }); err != nil {
+			return fmt.Errorf("%s takes no pushes: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+// push is one of the nemesis's own.
+func (n *nemesis) push(r *replica) error {
+	a, err := n.asker.do(ask{
+		method: http.MethodPut, url: r.url("/metrics/job/calm"), body: fmt.Sprintf("calm %d\n", n.episodes), timeout: pushTimeout + answerSlack,
+	})
+	if err == nil && a.status != http.StatusOK {
+		err = fmt.Errorf("status %d: %s", a.status, a.body)
+	}
+	return err
 }
 
 // heal ends every fault that is left.
@@ -173,8 +193,8 @@ func (n *nemesis) heal() error {
 
 // weather is the same between all replicas.
 func (n *nemesis) weather(w weather) {
-	for _, from := range n.c.replicas {
-		for _, to := range n.c.replicas {
+	for _, from := range n.c.all() {
+		for _, to := range n.c.all() {
 			if from != to {
 				n.between(from, to, w)
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,6 +31,9 @@ type replica struct {
 	wanted   bool     // to be running: if it is not, it has ended by itself
 	paused   bool
 	diskFull bool
+	deleted  bool          // its directory is, while it runs
+	alias    string        // the name that it is started with; "": its own
+	astray   []string      // peers that it should not have been told of
 	skew     time.Duration // of its clock
 	troubles []span        // when it need not answer
 }
@@ -63,12 +67,12 @@ func (r *replica) startLocked() error {
 	defer func() { _ = log.Close() }()
 	_, _ = fmt.Fprintf(log, "--- started at %.3f s\n", r.c.history.now().Seconds())
 	args := append([]string{
-		"--web.listen-address=" + r.web, "--storage.path=" + r.store.dir, "--cluster.name=" + r.name,
+		"--web.listen-address=" + r.web, "--storage.path=" + r.store.dir, "--cluster.name=" + cmp.Or(r.alias, r.name),
 		"--cluster.listen-address=" + everywhere(r.gossip), "--cluster.advertise-address=" + r.gossip,
 		"--cluster.raft-listen-address=" + everywhere(r.raft),
 		fmt.Sprintf("--cluster.bootstrap-expect=%d", r.c.expect),
 	}, r.c.flags...)
-	for _, peer := range r.c.peers() {
+	for _, peer := range append(r.c.peers(), r.astray...) {
 		args = append(args, "--cluster.peer="+peer)
 	}
 	p, err := r.c.site.start(r.index, args, log)
@@ -88,7 +92,7 @@ func (r *replica) startLocked() error {
 func everywhere(address string) string { return address[strings.LastIndex(address, ":"):] }
 
 // watch waits for the end of a process, and starts it again when nobody has ended it, as a supervisor does. That it ended is a
-// fault of its own, unless its disk was full: then it has said so and may.
+// fault of its own, unless its disk was full or its directory deleted: then it has said so and may.
 func (r *replica) watch(p *process) {
 	_ = p.cmd.Wait() // how it ended is in its state
 	r.mu.Lock()
@@ -105,6 +109,10 @@ func (r *replica) watch(p *process) {
 		return
 	}
 	r.troubleLocked()
+	if r.deleted {
+		r.c.note("%s ended without its directory: %s", r.name, p.cmd.ProcessState)
+		return // the fault starts it again
+	}
 	if !r.diskFull {
 		r.c.violate("%s ended by itself: %s\n%s", r.name, p.cmd.ProcessState, r.lastWords())
 		return
@@ -215,6 +223,51 @@ func (r *replica) setDiskFull(full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.diskFull = full
+}
+
+// deletes says that the directory of the running process is being deleted, and returns the process, nil if none runs.
+func (r *replica) deletes() *process {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.process != nil {
+		r.deleted = true
+		r.troubleLocked()
+	}
+	return r.process
+}
+
+// replaced says that the disk is a new one.
+func (r *replica) replaced() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deleted = false
+}
+
+func (r *replica) isDeleted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deleted
+}
+
+// called is the name that the others know it by.
+func (r *replica) called() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return cmp.Or(r.alias, r.name)
+}
+
+// rename gives another name to the process that is started next, or its own again.
+func (r *replica) rename(alias string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.alias = alias
+}
+
+// goAstray tells the process that is started next of peers that it has nothing to do with.
+func (r *replica) goAstray(peers ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.astray = peers
 }
 
 func (r *replica) isMember() bool {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"time"
 
 	"pushquorum/test/chaos/powerfs"
 )
@@ -50,6 +53,28 @@ func (s *storage) erase() error {
 		return s.wipe()
 	}
 	return s.without(s.disk.Erase)
+}
+
+// delete is rm -rf of the directory, in use or not: of itself, or of all that is in it where it is the root of a disk.
+func (s *storage) delete() error {
+	return attempt(time.Second, func() error { // what is being made meanwhile may be in the way
+		if s.disk == nil {
+			return os.RemoveAll(s.dir)
+		}
+		entries, err := os.ReadDir(s.dir)
+		for _, e := range entries {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, e.Name())))
+		}
+		return errors.Join(err, syncDir(s.dir)) // a loss of power does not bring back half of it
+	})
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // without does something while the disk is not mounted.

@@ -26,6 +26,7 @@ type node struct {
 	dir  bool
 	mode uint32
 	when time.Time
+	gone bool // it has no name any more; who has it open has it still
 
 	data, disk []byte
 	filled     int64   // bytes up to the last that was written: a file that is made longer takes no space, as there is no fallocate
@@ -207,6 +208,7 @@ func (d *Disk) sweep() {
 	walk(d.nodes[1])
 	d.nodes, d.used = reached, 0
 	for _, n := range reached {
+		n.gone = false
 		n.filled = min(n.filled, int64(len(n.data)))
 		d.used += n.filled
 	}

@@ -30,6 +30,9 @@ func (n *node) attributes(out *fuse.Attr) {
 	if n.dir {
 		out.Mode, out.Nlink = n.mode|syscall.S_IFDIR, 2
 	}
+	if n.gone {
+		out.Nlink = 0
+	}
 	out.Size, out.Blksize = uint64(len(n.data)), 4096
 	out.Blocks = (out.Size + sector - 1) / sector
 	out.SetTimes(&n.when, &n.when, &n.when)
@@ -123,6 +126,7 @@ func (f *files) Unlink(_ <-chan struct{}, header *fuse.InHeader, name string) fu
 	if n == nil {
 		return fuse.ENOENT
 	}
+	n.gone = true
 	f.disk.fill(n, 0) // it may stay open for a moment; a disk that is not full to the byte is full enough
 	f.disk.apply(change{{dir, name, nil}})
 	return fuse.OK
@@ -138,6 +142,7 @@ func (f *files) Rmdir(_ <-chan struct{}, header *fuse.InHeader, name string) fus
 	if len(n.names) > 0 {
 		return fuse.Status(syscall.ENOTEMPTY)
 	}
+	n.gone = true
 	f.disk.apply(change{{dir, name, nil}})
 	return fuse.OK
 }
@@ -156,6 +161,7 @@ func (f *files) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName st
 		if over.dir && len(over.names) > 0 {
 			return fuse.Status(syscall.ENOTEMPTY)
 		}
+		over.gone = true
 		f.disk.fill(over, 0)
 	}
 	f.disk.apply(change{{from, oldName, nil}, {to, newName, n}})

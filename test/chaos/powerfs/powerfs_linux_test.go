@@ -138,3 +138,31 @@ func TestAFullDiskRefusesAndAnErasedOneIsEmpty(t *testing.T) {
 		}
 	})
 }
+
+// TestADeletedFileHasNoName: as on any file system it can still be written by whoever has it open, and says that it has no link.
+func TestADeletedFileHasNoName(t *testing.T) {
+	mounted(t, New(1<<20), func(dir string) {
+		sub := filepath.Join(dir, "sub")
+		must(t, os.Mkdir(sub, 0o700))
+		file, err := os.Create(filepath.Join(sub, "file"))
+		must(t, err)
+		defer file.Close()
+		linked := func() bool {
+			_, err := file.WriteString("more")
+			must(t, errors.Join(err, file.Sync()))
+			info, err := file.Stat()
+			must(t, err)
+			return info.Sys().(*syscall.Stat_t).Nlink > 0
+		}
+		if !linked() {
+			t.Error("a file has no link")
+		}
+		must(t, os.RemoveAll(sub))
+		if linked() {
+			t.Error("a deleted file has a link")
+		}
+		if err := os.WriteFile(filepath.Join(sub, "another"), nil, 0o600); !errors.Is(err, syscall.ENOENT) {
+			t.Errorf("a file in a deleted directory: %v", err)
+		}
+	})
+}

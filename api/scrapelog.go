@@ -1,0 +1,81 @@
+package api
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"pushquorum/expo"
+)
+
+const (
+	// forgetCause is how long a cause must not have been met to be news again: longer than any sane scrape interval.
+	forgetCause = pageIdle
+	// maxCauses is how many are remembered.
+	maxCauses = 100
+)
+
+// scrapeLog logs what is met by each scrape, or any request, as long as its cause is there: once, and not each time. Of a cause that
+// has gone and comes back it tells again.
+type scrapeLog struct {
+	log  *slog.Logger
+	now  func() time.Time
+	seed maphash.Seed
+
+	mu  sync.Mutex
+	met map[uint64]time.Time // when a cause was last met, by its hash
+}
+
+func newScrapeLog(log *slog.Logger) *scrapeLog {
+	return &scrapeLog{log: log, now: time.Now, seed: maphash.MakeSeed(), met: map[uint64]time.Time{}}
+}
+
+// once logs a message with its cause, unless the same has been logged for it.
+func (l *scrapeLog) once(level slog.Level, cause error, msg string, args ...any) {
+	if l.isNews(msg + "\n" + cause.Error()) {
+		l.log.Log(context.Background(), level, msg, append(args, "err", cause)...)
+	}
+}
+
+func (l *scrapeLog) isNews(cause string) bool {
+	hash, now := maphash.String(l.seed, cause), l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last, known := l.met[hash]
+	if !known && len(l.met) >= maxCauses {
+		l.forgetLocked(now)
+	}
+	l.met[hash] = now
+	return !known || now.Sub(last) > forgetCause
+}
+
+// forgetLocked makes room: of what is no longer met, or else of what was met longest ago.
+func (l *scrapeLog) forgetLocked(now time.Time) {
+	var oldest uint64
+	for hash, last := range l.met {
+		if now.Sub(last) > forgetCause {
+			delete(l.met, hash)
+		} else if at, ok := l.met[oldest]; !ok || last.Before(at) {
+			oldest = hash
+		}
+	}
+	if len(l.met) >= maxCauses {
+		delete(l.met, oldest)
+	}
+}
+
+// catch is deferred around the handling of a request. A panic is a fault of ours, which is logged as any other; net/http would write
+// the stack of each. The connection is closed: what was sent of an answer must not be taken for a whole one.
+func (a *API) catch(r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p != http.ErrAbortHandler { //nolint:errorlint // what net/http compares, too
+		a.met.once(slog.LevelError, expo.Caught(p), "a request failed", "method", r.Method, "path", r.URL.Path, "source", r.RemoteAddr)
+	}
+	panic(http.ErrAbortHandler)
+}
