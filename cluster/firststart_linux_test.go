@@ -126,7 +126,7 @@ func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "crashed")
 				p.write(t, dir)
 				before := p.identity(t)
-				if _, err := openedHash(t, store, dir); err != nil {
+				if _, err := writtenHash(t, store, dir); err != nil {
 					t.Errorf("after a crash at %s: %v", p.when, err)
 					continue
 				}

@@ -117,9 +117,7 @@ func TestNoPacketEndsAReplica(t *testing.T) {
 	if !strings.Contains(victim.logs.String(), "larger than limit") {
 		t.Error("the large message was unfolded")
 	}
-	if err := victim.Ready(); err != nil {
-		t.Errorf("the replica is not ready: %v", err)
-	}
+	waitReady(t, victim)
 	for _, r := range replicas[1:] {
 		eventually(t, r.cfg.Name+" keeps it", func() bool {
 			for _, m := range r.gossip.alive() {
