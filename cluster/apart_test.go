@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"net"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/memberlist"
 )
 
 // sees tells whether the gossip of a replica shows exactly these.
@@ -94,5 +96,33 @@ func TestALabelKeepsStrangersOut(t *testing.T) {
 	waitReady(t, c)
 	if !sees(a, a, c) || !sees(b, b) {
 		t.Errorf("a sees %d replicas and b %d, want a and c to see each other, and nobody b", len(a.gossip.alive()), len(b.gossip.alive()))
+	}
+}
+
+// A replica that gossip met before it belonged to any cluster, and that is another cluster's by now, goes when it is asked.
+func TestWhoHasJoinedAnotherClusterMeanwhileIsForgotten(t *testing.T) {
+	tn := newTestNet()
+	a := newReplica(t, tn, "a", freePorts(t), 1).start()
+	b := newReplica(t, tn, "b", freePorts(t), 1).start()
+	waitReady(t, a, b)
+	meet := func() {
+		before := b.ownMeta()
+		before.Cluster, before.Member = uuid.Nil, false
+		text, err := encodeMeta(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.gossip.NotifyJoin(&memberlist.Node{Name: nodeName(b.self, before.Starts), Addr: net.IPv4(127, 0, 0, 1), Port: 1, Meta: text})
+	}
+	meet()
+	eventually(t, "the leader that invited it has forgotten it and says why", func() bool {
+		return sees(a, a) && strings.Contains(a.logs.String(), "belongs to another cluster")
+	})
+	if _, known := a.gossip.lastSeen(b.self); known {
+		t.Error("it is remembered")
+	}
+	meet()
+	if got := a.Status(testContext(t)).Members; len(got) != 1 {
+		t.Errorf("it is shown: %+v", got)
 	}
 }

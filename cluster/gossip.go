@@ -219,9 +219,9 @@ func (g *gossip) poke() {
 	}
 }
 
-// foreignTo tells whether a member belongs to another cluster than this replica, which is bound to one.
-func foreignTo(cluster uuid.UUID, m nodeMeta) bool {
-	return cluster != uuid.Nil && m.Cluster != uuid.Nil && m.Cluster != cluster
+// foreignTo tells whether two replicas, with these clusters, belong to different ones.
+func foreignTo(cluster, other uuid.UUID) bool {
+	return cluster != uuid.Nil && other != uuid.Nil && other != cluster
 }
 
 // NotifyAlive implements memberlist.AliveDelegate. It is asked before memberlist believes any word of a living member, in a packet or
@@ -229,7 +229,7 @@ func foreignTo(cluster uuid.UUID, m nodeMeta) bool {
 // the other.
 func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	m, err := decodeMeta(n.Meta)
-	if err == nil && m.ID != g.self && foreignTo(g.meta().Cluster, m) {
+	if err == nil && m.ID != g.self && foreignTo(g.meta().Cluster, m.Cluster) {
 		g.forget(m.ID)
 		g.stranger(m)
 		return fmt.Errorf("it %w, %s", errOtherCluster, m.Cluster)
@@ -256,7 +256,7 @@ func (g *gossip) dropForeigners(cluster uuid.UUID) {
 	known := slices.Collect(maps.Values(g.last))
 	g.mu.Unlock()
 	for _, m := range known {
-		if foreignTo(cluster, m) {
+		if foreignTo(cluster, m.Cluster) {
 			g.forget(m.ID)
 			g.stranger(m)
 		}

@@ -109,10 +109,25 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 	if err := r.peers.call(ctx, m.ID, "Invite", &InviteArgs{Cluster: r.store.clusterID()}, &reply); err != nil {
 		return err
 	}
+	r.disown(m.ID, reply.Cluster)
 	if reply.Error != "" {
 		return fmt.Errorf("%w: it %s", errDeclined, reply.Error)
 	}
 	return nil
+}
+
+// disown forgets what gossip says of a replica that has just said that it belongs to another cluster. Gossip may have met it before it
+// belonged to any, and its news of that goes to those whom it gossips with, who are others by now.
+func (r *Replica) disown(id, cluster uuid.UUID) {
+	if !foreignTo(r.store.clusterID(), cluster) {
+		return
+	}
+	if m, ok := r.gossip.lastSeen(id); ok {
+		m.Cluster = cluster
+		r.gossip.forget(id)
+		r.stranger(m)
+		r.gossip.poke()
+	}
 }
 
 // acceptInvite binds this replica to a cluster that wants it.

@@ -79,6 +79,8 @@ type ResignArgs struct {
 // AgreeReply is the answer to Prepare, Release, Invite and Resign; Error says why not, empty means yes.
 type AgreeReply struct {
 	Error string
+	// Cluster is the one that who was asked belongs to, if any; no answer but that to Invite tells it.
+	Cluster uuid.UUID
 }
 
 // StatusArgs are empty but for what a leader tells its followers with the question: how long it has missed other servers, so that
@@ -204,6 +206,7 @@ func (p *Peer) Invite(args *InviteArgs, reply *AgreeReply) error {
 	if err := p.r.acceptInvite(args.Cluster); err != nil {
 		reply.Error = err.Error()
 	}
+	reply.Cluster = p.r.store.clusterID()
 	return nil
 }
 

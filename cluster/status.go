@@ -54,9 +54,14 @@ func (r *Replica) Status(ctx context.Context) Status {
 				return
 			}
 		}
+		if foreignTo(own.Cluster, status.Cluster) && !slices.Contains(configured, id) {
+			m.ID = "" // gossip has not heard of that yet
+			return
+		}
 		m.Name, m.PeerAddress, m.Version = status.Name, status.PeerAddress, status.Version
 		m.State, m.AppliedIndex, m.Healthy = status.State, status.AppliedIndex, true
 	})
+	members = slices.DeleteFunc(members, func(m *Member) bool { return m.ID == "" })
 	slices.SortFunc(members, func(a, b *Member) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
@@ -122,6 +127,7 @@ func (r *Replica) askStatus(ctx context.Context, id uuid.UUID, tell *StatusArgs)
 	if err := r.peers.call(ctx, id, "Status", tell, &reply); err != nil {
 		return StatusReply{}, err // an answer that is late may be written into reply even now
 	}
+	r.disown(id, reply.Cluster)
 	return reply, nil
 }
 
