@@ -23,6 +23,8 @@ type mutant struct {
 	duration time.Duration
 	seeds    []uint64
 	replicas int // 3 unless it says something else
+	// test is looked for it instead, where processes meet the moment that it takes too rarely: a test of package cluster, by name.
+	test string
 }
 
 // edit replaces a text that the file must hold exactly once.
@@ -32,9 +34,24 @@ type edit struct{ file, old, new string }
 // can build one.
 func (m mutant) tag() string { return "mutant_" + strings.ReplaceAll(m.name, "-", "_") }
 
-// build builds the mutant from the source in root and returns the binary. It is an error if an edit does not fit the source any
-// more: then the mutant must be adapted, not left out.
+// build builds the mutant from the source in root and returns the binary.
 func (m mutant) build(ctx context.Context, root, dir string) (string, error) {
+	list, err := m.overlay(root, dir)
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "pushquorum")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", m.tag(), "-overlay", list, "-o", binary, "./cmd/pushquorum")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build mutant %s: %w\n%s", m.name, err, out)
+	}
+	return binary, nil
+}
+
+// overlay writes the changed files to dir, and the list of them that the go tool wants. It is an error if an edit does not fit the
+// source in root any more: then the mutant must be adapted, not left out.
+func (m mutant) overlay(root, dir string) (string, error) {
 	files := map[string][]byte{}
 	for _, e := range m.edits {
 		text, ok := files[e.file]
@@ -65,16 +82,8 @@ func (m mutant) build(ctx context.Context, root, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	list, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "pushquorum")
-	if err := os.WriteFile(list, text, 0o600); err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", m.tag(), "-overlay", list, "-o", binary, "./cmd/pushquorum")
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build mutant %s: %w\n%s", m.name, err, out)
-	}
-	return binary, nil
+	list := filepath.Join(dir, "overlay.json")
+	return list, os.WriteFile(list, text, 0o600)
 }
 
 // hunt builds each mutant and lets the harness look for it. It returns an error if one is not found.
@@ -89,11 +98,7 @@ func hunt(ctx context.Context, names, root, dir string, m machine, out io.Writer
 		if err := os.RemoveAll(home); err != nil {
 			return err
 		}
-		binary, err := bug.build(ctx, root, home)
-		if err != nil {
-			return err
-		}
-		line, err := bug.hunt(ctx, binary, home, m, out)
+		line, err := bug.hunt(ctx, root, home, m, out)
 		if err != nil {
 			return err
 		}
@@ -114,8 +119,41 @@ func hunt(ctx context.Context, names, root, dir string, m machine, out io.Writer
 	return nil
 }
 
-// hunt runs the mutant with one seed after the other and returns how it was found, "" if it was not.
-func (m mutant) hunt(ctx context.Context, binary, dir string, on machine, out io.Writer) (string, error) {
+// hunt returns how the mutant was found, "" if it was not.
+func (m mutant) hunt(ctx context.Context, root, dir string, on machine, out io.Writer) (string, error) {
+	if m.test != "" {
+		return m.tryTest(ctx, root, dir)
+	}
+	binary, err := m.build(ctx, root, dir)
+	if err != nil {
+		return "", err
+	}
+	return m.trySeeds(ctx, binary, dir, on, out)
+}
+
+// tryTest runs the test against the mutant. That it fails is not enough, because what does not compile fails as well.
+func (m mutant) tryTest(ctx context.Context, root, dir string) (string, error) {
+	list, err := m.overlay(root, dir)
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-tags", m.tag(), "-overlay", list, "-run", "^"+m.test+"$", "./cluster")
+	cmd.Dir = root
+	said, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err == nil && !bytes.Contains(said, []byte("no tests to run")):
+		return "", nil
+	case !bytes.Contains(said, []byte("--- FAIL: "+m.test+" ")):
+		return "", fmt.Errorf("mutant %s: %s was not run: %w\n%s", m.name, m.test, err, said)
+	}
+	return fmt.Sprintf("found by %s in %.0f s", m.test, time.Since(began).Seconds()), nil
+}
+
+// trySeeds runs the mutant with one seed after the other.
+func (m mutant) trySeeds(ctx context.Context, binary, dir string, on machine, out io.Writer) (string, error) {
 	began := time.Now()
 	for _, seed := range m.seeds {
 		p := plan{

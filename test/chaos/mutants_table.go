@@ -121,5 +121,76 @@ func mutants() []mutant {
 			}},
 			faults: "diskfull,isolate,oneway,restart", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
 		},
+		{
+			name: "sticky-predecessor", what: "who was only away when another of its name joined is its predecessor for ever",
+			edits: []edit{{
+				"cluster/join.go",
+				"		return !there || r.pilot.answered(serverID(id)) // it was only away\n",
+				"		return !there\n",
+			}},
+			faults: "namesake", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "two-votes", what: "a newcomer gets its vote while the dead replica that it replaces still has one",
+			edits: []edit{{
+				"cluster/autopilot.go",
+				"		if predecessor == nil || p.answered(predecessor.ID) {\n",
+				"		if predecessor == nil || p.ctx != nil {\n",
+			}},
+			faults: "emptied,dying", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "vote-kept", what: "who leaves keeps its vote",
+			edits: []edit{{
+				"cluster/resign.go",
+				"		if !r.votes() || r.countVoters() <= minVoters {\n",
+				"		if r.countVoters() > 0 {\n",
+			}},
+			faults: "leaving", duration: 40 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "merged-gossip", what: "gossip takes in members of another cluster, and a newcomer follows any",
+			edits: []edit{
+				{
+					"cluster/gossip.go",
+					"	cfg.Delegate, cfg.Events, cfg.Conflict, cfg.Alive = g, g, g, g\n",
+					"	cfg.Delegate, cfg.Events, cfg.Conflict = g, g, g\n",
+				}, {
+					"cluster/follow.go",
+					"	if r.id.get().Cluster != uuid.Nil || r.gossip == nil {\n",
+					"	if r.gossip != nil {\n",
+				},
+			},
+			faults: "strangers", duration: 40 * time.Second, seeds: []uint64{1, 2, 3},
+		},
+		{
+			name: "lost-wakeup", what: "the leader is read from Raft, and the channel for its change from what was seen last",
+			edits: []edit{
+				{
+					"cluster/leader.go",
+					"	leader, _, changed := l.look()\n	return leader, changed\n",
+					"	l.mu.Lock()\n	changed := l.changed\n	l.mu.Unlock()\n	_, leader := l.raft.LeaderWithID()\n	return leader, changed\n",
+				}, {
+					"cluster/leader.go",
+					"	leader, since, _ = l.look()\n	return leader, since\n",
+					"	l.mu.Lock()\n	defer l.mu.Unlock()\n	return l.leader, l.since\n",
+				},
+			},
+			test: "TestABatchIsSentAfterALeaderFlapped",
+		},
+		{
+			name: "stale-promise", what: "a promise is given by what was known before the lock was taken",
+			edits: []edit{{
+				"cluster/promise.go",
+				"	g.mu.Lock()\n	defer g.mu.Unlock()\n	s := g.disk.situation()\n",
+				"	s := g.disk.situation()\n	g.mu.Lock()\n	defer g.mu.Unlock()\n",
+			}},
+			test: "TestWhatIsDecidedIsReadDecidedAndWrittenInOneStep",
+		},
+		{
+			name: "half-founded", what: "a founding that a crash has cut short is not done again",
+			edits: []edit{{"cluster/storage.go", "	return s.finishForming()\n", "	return nil\n"}},
+			test:  "TestFoundingThatWasCutShortIsDoneAgainAlone",
+		},
 	}
 }
