@@ -34,14 +34,14 @@ type pilot struct {
 	ctx   context.Context          // of the present leadership
 	state *autopilot.State         // last one; nil when this replica does not lead
 	heard map[raft.ServerID]answer // who answered the last time that all were asked
-	// silent says when a server was last asked because a newcomer has its name, and did not answer.
-	silent map[raft.ServerID]time.Time
+	// silent says when a server was last asked because a newcomer has its name, and did not answer; resigned, when it gave up its vote.
+	silent, resigned map[raft.ServerID]time.Time
 }
 
-// answer is what a server said of itself, and when.
+// answer is what a server said of itself when it was asked.
 type answer struct {
 	StatusReply
-	at time.Time
+	asked time.Time
 }
 
 func newPilot(r *Replica) *pilot {
@@ -90,7 +90,7 @@ func (p *pilot) end() {
 	<-p.auto.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state, p.heard, p.silent = nil, nil, nil
+	p.state, p.heard, p.silent, p.resigned = nil, nil, nil, nil
 }
 
 // AutopilotConfig implements autopilot.ApplicationIntegration, like the methods below.
@@ -153,24 +153,30 @@ func (p *pilot) answered(id raft.ServerID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a, ok := p.heard[id]
-	return ok && a.at.After(p.silent[id])
+	return ok && a.asked.After(p.silent[id])
 }
 
-// noteSilent remembers that a server has just not answered: what it said before that does not count any more.
-func (p *pilot) noteSilent(id raft.ServerID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.silent == nil {
-		p.silent = map[raft.ServerID]time.Time{}
-	}
-	p.silent[id] = time.Now()
-}
-
-// leaving tells whether a server has said that it is about to stop.
+// leaving tells whether a server is about to stop, or has stopped since it gave up its vote.
 func (p *pilot) leaving(id raft.ServerID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.heard[id].Draining
+	a, ok := p.heard[id]
+	return a.Draining || ok && !a.asked.After(p.resigned[id])
+}
+
+// noteSilent remembers that a server has just not answered: what it said before that does not count any more.
+func (p *pilot) noteSilent(id raft.ServerID) { p.note(&p.silent, id) }
+
+// noteResigned remembers that a server gives up its vote now: what it said before, that it does not stop, counts no more.
+func (p *pilot) noteResigned(id raft.ServerID) { p.note(&p.resigned, id) }
+
+func (p *pilot) note(what *map[raft.ServerID]time.Time, id raft.ServerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if *what == nil {
+		*what = map[raft.ServerID]time.Time{}
+	}
+	(*what)[id] = time.Now()
 }
 
 func (p *pilot) gossiped() map[raft.ServerID]bool {
@@ -193,12 +199,13 @@ func (p *pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 	tell := &StatusArgs{Cluster: p.r.store.clusterID(), Term: p.r.raft.CurrentTerm(), Missing: p.gone.missing()}
 	for id := range servers {
 		wg.Go(func() {
+			asked := time.Now()
 			status, err := p.ask(ctx, id, tell)
 			mu.Lock()
 			defer mu.Unlock()
 			out[id] = &autopilot.ServerStats{LastContact: -1}
 			if err == nil && status.Cluster == p.r.store.clusterID() {
-				heard[id] = answer{status, time.Now()}
+				heard[id] = answer{status, asked}
 				out[id] = &autopilot.ServerStats{
 					LastContact: time.Duration(status.LastContactMs) * time.Millisecond, LastTerm: status.LastLogTerm, LastIndex: status.LastLogIndex,
 				}
@@ -232,10 +239,12 @@ func (p *pilot) ask(ctx context.Context, id raft.ServerID, tell *StatusArgs) (St
 func (p *pilot) RemoveFailedServer(s *autopilot.Server) { _ = p.remove(s.ID, s.Name) }
 
 func (p *pilot) remove(id raft.ServerID, name string) error {
-	p.mu.Lock()
-	ctx := p.ctx
-	p.mu.Unlock()
-	if err := waitFuture(ctx, p.r.raft.RemoveServer(id, 0, changeTimeout)); err != nil {
+	if err := p.r.reconfigure(p.leadership(), func(c raft.Configuration) (raft.Future, error) {
+		if serverOf(c, id) == nil {
+			return nil, nil
+		}
+		return p.r.raft.RemoveServer(id, 0, changeTimeout), nil
+	}); err != nil {
 		p.r.logger.Warn("cannot remove a dead replica yet, trying again", "name", name, "id", id, "err", err)
 		return err
 	}
@@ -251,29 +260,34 @@ func (p *pilot) remove(id raft.ServerID, name string) error {
 // moment, too, and lost its disk, would take the quorum with it for good. Between the two changes the rest vote alone: they are
 // those who have to agree while the dead one still counts.
 func (p *pilot) promote(id raft.ServerID) error {
-	newcomer, index := p.configured(id)
+	// Not autopilot's word but the configuration of now counts: autopilot remembers that of its last look, and since then
+	// the newcomer may have given up its vote, and its predecessors may have answered.
+	newcomer := serverOf(p.r.raft.GetConfiguration().Configuration(), id)
 	if newcomer == nil {
 		return errors.New("it is no member any more")
-	}
-	if newcomer.Suffrage == raft.Voter {
-		return nil
 	}
 	a, err := parseServerAddress(newcomer.Address)
 	if err != nil {
 		return err
 	}
 	for _, replaced := range a.replaces {
-		predecessor, _ := p.configured(serverID(replaced))
+		predecessor := serverOf(p.r.raft.GetConfiguration().Configuration(), serverID(replaced))
 		if predecessor == nil || p.answered(predecessor.ID) {
 			continue // gossip may hold a dead one for alive for a while: its word does not count here
 		}
 		if err := p.remove(predecessor.ID, p.r.nameOf(predecessor.ID)); err != nil {
 			return err
 		}
-		_, index = p.configured(id)
 	}
-	// At the address of now: the one that autopilot remembers may name predecessors that have answered since.
-	if err := p.r.raft.AddVoter(id, newcomer.Address, index, changeTimeout).Error(); err != nil {
+	promoted := false
+	if err := p.r.reconfigure(p.leadership(), func(c raft.Configuration) (raft.Future, error) {
+		s := serverOf(c, id)
+		if s == nil || s.Suffrage == raft.Voter || p.leaving(id) {
+			return nil, nil
+		}
+		promoted = true
+		return p.r.raft.AddVoter(id, s.Address, 0, changeTimeout), nil
+	}); err != nil || !promoted {
 		return err
 	}
 	p.r.metrics.promotions.Inc()
@@ -281,15 +295,11 @@ func (p *pilot) promote(id raft.ServerID) error {
 	return nil
 }
 
-// configured gives a server of the latest configuration, nil if it is in none, and the configuration's index.
-func (p *pilot) configured(id raft.ServerID) (*raft.Server, uint64) {
-	future := p.r.raft.GetConfiguration()
-	for _, s := range future.Configuration().Servers {
-		if s.ID == id {
-			return &s, future.Index()
-		}
-	}
-	return nil, future.Index()
+// leadership is the context of the present one.
+func (p *pilot) leadership() context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ctx
 }
 
 // pilotRaft is Raft as autopilot sees it.

@@ -38,9 +38,8 @@ func (r *Replica) reconcile(ctx context.Context) {
 }
 
 func (r *Replica) reconcileOnce(ctx context.Context) {
-	future := r.raft.GetConfiguration()
 	servers := map[uuid.UUID]raft.Server{}
-	for _, s := range future.Configuration().Servers {
+	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
 		if id, err := uuid.Parse(string(s.ID)); err == nil {
 			servers[id] = s
 		}
@@ -53,7 +52,7 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		server, configured := servers[m.ID]
+		_, configured := servers[m.ID]
 		switch {
 		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.Member && !configured && m.Cluster != own:
 			r.stranger(m)
@@ -65,7 +64,7 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 				guests = append(guests, m)
 			}
 		case leading && configured:
-			r.refreshAddress(ctx, m, server, servers, future.Index())
+			r.refreshAddress(ctx, m)
 		}
 	}
 	for _, m := range r.invites.offer(time.Now(), guests) {
@@ -147,7 +146,9 @@ func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.
 		return
 	}
 	address := serverAddress{id: m.ID, peer: m.Peer, name: m.Name, replaces: r.predecessors(ctx, m, servers)}
-	if err := waitFuture(ctx, r.raft.AddNonvoter(serverID(m.ID), address.encode(), 0, changeTimeout)); err != nil {
+	if err := r.reconfigure(ctx, func(raft.Configuration) (raft.Future, error) {
+		return r.raft.AddNonvoter(serverID(m.ID), address.encode(), 0, changeTimeout), nil
+	}); err != nil {
 		r.logger.Warn("cannot add a replica yet, trying again", "name", m.Name, "id", m.ID, "err", err)
 		return
 	}
@@ -183,26 +184,29 @@ func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid
 }
 
 // refreshAddress writes a server's present name and address into the configuration, where a recovery and a leader that has
-// never met the server look for them. The index makes sure that the configuration is still the one that was looked at: a
-// server that was removed meanwhile must not be added again.
-func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta, server raft.Server, servers map[uuid.UUID]raft.Server, index uint64) {
-	have, err := parseServerAddress(server.Address)
-	if err != nil {
-		return
-	}
-	want := have.without(func(id uuid.UUID) bool {
-		_, there := servers[id]
-		return !there || r.pilot.answered(serverID(id)) // it was only away
-	})
-	want.peer, want.name = m.Peer, m.Name
-	if want.encode() == server.Address {
-		return
-	}
-	change := r.raft.AddNonvoter
-	if server.Suffrage == raft.Voter {
-		change = r.raft.AddVoter
-	}
-	if err := waitFuture(ctx, change(server.ID, want.encode(), index, changeTimeout)); err != nil {
+// never met the server look for them. A server that was removed meanwhile is not added again.
+func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta) {
+	if err := r.reconfigure(ctx, func(c raft.Configuration) (raft.Future, error) {
+		server := serverOf(c, serverID(m.ID))
+		if server == nil {
+			return nil, nil
+		}
+		have, err := parseServerAddress(server.Address)
+		if err != nil {
+			return nil, err
+		}
+		want := have.without(func(id uuid.UUID) bool {
+			return serverOf(c, serverID(id)) == nil || r.pilot.answered(serverID(id)) // it was only away
+		})
+		want.peer, want.name = m.Peer, m.Name
+		switch {
+		case want.encode() == server.Address:
+			return nil, nil
+		case server.Suffrage == raft.Voter:
+			return r.raft.AddVoter(server.ID, want.encode(), 0, changeTimeout), nil
+		}
+		return r.raft.AddNonvoter(server.ID, want.encode(), 0, changeTimeout), nil
+	}); err != nil {
 		r.logger.Debug("cannot note a replica's address yet", "name", m.Name, "id", m.ID, "err", err)
 	}
 }

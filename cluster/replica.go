@@ -49,6 +49,7 @@ type Replica struct {
 	metrics  *metrics
 	pilot    *pilot // nil when standalone
 	exile    exile
+	turns    turns // to change the configuration
 	invites  *invitations
 	places   *places    // that --cluster.peer leads to
 	told     told       // which replicas are not wanted
@@ -77,7 +78,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {

@@ -67,34 +67,32 @@ func (r *Replica) takeVote(ctx context.Context, id uuid.UUID) error {
 	if r.raft.State() != raft.Leader {
 		return raft.ErrNotLeader
 	}
-	future := r.raft.GetConfiguration()
-	var rest []uuid.UUID
-	voter := false
-	for _, s := range future.Configuration().Servers {
-		switch other, err := uuid.Parse(string(s.ID)); {
-		case err != nil || s.Suffrage != raft.Voter:
-		case other == id:
-			voter = true
-		default:
-			rest = append(rest, other)
+	left := 0
+	if err := r.reconfigure(ctx, func(c raft.Configuration) (raft.Future, error) {
+		var rest []uuid.UUID
+		for _, s := range c.Servers {
+			if other, err := uuid.Parse(string(s.ID)); err == nil && s.Suffrage == raft.Voter && other != id {
+				rest = append(rest, other)
+			}
 		}
-	}
-	switch {
-	case !voter:
-		return nil
-	case id == r.self:
-		return errors.New("it leads")
-	case len(rest) < minVoters:
-		return fmt.Errorf("%d voters would be left, and at least %d must be", len(rest), minVoters)
-	}
-	if there := r.countAnswering(ctx, rest); 2*there <= len(rest) {
-		return fmt.Errorf("only %d of the %d other voters answer", there, len(rest))
-	}
-	// The index makes sure that nobody else has left since the voters were counted.
-	if err := waitFuture(ctx, r.raft.DemoteVoter(serverID(id), future.Index(), changeTimeout)); err != nil {
+		switch s := serverOf(c, serverID(id)); {
+		case s == nil || s.Suffrage != raft.Voter:
+			return nil, nil
+		case id == r.self:
+			return nil, errors.New("it leads")
+		case len(rest) < minVoters:
+			return nil, fmt.Errorf("%d voters would be left, and at least %d must be", len(rest), minVoters)
+		}
+		if there := r.countAnswering(ctx, rest); 2*there <= len(rest) {
+			return nil, fmt.Errorf("only %d of the %d other voters answer", there, len(rest))
+		}
+		left = len(rest)
+		r.pilot.noteResigned(serverID(id)) // before it is a non-voter that autopilot may find
+		return r.raft.DemoteVoter(serverID(id), 0, changeTimeout), nil
+	}); err != nil || left == 0 {
 		return err
 	}
-	r.logger.Info("a replica that is about to stop has given up its vote", "name", r.nameOf(serverID(id)), "id", id, "voters", len(rest))
+	r.logger.Info("a replica that is about to stop has given up its vote", "name", r.nameOf(serverID(id)), "id", id, "voters", left)
 	return nil
 }
 

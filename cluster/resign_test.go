@@ -2,15 +2,16 @@ package cluster
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/raft"
 )
 
-// five is a cluster of five new replicas, formed.
-func five(t *testing.T) []*replicaT {
+// formed is a cluster of so many new replicas.
+func formed(t *testing.T, n int) []*replicaT {
 	t.Helper()
-	replicas := prepare(t, newTestNet(), 5)
+	replicas := prepare(t, newTestNet(), n)
 	for _, r := range replicas {
 		r.start()
 	}
@@ -27,7 +28,7 @@ func (r *replicaT) end() {
 }
 
 func TestWhoLeavesInGoodOrderGivesUpItsVoteDownToThree(t *testing.T) {
-	replicas := five(t)
+	replicas := formed(t, 5)
 	push(t, replicas[0], "before", 1)
 	leader, others := leaderOf(t, replicas)
 	leader.end() // hands over first
@@ -56,12 +57,20 @@ func TestWhoLeavesInGoodOrderGivesUpItsVoteDownToThree(t *testing.T) {
 }
 
 func TestAVoteThatWasGivenUpIsNotGivenBackBeforeTheEnd(t *testing.T) {
-	replicas := five(t)
+	replicas := formed(t, 5)
 	_, others := leaderOf(t, replicas)
 	leaver := others[0]
 	leaver.Drain(testContext(t))
 	leader, _ := leaderOf(t, replicas)
-	eventually(t, "it has given up its vote", func() bool { return configured(leader)[leaver.self] == raft.Nonvoter })
+	if got := configured(leader)[leaver.self]; got != raft.Nonvoter {
+		t.Fatalf("it has not given up its vote: it is a %s", got)
+	}
+	if err := leader.pilot.promote(leaver.serverID); err != nil { // as autopilot does that last looked before
+		t.Fatal(err)
+	}
+	if got := configured(leader)[leaver.self]; got != raft.Nonvoter {
+		t.Fatal("it is a voter again by what it said before it drained")
+	}
 	looks, last := 0, leader.pilot.current()
 	eventually(t, "the leader has found it healthy again and again", func() bool {
 		if now := leader.pilot.current(); now != last && now != nil && now.Servers[leaver.serverID].Health.Healthy {
@@ -74,8 +83,21 @@ func TestAVoteThatWasGivenUpIsNotGivenBackBeforeTheEnd(t *testing.T) {
 	}
 }
 
+func TestOfFourThatLeaveAtOnceThreeKeepTheirVotes(t *testing.T) {
+	replicas := formed(t, 4)
+	leader, others := leaderOf(t, replicas)
+	var wg sync.WaitGroup
+	for _, r := range others {
+		wg.Go(func() { _ = leader.takeVote(testContext(t), r.self) })
+	}
+	wg.Wait()
+	if got := voters(leader); got != 3 {
+		t.Fatalf("%d votes are left", got)
+	}
+}
+
 func TestAVoteIsKeptWhenTheOthersHaveNoMajorityWithoutIt(t *testing.T) {
-	replicas := five(t)
+	replicas := formed(t, 5)
 	leader, others := leaderOf(t, replicas)
 	others[0].crash()
 	others[1].crash()

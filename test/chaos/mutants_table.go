@@ -125,8 +125,8 @@ func mutants() []mutant {
 			name: "sticky-predecessor", what: "who was only away when another of its name joined is its predecessor for ever",
 			edits: []edit{{
 				"cluster/join.go",
-				"		return !there || r.pilot.answered(serverID(id)) // it was only away\n",
-				"		return !there\n",
+				"			return serverOf(c, serverID(id)) == nil || r.pilot.answered(serverID(id)) // it was only away\n",
+				"			return serverOf(c, serverID(id)) == nil\n",
 			}},
 			faults: "namesake", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
