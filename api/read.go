@@ -93,7 +93,8 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it was made.
+// tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it
+// was made.
 func (a *API) tellFaults(page *expo.Page) {
 	if err := page.LeftOut(); err != nil {
 		a.met.once(slog.LevelError, err.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", err.Parts)
@@ -118,8 +119,8 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// gone says how it is known that the client does not want the answer any more, nil if it may be waiting for it. What a write to it
-// came to counts, and not how the error reads: each protocol has its own, and some have several.
+// gone says how it is known that the client does not want the answer any more, nil if it may be waiting for it. What a
+// write to it came to counts, and not how the error reads: each protocol has its own, and some have several.
 func (s *sink) gone(r *http.Request) error { return cmp.Or(s.err, r.Context().Err()) }
 
 // cut ends an answer that could not be completed by closing the connection: an answer that merely stops early looks complete,

@@ -18,8 +18,8 @@ const (
 	maxCauses = 100
 )
 
-// scrapeLog logs what is met by each scrape, or any request, as long as its cause is there: once, and not each time. Of a cause that
-// has gone and comes back it tells again.
+// scrapeLog logs what is met by each scrape, or any request, as long as its cause is there: once, and not each time. Of
+// a cause that has gone and comes back it tells again.
 type scrapeLog struct {
 	log  *slog.Logger
 	now  func() time.Time
@@ -67,8 +67,9 @@ func (l *scrapeLog) forgetLocked(now time.Time) {
 	}
 }
 
-// catch is deferred around the handling of a request. A panic is a fault of ours, which is logged as any other; net/http would write
-// the stack of each. The connection is closed: what was sent of an answer must not be taken for a whole one.
+// catch is deferred around the handling of a request. A panic is a fault of ours, which is logged as any other;
+// net/http would write the stack of each. The connection is closed: what was sent of an answer must not be taken for a
+// whole one.
 func (a *API) catch(r *http.Request) {
 	p := recover()
 	if p == nil {

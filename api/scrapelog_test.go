@@ -123,8 +123,8 @@ func TestWhatEachScrapeMeetsIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// get asks for a path and takes whatever answer there is, if there is one: a new connection each time, because net/http asks again on
-// one that was used before.
+// get asks for a path and takes whatever answer there is, if there is one: a new connection each time, because net/http
+// asks again on one that was used before.
 func get(t *testing.T, g *gateway, path, encoding string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.server.URL+path, nil)

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// aloneness decides whether a replica that expects nobody else founds a cluster: if all that --cluster.peer leads to is this
-// replica itself, and nobody else has shown up for a while. An empty directory cannot tell a first start from a lost
-// disk, and that nobody answers does not mean that nobody is there; so only the command line can say that this one is the first.
+// aloneness decides whether a replica that expects nobody else founds a cluster: if all that --cluster.peer leads to is
+// this replica itself, and nobody else has shown up for a while. An empty directory cannot tell a first start from a
+// lost disk, and that nobody answers does not mean that nobody is there; so only the command line can say that this one
+// is the first.
 type aloneness struct {
 	peers    []string
 	resolver resolver

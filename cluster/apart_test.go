@@ -24,8 +24,8 @@ func sees(r *replicaT, want ...*replicaT) bool {
 	return slices.Equal(seen, ids)
 }
 
-// One wrong --cluster.peer: a replica of one cluster gossips with the other. They stay apart, and a replica that has lost its disk
-// joins the cluster of its peers, however much the other one would like to have it.
+// One wrong --cluster.peer: a replica of one cluster gossips with the other. They stay apart, and a replica that has
+// lost its disk joins the cluster of its peers, however much the other one would like to have it.
 func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
@@ -99,7 +99,8 @@ func TestALabelKeepsStrangersOut(t *testing.T) {
 	}
 }
 
-// A replica that gossip met before it belonged to any cluster, and that is another cluster's by now, goes when it is asked.
+// A replica that gossip met before it belonged to any cluster, and that is another cluster's by now, goes when it is
+// asked.
 func TestWhoHasJoinedAnotherClusterMeanwhileIsForgotten(t *testing.T) {
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()

@@ -34,7 +34,8 @@ type pilot struct {
 	ctx   context.Context          // of the present leadership
 	state *autopilot.State         // last one; nil when this replica does not lead
 	heard map[raft.ServerID]answer // who answered the last time that all were asked
-	// silent says when a server was last asked because a newcomer has its name, and did not answer; resigned, when it gave up its vote.
+	// silent says when a server was last asked because a newcomer has its name, and did not answer; resigned, when it
+	// gave up its vote.
 	silent, resigned map[raft.ServerID]time.Time
 }
 
@@ -167,7 +168,8 @@ func (p *pilot) leaving(id raft.ServerID) bool {
 // noteSilent remembers that a server has just not answered: what it said before that does not count any more.
 func (p *pilot) noteSilent(id raft.ServerID) { p.note(&p.silent, id) }
 
-// noteResigned remembers that a server gives up its vote now: what it said before, that it does not stop, counts no more.
+// noteResigned remembers that a server gives up its vote now: what it said before, that it does not stop, counts no
+// more.
 func (p *pilot) noteResigned(id raft.ServerID) { p.note(&p.resigned, id) }
 
 func (p *pilot) note(what *map[raft.ServerID]time.Time, id raft.ServerID) {
@@ -256,12 +258,12 @@ func (p *pilot) remove(id raft.ServerID, name string) error {
 
 // promote makes a non-voter a voter, in the place of its predecessors.
 //
-// The predecessors go first. If both voted for a moment, of four voters one would be dead, and a newcomer that died in that
-// moment, too, and lost its disk, would take the quorum with it for good. Between the two changes the rest vote alone: they are
-// those who have to agree while the dead one still counts.
+// The predecessors go first. If both voted for a moment, of four voters one would be dead, and a newcomer that died in
+// that moment, too, and lost its disk, would take the quorum with it for good. Between the two changes the rest vote
+// alone: they are those who have to agree while the dead one still counts.
 func (p *pilot) promote(id raft.ServerID) error {
-	// Not autopilot's word but the configuration of now counts: autopilot remembers that of its last look, and since then
-	// the newcomer may have given up its vote, and its predecessors may have answered.
+	// Not autopilot's word but the configuration of now counts: autopilot remembers that of its last look, and since
+	// then the newcomer may have given up its vote, and its predecessors may have answered.
 	newcomer := serverOf(p.r.raft.GetConfiguration().Configuration(), id)
 	if newcomer == nil {
 		return errors.New("it is no member any more")

@@ -14,8 +14,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// halfFounded makes a directory whose replica was about to found a cluster with the others, and died when Raft had stored
-// its term and not yet the configuration.
+// halfFounded makes a directory whose replica was about to found a cluster with the others, and died when Raft had
+// stored its term and not yet the configuration.
 func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.UUID) {
 	t.Helper()
 	if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
@@ -249,7 +249,8 @@ func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
 	}
 }
 
-// TestFormingIsPartOfTheIdentityOnlyWhileItLasts: a record without it is, to the byte, what it was before there was such a field.
+// TestFormingIsPartOfTheIdentityOnlyWhileItLasts: a record without it is, to the byte, what it was before there was
+// such a field.
 func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
 	rec := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, Member: true, Cluster: uuid.UUID{2}}
 	const before = `{

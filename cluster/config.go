@@ -27,7 +27,8 @@ type Config struct {
 	RaftListenAddress    string
 	RaftAdvertiseAddress string // default: the advertised gossip host with the port of RaftListenAddress
 
-	// Label is carried by each packet and stream of the gossip, and those with another one are dropped; at most 255 bytes.
+	// Label is carried by each packet and stream of the gossip, and those with another one are dropped; at most 255
+	// bytes.
 	Label string
 
 	Peers           []string // gossip addresses; a DNS name stands for all its addresses and is resolved again and again

@@ -10,10 +10,11 @@ import (
 // base is the last entry in the newest snapshot; zero without one.
 type base struct{ Index, Term uint64 }
 
-// entry stands in for the last entry in the snapshot, of which only index and term are known. Raft (1.8) asks for it to see
-// whether the leader's entries fit when the leader begins right after the snapshot, but has more entries than that in its
-// log: it compares with the last entry of the log, and never with the snapshot. Without an answer it refuses the leader's
-// entries and is sent the same snapshot again and again, until there is another (hashicorp/raft issues 205 and 697).
+// entry stands in for the last entry in the snapshot, of which only index and term are known. Raft (1.8) asks for it to
+// see whether the leader's entries fit when the leader begins right after the snapshot, but has more entries than that
+// in its log: it compares with the last entry of the log, and never with the snapshot. Without an answer it refuses the
+// leader's entries and is sent the same snapshot again and again, until there is another (hashicorp/raft issues 205 and
+// 697).
 //
 // It must never be sent to another replica, and is not: Raft asks for the entry before the first that it sends, which is not
 // there. For entry 1 it does not ask, so that one is never stood in for.

@@ -35,8 +35,8 @@ func dataDirectory(t *testing.T, store string) (dir, hash string) {
 	return r.cfg.DataDir, hash
 }
 
-// openedHash opens a directory and gives the hash of the state it holds, once all of it is applied. It must make no difference
-// whether the directory is opened to be written or only to be read, when nothing in it may change.
+// openedHash opens a directory and gives the hash of the state it holds, once all of it is applied. It must make no
+// difference whether the directory is opened to be written or only to be read, when nothing in it may change.
 func openedHash(t *testing.T, store, dir string) (string, error) {
 	t.Helper()
 	before := contents(t, dir)

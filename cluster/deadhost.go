@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// A host that is gone closes nothing: the kernel goes on sending for a quarter of an hour before it says so. On a connection between
-// replicas it asks an idle host after a while whether it is there, and gives up when what was sent is not taken for deadHostAfter.
+// A host that is gone closes nothing: the kernel goes on sending for a quarter of an hour before it says so. On a
+// connection between replicas it asks an idle host after a while whether it is there, and gives up when what was sent
+// is not taken for deadHostAfter.
 const deadHostAfter = peerTimeout
 
 func hostProbes() net.KeepAliveConfig {
@@ -25,7 +26,8 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 	return conn, nil
 }
 
-// watchHost has the kernel notice when the host at the other end is gone. Where it cannot, the replica's own deadlines do.
+// watchHost has the kernel notice when the host at the other end is gone. Where it cannot, the replica's own deadlines
+// do.
 func watchHost(conn net.Conn) {
 	if c, ok := conn.(*net.TCPConn); ok {
 		_ = c.SetKeepAliveConfig(hostProbes())

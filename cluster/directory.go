@@ -26,8 +26,9 @@ const (
 	writeSnapshot = "a snapshot"
 )
 
-// directory watches the data directory while it is open: whether its path still leads to the files that are open, and whether they
-// can be written. A disk that has room again is well again; a directory that was deleted or exchanged never is.
+// directory watches the data directory while it is open: whether its path still leads to the files that are open, and
+// whether they can be written. A disk that has room again is well again; a directory that was deleted or exchanged
+// never is.
 type directory struct {
 	path   string
 	same   map[string]os.FileInfo // files that are the same ones from the start to the end
@@ -109,7 +110,8 @@ func (d *directory) look() {
 	d.note(func() { d.refused = err })
 }
 
-// missing says which of the files are not the ones that are open. Only what is certain counts, because it counts for ever.
+// missing says which of the files are not the ones that are open. Only what is certain counts, because it counts for
+// ever.
 func (d *directory) missing() error {
 	for path, open := range d.same {
 		switch now, err := os.Stat(path); {
@@ -230,9 +232,9 @@ func (s *notedLogs) DeleteRange(first, last uint64) error {
 	return err
 }
 
-// patientStable is the stable store whose writes the directory hears of. Raft ends the process when it cannot store a term, and
-// with it all that is still served; so it waits, as it would for a slow disk, until the term is stored. Till then it neither votes nor
-// leads, which those who have room do without it.
+// patientStable is the stable store whose writes the directory hears of. Raft ends the process when it cannot store a
+// term, and with it all that is still served; so it waits, as it would for a slow disk, until the term is stored. Till
+// then it neither votes nor leads, which those who have room do without it.
 type patientStable struct {
 	raft.StableStore
 	dir *directory

@@ -252,7 +252,8 @@ func (f *failing) Set(key, value []byte) error {
 	return f.valueStore.Set(key, value)
 }
 
-// A file system that has become read-only refuses every write, that of the term too, without which Raft used to end the process.
+// A file system that has become read-only refuses every write, that of the term too, without which Raft used to end the
+// process.
 func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	r := newReplica(t, nil, "alone", "", 1)
 	disk := quickToNotice(r)

@@ -17,9 +17,10 @@ const (
 	leaveTimeout = 3 * time.Second
 )
 
-// Drain begins the end of this replica: from the call on it is not [Replica.Ready], when it leads it hands the leadership to
-// another, and it gives up its vote if three voters are left without it. It goes on answering until Close, because load balancers
-// take a while to notice. It returns when that is done or ctx ends; without another voter at once.
+// Drain begins the end of this replica: from the call on it is not [Replica.Ready], when it leads it hands the
+// leadership to another, and it gives up its vote if three voters are left without it. It goes on answering until
+// Close, because load balancers take a while to notice. It returns when that is done or ctx ends; without another voter
+// at once.
 func (r *Replica) Drain(ctx context.Context) {
 	if !r.draining.Swap(true) {
 		r.logger.Info("draining: not ready any more", "leading", r.raft.State() == raft.Leader)
@@ -61,7 +62,8 @@ func (r *Replica) handOver(ctx context.Context) {
 	}
 }
 
-// nextLeader waits until another leader is known, and names it; "" when none is within a while, as when this one was elected again.
+// nextLeader waits until another leader is known, and names it; "" when none is within a while, as when this one was
+// elected again.
 func (r *Replica) nextLeader(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()

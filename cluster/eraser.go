@@ -115,8 +115,8 @@ func (e *eraser) Close() {
 	e.wg.Wait()
 }
 
-// erasingFS is raft-wal's view of the file system, with files that nobody else reads and that are deleted by an eraser. Names are never used twice, and a file
-// that the list of segments does not name is deleted when the log is opened.
+// erasingFS is raft-wal's view of the file system, with files that nobody else reads and that are deleted by an eraser.
+// Names are never used twice, and a file that the list of segments does not name is deleted when the log is opened.
 type erasingFS struct {
 	walfs.FS
 	erase func(path string)

@@ -68,8 +68,8 @@ func beReplica(text string) error {
 	return nil
 }
 
-// firstStart starts a replica for the first time, in a process of its own, and gives what its death, at any moment until it is
-// ready, could have left of its directory.
+// firstStart starts a replica for the first time, in a process of its own, and gives what its death, at any moment
+// until it is ready, could have left of its directory.
 func firstStart(t *testing.T, r *replicaT) []crashPoint {
 	t.Helper()
 	text, err := json.Marshal(childConfig{
@@ -113,8 +113,8 @@ func (p crashPoint) identity(t *testing.T) (rec identityRecord) {
 	return rec
 }
 
-// TestEveryCrashPointOfAFirstStartAlone: whenever a standalone replica dies in its first start, the next one is ready, in the
-// cluster that was founded if one was.
+// TestEveryCrashPointOfAFirstStartAlone: whenever a standalone replica dies in its first start, the next one is ready,
+// in the cluster that was founded if one was.
 func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 	t.Parallel()
 	for _, store := range []string{LogWAL, LogBbolt} {
@@ -172,8 +172,8 @@ func (p crashPoint) stage(t *testing.T) string {
 		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(rec.Forming) > 0, rec.Member, hasDB, min(record.Last, 2))
 }
 
-// TestEveryCrashPointOfACoordinatorsFirstStart: whenever it dies, it comes back either as one that has founded the cluster
-// it had promises for, and gives none back, or as one that has not and never will.
+// TestEveryCrashPointOfACoordinatorsFirstStart: whenever it dies, it comes back either as one that has founded the
+// cluster it had promises for, and gives none back, or as one that has not and never will.
 func TestEveryCrashPointOfACoordinatorsFirstStart(t *testing.T) {
 	t.Parallel()
 	for _, store := range []string{LogWAL, LogBbolt} {
@@ -264,8 +264,8 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 	return decided
 }
 
-// TestEveryCrashPointOfAFollowersFirstStart: whenever one that has promised dies, it comes back, still promised or bound to
-// the cluster, and takes part in it.
+// TestEveryCrashPointOfAFollowersFirstStart: whenever one that has promised dies, it comes back, still promised or
+// bound to the cluster, and takes part in it.
 func TestEveryCrashPointOfAFollowersFirstStart(t *testing.T) {
 	t.Parallel()
 	for _, store := range []string{LogWAL, LogBbolt} {

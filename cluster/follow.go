@@ -43,8 +43,9 @@ func (p *places) has(address string) bool {
 // askedWithin bounds how long an invitation waits for the first look at the peers.
 const askedWithin = time.Second
 
-// mayFollow returns nil when this replica, should it be bound to no cluster, may be bound to this one, and otherwise why not. Gossip
-// may show clusters that have nothing to do with this replica: one whose --cluster.peer names it by mistake is enough.
+// mayFollow returns nil when this replica, should it be bound to no cluster, may be bound to this one, and otherwise
+// why not. Gossip may show clusters that have nothing to do with this replica: one whose --cluster.peer names it by
+// mistake is enough.
 func (r *Replica) mayFollow(cluster uuid.UUID) error {
 	if r.id.get().Cluster != uuid.Nil || r.gossip == nil {
 		return nil // grants decides
@@ -67,8 +68,8 @@ func (r *Replica) mayFollow(cluster uuid.UUID) error {
 	return err
 }
 
-// whomToFollow decides about an invitation. led are the clusters that --cluster.peer leads to, seen are all in the gossip. Who is led
-// to nobody, as by the name of a load balancer, takes what there is, if there is no choice.
+// whomToFollow decides about an invitation. led are the clusters that --cluster.peer leads to, seen are all in the
+// gossip. Who is led to nobody, as by the name of a load balancer, takes what there is, if there is no choice.
 func whomToFollow(cluster uuid.UUID, led, seen []uuid.UUID) error {
 	if len(led) > 1 {
 		return fmt.Errorf("is led to two clusters, %s and %s, by --cluster.peer: name the replicas of one", led[0], led[1])

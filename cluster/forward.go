@@ -28,7 +28,8 @@ var (
 	errNoCommand   = errors.New("the call has no command, or an empty one: it comes from another version")
 )
 
-// MaxCommand is the size of the largest command that is replicated, in bytes: sealed it must fit into an entry of maxSealed.
+// MaxCommand is the size of the largest command that is replicated, in bytes: sealed it must fit into an entry of
+// maxSealed.
 const MaxCommand = 60 << 20
 
 // Apply replicates a command and returns the result that the state machine gave. It may be called on any replica; it is
@@ -100,9 +101,10 @@ func (r *Replica) send(ctx context.Context, leader raft.ServerID, commands [][]b
 	return reply.Results, outcomeApplied, nil
 }
 
-// take appends commands that another replica has sent. What this replica could not apply would halt it, and with it every replica
-// of its version, again after each restart: so each command is read first, and one that cannot be is left out of what is appended
-// and has the result [fsm.Unreadable]. All that is appended is measured: what the log could not read back would be worse.
+// take appends commands that another replica has sent. What this replica could not apply would halt it, and with it
+// every replica of its version, again after each restart: so each command is read first, and one that cannot be is left
+// out of what is appended and has the result [fsm.Unreadable]. All that is appended is measured: what the log could not
+// read back would be worse.
 func (r *Replica) take(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
 	if len(commands) == 0 {
 		return nil, outcomeNotAppended, errNoCommand

@@ -61,8 +61,8 @@ func (r *Replica) Staleness() (time.Duration, bool) { return r.fresh.age() }
 // answered for a while, whatever the leader is believed to be.
 const maxReadyAge = 10 * time.Second
 
-// errNoVote is why a newcomer that has caught up is not ready: whoever restarts replicas one after the other would take the next
-// one before this one counts.
+// errNoVote is why a newcomer that has caught up is not ready: whoever restarts replicas one after the other would take
+// the next one before this one counts.
 var errNoVote = errors.New("this replica has caught up and does not vote yet: the leader gives it a vote when it has kept up for a while")
 
 // Ready returns nil when this replica has caught up, votes, knows a leader and is not stopping; otherwise why not.
@@ -95,8 +95,9 @@ func (r *Replica) Ready() error {
 	return nil
 }
 
-// Healthy returns nil unless somebody has to do something: the state machine has halted, the data directory cannot be written or is
-// gone, or a write to the disk or an entry of the log has been under way for half a minute without moving.
+// Healthy returns nil unless somebody has to do something: the state machine has halted, the data directory cannot be
+// written or is gone, or a write to the disk or an entry of the log has been under way for half a minute without
+// moving.
 func (r *Replica) Healthy() error {
 	if err := r.cfg.FSM.Err(); err != nil {
 		return err

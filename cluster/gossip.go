@@ -30,8 +30,8 @@ type gossip struct {
 	last  map[uuid.UUID]nodeMeta // alive or not, the newest start that was seen
 	sent  nodeMeta               // last told to the others
 	seen  int                    // members that have come so far
-	// foreign are the names that turned out to be of another cluster when memberlist knew them already. It goes on probing them,
-	// with what they said before, and tells when they die.
+	// foreign are the names that turned out to be of another cluster when memberlist knew them already. It goes on
+	// probing them, with what they said before, and tells when they die.
 	foreign map[string]bool
 }
 
@@ -224,9 +224,9 @@ func foreignTo(cluster, other uuid.UUID) bool {
 	return cluster != uuid.Nil && other != uuid.Nil && other != cluster
 }
 
-// NotifyAlive implements memberlist.AliveDelegate. It is asked before memberlist believes any word of a living member, in a packet or
-// in a list of members, and before it passes that on. So two clusters whose gossip meets stay apart: neither tells its newcomers of
-// the other.
+// NotifyAlive implements memberlist.AliveDelegate. It is asked before memberlist believes any word of a living member,
+// in a packet or in a list of members, and before it passes that on. So two clusters whose gossip meets stay apart:
+// neither tells its newcomers of the other.
 func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	m, err := decodeMeta(n.Meta)
 	if err == nil && m.ID != g.self && foreignTo(g.meta().Cluster, m.Cluster) {

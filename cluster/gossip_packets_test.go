@@ -69,7 +69,8 @@ func sendStream(t *testing.T, address string, message []byte) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// sendPacket sends a message to the gossip's UDP port, and then a question, whose answer shows that it was looked at and survived.
+// sendPacket sends a message to the gossip's UDP port, and then a question, whose answer shows that it was looked at
+// and survived.
 func sendPacket(t *testing.T, r *replicaT, message []byte) {
 	t.Helper()
 	conn, err := net.Dial("udp", r.cfg.ListenAddress)
@@ -92,7 +93,8 @@ func sendPacket(t *testing.T, r *replicaT, message []byte) {
 	})
 }
 
-// Whoever reaches the gossip port may send anything. Each of these ended the process before memberlist 0.7.0, or took its memory.
+// Whoever reaches the gossip port may send anything. Each of these ended the process before memberlist 0.7.0, or took
+// its memory.
 func TestNoPacketEndsAReplica(t *testing.T) {
 	_, replicas := trio(t)
 	victim := replicas[0]

@@ -3,7 +3,8 @@ package cluster
 import "sync"
 
 const (
-	// growthStep is how many bytes of entries lie between two marks at first, and growthMarks how many marks there are at most.
+	// growthStep is how many bytes of entries lie between two marks at first, and growthMarks how many marks there are
+	// at most.
 	growthStep  = 64 << 10
 	growthMarks = 256
 )
@@ -11,8 +12,8 @@ const (
 // mark says how many bytes of entries had come into the log by the time of the entry at index.
 type mark struct{ index, total uint64 }
 
-// growth counts the bytes that come into the log, in a way that tells how many came after a given entry. It need not be exact:
-// marks are set now and then, and what is counted begins with the last mark at or before that entry.
+// growth counts the bytes that come into the log, in a way that tells how many came after a given entry. It need not be
+// exact: marks are set now and then, and what is counted begins with the last mark at or before that entry.
 type growth struct {
 	mu    sync.Mutex
 	total uint64

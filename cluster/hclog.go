@@ -51,8 +51,8 @@ func newRaftLogger(logger *slog.Logger) *raftLogger {
 	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newQuietBook()}
 }
 
-// quietBook remembers when a message was last shown. Some quote what others have sent: it forgets, and beyond maxQuiet in so short a
-// time it shows no more.
+// quietBook remembers when a message was last shown. Some quote what others have sent: it forgets, and beyond maxQuiet
+// in so short a time it shows no more.
 type quietBook struct {
 	mu   sync.Mutex
 	last map[string]time.Time
@@ -139,8 +139,8 @@ func (l *raftLogger) ResetNamed(name string) hclog.Logger {
 }
 
 // gossipLog turns memberlist's lines, "date time [WARN] memberlist: text", into slog records, one level lower than they
-// say: that a member does not answer is gossip's daily bread, and who is missed by Raft is said elsewhere. The text is a value,
-// because it quotes what others have sent, and values are cut.
+// say: that a member does not answer is gossip's daily bread, and who is missed by Raft is said elsewhere. The text is
+// a value, because it quotes what others have sent, and values are cut.
 type gossipLog struct {
 	logger *slog.Logger
 	quiet  *quietBook

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestWhatGossipSaysIsAValue: what others have put into it has no place in a message, because values are cut and messages are not.
+// TestWhatGossipSaysIsAValue: what others have put into it has no place in a message, because values are cut and
+// messages are not.
 func TestWhatGossipSaysIsAValue(t *testing.T) {
 	var b bytes.Buffer
 	w := gossipLog{logger: slog.New(slog.NewTextHandler(&b, nil)), quiet: newQuietBook()}

@@ -39,8 +39,8 @@ type identityRecord struct {
 	Promised   uuid.UUID `json:"promised"`
 	PromisedTo uuid.UUID `json:"promised_to"`
 	// Forming are the addresses of the servers, all voters, with which this replica has decided to found Cluster. It is
-	// written before Raft is told, and taken away when the configuration is in the log: until then nobody but this replica
-	// has state of the cluster, so that founding can be done again.
+	// written before Raft is told, and taken away when the configuration is in the log: until then nobody but this
+	// replica has state of the cluster, so that founding can be done again.
 	Forming []raft.ServerAddress `json:"forming,omitempty"`
 	// Checksum is CRC-32C over the other fields, in hex.
 	Checksum string `json:"crc32c"`

@@ -28,9 +28,10 @@ func newInvitations(r *Replica) *invitations {
 	}
 }
 
-// invitations asks those who may join whether they will. Anybody who reaches the gossip can say that there are thousands, and one may
-// be cut off: so they are asked side by side, each with one question at a time, and who does not answer is asked less and less
-// often. Who has failed least comes first, and among them who came last into the gossip, because the others have had their chance.
+// invitations asks those who may join whether they will. Anybody who reaches the gossip can say that there are
+// thousands, and one may be cut off: so they are asked side by side, each with one question at a time, and who does not
+// answer is asked less and less often. Who has failed least comes first, and among them who came last into the gossip,
+// because the others have had their chance.
 type invitations struct {
 	ask    func(ctx context.Context, m nodeMeta) error
 	run    func(func(context.Context)) bool // starts a goroutine that ends with the replica; false: it is closing
@@ -51,7 +52,8 @@ type guest struct {
 	next     time.Time // when it may be asked again
 }
 
-// offer is told who may join now, and gives those who have accepted, in the order in which they came. All others are forgotten.
+// offer is told who may join now, and gives those who have accepted, in the order in which they came. All others are
+// forgotten.
 func (i *invitations) offer(now time.Time, present []nodeMeta) (accepted []nodeMeta) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

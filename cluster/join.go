@@ -115,8 +115,8 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 	return nil
 }
 
-// disown forgets what gossip says of a replica that has just said that it belongs to another cluster. Gossip may have met it before it
-// belonged to any, and its news of that goes to those whom it gossips with, who are others by now.
+// disown forgets what gossip says of a replica that has just said that it belongs to another cluster. Gossip may have
+// met it before it belonged to any, and its news of that goes to those whom it gossips with, who are others by now.
 func (r *Replica) disown(id, cluster uuid.UUID) {
 	if !foreignTo(r.store.clusterID(), cluster) {
 		return

@@ -30,8 +30,9 @@ type leadership struct {
 	onGain func() // counts changes
 
 	mu sync.Mutex
-	// changed is closed and replaced whenever leader or readyTerm changes. The three are read and written together: who holds the
-	// channel was told that leader, so whatever Raft does between two looks, the look that sees another one closes it.
+	// changed is closed and replaced whenever leader or readyTerm changes. The three are read and written together: who
+	// holds the channel was told that leader, so whatever Raft does between two looks, the look that sees another one
+	// closes it.
 	changed chan struct{}
 	leader  raft.ServerID // as of the last look
 	since   time.Time     // of the present leader, or lack of one
@@ -70,8 +71,8 @@ func (l *leadership) run(ctx context.Context) {
 	}
 }
 
-// look notes who leads now, wakes those who were told otherwise, and gives the leader, "" when none is known, since when that has
-// been so, and a channel that is closed when it may have changed.
+// look notes who leads now, wakes those who were told otherwise, and gives the leader, "" when none is known, since
+// when that has been so, and a channel that is closed when it may have changed.
 func (l *leadership) look() (leader raft.ServerID, since time.Time, changed <-chan struct{}) {
 	l.mu.Lock()
 	_, id := l.raft.LeaderWithID() // under the lock: else an old answer could be noted after a newer one

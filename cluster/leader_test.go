@@ -101,8 +101,8 @@ func TestWhoIsToldOfNoLeaderIsWokenWhenTheOldOneIsBack(t *testing.T) {
 	}
 }
 
-// The model: leaders come and go, looks and waiters come in between. After any look no waiter holds an open channel who was told
-// something else than that look saw.
+// The model: leaders come and go, looks and waiters come in between. After any look no waiter holds an open channel who
+// was told something else than that look saw.
 func TestNobodyWaitsForAChangeThatHasBeen(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// A pod that was deleted by force leaves its process for a moment: the successor must not give up, because it is then started
-// again only after a while.
+// A pod that was deleted by force leaves its process for a moment: the successor must not give up, because it is then
+// started again only after a while.
 func TestTheSuccessorOfAProcessThatIsEndingWaitsForItsDirectory(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
@@ -63,8 +63,8 @@ func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Its file is deleted: whoever comes next locks another one, and is not kept out by this; but one who has waited for this one
-	// must not take it for the one that is there.
+	// Its file is deleted: whoever comes next locks another one, and is not kept out by this; but one who has waited
+	// for this one must not take it for the one that is there.
 	if err := os.Remove(filepath.Join(dir, lockFile)); err != nil {
 		t.Fatal(err)
 	}

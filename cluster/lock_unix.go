@@ -14,14 +14,15 @@ import (
 
 const lockRetry = 50 * time.Millisecond
 
-// boltLockWait is for bbolt's own lock, on raft.db. Who has the directory's has it soon: a process that ends gives both back.
+// boltLockWait is for bbolt's own lock, on raft.db. Who has the directory's has it soon: a process that ends gives both
+// back.
 const boltLockWait = time.Second
 
 // dirLock keeps a second process out of the data directory, from before the first file is read until the end.
 type dirLock struct{ f *os.File }
 
-// lockDir takes the lock of a data directory. It waits for a process that holds it, because that one may just be ending: a
-// successor that gave up at once would be started again only after a while, and a longer one each time.
+// lockDir takes the lock of a data directory. It waits for a process that holds it, because that one may just be
+// ending: a successor that gave up at once would be started again only after a while, and a longer one each time.
 func lockDir(dir string, wait time.Duration, logger *slog.Logger) (*dirLock, error) {
 	return awaitLock(dir, os.O_RDWR|os.O_CREATE, wait, logger)
 }

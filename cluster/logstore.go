@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxStored is the size of the largest entry that is stored, encoded and with its link, in bytes. Raft-wal writes larger ones,
-	// and reads none of them back. It holds for bbolt, too, so that what one replica takes all take.
+	// maxStored is the size of the largest entry that is stored, encoded and with its link, in bytes. Raft-wal writes
+	// larger ones, and reads none of them back. It holds for bbolt, too, so that what one replica takes all take.
 	maxStored = segment.MaxEntrySize
 	// maxSealed is the size of the largest entry's data, in bytes.
 	maxSealed = maxStored - entryOverhead - linkSize

@@ -12,8 +12,8 @@ import (
 
 // What a replica does when its data directory cannot be written, or is gone.
 
-// enterDirectory makes the data directory if there is none, locks it, and finds out whether it can be written before anything in it
-// is changed.
+// enterDirectory makes the data directory if there is none, locks it, and finds out whether it can be written before
+// anything in it is changed.
 func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*dirLock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
@@ -32,9 +32,10 @@ func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*dirLock, err
 // lossTimeout bounds the handing over by a replica whose directory is gone.
 const lossTimeout = 3 * time.Second
 
-// afterLoss is what follows when the data directory is gone. In a cluster the others have what was in it: this replica hands
-// over and ends, so that it can come back as a new one, instead of standing for a leader who can append nothing. One that is
-// alone has the last copy, in its memory: it serves that for as long as it is let, and what Raft would do is over.
+// afterLoss is what follows when the data directory is gone. In a cluster the others have what was in it: this replica
+// hands over and ends, so that it can come back as a new one, instead of standing for a leader who can append nothing.
+// One that is alone has the last copy, in its memory: it serves that for as long as it is let, and what Raft would do
+// is over.
 func (r *Replica) afterLoss(ctx context.Context) error {
 	if r.onlyVoter() {
 		return r.stopRaft()

@@ -10,19 +10,21 @@ import (
 	"strings"
 )
 
-// internet stands for everything that is not nearby: an address for documentation (RFC 5737), to which nothing is ever sent.
+// internet stands for everything that is not nearby: an address for documentation (RFC 5737), to which nothing is ever
+// sent.
 func internet() netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 9) }
 
-// ownAddress chooses what a replica that listens on all addresses tells the others: the private IPv4 address of the default
-// route; else the one from which this host reaches a peer; else the only one that it has. has are the addresses of its
-// interfaces, and route gives the source address of packets to another.
+// ownAddress chooses what a replica that listens on all addresses tells the others: the private IPv4 address of the
+// default route; else the one from which this host reaches a peer; else the only one that it has. has are the addresses
+// of its interfaces, and route gives the source address of packets to another.
 func ownAddress(has []netip.Addr, peers []netip.AddrPort, route func(netip.AddrPort) (netip.Addr, error)) (netip.Addr, error) {
 	if ip, err := route(internet()); err == nil && ip.Is4() && ip.IsPrivate() {
 		return ip, nil
 	}
 	has = slices.DeleteFunc(slices.Clone(has), func(ip netip.Addr) bool { return !ip.IsGlobalUnicast() })
 	for _, peer := range peers {
-		// A peer on this host, or a name for it in /etc/hosts, is reached through the loopback, where no other host gets to.
+		// A peer on this host, or a name for it in /etc/hosts, is reached through the loopback, where no other host
+		// gets to.
 		if ip, err := route(peer); err == nil && (ip.IsGlobalUnicast() || ip.IsLoopback() && len(has) == 0) {
 			return ip, nil
 		}

@@ -14,7 +14,8 @@ import (
 
 const (
 	dialTimeout = time.Second
-	// silentAfter: a connection that has not given a byte for so long while there was a question to answer is taken for dead.
+	// silentAfter: a connection that has not given a byte for so long while there was a question to answer is taken for
+	// dead.
 	silentAfter = 2 * time.Second
 )
 
@@ -40,8 +41,8 @@ type peerConn struct {
 	err     error
 }
 
-// heardConn knows for how long the peer has owed an answer without giving a byte. That counts over calls and not within each of
-// them: most give up before silentAfter, and the next one must not begin anew.
+// heardConn knows for how long the peer has owed an answer without giving a byte. That counts over calls and not within
+// each of them: most give up before silentAfter, and the next one must not begin anew.
 type heardConn struct {
 	net.Conn
 
@@ -219,7 +220,8 @@ func (p *peers) pick(id uuid.UUID) (*peerConn, error) {
 	return pc, nil
 }
 
-// moved gives up the connection to where a peer no longer is: a host that is gone does not close it, and would be waited for.
+// moved gives up the connection to where a peer no longer is: a host that is gone does not close it, and would be
+// waited for.
 func (p *peers) moved(id uuid.UUID, address string) {
 	p.mu.Lock()
 	pc := p.conns[id]

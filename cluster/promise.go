@@ -15,8 +15,8 @@ import (
 // has agreed to may send it Raft traffic: see DESIGN.md for why two clusters cannot share a replica. It is pure but for
 // its lock: time, circumstances and the disk are handed in.
 //
-// Whatever promises or binds the replica does so here, and under the lock: what it is decided by, the decision, and what is
-// written down are one step, so that no two decisions are made by the same circumstances.
+// Whatever promises or binds the replica does so here, and under the lock: what it is decided by, the decision, and
+// what is written down are one step, so that no two decisions are made by the same circumstances.
 type grants struct {
 	self uuid.UUID
 	ttl  time.Duration
@@ -27,8 +27,8 @@ type grants struct {
 	at   time.Time // when held was last asked for
 }
 
-// grantDisk is what grants reads its circumstances from and writes its decisions to. All are called under its lock; what
-// the last two write is on disk when they return.
+// grantDisk is what grants reads its circumstances from and writes its decisions to. All are called under its lock;
+// what the last two write is on disk when they return.
 type grantDisk struct {
 	situation func() situation
 	save      func(grant) error     // a promise outlives a restart
@@ -118,8 +118,8 @@ func (g *grants) invite(cluster uuid.UUID) error {
 	return g.disk.bind(cluster)
 }
 
-// admit tells whether Raft traffic of the cluster may come in: of the one this replica is bound to, or, while it is bound to
-// none, of the one that it has promised to be part of, which binds it.
+// admit tells whether Raft traffic of the cluster may come in: of the one this replica is bound to, or, while it is
+// bound to none, of the one that it has promised to be part of, which binds it.
 func (g *grants) admit(cluster uuid.UUID) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

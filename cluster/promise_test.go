@@ -15,8 +15,8 @@ import (
 // and each sees what it sees: a partition is a time in which letters are late and views differ. In some worlds there is an old
 // member as well, whose cluster invites whom it sees. Only grants and forming, the real ones, decide.
 //
-// apart is for the model itself: what a replica decides by is read when a question arrives, and other things happen before
-// it decides. That is how it once was, and must show.
+// apart is for the model itself: what a replica decides by is read when a question arrives, and other things happen
+// before it decides. That is how it once was, and must show.
 type model struct {
 	rng      *rand.Rand
 	now      time.Time
@@ -322,8 +322,8 @@ func TestTwoClustersThatShareAReplicaNeverForm(t *testing.T) {
 	t.Logf("%d clusters formed, %d foundings were done again, %d replicas joined an old member's", formed, resumed, invited)
 }
 
-// TestTheModelFindsDecisionsByWhatWasKnownBefore: were a question not judged by what is so when it is decided, the model would
-// show it.
+// TestTheModelFindsDecisionsByWhatWasKnownBefore: were a question not judged by what is so when it is decided, the
+// model would show it.
 func TestTheModelFindsDecisionsByWhatWasKnownBefore(t *testing.T) {
 	for seed := range uint64(20000) {
 		if err := newModel(rand.New(rand.NewPCG(seed, 1)), 3+int(seed%5), true, true).run(); err != nil {
@@ -334,7 +334,8 @@ func TestTheModelFindsDecisionsByWhatWasKnownBefore(t *testing.T) {
 	t.Fatal("no replica came to be part of two clusters: the model cannot tell the two ways apart")
 }
 
-// TestWhatIsDecidedIsReadDecidedAndWrittenInOneStep: whatever reads the circumstances or binds does so under the one lock.
+// TestWhatIsDecidedIsReadDecidedAndWrittenInOneStep: whatever reads the circumstances or binds does so under the one
+// lock.
 func TestWhatIsDecidedIsReadDecidedAndWrittenInOneStep(t *testing.T) {
 	self, cluster := uuid.UUID{1}, uuid.UUID{2}
 	for name, decide := range map[string]func(*grants) error{

@@ -66,9 +66,9 @@ func replacedBy(state *autopilot.State) map[raft.ServerID]bool {
 	return out
 }
 
-// absences counts how long each server has been missing. Only time in which somebody looked counts: a leader that was paused
-// for an hour has not seen the others missing for an hour. Each leader tells its followers what it has counted, and the next one
-// goes on from there: else a cluster that changes its leader within each grace never removes anybody.
+// absences counts how long each server has been missing. Only time in which somebody looked counts: a leader that was
+// paused for an hour has not seen the others missing for an hour. Each leader tells its followers what it has counted,
+// and the next one goes on from there: else a cluster that changes its leader within each grace never removes anybody.
 type absences struct {
 	every time.Duration // between two looks
 
@@ -78,7 +78,8 @@ type absences struct {
 	heard  time.Time // when another leader last told
 }
 
-// toldLong is how long what a leader has told is worth going on from: after that its servers may have been back meanwhile.
+// toldLong is how long what a leader has told is worth going on from: after that its servers may have been back
+// meanwhile.
 const toldLong = time.Minute
 
 func newAbsences(every time.Duration) *absences {
@@ -133,7 +134,8 @@ func (a *absences) missing() []MissingServer {
 	return out
 }
 
-// begin is the start of a new leader, who goes on from what was counted last, by itself or by another, unless that is long ago.
+// begin is the start of a new leader, who goes on from what was counted last, by itself or by another, unless that is
+// long ago.
 func (a *absences) begin(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -97,7 +97,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	return nil
 }
 
-// admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to or is bound by: see grants.
+// admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to or is bound by: see
+// grants.
 func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC && h.target == uuid.Nil {
 		return helloOK // a recovery asks who is here

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// readingFS is raft-wal's view of a directory of which nothing on the disk may change. The library opens the last segment to be
-// written, and puts right there, as we do, what a crash has left: that happens in memory.
+// readingFS is raft-wal's view of a directory of which nothing on the disk may change. The library opens the last
+// segment to be written, and puts right there, as we do, what a crash has left: that happens in memory.
 type readingFS struct {
 	walfs.FS
 

@@ -19,9 +19,9 @@ import (
 // ErrWritable is wrapped by the error with which [ReadOnly.Run] ends: a [Replica] can be opened again.
 var ErrWritable = errors.New("the data directory can be written again")
 
-// ReadOnly serves what is in the data directory of the only voter of a cluster while nothing can be written there. It has no Raft, no
-// gossip and no port. Nobody else can acknowledge anything meanwhile, and all that this replica ever did is here: so what it
-// serves is current. Its methods may be called from any goroutine.
+// ReadOnly serves what is in the data directory of the only voter of a cluster while nothing can be written there. It
+// has no Raft, no gossip and no port. Nobody else can acknowledge anything meanwhile, and all that this replica ever
+// did is here: so what it serves is current. Its methods may be called from any goroutine.
 type ReadOnly struct {
 	cfg    Config
 	tune   tuning
@@ -35,9 +35,9 @@ type ReadOnly struct {
 	ending error // why it is not ready though it serves
 }
 
-// OpenReadOnly loads a data directory that [Open] has refused with an [ErrCannotWrite], which is why, into cfg.FSM. The directory is
-// checked as strictly as at any start. It is an error that it belongs to a replica that is not the only voter: the others know
-// more. The caller must Close the result, and Run it.
+// OpenReadOnly loads a data directory that [Open] has refused with an [ErrCannotWrite], which is why, into cfg.FSM. The
+// directory is checked as strictly as at any start. It is an error that it belongs to a replica that is not the only
+// voter: the others know more. The caller must Close the result, and Run it.
 func OpenReadOnly(cfg Config, why error) (*ReadOnly, error) {
 	return openReadOnly(cfg, defaultTuning(), why)
 }
@@ -121,8 +121,8 @@ func (s *storage) restore(f *fsm.FSM) error {
 	return nil
 }
 
-// Run waits until ctx ends, and then returns nil; or until there is room again for all that a start may write, and then returns
-// an error that wraps [ErrWritable].
+// Run waits until ctx ends, and then returns nil; or until there is room again for all that a start may write, and then
+// returns an error that wraps [ErrWritable].
 func (r *ReadOnly) Run(ctx context.Context) error {
 	tick := time.NewTicker(r.tune.reopenEvery)
 	defer tick.Stop()

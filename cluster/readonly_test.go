@@ -76,7 +76,8 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	}
 }
 
-// Room for a probe is not room for a segment of the log: a replica that came back too early would be read-only again at once.
+// Room for a probe is not room for a segment of the log: a replica that came back too early would be read-only again at
+// once.
 func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
 	dir, _ := dataDirectory(t, LogWAL)
 	tune := testTuning()

@@ -9,12 +9,13 @@ import (
 // turns are given one after the other: see [Replica.reconfigure].
 type turns chan struct{}
 
-// reconfigure changes the configuration by what decide makes of the present one, and waits until that is done or ctx ends; the
-// change goes on in that case. decide begins one change and gives its future, or nil when there is nothing to change.
+// reconfigure changes the configuration by what decide makes of the present one, and waits until that is done or ctx
+// ends; the change goes on in that case. decide begins one change and gives its future, or nil when there is nothing to
+// change.
 //
-// One change at a time is decided and made, so that each is decided by the configuration that it changes: two voters that leave at
-// once must not both count the other as one who stays. Raft's own guard for that, the index of the configuration that was looked at,
-// cannot be had: what its GetConfiguration gives says 0, which stands for any.
+// One change at a time is decided and made, so that each is decided by the configuration that it changes: two voters
+// that leave at once must not both count the other as one who stays. Raft's own guard for that, the index of the
+// configuration that was looked at, cannot be had: what its GetConfiguration gives says 0, which stands for any.
 func (r *Replica) reconfigure(ctx context.Context, decide func(raft.Configuration) (raft.Future, error)) error {
 	select {
 	case r.turns <- struct{}{}:

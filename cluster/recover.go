@@ -26,8 +26,8 @@ type Recovery struct {
 	Others []string
 	// Strangers answered but belong to no cluster or another one.
 	Strangers []string
-	// Unreadable is the end of the log from the first entry on that cannot be read: to go on is to lose it. InSnapshot is a part that
-	// cannot be read, either, but is not needed. Both are nil in a log that is whole.
+	// Unreadable is the end of the log from the first entry on that cannot be read: to go on is to lose it. InSnapshot
+	// is a part that cannot be read, either, but is not needed. Both are nil in a log that is whole.
 	Unreadable, InSnapshot *Unreadable
 	// Sole means that there are no other members: the cluster stays what it is, without what is unreadable.
 	Sole bool
@@ -42,8 +42,9 @@ type Recovery struct {
 // What is in the log becomes the state, whether it was committed or not. The new cluster has an id of its own: a replica of the
 // old one can neither be spoken to nor mix its entries in.
 //
-// A log with an entry that cannot be read, by the log itself or by the state machine, is cut there: with nil found accepts that, too.
-// So is the log of a replica that is the only member of its cluster, which otherwise has nothing to be recovered.
+// A log with an entry that cannot be read, by the log itself or by the state machine, is cut there: with nil found
+// accepts that, too. So is the log of a replica that is the only member of its cluster, which otherwise has nothing to
+// be recovered.
 func Recover(ctx context.Context, cfg Config, found func(Recovery) error) (Recovery, error) {
 	return recoverCluster(ctx, cfg, defaultTuning(), found)
 }

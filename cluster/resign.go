@@ -17,9 +17,9 @@ const (
 	resignTimeout = 3 * time.Second // of all tries
 )
 
-// resign asks the leader to take this replica's vote, because it is about to stop, as long as enough votes are left without it.
-// When it comes back and has caught up it is given its vote again, as a newcomer is. Without an answer it stops with its vote,
-// as in a crash.
+// resign asks the leader to take this replica's vote, because it is about to stop, as long as enough votes are left
+// without it. When it comes back and has caught up it is given its vote again, as a newcomer is. Without an answer it
+// stops with its vote, as in a crash.
 func (r *Replica) resign(ctx context.Context) {
 	if r.gossip == nil {
 		return
@@ -61,8 +61,8 @@ func (r *Replica) askToTakeVote(ctx context.Context) error {
 	return nil
 }
 
-// takeVote is the leader's part: it makes a voter that asks for it a non-voter, or says why not. At least three voters are left, of
-// whom a majority answers now.
+// takeVote is the leader's part: it makes a voter that asks for it a non-voter, or says why not. At least three voters
+// are left, of whom a majority answers now.
 func (r *Replica) takeVote(ctx context.Context, id uuid.UUID) error {
 	if r.raft.State() != raft.Leader {
 		return raft.ErrNotLeader

@@ -70,8 +70,8 @@ type InviteArgs struct {
 	Cluster uuid.UUID
 }
 
-// ResignArgs asks the leader to take the vote of a replica that is about to stop. Versions that do not know the call answer with
-// an error, and the replica then stops with its vote, as theirs do.
+// ResignArgs asks the leader to take the vote of a replica that is about to stop. Versions that do not know the call
+// answer with an error, and the replica then stops with its vote, as theirs do.
 type ResignArgs struct {
 	Cluster, ID uuid.UUID
 }
@@ -83,8 +83,8 @@ type AgreeReply struct {
 	Cluster uuid.UUID
 }
 
-// StatusArgs are empty but for what a leader tells its followers with the question: how long it has missed other servers, so that
-// the next leader goes on counting. Versions that do not know these fields pass over them.
+// StatusArgs are empty but for what a leader tells its followers with the question: how long it has missed other
+// servers, so that the next leader goes on counting. Versions that do not know these fields pass over them.
 type StatusArgs struct {
 	Cluster uuid.UUID
 	Term    uint64 // the leader's

@@ -9,9 +9,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// maxUncounted is how far the last entry of a snapshot may be behind the last one that the state machine counts. Those in between
-// are Raft's own, one for each election, and are followed by a command as soon as a leader is one. Raft goes on after the entry
-// that the label names: a false one would make it skip what it has not applied.
+// maxUncounted is how far the last entry of a snapshot may be behind the last one that the state machine counts. Those
+// in between are Raft's own, one for each election, and are followed by a command as soon as a leader is one. Raft goes
+// on after the entry that the label names: a false one would make it skip what it has not applied.
 const maxUncounted = 1 << 20
 
 // ownSnapshot is a snapshot of this replica's own state, which needs no check when it is written.
@@ -82,8 +82,8 @@ func (s *snapshotSink) startCheck() {
 	}
 }
 
-// verified is why a snapshot cannot be used, or nil. It is asked for before anything of the snapshot is final: one that is stored and
-// cannot be restored keeps the replica from starting.
+// verified is why a snapshot cannot be used, or nil. It is asked for before anything of the snapshot is final: one that
+// is stored and cannot be restored keeps the replica from starting.
 func (s *snapshotSink) verified() error {
 	if s.own {
 		return nil

@@ -28,9 +28,10 @@ const (
 )
 
 // snapshotStore is raft.FileSnapshotStore with five things added. The store's own checksum covers state.bin and lies in
-// meta.json, which nothing covers: a sidecar does. Old snapshots are renamed before they are deleted, so that a
-// crash in between leaves rubbish that says so and no half snapshot. What is written goes to the disk piece by piece. What another
-// replica sends is read, as a restore will read it, before it counts. And the newest snapshot is never followed by an older one.
+// meta.json, which nothing covers: a sidecar does. Old snapshots are renamed before they are deleted, so that a crash
+// in between leaves rubbish that says so and no half snapshot. What is written goes to the disk piece by piece. What
+// another replica sends is read, as a restore will read it, before it counts. And the newest snapshot is never followed
+// by an older one.
 type snapshotStore struct {
 	*raft.FileSnapshotStore
 	dir     string
@@ -109,8 +110,9 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: base{Index: index, Term: term}}, nil
 }
 
-// tooOld is why a snapshot must not follow the newest one, or nil. It may come from a leader that has lost sight of how far this
-// replica is, and would undo what has been applied; or be this replica's own, overtaken by the leader's while it was written.
+// tooOld is why a snapshot must not follow the newest one, or nil. It may come from a leader that has lost sight of how
+// far this replica is, and would undo what has been applied; or be this replica's own, overtaken by the leader's while
+// it was written.
 func (s *snapshotStore) tooOld(last base) error {
 	newest, term := s.newest.Load(), s.term.Load()
 	if last.Index >= newest && last.Term >= term {

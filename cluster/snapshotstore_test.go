@@ -128,7 +128,8 @@ func TestOfSnapshotsThatEndAtOnceTheNewestStays(t *testing.T) {
 	}
 }
 
-// What another replica sends is read before it counts: one that is stored and cannot be read keeps a replica from starting.
+// What another replica sends is read before it counts: one that is stored and cannot be read keeps a replica from
+// starting.
 func TestASnapshotFromAnotherReplicaIsReadBeforeItCounts(t *testing.T) {
 	good := snapshotAt(t, 50)
 	for _, tc := range []struct {

@@ -188,9 +188,9 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 }
 
 // finishForming does again what a crash has left undone of founding a cluster: see [identityRecord.Forming]. What
-// raft.BootstrapCluster writes is term 1 and then the configuration, as the first entry. In term 1 nobody votes and nothing
-// is acknowledged. So without the entry it is as if Raft had not been told yet; but not in a later term, which only
-// comes after the entry.
+// raft.BootstrapCluster writes is term 1 and then the configuration, as the first entry. In term 1 nobody votes and
+// nothing is acknowledged. So without the entry it is as if Raft had not been told yet; but not in a later term, which
+// only comes after the entry.
 func (s *storage) finishForming() error {
 	servers, err := s.id.get().forming()
 	if err != nil {
@@ -231,7 +231,8 @@ func (s *storage) Close() (err error) {
 	return err
 }
 
-// replacedFiles are what is always there, but not always the same: a file that changes as a whole, or what holds some that come and go.
+// replacedFiles are what is always there, but not always the same: a file that changes as a whole, or what holds some
+// that come and go.
 func (s *storage) replacedFiles() []string {
 	if s.wal == nil {
 		return []string{identityFile, snapshotsDir}

@@ -10,8 +10,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// maxTermLeap is how far a term may be ahead of this replica's own. Terms come one at a time, an election needs a good second, and
-// nobody is away for a century; but whoever may name any term could name the last one, and there would never be a leader again.
+// maxTermLeap is how far a term may be ahead of this replica's own. Terms come one at a time, an election needs a good
+// second, and nobody is away for a century; but whoever may name any term could name the last one, and there would
+// never be a leader again.
 const maxTermLeap = 1 << 32
 
 // termWall refuses what comes from other replicas in a term that leaps, requests as well as answers.
@@ -42,8 +43,8 @@ func (w *termWall) check(what string, term uint64) error {
 	return err
 }
 
-// checkRequest is why a request is refused, or nil. What is in it is not of a later term than the request itself, and a configuration is
-// one: Raft panics over one that is not, and would again at each start.
+// checkRequest is why a request is refused, or nil. What is in it is not of a later term than the request itself, and a
+// configuration is one: Raft panics over one that is not, and would again at each start.
 func (w *termWall) checkRequest(command any) error {
 	switch req := command.(type) {
 	case *raft.AppendEntriesRequest:

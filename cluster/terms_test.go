@@ -20,7 +20,8 @@ func openWall(t *testing.T, current func() uint64) *termWall {
 	return &termWall{current: current, logger: slog.New(slog.DiscardHandler)}
 }
 
-// peerOfOne is the other voter of a replica's Raft, at the far end of a real connection: the test, which may answer in any term.
+// peerOfOne is the other voter of a replica's Raft, at the far end of a real connection: the test, which may answer in
+// any term.
 type peerOfOne struct {
 	*raft.NetworkTransport
 	raft   *raft.Raft // of the replica

@@ -128,9 +128,9 @@ var changesFiles = map[uint64]string{
 	unix.SYS_RENAMEAT: "rename", unix.SYS_RENAMEAT2: "rename", unix.SYS_UNLINKAT: "unlink", unix.SYS_MKDIRAT: "mkdir",
 }
 
-// crashPoints runs a process until it ends by itself and gives everything that its death, at any moment, could have left of
-// the directory. The process is held at each system call that may change a file, and these are let go one at a time, so
-// that between two of them the directory stands still.
+// crashPoints runs a process until it ends by itself and gives everything that its death, at any moment, could have
+// left of the directory. The process is held at each system call that may change a file, and these are let go one at a
+// time, so that between two of them the directory stands still.
 func crashPoints(t *testing.T, cmd *exec.Cmd, dir string) []crashPoint {
 	t.Helper()
 	var points []crashPoint

@@ -63,8 +63,8 @@ func (s *streamLayer) dropAll() {
 	}
 }
 
-// moved closes the connections to where a replica no longer is. Raft waits for an answer on each of them for peerTimeout, and keeps
-// those that it does not use for ever: its pool goes by address.
+// moved closes the connections to where a replica no longer is. Raft waits for an answer on each of them for
+// peerTimeout, and keeps those that it does not use for ever: its pool goes by address.
 func (s *streamLayer) moved(id uuid.UUID, peer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,8 +21,8 @@ type Unreadable struct {
 	Why   error  // names the file
 	// Last is the last entry of the part. What is between the two goes, too, whether it can be read or not.
 	Last uint64
-	// Bytes is how much data those have that can be read, and From and To are when the first and the last of them were written, zero
-	// when it is not known.
+	// Bytes is how much data those have that can be read, and From and To are when the first and the last of them were
+	// written, zero when it is not known.
 	Bytes    uint64
 	From, To time.Time
 }
@@ -41,7 +41,8 @@ func (u *Unreadable) add(l *raft.Log) {
 // inspection is what every entry of a log looks like on its own. A start stops at the first that is wrong.
 type inspection struct {
 	keep tail // what can be kept of the log, which lies between the following
-	// inSnapshot is what cannot be read and is not needed, because the snapshot holds it; lost is an end that nothing else holds.
+	// inSnapshot is what cannot be read and is not needed, because the snapshot holds it; lost is an end that nothing
+	// else holds.
 	inSnapshot, lost *Unreadable
 
 	snapshot *snapshotInfo // nil without one
@@ -181,8 +182,8 @@ func (e *entriesOnDisk) entry(index uint64, l *raft.Log, before tail, term uint6
 // whole tells that every entry can be read.
 func (i *inspection) whole() bool { return i.lost == nil && i.inSnapshot == nil }
 
-// cut makes the log what can be kept of it. As with every deletion the record is lowered first: should this stop half way the log
-// still holds what the record speaks of, and can be cut again.
+// cut makes the log what can be kept of it. As with every deletion the record is lowered first: should this stop half
+// way the log still holds what the record speaks of, and can be cut again.
 func (i *inspection) cut(dir string, where logPlace, logger hclog.Logger) (err error) {
 	record, err := openTailFile(filepath.Join(dir, tailFileName))
 	if err != nil {
@@ -239,8 +240,8 @@ func (i *inspection) cut(dir string, where logPlace, logger hclog.Logger) (err e
 	return nil
 }
 
-// cut takes out of the list the segments that hold nothing that is kept: they may be such as cannot be opened, and then the log could
-// not be, either. Their files go when the log is opened.
+// cut takes out of the list the segments that hold nothing that is kept: they may be such as cannot be opened, and then
+// the log could not be, either. Their files go when the log is opened.
 func (l *segmentList) cut(keep tail) error {
 	state := types.PersistentState{NextSegmentID: l.state.NextSegmentID}
 	for _, s := range l.state.Segments {

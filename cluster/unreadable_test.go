@@ -53,8 +53,8 @@ func mustLookOnly(t *testing.T, r *replicaT) Recovery {
 	return rec
 }
 
-// appendUnreadable puts an entry into the log that no state machine of this version can read, as an earlier version did with one from a
-// newer one, and something behind it.
+// appendUnreadable puts an entry into the log that no state machine of this version can read, as an earlier version did
+// with one from a newer one, and something behind it.
 func appendUnreadable(t *testing.T, r *replicaT) (index uint64) {
 	t.Helper()
 	f := r.raft.Apply([]byte{99, 0, 0, 0, 0, 0}, time.Second)
@@ -306,7 +306,8 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 // pushIndex is the entry of a push: the configuration and the leader's first entries come before the first.
 func pushIndex(push int) uint64 { return uint64(push) + 4 }
 
-// A recovery that stops half way leaves a directory that is refused as before or a good one, never one that is taken for whole and is not.
+// A recovery that stops half way leaves a directory that is refused as before or a good one, never one that is taken
+// for whole and is not.
 func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	r := damagedReplica(t, LogWAL, 0)

@@ -11,8 +11,8 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// segmentsReader reads entries from the segments that a list names, one segment after the other, without opening the log: that takes
-// every segment to be whole, and changes what it finds. Nothing is changed here.
+// segmentsReader reads entries from the segments that a list names, one segment after the other, without opening the
+// log: that takes every segment to be whole, and changes what it finds. Nothing is changed here.
 type segmentsReader struct {
 	dir      string
 	vfs      types.VFS
@@ -23,7 +23,8 @@ type segmentsReader struct {
 	err    error // why it could not be opened
 }
 
-// ends gives the first and the last index that can be in the segments, 0 for none. The last is less where it cannot be told.
+// ends gives the first and the last index that can be in the segments, 0 for none. The last is less where it cannot be
+// told.
 func (r *segmentsReader) ends() (first, last uint64) {
 	if len(r.segments) == 0 {
 		return 0, 0

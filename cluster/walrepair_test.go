@@ -297,7 +297,8 @@ func (f *heldFile) Close() error {
 	return f.WritableFile.Close()
 }
 
-// Two that write to the same files undo each other's work, and what the first has made and not named takes room on a full disk.
+// Two that write to the same files undo each other's work, and what the first has made and not named takes room on a
+// full disk.
 func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
 	held := &heldFiles{VFS: walfs.New()}
 	disk := &fullDisk{VFS: held}
@@ -344,8 +345,8 @@ func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
 	mustRead(t, w, next-1)
 }
 
-// A log that cannot be opened anew yet, on a disk that is still full, is read nevertheless: Raft ends the process over an entry that
-// it cannot read.
+// A log that cannot be opened anew yet, on a disk that is still full, is read nevertheless: Raft ends the process over
+// an entry that it cannot read.
 func TestALogThatCannotBeOpenedAnewYetIsReadNevertheless(t *testing.T) {
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)

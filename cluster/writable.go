@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// ErrCannotWrite is wrapped by the error of [Open] when the data directory cannot be written: a full disk, a file system that is
-// read-only, a directory that belongs to another user. What was in it still is; see [OpenReadOnly].
+// ErrCannotWrite is wrapped by the error of [Open] when the data directory cannot be written: a full disk, a file
+// system that is read-only, a directory that belongs to another user. What was in it still is; see [OpenReadOnly].
 var ErrCannotWrite = errors.New("the data directory cannot be written")
 
 // cannotWrite is such an error, in one line with what to do.
@@ -63,8 +63,8 @@ const (
 	probeSize = 16 << 10
 )
 
-// probeWrite finds out whether a directory can be written: a full or a read-only file system says so at once, without a sync,
-// so that the disk need not do anything.
+// probeWrite finds out whether a directory can be written: a full or a read-only file system says so at once, without a
+// sync, so that the disk need not do anything.
 func probeWrite(dir string, size int) error {
 	path := filepath.Join(dir, probeFile)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

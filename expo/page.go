@@ -240,7 +240,8 @@ func (p *Page) close() {
 // Len is the number of bytes that WriteTo writes.
 func (p *Page) Len() int64 { return p.size }
 
-// Caught is a panic in spite of which the page was made, at the cost of making it from the beginning; nil if there was none.
+// Caught is a panic in spite of which the page was made, at the cost of making it from the beginning; nil if there was
+// none.
 func (p *Page) Caught() error {
 	if p.caught == nil {
 		return nil

@@ -450,7 +450,8 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 	}
 }
 
-// A page that would be right but for a fault of the making is written another way, and says what was at fault: or nobody would know.
+// A page that would be right but for a fault of the making is written another way, and says what was at fault: or
+// nobody would know.
 func TestAPanicWhileAPageIsMadeIsKept(t *testing.T) {
 	first, second, third := gaugeOf("a", "", nil, 1), gaugeOf("b", "", nil, 2), gaugeOf("c", "", nil, 3)
 	page := mustPage(t, expfmt.FmtText, Identity).mustNext(t, expositionOf([]*Family{first}, []*Family{second}, []*Family{third}))

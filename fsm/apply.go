@@ -23,8 +23,8 @@ const (
 	Reused
 	// Forgotten: the request is older than the memory of requests; whether it was applied cannot be told. Nothing changed.
 	Forgotten
-	// Unreadable: the leader could not have applied the command, so it is not in the log. Never the result of an entry: a leader
-	// says it of one command among others that have come to it together.
+	// Unreadable: the leader could not have applied the command, so it is not in the log. Never the result of an entry:
+	// a leader says it of one command among others that have come to it together.
 	Unreadable
 )
 
@@ -136,14 +136,15 @@ func (s *store) load(groups []*Group) (Result, error) {
 	return res, nil
 }
 
-// maxStepBack is how far the clock of a new leader may be behind the last one's without a group's time going back with it: more
-// than clocks that are kept in step ever differ, and less than anybody's alert on a missing push waits for.
+// maxStepBack is how far the clock of a new leader may be behind the last one's without a group's time going back with
+// it: more than clocks that are kept in step ever differ, and less than anybody's alert on a missing push waits for.
 const maxStepBack = 10 * time.Second
 
-// touch returns the stored group with these labels, nil if there is none, a copy of it, or a new group, to be changed and
-// put in its place, and the time of the change: the leader's, but within a group time does not go back, though a new
-// leader's clock may be a little behind the last one's. Where it is far behind, one of the two was wrong, and it is not known
-// which: the clock there is now counts, because a time that was wrong would stay for as long as it takes to come.
+// touch returns the stored group with these labels, nil if there is none, a copy of it, or a new group, to be changed
+// and put in its place, and the time of the change: the leader's, but within a group time does not go back, though a
+// new leader's clock may be a little behind the last one's. Where it is far behind, one of the two was wrong, and it is
+// not known which: the clock there is now counts, because a time that was wrong would stay for as long as it takes to
+// come.
 func (s *store) touch(labels expo.Labels, unixNano int64) (old, g *Group, now int64) {
 	key := labels.Key()
 	if old = s.group(key); old == nil {
@@ -165,8 +166,8 @@ func (s *store) touch(labels expo.Labels, unixNano int64) (old, g *Group, now in
 	return old, &changed, unixNano
 }
 
-// setBack takes everything in the group that has not happened yet to just before now: what of it came last is not known, but
-// all of it came before what happens now.
+// setBack takes everything in the group that has not happened yet to just before now: what of it came last is not
+// known, but all of it came before what happens now.
 func (g *Group) setBack(now int64) {
 	g.PushTime, g.FailureTime = min(g.PushTime, now-1), min(g.FailureTime, now-1)
 	g.PushTouched, g.FailureTouched = min(g.PushTouched, now-1), min(g.FailureTouched, now-1)

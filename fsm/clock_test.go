@@ -10,8 +10,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// One push while the clock of a leader was in 2099 must not leave push_time_seconds there: an alert on a missing job would
-// never fire again. Small steps back are those from one leader's clock to the next one's, and time stands still over them.
+// One push while the clock of a leader was in 2099 must not leave push_time_seconds there: an alert on a missing job
+// would never fire again. Small steps back are those from one leader's clock to the next one's, and time stands still
+// over them.
 func TestTimeStandsStillOverSmallStepsBackAndFollowsTheClockOverLargeOnes(t *testing.T) {
 	const wrong = int64(4_070_908_800) * int64(time.Second) // in 2099
 	for _, tc := range []struct {
@@ -86,7 +87,8 @@ func TestTimeStandsStillOverSmallStepsBackAndFollowsTheClockOverLargeOnes(t *tes
 	}
 }
 
-// sameAfterASnapshot checks that what a snapshot says of the state is all of it: the sums that are kept with each change fit.
+// sameAfterASnapshot checks that what a snapshot says of the state is all of it: the sums that are kept with each
+// change fit.
 func sameAfterASnapshot(t *testing.T, m *machine) {
 	t.Helper()
 	s, err := m.Snapshot()

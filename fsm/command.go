@@ -262,8 +262,8 @@ func SealedSize(commands [][]byte) int {
 	return size
 }
 
-// Seal makes a log entry of commands: it adds the time at which the leader took them, which is their time on every replica,
-// and a checksum, because the log's storage has none. Only the leader seals.
+// Seal makes a log entry of commands: it adds the time at which the leader took them, which is their time on every
+// replica, and a checksum, because the log's storage has none. Only the leader seals.
 func Seal(commands [][]byte, now time.Time) []byte {
 	b := make([]byte, entryPrefix, SealedSize(commands))
 	b[0] = entryVersion

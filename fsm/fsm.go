@@ -41,8 +41,8 @@ func New(logger *slog.Logger) *FSM {
 	return &FSM{logger: logger, store: newStore(), halted: make(chan struct{})}
 }
 
-// Check reads a command as Apply will. An error means that this program could not apply it, and says why in words that follow
-// "the command": in the log it would halt the state machine. What Apply rejects is no error.
+// Check reads a command as Apply will. An error means that this program could not apply it, and says why in words that
+// follow "the command": in the log it would halt the state machine. What Apply rejects is no error.
 func (f *FSM) Check(command []byte) error {
 	return f.check(func(in *interner) error {
 		_, err := decodeCommand(command, in)

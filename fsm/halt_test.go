@@ -15,8 +15,9 @@ func unreadable(index uint64) *raft.Log {
 	return &raft.Log{Index: index, Type: raft.LogCommand, Data: []byte{99, 0, 0, 0, 0, 0}}
 }
 
-// Raft labels a snapshot with the index of the last entry that it has handed over, applied or not. One of the state before the
-// entry that halted, under the number of that entry, would skip it for ever once a newer version can read it.
+// Raft labels a snapshot with the index of the last entry that it has handed over, applied or not. One of the state
+// before the entry that halted, under the number of that entry, would skip it for ever once a newer version can read
+// it.
 func TestAHaltedStateMachineGivesNoSnapshot(t *testing.T) {
 	m := newMachine(t)
 	m.put("job=a", "x 1\n")

@@ -31,8 +31,9 @@ const (
 // maxRecord bounds what the length of one frame can make a reader allocate. Bytes.
 const maxRecord = 1 << 30
 
-// Snapshot takes a view of the state, which Persist then writes while commands go on being applied. After a halt there is none:
-// Raft would give it the index of an entry that is not in the state, and that entry would never be applied here.
+// Snapshot takes a view of the state, which Persist then writes while commands go on being applied. After a halt there
+// is none: Raft would give it the index of an entry that is not in the state, and that entry would never be applied
+// here.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,8 +140,8 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	return nil
 }
 
-// VerifySnapshot reads a snapshot as Restore does, and returns the index of the last entry in it. An error means that Restore would
-// fail. It takes as much memory as Restore, and keeps none of it.
+// VerifySnapshot reads a snapshot as Restore does, and returns the index of the last entry in it. An error means that
+// Restore would fail. It takes as much memory as Restore, and keeps none of it.
 func VerifySnapshot(r io.Reader) (applied uint64, err error) {
 	if _, applied, err = readSnapshot(r); err != nil {
 		return 0, fmt.Errorf("reading a snapshot: %w", err)

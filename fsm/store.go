@@ -30,7 +30,8 @@ type store struct {
 	requests *requests
 	// written is whether a command has ever changed the store: an import is only for one that has not been.
 	written bool
-	// setBack are the groups, as they were, whose time has gone back with the entry under way: see touch. For the log alone.
+	// setBack are the groups, as they were, whose time has gone back with the entry under way: see touch. For the log
+	// alone.
 	setBack []*Group
 	// sum is the digest of groups, headers and parts, which are the groups' shares of families. It must follow every change.
 	sum digest

@@ -158,8 +158,8 @@ func (d *smallDisk) free(t *testing.T) {
 	}
 }
 
-// Whatever keeps a replica from writing, the only one there is serves what it has, before and after a restart, and takes pushes again
-// once it can.
+// Whatever keeps a replica from writing, the only one there is serves what it has, before and after a restart, and
+// takes pushes again once it can.
 func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 	t.Parallel()
 	t.Run("a full disk", func(t *testing.T) {

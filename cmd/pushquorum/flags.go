@@ -41,7 +41,8 @@ type options struct {
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
 
-	// recover is set by the command of that name; acceptLoss lets it act, and dropUnreadable where the log cannot be read to its end.
+	// recover is set by the command of that name; acceptLoss lets it act, and dropUnreadable where the log cannot be
+	// read to its end.
 	recover, acceptLoss, dropUnreadable bool
 
 	log promslog.Config

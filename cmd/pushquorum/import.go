@@ -26,7 +26,8 @@ type importing struct {
 	done  atomic.Bool
 }
 
-// importRetry is between two tries, of which the first may have failed at once: a replica that cannot write takes nothing.
+// importRetry is between two tries, of which the first may have failed at once: a replica that cannot write takes
+// nothing.
 const importRetry = 50 * time.Millisecond
 
 var errImporting = errors.New("the persistence file is being imported, try again")

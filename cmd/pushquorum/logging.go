@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/common/promslog"
 )
 
-// maxLogged is how many bytes of a value are logged. Values are paths, labels, errors that quote a body, names out of the gossip: what
-// others can make as long as they like. A message is our own text, and is logged whole.
+// maxLogged is how many bytes of a value are logged. Values are paths, labels, errors that quote a body, names out of
+// the gossip: what others can make as long as they like. A message is our own text, and is logged whole.
 const maxLogged = 200
 
 // cuttingHandler cuts the values of what it hands on, wherever they were logged.
@@ -50,7 +50,8 @@ func newLogger(cfg *promslog.Config) *slog.Logger {
 	return slog.New(cuttingHandler{promslog.New(cfg).Handler()})
 }
 
-// serverHandler takes the lines of net/http's server, which tell of clients and quote them: its messages are values of ours.
+// serverHandler takes the lines of net/http's server, which tell of clients and quote them: its messages are values of
+// ours.
 type serverHandler struct{ slog.Handler }
 
 // Handle implements slog.Handler.
@@ -63,8 +64,8 @@ func (h serverHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, line)
 }
 
-// serverLevel says how much a line of net/http's server matters. A connection that its client has ended, or that a port scan has
-// begun, is of no interest.
+// serverLevel says how much a line of net/http's server matters. A connection that its client has ended, or that a port
+// scan has begun, is of no interest.
 func serverLevel(line string) slog.Level {
 	if strings.Contains(line, "panic serving") {
 		return slog.LevelError

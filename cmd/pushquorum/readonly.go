@@ -19,8 +19,8 @@ type replica interface {
 	Close() error
 }
 
-// openReplica opens the replica and its state. One whose data directory cannot be written, and which is the only one to have what
-// is in it, is opened to be read: to refuse scrapes because pushes must be refused would be to lose twice.
+// openReplica opens the replica and its state. One whose data directory cannot be written, and which is the only one to
+// have what is in it, is opened to be read: to refuse scrapes because pushes must be refused would be to lose twice.
 func openReplica(cfg cluster.Config, logger *slog.Logger) (replica, *fsm.FSM, error) {
 	cfg.FSM = fsm.New(logger)
 	r, err := cluster.Open(cfg)

@@ -112,8 +112,8 @@ func (n *nemesis) loseAll() (string, func() error, error) {
 	return "the disks are lost, one after the other, of " + names(lost), nil, nil //nolint:nilerr // that it is not whole again soon enough is a reason to stop
 }
 
-// lose ends a replica and empties its disk. Whoever replaces a disk looks at the command line, too: a newcomer follows whatever it is
-// told of, by right.
+// lose ends a replica and empties its disk. Whoever replaces a disk looks at the command line, too: a newcomer follows
+// whatever it is told of, by right.
 func (n *nemesis) lose(r *replica) error {
 	if err := r.kill(); err != nil {
 		return err

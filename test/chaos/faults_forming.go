@@ -11,9 +11,9 @@ import (
 // formingFor is how long new replicas have for becoming a cluster, or not.
 const formingFor = 6 * time.Second
 
-// formBeside starts three new replicas that are to form a cluster of their own, and one of them is told of the cluster under test as
-// well, far away. It may become a member of either, or of none, and the others may follow it, but none is ever one of both: a replica
-// that two clusters count as theirs has promised one what it gave the other.
+// formBeside starts three new replicas that are to form a cluster of their own, and one of them is told of the cluster
+// under test as well, far away. It may become a member of either, or of none, and the others may follow it, but none is
+// ever one of both: a replica that two clusters count as theirs has promised one what it gave the other.
 func formBeside(n *nemesis) (string, func() error, error) {
 	if !n.alone {
 		return "", nil, fmt.Errorf("%w: who has joined could not be sent away again", errNotNow)
@@ -96,7 +96,8 @@ func (n *nemesis) apartFromStrangers(w weather) {
 	}
 }
 
-// shared says which replica both clusters count as theirs. One that has become a member of the cluster under test sees what that sees.
+// shared says which replica both clusters count as theirs. One that has become a member of the cluster under test sees
+// what that sees.
 func (c *cluster) shared() error {
 	hosts, ours := map[string]bool{}, map[string]string{}
 	for _, page := range c.pages(c.members()) {

@@ -64,9 +64,9 @@ func (n *nemesis) leave(leavers []*replica) string {
 	return names(leavers) + " leave for good"
 }
 
-// leaveAndRestart is what an orchestrator does when it is told to run fewer replicas, and a new version: those beyond the first end,
-// the last one first, and then each of the others in turn is away for as long as it takes to start it elsewhere. With so many left
-// at any time a push is never refused.
+// leaveAndRestart is what an orchestrator does when it is told to run fewer replicas, and a new version: those beyond
+// the first end, the last one first, and then each of the others in turn is away for as long as it takes to start it
+// elsewhere. With so many left at any time a push is never refused.
 func leaveAndRestart(n *nemesis) (string, func() error, error) {
 	spares := slices.Clone(n.c.replicas[n.c.expect:])
 	for _, r := range spares {
@@ -92,8 +92,9 @@ func leaveAndRestart(n *nemesis) (string, func() error, error) {
 	return text, nil, err
 }
 
-// takeName lets a replica come that has the name of one that is down, as replicas on hosts of one name do. That one is back before the
-// newcomer counts, so nobody has taken its place; and when it is restarted, soon, it has to be let in as always.
+// takeName lets a replica come that has the name of one that is down, as replicas on hosts of one name do. That one is
+// back before the newcomer counts, so nobody has taken its place; and when it is restarted, soon, it has to be let in
+// as always.
 func takeName(n *nemesis) (string, func() error, error) {
 	if !n.alone {
 		return "", nil, fmt.Errorf("%w: who is down for longer has lost its place, by right", errNotNow)
@@ -171,7 +172,8 @@ func (n *nemesis) restartFor(r *replica, pause time.Duration) (time.Duration, er
 	return time.Since(began), nil
 }
 
-// pushing pushes to the members in turn until it is stopped, and counts. Replicas that need not answer are not asked for it.
+// pushing pushes to the members in turn until it is stopped, and counts. Replicas that need not answer are not asked
+// for it.
 func (n *nemesis) pushing() (stop func() (pushes, refused int)) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	pushes, refused := 0, 0

@@ -48,7 +48,8 @@ func oneWay(n *nemesis) (string, func() error, error) {
 	return n.untilLifted(victim.name + " " + what)
 }
 
-// flicker cuts a follower off for moments, each about as long as it takes to miss its leader: mostly it is the same that it then finds.
+// flicker cuts a follower off for moments, each about as long as it takes to miss its leader: mostly it is the same
+// that it then finds.
 func flicker(n *nemesis) (string, func() error, error) {
 	followers := without(n.c.members(), n.c.leader())
 	victim := followers[n.chance.IntN(len(followers))]

@@ -69,7 +69,8 @@ func (n *nemesis) is(nc newcomer, role string) error {
 	return errNotNow
 }
 
-// moment waits for one in the life of a newcomer, and says which: any, or one after the others have let it in or given it a vote.
+// moment waits for one in the life of a newcomer, and says which: any, or one after the others have let it in or given
+// it a vote.
 func (n *nemesis) moment(nc newcomer) string {
 	role, u := []string{"", "nonvoter", "voter", "voter"}[n.chance.IntN(4)], n.chance.Float64()
 	wait, since := u*u*afterStart.Seconds(), "its start" // mostly short
@@ -83,8 +84,8 @@ func (n *nemesis) moment(nc newcomer) string {
 	return fmt.Sprintf("%.1f s after %s", wait, since)
 }
 
-// emptied lets the same replica lose its disk again and again, at any moment. No other loses anything: all but one have what was
-// acknowledged, and can agree, at any time.
+// emptied lets the same replica lose its disk again and again, at any moment. No other loses anything: all but one have
+// what was acknowledged, and can agree, at any time.
 func emptied(n *nemesis) (string, func() error, error) {
 	if err := n.awaitWhole(); err != nil {
 		return "", nil, err
@@ -103,8 +104,8 @@ func emptied(n *nemesis) (string, func() error, error) {
 	return fmt.Sprintf("the disk of %s is lost %d times: %s", victim.name, len(moments), strings.Join(moments, ", ")), nil, err
 }
 
-// dying replaces a replica, and ends its successor while it is let in. It stays away for a while; without its disk it never comes back,
-// and another one does.
+// dying replaces a replica, and ends its successor while it is let in. It stays away for a while; without its disk it
+// never comes back, and another one does.
 func dying(n *nemesis) (string, func() error, error) {
 	if err := n.awaitWhole(); err != nil {
 		return "", nil, err
@@ -136,8 +137,8 @@ func dying(n *nemesis) (string, func() error, error) {
 // noticedWithin is how soon a replica must have noticed that what it writes will never be found again.
 const noticedWithin = 10 * time.Second
 
-// deleteDirectory is rm -rf of what a replica is using. The process goes on, with files that have no name any more: it must notice, and
-// what it has acknowledged meanwhile is elsewhere, too.
+// deleteDirectory is rm -rf of what a replica is using. The process goes on, with files that have no name any more: it
+// must notice, and what it has acknowledged meanwhile is elsewhere, too.
 func deleteDirectory(n *nemesis) (string, func() error, error) {
 	if err := n.awaitWhole(); err != nil {
 		return "", nil, err

@@ -18,8 +18,9 @@ const (
 	lingers = 3 * time.Second
 )
 
-// meetStrangers starts another cluster, of one replica or three, and tells one replica of it, or of the cluster under test, or both, of
-// a peer in the wrong one. Nothing of either may show in the other, and each that is replaced meanwhile comes back to its own.
+// meetStrangers starts another cluster, of one replica or three, and tells one replica of it, or of the cluster under
+// test, or both, of a peer in the wrong one. Nothing of either may show in the other, and each that is replaced
+// meanwhile comes back to its own.
 func meetStrangers(n *nemesis) (string, func() error, error) {
 	s := n.c.strangers
 	if err := n.gather(); err != nil {
@@ -183,8 +184,9 @@ func (c *cluster) voters(replicas []*replica) map[string]bool {
 	return out
 }
 
-// showsOf is what a replica shows of another cluster, in its list of members and on its page: of those who are voters there. One that is
-// new and not yet a member of anything may be known to both, and one that looks for its cluster shows nothing.
+// showsOf is what a replica shows of another cluster, in its list of members and on its page: of those who are voters
+// there. One that is new and not yet a member of anything may be known to both, and one that looks for its cluster
+// shows nothing.
 func (r *replica) showsOf(foreign map[string]bool, series string) []string {
 	page, err := r.c.statusWithin(r, time.Second)
 	if err != nil || !slices.Contains(page.voters(), page.own()) {

@@ -23,7 +23,8 @@ type mutant struct {
 	duration time.Duration
 	seeds    []uint64
 	replicas int // 3 unless it says something else
-	// test is looked for it instead, where processes meet the moment that it takes too rarely: a test of package cluster, by name.
+	// test is looked for it instead, where processes meet the moment that it takes too rarely: a test of package
+	// cluster, by name.
 	test string
 }
 
@@ -49,8 +50,8 @@ func (m mutant) build(ctx context.Context, root, dir string) (string, error) {
 	return binary, nil
 }
 
-// overlay writes the changed files to dir, and the list of them that the go tool wants. It is an error if an edit does not fit the
-// source in root any more: then the mutant must be adapted, not left out.
+// overlay writes the changed files to dir, and the list of them that the go tool wants. It is an error if an edit does
+// not fit the source in root any more: then the mutant must be adapted, not left out.
 func (m mutant) overlay(root, dir string) (string, error) {
 	files := map[string][]byte{}
 	for _, e := range m.edits {

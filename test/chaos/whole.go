@@ -12,8 +12,8 @@ import (
 // wholeWithin is how long a fault that takes something away for good waits until the cluster can bear it.
 const wholeWithin = 8 * time.Second
 
-// wholeAgainWithin is how soon the voters must be the members after a replica has been replaced: it has to be healthy for two seconds
-// to become one, and who is gone has its grace.
+// wholeAgainWithin is how soon the voters must be the members after a replica has been replaced: it has to be healthy
+// for two seconds to become one, and who is gone has its grace.
 const wholeAgainWithin = 20 * time.Second
 
 // awaitWhole waits until the cluster is whole. What is taken away for a while (a process, a link, all of them) the cluster
@@ -68,12 +68,12 @@ func (c *cluster) whole() error {
 	return nil
 }
 
-// mustBecomeWhole is called after a fault that takes something away for good: once all is lifted, the voters have to be the members
-// again, and nobody else, because each dead one that is too many is a loss less that the cluster can bear.
+// mustBecomeWhole is called after a fault that takes something away for good: once all is lifted, the voters have to be
+// the members again, and nobody else, because each dead one that is too many is a loss less that the cluster can bear.
 func (n *nemesis) mustBecomeWhole() { n.wholeness = true }
 
-// own is the id of the replica that gave the status, "" if it does not say. The one before it, of the same name and address, does not
-// answer, and another of the same name has another address.
+// own is the id of the replica that gave the status, "" if it does not say. The one before it, of the same name and
+// address, does not answer, and another of the same name has another address.
 func (s status) own() string {
 	for _, m := range s.Members {
 		if m.Name == s.Self && m.Peer == s.peer && m.Healthy {

@@ -139,7 +139,8 @@ func TestAFullDiskRefusesAndAnErasedOneIsEmpty(t *testing.T) {
 	})
 }
 
-// TestADeletedFileHasNoName: as on any file system it can still be written by whoever has it open, and says that it has no link.
+// TestADeletedFileHasNoName: as on any file system it can still be written by whoever has it open, and says that it has
+// no link.
 func TestADeletedFileHasNoName(t *testing.T) {
 	mounted(t, New(1<<20), func(dir string) {
 		sub := filepath.Join(dir, "sub")
