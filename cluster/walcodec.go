@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// entryCodecID stands in each segment and in the list of segments: it must not change.
+	// entryCodecID is what raft-wal wants of a codec that is not its own. Its files say BinaryV1 all the same: see DESIGN.md.
 	entryCodecID = wal.FirstExternalCodecID + 'P'<<8 + 'Q'
 	// maxAppend bounds what is given to raft-wal at once, but for a larger entry: each segment keeps a buffer of the next power of
 	// two for as long as it is in use. Bytes.
