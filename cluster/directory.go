@@ -26,6 +26,16 @@ const (
 	writeSnapshot = "a snapshot"
 )
 
+// failedWrite is how the last write of a kind ended, and when.
+type failedWrite struct {
+	err error
+	at  time.Time
+}
+
+// failureCounts is how long a write that failed counts where nothing of its kind is written any more, as with a vote that was never
+// asked for again, and the directory can be written.
+const failureCounts = time.Minute
+
 // directory watches the data directory while it is open: whether its path still leads to the files that are open, and
 // whether they can be written. A disk that has room again is well again; a directory that was deleted or exchanged
 // never is.
@@ -41,9 +51,9 @@ type directory struct {
 
 	mu      sync.Mutex
 	gone    error
-	refused error            // of the last look
-	failed  map[string]error // the last write of a kind, when it failed
-	since   time.Time        // when it began that anything is wrong
+	refused error                   // of the last look
+	failed  map[string]*failedWrite // the last write of a kind, when it failed
+	since   time.Time               // when it began that anything is wrong
 	running bool
 	closing chan struct{} // closed when Raft is told to stop
 	release func()        // closes it
@@ -52,7 +62,7 @@ type directory struct {
 func newDirectory(path string, probe func(dir string, size int) error, every time.Duration, logger *slog.Logger, fence func(error)) *directory {
 	d := &directory{
 		path: path, same: map[string]os.FileInfo{}, probe: probe, every: every, logger: logger, fence: fence,
-		lost: make(chan struct{}), failed: map[string]error{}, closing: make(chan struct{}),
+		lost: make(chan struct{}), failed: map[string]*failedWrite{}, closing: make(chan struct{}),
 	}
 	d.release = sync.OnceFunc(func() { close(d.closing) })
 	return d
@@ -107,7 +117,16 @@ func (d *directory) look() {
 	if err != nil {
 		err = cannotWrite(d.path, err)
 	}
-	d.note(func() { d.refused = err })
+	d.note(func() {
+		if d.refused = err; err != nil {
+			return
+		}
+		for kind, f := range d.failed {
+			if time.Since(f.at) > failureCounts {
+				delete(d.failed, kind)
+			}
+		}
+	})
 }
 
 // missing says which of the files are not the ones that are open. Only what is certain counts, because it counts for
@@ -148,7 +167,7 @@ func (d *directory) wrote(kind string, err error) {
 	default:
 		d.note(func() {
 			if err != nil {
-				d.failed[kind] = fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err)
+				d.failed[kind] = &failedWrite{fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err), time.Now()}
 			} else if len(d.failed) > 0 {
 				delete(d.failed, kind)
 			}
@@ -165,11 +184,11 @@ func (d *directory) note(change func()) {
 	switch now := d.errLocked(); {
 	case before == nil && now != nil:
 		d.since = time.Now()
-		d.logger.Error("the data directory is not well; neither healthy nor ready", "err", now)
+		d.logger.Error("the data directory is not well; neither healthy nor ready: " + now.Error()) // whole: values are cut
 	case before != nil && now == nil:
 		d.logger.Info("the data directory is well again", "dir", d.path, "after", time.Since(d.since).Round(time.Millisecond))
 	case now != nil && errors.Is(now, errGone) && !errors.Is(before, errGone):
-		d.logger.Error("the data directory is gone; nothing is acknowledged any more", "err", now)
+		d.logger.Error("the data directory is gone; nothing is acknowledged any more: " + now.Error())
 	}
 }
 
@@ -188,8 +207,8 @@ func (d *directory) errLocked() error {
 		return d.refused
 	}
 	for _, kind := range []string{writeLog, writeTerm, writeSnapshot} {
-		if err := d.failed[kind]; err != nil {
-			return err
+		if f := d.failed[kind]; f != nil {
+			return f.err
 		}
 	}
 	return nil

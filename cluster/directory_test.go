@@ -62,14 +62,14 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 				return err
 			}
 			return os.CopyFS(dir, os.DirFS(dir+".old"))
-		}, "is another file"},
+		}, errGone.Error()}, // gone or another file: it may be looked at while it is copied
 		{"without its log", func(dir string) error { return os.RemoveAll(filepath.Join(dir, walDir)) }, walSegmentsFile + " is gone"},
 		{"without its snapshots", func(dir string) error { return os.RemoveAll(filepath.Join(dir, snapshotsDir)) }, snapshotsDir + " is gone"},
 		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, identityFile)) }, identityFile + " is gone"},
 		{"with raft.db restored", func(dir string) error {
 			path := filepath.Join(dir, raftFile)
 			b, err := os.ReadFile(path)
-			return errors.Join(err, os.Rename(path, path+".old"), os.WriteFile(path, b, 0o600))
+			return errors.Join(err, os.WriteFile(path+".new", b, 0o600), os.Rename(path+".new", path))
 		}, raftFile + " is another file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

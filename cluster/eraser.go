@@ -128,10 +128,18 @@ func (f *erasingFS) Create(dir, name string, size uint64) (types.WritableFile, e
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(filepath.Join(dir, name), fileMode); err != nil {
+	if err := chmod(filepath.Join(dir, name)); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
+}
+
+// chmod makes a file its owner's, as far as the file system knows owners.
+func chmod(path string) error {
+	if err := os.Chmod(path, fileMode); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 // Delete implements types.VFS.

@@ -29,5 +29,8 @@ func damaged(path, format string, args ...any) error {
 
 // damagedLog is damaged for a file of the log, of which a part can be given up.
 func damagedLog(path, format string, args ...any) error {
+	if err := fmt.Errorf(format, args...); refuses(err) {
+		return damaged(path, format, args...)
+	}
 	return fmt.Errorf("%w; the command recover says what of the log can be read, and can go on without the rest", damaged(path, format, args...))
 }

@@ -56,6 +56,9 @@ func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64)
 		if index > covered {
 			s.growth.add(index, uint64(len(l.Data)))
 			if l.Type == raft.LogConfiguration {
+				if !isConfiguration(l.Data) {
+					return 0, nil, damagedLog(s.fileOf(index), "entry %d is no configuration", index)
+				}
 				c := raft.DecodeConfiguration(l.Data)
 				configuration = &c
 			}

@@ -52,6 +52,8 @@ type logStore struct {
 
 	mu   sync.Mutex // for writers; held while the disk syncs, so readers use the bounds only
 	tail tail       // what the log holds; the record on disk may say less
+	// unsure: a deletion was reported as failed, and the log may hold less than tail says.
+	unsure bool
 	// first and last bound what readers see, 0 = empty.
 	first, last atomic.Uint64
 	base        atomic.Pointer[base] // of the newest snapshot, nil when there is none
@@ -125,6 +127,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if why := s.fence.Load(); why != nil {
 		return *why
 	}
+	if err := s.dropLeftover(); err != nil {
+		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.tail.Last), err)
+	}
 	next := s.tail
 	if first := logs[0].Index; next.Last == 0 && first > 0 {
 		next.First, next.Last = first, first-1
@@ -140,9 +145,6 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		if size := encodedSize(entries[i]); size > maxStored {
 			return fmt.Errorf("%s: entry %d is not written, because it takes %d bytes and at most %d can be read back", s.fileOf(l.Index), l.Index, size, maxStored)
 		}
-	}
-	if err := s.dropLeftover(); err != nil {
-		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.tail.Last), err)
 	}
 	if err := s.inner.StoreLogs(entries); err != nil {
 		return fmt.Errorf("writing %s: %w", s.fileOf(s.tail.Last), err)
@@ -194,6 +196,11 @@ func (s *logStore) wait(ctx context.Context, index uint64) error {
 // dropLeftover deletes what a failed write may have left behind the end of the log. It may also have left its mark in
 // the record, which therefore comes first.
 func (s *logStore) dropLeftover() error {
+	if s.unsure {
+		if err := s.lookAgain(); err != nil {
+			return err
+		}
+	}
 	last, err := s.inner.LastIndex()
 	if err != nil || last <= s.tail.Last {
 		return err
@@ -244,13 +251,41 @@ func (s *logStore) shorten(next tail, minIndex, maxIndex uint64) error {
 	if err := s.saver.save(next, true); err != nil {
 		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.tail.Last), err)
 	}
+	s.unsure = true // until it is known what is left
 	derr := s.inner.DeleteRange(minIndex, maxIndex)
 	first, last, err := s.ends()
 	if err != nil || first != next.First || last != next.Last {
 		return fmt.Errorf("deleting entries %d to %d from %s: %w", minIndex, maxIndex, s.fileOf(s.tail.Last),
 			cmp.Or(derr, err, fmt.Errorf("entries %d to %d remain, should be %d to %d", first, last, next.First, next.Last)))
 	}
+	s.unsure = false
 	s.publish(next)
+	return nil
+}
+
+// lookAgain finds out what a deletion that was reported as failed has left. It may have taken effect: what is written into the
+// record next must not speak of what is gone.
+func (s *logStore) lookAgain() error {
+	first, last, err := s.ends()
+	if err != nil {
+		return err
+	}
+	left := s.tail
+	switch {
+	case last == 0 || last < left.First:
+		left = tail{}
+	case last < left.Last:
+		var l raft.Log
+		if _, left.Chain, err = s.read(last, &l); err != nil {
+			return err
+		}
+		left.Last = last
+	}
+	if left.Last != 0 {
+		left.First = max(left.First, first)
+	}
+	s.unsure = false
+	s.publish(left)
 	return nil
 }
 

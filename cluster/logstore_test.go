@@ -20,6 +20,7 @@ import (
 type failure struct {
 	store, record, state bool // what fails: the store below, raft.tail, or what comes between them
 	after                bool
+	blind                bool // nor can it be asked what it holds
 }
 
 var errDisk = errors.New("no space left on device")
@@ -46,6 +47,13 @@ func (f failingStore) StoreLogs(logs []*raft.Log) error {
 
 func (f failingStore) DeleteRange(minIndex, maxIndex uint64) error {
 	return f.during(f.store, func() error { return f.entryStore.DeleteRange(minIndex, maxIndex) })
+}
+
+func (f failingStore) FirstIndex() (uint64, error) {
+	if f.blind {
+		return 0, errDisk
+	}
+	return f.entryStore.FirstIndex()
 }
 
 type failingTail struct {
@@ -298,6 +306,49 @@ func TestGapsAreRefused(t *testing.T) {
 				}
 				if err := c.do(s); err == nil {
 					t.Error("goes through")
+				}
+			})
+		}
+	}
+}
+
+// A deletion may take effect though it is reported as failed, and the store may not even be able to say what is left. What is written
+// after that must be what a start finds.
+func TestWhatAFailedDeletionHasLeftIsFoundOutBeforeTheNextWrite(t *testing.T) {
+	for _, where := range everyLog {
+		for name, c := range map[string]struct {
+			after               bool // it took effect
+			first, last         uint64
+			next                *raft.Log
+			wantFirst, wantLast uint64
+		}{
+			"the front is gone":      {true, 1, 5, entry(11, 1), 6, 11},
+			"the front is there":     {false, 1, 5, entry(11, 1), 1, 11},
+			"the end is gone":        {true, 8, 10, entry(8, 2), 1, 8},
+			"all of it is gone":      {true, 1, 10, entry(40, 2), 40, 40},
+			"all is gone, and begun": {true, 1, 10, entry(11, 2), 11, 11},
+		} {
+			t.Run(where.store+", "+name, func(t *testing.T) {
+				dir := t.TempDir()
+				s, fail, closeLog := openTestLog(t, where, dir)
+				for i := range uint64(10) {
+					if err := s.StoreLog(entry(i+1, 1)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				*fail = failure{store: true, after: c.after, blind: true}
+				if err := s.DeleteRange(c.first, c.last); err == nil {
+					t.Fatal("the deletion did not fail")
+				}
+				*fail = failure{}
+				if err := s.StoreLog(c.next); err != nil {
+					t.Fatalf("nothing can be written any more: %v", err)
+				}
+				closeLog()
+				s, _, closeLog = openTestLog(t, where, dir)
+				defer closeLog()
+				if first, last := s.first.Load(), s.last.Load(); first != c.wantFirst || last != c.wantLast {
+					t.Errorf("the log holds entries %d to %d, want %d to %d", first, last, c.wantFirst, c.wantLast)
 				}
 			})
 		}

@@ -83,7 +83,7 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 			return nil, err
 		}
 	}
-	cfg.Logger.Warn("read-only: what is stored is served, and nothing is taken, until the data directory can be written", "err", why)
+	cfg.Logger.Warn("read-only: what is stored is served, and nothing is taken, until the data directory can be written: " + why.Error())
 	return r, nil
 }
 

@@ -157,6 +157,7 @@ func (r *Replica) openDirectory() (err error) {
 		}
 	}
 	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, r.store.log.refuse)
+	r.store.snaps.wrote = func(err error) { r.dir.wrote(writeSnapshot, err) }
 	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)
 	}

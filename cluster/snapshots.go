@@ -41,11 +41,11 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		switch {
 		case err == nil:
 			late = lateness()
-			r.dir.wrote(writeSnapshot, nil)
 			r.logger.Info("took a snapshot", "index", r.store.snapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
 		case errors.Is(err, raft.ErrNothingNewToSnapshot), errors.Is(err, raft.ErrRaftShutdown), ctx.Err() != nil:
+		case r.store.snapshotIndex() > last:
+			r.logger.Info("a snapshot of this replica's own was overtaken by the leader's, or is there and the log behind it was not shortened", "err", err)
 		default:
-			r.dir.wrote(writeSnapshot, err)
 			r.logger.Error("cannot take a snapshot, trying again", "err", err)
 		}
 	}

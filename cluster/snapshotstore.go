@@ -49,6 +49,15 @@ type snapshotStore struct {
 
 	mu      sync.Mutex
 	readers map[string]int // how many read a snapshot, by its ID
+
+	// wrote is told how each write to the disk ended; nil while nobody wants to know.
+	wrote func(error)
+}
+
+func (s *snapshotStore) note(err error) {
+	if s.wrote != nil {
+		s.wrote(err)
+	}
 }
 
 func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(base) error,
@@ -97,14 +106,16 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	}
 	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 	if err != nil {
+		s.note(err)
 		return nil, fmt.Errorf("creating a snapshot in %s: %w", s.dir, err)
 	}
 	tmp := filepath.Join(s.dir, sink.ID()+snapshotTmp)
 	state, err := os.OpenFile(filepath.Join(tmp, snapshotState), os.O_RDWR, 0)
 	if err == nil {
-		err = errors.Join(state.Chmod(fileMode), os.Chmod(filepath.Join(tmp, snapshotMeta), fileMode))
+		err = errors.Join(chmod(filepath.Join(tmp, snapshotState)), chmod(filepath.Join(tmp, snapshotMeta)))
 	}
 	if err != nil {
+		s.note(err)
 		return nil, errors.Join(fmt.Errorf("creating a snapshot in %s: %w", s.dir, err), sink.Cancel())
 	}
 	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: base{Index: index, Term: term}}, nil
@@ -145,6 +156,9 @@ func (s *snapshotSink) Write(p []byte) (int, error) {
 		s.synced = s.size
 		err = s.state.Sync()
 	}
+	if err != nil {
+		s.store.note(err)
+	}
 	return n, err
 }
 
@@ -162,6 +176,13 @@ func (s *snapshotSink) Close() error {
 		return errors.Join(err, s.Cancel())
 	}
 	s.closed = true
+	err := s.finish()
+	s.store.note(err)
+	return err
+}
+
+// finish makes durable what has been written, and the newest snapshot of it.
+func (s *snapshotSink) finish() error {
 	dir := filepath.Join(s.store.dir, s.ID())
 	_ = s.state.Close() // what has been written is made durable through the other descriptor
 	if err := s.SnapshotSink.Close(); err != nil {

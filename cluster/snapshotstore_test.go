@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -80,6 +81,8 @@ func TestASnapshotThatEndsAfterANewerOneIsDropped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var saved []base
 			store := openTestSnapshots(t, &saved)
+			var disk []error // what is said of the disk
+			store.wrote = func(err error) { disk = append(disk, err) }
 			own, leaders := begin(t, store, older), begin(t, store, base{5000, 2})
 			content := snapshotAt(t, 5000)
 			if _, err := leaders.Write(content); err != nil {
@@ -101,7 +104,24 @@ func TestASnapshotThatEndsAfterANewerOneIsDropped(t *testing.T) {
 			if left, err := os.ReadDir(store.dir); err != nil || len(left) != 1 {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
+			if len(disk) != 1 || disk[0] != nil {
+				t.Errorf("the disk has taken a snapshot, and of it is said %v", disk)
+			}
 		})
+	}
+}
+
+func TestASnapshotThatTheDiskDoesNotTakeIsSaidOfTheDisk(t *testing.T) {
+	var saved []base
+	store := openTestSnapshots(t, &saved)
+	var said error
+	store.wrote = func(err error) { said = err }
+	own := begin(t, store, base{10, 2})
+	if err := os.RemoveAll(filepath.Join(store.dir, own.ID()+snapshotTmp)); err != nil {
+		t.Fatal(err)
+	}
+	if err := own.ownWith([]byte("x")); err == nil || said == nil {
+		t.Errorf("it ends with %v, and of the disk is said %v", err, said)
 	}
 }
 

@@ -52,8 +52,11 @@ func (w *termWall) checkRequest(command any) error {
 			if l.Term > req.Term {
 				return fmt.Errorf("entry %d of term %d is refused in a request of term %d", l.Index, l.Term, req.Term)
 			}
-			if l.Type == raft.LogConfiguration && !isConfiguration(l.Data) {
+			switch {
+			case l.Type == raft.LogConfiguration && !isConfiguration(l.Data):
 				return fmt.Errorf("entry %d is refused: it is no configuration", l.Index)
+			case l.Type == raft.LogAddPeerDeprecated, l.Type == raft.LogRemovePeerDeprecated:
+				return fmt.Errorf("entry %d is refused: it is of a kind that no version writes", l.Index)
 			}
 		}
 		return w.check("AppendEntries", req.Term)

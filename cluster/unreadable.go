@@ -116,6 +116,9 @@ func (i *inspection) read(log *entriesOnDisk, record tail) {
 	for index := from; index != 0 && index <= to; index++ {
 		var l raft.Log
 		own, err := log.entry(index, &l, i.keep, i.end.Term)
+		if err == nil && l.Type == raft.LogConfiguration && index > covered && !isConfiguration(l.Data) {
+			err = errors.New("is no configuration")
+		}
 		if err == nil && l.Type == raft.LogConfiguration && index > covered {
 			i.configuration = raft.DecodeConfiguration(l.Data)
 		}

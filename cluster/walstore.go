@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
-	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -140,7 +139,7 @@ func (w *walStore) FirstIndex() (uint64, error) { return w.end((*wal.WAL).FirstI
 func (w *walStore) LastIndex() (uint64, error) { return w.end((*wal.WAL).LastIndex) }
 
 func (w *walStore) end(of func(*wal.WAL) (uint64, error)) (uint64, error) {
-	if w.log == nil {
+	if w.log == nil || w.failed { // raft-wal goes on from what it meant to write, or from before what it has written
 		if err := w.reopen(); err != nil {
 			return 0, err
 		}
@@ -153,7 +152,7 @@ func (w *walStore) GetLog(index uint64, l *raft.Log) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.log == nil {
-		return w.segments.getLog(w.vfs, index, l)
+		return w.segments.getLog(newReadingFS(), index, l)
 	}
 	return w.log.GetLog(index, l)
 }
@@ -300,7 +299,7 @@ func (l *segmentList) file(s types.SegmentInfo) string {
 
 // suspect names the first segment that cannot be opened by itself, for a message.
 func (l *segmentList) suspect() string {
-	files := segment.NewFiler(filepath.Dir(l.path), walfs.New())
+	files := segment.NewFiler(filepath.Dir(l.path), newReadingFS())
 	broken := func(s types.SegmentInfo) (broken bool) {
 		defer func() {
 			if recover() != nil {

@@ -124,7 +124,11 @@ func serve(o *options, logger *slog.Logger) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		g.Add(func() error { return actor(ctx) }, func(error) { cancel() })
 	}
-	return g.Run()
+	err = g.Run()
+	if end.begun.Load() && errors.Is(err, cluster.ErrWritable) {
+		return nil // the directory can be written again, and this process was told to stop
+	}
+	return err
 }
 
 // warnOfIdleFlags says why flags of the Pushgateway that were given do nothing here.
