@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +15,7 @@ import (
 // lost disk, and that nobody answers does not mean that nobody is there; so only the command line can say that this one
 // is the first.
 type aloneness struct {
+	name     string
 	peers    []string
 	resolver resolver
 	own      func(netip.AddrPort) bool // whether this replica gossips there
@@ -64,7 +66,23 @@ func (a *aloneness) elsewhere(ctx context.Context) string {
 			}
 		}
 	}
+	if !slices.ContainsFunc(a.peers, func(peer string) bool { return namesOne(peer, a.name) }) {
+		return fmt.Sprintf("none names this replica alone: its address, or a name that begins with %s", a.name)
+	}
 	return ""
+}
+
+// namesOne tells whether a peer is one replica by what it is called, and not the name of all of them, which may lead to one while
+// the others are away: an IP address, or a host name that goes with the replica's name.
+func namesOne(peer, name string) bool {
+	host, _, err := splitHostPort(peer)
+	if err != nil {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return host == name || strings.HasPrefix(host, name+".") || strings.HasPrefix(name, host+".")
 }
 
 // isOwnGossip tells whether this replica gossips at the address.

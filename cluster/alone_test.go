@@ -19,6 +19,8 @@ func TestOneIsAloneWhenAllThatItsPeersLeadToIsItself(t *testing.T) {
 	}{
 		"no peers":                                {nil, nil, nil, ""},
 		"its own address":                         {[]string{self + ":7946"}, nil, nil, ""},
+		"the name of all, who are away":           {[]string{"x:7946"}, map[string][]string{"x": {self}}, nil, "none names this replica alone"},
+		"its full name":                           {[]string{"x-0.x.svc:7946"}, map[string][]string{"x-0.x.svc": {self}}, nil, ""},
 		"its own name":                            {[]string{"x-0:7946"}, map[string][]string{"x-0": {self}}, nil, ""},
 		"two names of its own":                    {[]string{"x-0:7946", "x:7946"}, map[string][]string{"x-0": {self}, "x": {self}}, nil, ""},
 		"a service that knows more":               {[]string{"x-0:7946", "x:7946"}, map[string][]string{"x-0": {self}, "x": {self, "10.0.0.2"}}, nil, "x:7946 leads to 10.0.0.2:7946, which is not this replica"},
@@ -30,7 +32,7 @@ func TestOneIsAloneWhenAllThatItsPeersLeadToIsItself(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &aloneness{
-				peers: c.peers, resolver: &fakeDNS{hosts: c.dns}, settle: 3 * time.Second, every: time.Second,
+				name: "x-0", peers: c.peers, resolver: &fakeDNS{hosts: c.dns}, settle: 3 * time.Second, every: time.Second,
 				own: func(at netip.AddrPort) bool { return at.String() == self+":7946" },
 			}
 			now := time.Unix(1000, 0)
@@ -55,7 +57,7 @@ func TestOneIsAloneWhenAllThatItsPeersLeadToIsItself(t *testing.T) {
 func TestWhoShowsUpBeginsTheWaitAnew(t *testing.T) {
 	dns := &fakeDNS{hosts: map[string][]string{"x": {"10.0.0.1"}}}
 	a := &aloneness{
-		peers: []string{"x:7946"}, resolver: dns, settle: 3 * time.Second, every: time.Second,
+		name: "x", peers: []string{"x:7946"}, resolver: dns, settle: 3 * time.Second, every: time.Second,
 		own: func(at netip.AddrPort) bool { return at.Addr().String() == "10.0.0.1" },
 	}
 	at := func(ms int, seen ...string) bool {

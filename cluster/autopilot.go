@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -49,7 +51,7 @@ func newPilot(r *Replica) *pilot {
 	p := &pilot{r: r, gone: newAbsences(r.tune.pilotLook), ctx: r.ctx}
 	p.auto = autopilot.New(&pilotRaft{Raft: r.raft, promote: p.promote}, p,
 		autopilot.WithLogger(newRaftLogger(r.logger)),
-		autopilot.WithPromoter(&promoter{grace: r.cfg.DeadServerGrace, gone: p.gone, leaving: p.leaving}),
+		autopilot.WithPromoter(&promoter{grace: r.cfg.DeadServerGrace, gone: p.gone, mayNotVote: p.mayNotVote}),
 		autopilot.WithUpdateInterval(r.tune.pilotLook), autopilot.WithReconcileInterval(r.tune.pilotAct))
 	return p
 }
@@ -157,12 +159,12 @@ func (p *pilot) answered(id raft.ServerID) bool {
 	return ok && a.asked.After(p.silent[id])
 }
 
-// leaving tells whether a server is about to stop, or has stopped since it gave up its vote.
-func (p *pilot) leaving(id raft.ServerID) bool {
+// mayNotVote tells whether a server is about to stop, or did not answer the last time, as one that has stopped meanwhile.
+func (p *pilot) mayNotVote(id raft.ServerID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a, ok := p.heard[id]
-	return a.Draining || ok && !a.asked.After(p.resigned[id])
+	return !ok || a.Draining || !a.asked.After(p.resigned[id])
 }
 
 // noteSilent remembers that a server has just not answered: what it said before that does not count any more.
@@ -238,17 +240,27 @@ func (p *pilot) ask(ctx context.Context, id raft.ServerID, tell *StatusArgs) (St
 }
 
 // RemoveFailedServer takes a server out of the configuration, after the promoter has agreed.
-func (p *pilot) RemoveFailedServer(s *autopilot.Server) { _ = p.remove(s.ID, s.Name) }
+func (p *pilot) RemoveFailedServer(s *autopilot.Server) { _ = p.remove(s.ID, s.Name, minVoters) }
 
-func (p *pilot) remove(id raft.ServerID, name string) error {
+// remove takes a server out, unless fewer voters than so many would be left.
+func (p *pilot) remove(id raft.ServerID, name string, least int) error {
+	removed := false
 	if err := p.r.reconfigure(p.leadership(), func(c raft.Configuration) (raft.Future, error) {
-		if serverOf(c, id) == nil {
+		s := serverOf(c, id)
+		if s == nil {
 			return nil, nil
 		}
+		if s.Suffrage == raft.Voter && countVoters(c)-1 < least {
+			return nil, fmt.Errorf("fewer than %d voters would be left", least)
+		}
+		removed = true
 		return p.r.raft.RemoveServer(id, 0, changeTimeout), nil
 	}); err != nil {
 		p.r.logger.Warn("cannot remove a dead replica yet, trying again", "name", name, "id", id, "err", err)
 		return err
+	}
+	if !removed {
+		return nil
 	}
 	p.r.metrics.removals.Inc()
 	p.r.logger.Warn("removed a dead replica; should it come back it is added again, unless another of its name has taken its place",
@@ -272,19 +284,15 @@ func (p *pilot) promote(id raft.ServerID) error {
 	if err != nil {
 		return err
 	}
-	for _, replaced := range a.replaces {
-		predecessor := serverOf(p.r.raft.GetConfiguration().Configuration(), serverID(replaced))
-		if predecessor == nil || p.answered(predecessor.ID) {
-			continue // gossip may hold a dead one for alive for a while: its word does not count here
-		}
-		if err := p.remove(predecessor.ID, p.r.nameOf(predecessor.ID)); err != nil {
+	for _, predecessor := range p.silentOf(a.replaces) {
+		if err := p.remove(predecessor, p.r.nameOf(predecessor), 1); err != nil {
 			return err
 		}
 	}
 	promoted := false
 	if err := p.r.reconfigure(p.leadership(), func(c raft.Configuration) (raft.Future, error) {
 		s := serverOf(c, id)
-		if s == nil || s.Suffrage == raft.Voter || p.leaving(id) {
+		if s == nil || s.Suffrage == raft.Voter || p.mayNotVote(id) {
 			return nil, nil
 		}
 		promoted = true
@@ -295,6 +303,21 @@ func (p *pilot) promote(id raft.ServerID) error {
 	p.r.metrics.promotions.Inc()
 	p.r.logger.Info("a replica has caught up and votes now", "name", p.r.nameOf(id), "id", id)
 	return nil
+}
+
+// silentOf gives those of the replaced who are still members and do not answer. Gossip may hold a dead one for alive for a while, so
+// its word counts only where there are several: a newcomer takes the place of one, and the others of its name may be paused.
+func (p *pilot) silentOf(replaced []uuid.UUID) (silent []raft.ServerID) {
+	c := p.r.raft.GetConfiguration().Configuration()
+	for _, id := range replaced {
+		if s := serverOf(c, serverID(id)); s != nil && !p.answered(s.ID) {
+			silent = append(silent, s.ID)
+		}
+	}
+	if len(silent) > 1 {
+		silent = slices.DeleteFunc(silent, func(id raft.ServerID) bool { return p.gone.of(id) == 0 })
+	}
+	return silent
 }
 
 // leadership is the context of the present one.

@@ -48,9 +48,12 @@ func (r *Replica) form(ctx context.Context) error {
 	return nil
 }
 
-// decided tells whether this replica has state, or has written down that it founds a cluster, which gives it some: then
-// no promise is given back any more.
-func (r *Replica) decided() bool { return r.hasState() || r.founding() }
+// decided tells whether this replica has formed the cluster, or has written down that it founds it: then no promise for
+// it is given back any more. Nobody forms a cluster but by binding itself to it, so of all others the promises are void.
+func (r *Replica) decided(cluster uuid.UUID) bool {
+	rec := r.id.get()
+	return (rec.Member || len(rec.Forming) > 0) && rec.Cluster == cluster
+}
 
 // founding tells whether this replica has written down that it founds a cluster and not yet that it has.
 func (r *Replica) founding() bool { return len(r.id.get().Forming) > 0 }
@@ -74,7 +77,7 @@ func (f *forming) with(set []uuid.UUID, own *grants) (uuid.UUID, error) {
 	if err != nil {
 		return uuid.Nil, err
 	}
-	if err := own.release(f.cluster); err != nil {
+	if err := own.releaseOwn(); err != nil {
 		return uuid.Nil, err
 	}
 	f.set, f.cluster = set, fresh
@@ -82,28 +85,27 @@ func (f *forming) with(set []uuid.UUID, own *grants) (uuid.UUID, error) {
 }
 
 // abandon ends the attempt with this cluster id, which is then never acted on; an error means that it has been.
-func (f *forming) abandon(cluster uuid.UUID, own *grants, decided func() bool) error {
+func (f *forming) abandon(cluster uuid.UUID, own *grants, decided func(uuid.UUID) bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if decided() {
-		return errors.New("has state: the cluster may have been formed")
+	if decided(cluster) {
+		return errors.New("has formed the cluster")
+	}
+	if err := own.release(cluster); err != nil {
+		return err
 	}
 	if f.cluster == cluster {
 		f.set, f.cluster = nil, uuid.Nil
 	}
-	return own.release(cluster)
+	return nil
 }
 
 // giveUp ends the present attempt, if there is one.
 func (f *forming) giveUp(own *grants) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cluster == uuid.Nil {
-		return nil
-	}
-	cluster := f.cluster
 	f.set, f.cluster = nil, uuid.Nil
-	return own.release(cluster)
+	return own.releaseOwn()
 }
 
 // act runs the bootstrap unless the attempt was abandoned; the two exclude each other.
@@ -129,7 +131,11 @@ func (r *Replica) askRelease(ctx context.Context) {
 	switch {
 	case err != nil:
 		r.logger.Debug("cannot ask for a promise back", "coordinator", coordinator, "err", err)
-	case reply.Error == "":
+	case reply.Error != "":
+		if r.refusals.show("release", time.Now()) {
+			r.logger.Warn("a promise is not given back: it "+reply.Error, "coordinator", coordinator, "cluster", cluster)
+		}
+	default:
 		if err := r.grants.release(cluster); err != nil {
 			r.logger.Error("cannot take a promise back", "err", err)
 		}
@@ -211,7 +217,7 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 		if err := r.grants.found(cluster, func() error { return r.id.found(cluster, servers) }); err != nil {
 			return fmt.Errorf("this replica %w", err)
 		}
-		return r.bootstrapRaft(servers)
+		return r.bootstrapRaft(ctx, servers)
 	})
 }
 
@@ -244,8 +250,9 @@ func (r *Replica) collectPromises(ctx context.Context, cluster uuid.UUID, set []
 	return nil
 }
 
-func (r *Replica) bootstrapRaft(servers []raft.Server) error {
-	if err := r.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error(); err != nil {
+func (r *Replica) bootstrapRaft(ctx context.Context, servers []raft.Server) error {
+	// On a disk that is full it takes as long as that.
+	if err := waitFuture(ctx, r.raft.BootstrapCluster(raft.Configuration{Servers: servers})); err != nil {
 		return fmt.Errorf("forming the cluster: %w", err)
 	}
 	if err := r.id.founded(); err != nil {

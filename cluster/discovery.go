@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,7 +39,6 @@ func (d *discovery) run(ctx context.Context) {
 	d.failed = map[string]string{}
 	for {
 		d.round(ctx)
-		d.places.finishRound()
 		for ended := time.Now(); ; {
 			select {
 			case <-ctx.Done():
@@ -58,6 +58,8 @@ func (d *discovery) round(ctx context.Context) {
 		known = d.known()
 	}
 	var wg sync.WaitGroup
+	var reached atomic.Bool
+	elsewhere := false // whether the peers lead to anybody but this replica
 	for _, peer := range d.peers {
 		addresses, err := d.resolve(ctx, peer)
 		if ctx.Err() != nil {
@@ -66,8 +68,11 @@ func (d *discovery) round(ctx context.Context) {
 		d.note(peer, err)
 		if err == nil {
 			d.places.set(peer, addresses)
+		} else {
+			elsewhere = true // for all that is known
 		}
 		for _, a := range addresses {
+			elsewhere = elsewhere || !d.own[a]
 			if known[a] {
 				continue
 			}
@@ -75,11 +80,16 @@ func (d *discovery) round(ctx context.Context) {
 			wg.Go(func() {
 				if err := d.join(a); err != nil {
 					d.logger.Debug("cannot join a peer yet", "peer", peer, "address", a, "err", err)
+					return
 				}
+				reached.Store(true)
 			})
 		}
 	}
 	wg.Wait()
+	if reached.Load() || !elsewhere {
+		d.places.wereReached()
+	}
 }
 
 func (d *discovery) resolve(ctx context.Context, peer string) ([]string, error) {

@@ -12,14 +12,14 @@ import (
 
 // places are the gossip addresses that --cluster.peer leads to: what each name last resolved to.
 type places struct {
-	asked chan struct{} // closed when all have been asked once
-	once  sync.Once
+	reached chan struct{} // closed when one of them has answered, or all of them are this replica itself
+	once    sync.Once
 
 	mu sync.Mutex
 	of map[string][]string // by peer
 }
 
-func newPlaces() *places { return &places{asked: make(chan struct{}), of: map[string][]string{}} }
+func newPlaces() *places { return &places{reached: make(chan struct{}), of: map[string][]string{}} }
 
 func (p *places) set(peer string, addresses []string) {
 	p.mu.Lock()
@@ -27,7 +27,7 @@ func (p *places) set(peer string, addresses []string) {
 	p.of[peer] = addresses
 }
 
-func (p *places) finishRound() { p.once.Do(func() { close(p.asked) }) }
+func (p *places) wereReached() { p.once.Do(func() { close(p.reached) }) }
 
 func (p *places) has(address string) bool {
 	p.mu.Lock()
@@ -40,8 +40,8 @@ func (p *places) has(address string) bool {
 	return false
 }
 
-// askedWithin bounds how long an invitation waits for the first look at the peers.
-const askedWithin = time.Second
+// reachedWithin bounds how long an invitation waits for the first answer of a peer.
+const reachedWithin = time.Second
 
 // mayFollow returns nil when this replica, should it be bound to no cluster, may be bound to this one, and otherwise
 // why not. Gossip may show clusters that have nothing to do with this replica: one whose --cluster.peer names it by
@@ -53,11 +53,11 @@ func (r *Replica) mayFollow(cluster uuid.UUID) error {
 	led := r.gossip.clustersAt(r.places.has)
 	if len(led) == 0 && len(r.cfg.Peers) > 0 {
 		select {
-		case <-r.places.asked:
+		case <-r.places.reached:
 			led = r.gossip.clustersAt(r.places.has)
 		case <-r.ctx.Done():
 			return errClosing
-		case <-time.After(askedWithin):
+		case <-time.After(reachedWithin):
 			return errors.New("has not reached its --cluster.peer yet")
 		}
 	}

@@ -84,10 +84,10 @@ func TestAnInvitationIsJudgedByWhoIsAtThePeersAddresses(t *testing.T) {
 	}
 }
 
-func TestAPeerThatNobodyAnswersForIsNoReasonToRefuse(t *testing.T) {
+func TestAPeerThatNobodyGossipsAtIsNoReasonToRefuse(t *testing.T) {
 	r := followerT(t, &logBuffer{}, "balancer.test:7946")
 	r.places.set("balancer.test:7946", []string{"10.1.1.1:7946"})
-	r.places.finishRound()
+	r.places.wereReached()
 	x := uuid.New()
 	r.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Cluster: x, Member: true}))
 	if err := r.mayFollow(x); err != nil {
@@ -119,5 +119,40 @@ func TestPlacesKeepWhatANameLastResolvedTo(t *testing.T) {
 		if !p.has(step.has) || p.has(step.not) {
 			t.Errorf("%s: has %s: %t, has %s: %t", step.name, step.has, p.has(step.has), step.not, p.has(step.not))
 		}
+	}
+}
+
+func TestPeersAreReachedWhenOneHasAnsweredOrThereIsNoOther(t *testing.T) {
+	const own = "10.0.0.1:7946"
+	for name, c := range map[string]struct {
+		addresses []string
+		joins     error
+		want      bool
+	}{
+		"nobody answers":       {[]string{"10.0.0.1", "10.0.0.2"}, errCut, false},
+		"one answers":          {[]string{"10.0.0.1", "10.0.0.2"}, nil, true},
+		"all are this replica": {[]string{"10.0.0.1"}, errCut, true},
+		"the name is unknown":  {nil, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dns := &fakeDNS{hosts: map[string][]string{}}
+			dns.set("replicas.test", c.addresses...)
+			p := newPlaces()
+			d := &discovery{
+				peers: []string{"replicas.test:7946"}, resolver: dns, logger: slog.New(slog.DiscardHandler), places: p, failed: map[string]string{},
+				known: func() map[string]bool { return nil }, settled: func() bool { return false }, join: func(string) error { return c.joins },
+				own: map[string]bool{own: true},
+			}
+			d.round(t.Context())
+			reached := false
+			select {
+			case <-p.reached:
+				reached = true
+			default:
+			}
+			if reached != c.want {
+				t.Errorf("reached: %t, want %t", reached, c.want)
+			}
+		})
 	}
 }

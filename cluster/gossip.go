@@ -230,8 +230,10 @@ func foreignTo(cluster, other uuid.UUID) bool {
 func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	m, err := decodeMeta(n.Meta)
 	if err == nil && m.ID != g.self && foreignTo(g.meta().Cluster, m.Cluster) {
-		g.forget(m.ID)
-		g.stranger(m)
+		if have, ok := g.lastSeen(m.ID); !ok || m.Starts >= have.Starts { // else it is old news of one that has started again
+			g.forget(m.ID)
+			g.stranger(m)
+		}
 		return fmt.Errorf("it %w, %s", errOtherCluster, m.Cluster)
 	}
 	return nil // note says what is wrong with one that cannot be read, or has this replica's id

@@ -195,15 +195,21 @@ func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta) {
 		if err != nil {
 			return nil, err
 		}
-		want := have.without(func(id uuid.UUID) bool {
+		want := serverAddress{id: m.ID, peer: m.Peer, name: m.Name, replaces: have.replaces}
+		if server.Suffrage == raft.Voter {
+			// Whom it has replaced is gone. That is said no more as soon as there is another reason to write: Raft changes the address
+			// of a peer under a lock that it does not take wherever it reads one (hashicorp/raft issue 681).
+			if have.peer == want.peer && have.name == want.name {
+				return nil, nil
+			}
+			want.replaces = nil
+			return r.raft.AddVoter(server.ID, want.encode(), 0, changeTimeout), nil
+		}
+		want = want.without(func(id uuid.UUID) bool {
 			return serverOf(c, serverID(id)) == nil || r.pilot.answered(serverID(id)) // it was only away
 		})
-		want.peer, want.name = m.Peer, m.Name
-		switch {
-		case want.encode() == server.Address:
+		if want.encode() == server.Address {
 			return nil, nil
-		case server.Suffrage == raft.Voter:
-			return r.raft.AddVoter(server.ID, want.encode(), 0, changeTimeout), nil
 		}
 		return r.raft.AddNonvoter(server.ID, want.encode(), 0, changeTimeout), nil
 	}); err != nil {

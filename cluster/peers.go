@@ -139,6 +139,9 @@ var errSilent = fmt.Errorf("nothing was heard of it for %s", silentAfter)
 
 // call calls a method of a peer until ctx ends, or silentAfter later if the peer does not even take the question.
 func (p *peers) call(ctx context.Context, id uuid.UUID, method string, args, reply any) error {
+	if err := ctx.Err(); err != nil { // nobody is dialled for a call that is over
+		return fmt.Errorf("%w: %w", errNotSent, err)
+	}
 	pc, err := p.get(ctx, id)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotSent, err)

@@ -155,6 +155,16 @@ func (g *grants) release(cluster uuid.UUID) error {
 	return g.setLocked(grant{})
 }
 
+// releaseOwn ends what this replica has promised itself, whichever attempt it was for.
+func (g *grants) releaseOwn() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.held.coordinator != g.self {
+		return nil
+	}
+	return g.setLocked(grant{})
+}
+
 func (g *grants) setLocked(held grant) error {
 	if held == g.held {
 		return nil

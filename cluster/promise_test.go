@@ -107,7 +107,9 @@ func (m *model) boot(r *modelReplica) {
 }
 
 // decided is what Replica.decided tells.
-func (r *modelReplica) decided() bool { return r.state || r.founding }
+func (r *modelReplica) decided(cluster uuid.UUID) bool { return r.settled() && r.bound == cluster }
+
+func (r *modelReplica) settled() bool { return r.state || r.founding }
 
 // ask lets a question arrive at a replica.
 func (m *model) ask(to *modelReplica, decide func()) {
@@ -169,7 +171,7 @@ func (m *model) step() {
 }
 
 func (m *model) coordinate(r *modelReplica) {
-	if r.decided() {
+	if r.settled() {
 		return
 	}
 	set := []uuid.UUID{r.id}
@@ -205,7 +207,7 @@ func (m *model) coordinate(r *modelReplica) {
 
 func (m *model) act(r *modelReplica) {
 	round := r.round
-	if r.decided() || round == nil || round.life != r.lives || len(round.yes) < 3 {
+	if r.settled() || round == nil || round.life != r.lives || len(round.yes) < 3 {
 		return
 	}
 	_ = r.forming.act(round.cluster, func() error {
@@ -277,10 +279,20 @@ func (m *model) askRelease(r *modelReplica) {
 	})
 }
 
-// run plays one world and tells how one replica came to be part of two clusters in it.
+// run plays one world and tells how one replica came to be part of two clusters in it, or can never be part of one.
 func (m *model) run() error {
 	for range 400 {
 		m.step()
+	}
+	for _, r := range m.replicas {
+		cluster, coordinator, ok := r.grants.old(m.now.Add(time.Hour))
+		if !ok || slices.Contains(m.ids, cluster) {
+			continue
+		}
+		c := m.find(coordinator)
+		if err := c.forming.abandon(cluster, c.grants, c.decided); err != nil {
+			return fmt.Errorf("%v has promised to be part of %v, which was never formed, and is never given it back: %w", r.id, cluster, err)
+		}
 	}
 	for id, homes := range m.homes {
 		if len(homes) > 1 {

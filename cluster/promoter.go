@@ -11,59 +11,31 @@ import (
 	autopilot "github.com/hashicorp/raft-autopilot"
 )
 
-// promoter decides whom autopilot may remove: it has no grace period of its own and does not know of replacements. Who is
-// promoted, the library's stable promoter decides, but for those who are about to stop.
+// promoter decides whom autopilot may remove: it has no grace period of its own. Who was replaced is removed when its
+// successor is promoted: see pilot.promote. Who is promoted, the library's stable promoter decides, but for those who are about to stop.
 type promoter struct {
 	autopilot.StablePromoter
-	grace   time.Duration
-	gone    *absences
-	leaving func(raft.ServerID) bool
+	grace      time.Duration
+	gone       *absences
+	mayNotVote func(raft.ServerID) bool
 }
 
 // CalculatePromotionsAndDemotions implements autopilot.Promoter.
 func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
 	changes := p.StablePromoter.CalculatePromotionsAndDemotions(c, s)
-	changes.Promotions = slices.DeleteFunc(changes.Promotions, p.leaving)
+	changes.Promotions = slices.DeleteFunc(changes.Promotions, p.mayNotVote)
 	return changes
 }
 
-// FilterFailedServerRemovals implements autopilot.Promoter. Those who were replaced come first.
+// FilterFailedServerRemovals implements autopilot.Promoter.
 func (p *promoter) FilterFailedServerRemovals(_ *autopilot.Config, state *autopilot.State, failed *autopilot.FailedServers) *autopilot.FailedServers {
-	replaced := replacedBy(state)
-	allow := func(servers []*autopilot.Server) []*autopilot.Server {
-		var now, later []*autopilot.Server
-		for _, s := range servers {
-			absent := p.gone.of(s.ID)
-			switch {
-			case absent > 0 && replaced[s.ID]:
-				now = append(now, s)
-			case absent >= p.grace:
-				later = append(later, s)
-			}
-		}
-		return append(now, later...)
-	}
-	voters := allow(failed.FailedVoters)
+	within := func(s *autopilot.Server) bool { return p.gone.of(s.ID) < p.grace }
+	voters := slices.DeleteFunc(slices.Clone(failed.FailedVoters), within)
 	spare := max(0, len(state.Voters)-minVoters)
 	return &autopilot.FailedServers{
-		FailedNonVoters: allow(failed.FailedNonVoters),
+		FailedNonVoters: slices.DeleteFunc(slices.Clone(failed.FailedNonVoters), within),
 		FailedVoters:    voters[:min(spare, len(voters))],
 	}
-}
-
-// replacedBy holds the servers in whose place a healthy voter is.
-func replacedBy(state *autopilot.State) map[raft.ServerID]bool {
-	out := map[raft.ServerID]bool{}
-	for _, s := range state.Servers {
-		a, err := parseServerAddress(s.Server.Address)
-		if err != nil || !s.HasVotingRights() || !s.Health.Healthy {
-			continue
-		}
-		for _, id := range a.replaces {
-			out[serverID(id)] = true
-		}
-	}
-	return out
 }
 
 // absences counts how long each server has been missing. Only time in which somebody looked counts: a leader that was

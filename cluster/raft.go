@@ -50,7 +50,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.stranger})
 		r.alone = &aloneness{
-			peers: r.cfg.Peers, resolver: r.tune.resolver, own: r.addrs.isOwnGossip,
+			name: r.cfg.Name, peers: r.cfg.Peers, resolver: r.tune.resolver, own: r.addrs.isOwnGossip,
 			every: r.tune.quickRejoin, settle: r.tune.settleAlone,
 		}
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)

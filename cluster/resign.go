@@ -31,7 +31,7 @@ func (r *Replica) resign(ctx context.Context) {
 		if !r.votes() || r.countVoters() <= minVoters {
 			return
 		}
-		if err = r.askToTakeVote(ctx); err == nil {
+		if err = r.askToTakeVote(ctx); err == nil || !r.votes() {
 			r.logger.Info("gave up its vote: it gets it back when it has come back and caught up")
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
 
 	"pushquorum/fsm"
 )
@@ -226,7 +227,7 @@ func (p *Peer) Resign(args *ResignArgs, reply *AgreeReply) error {
 
 // Status tells about this replica.
 func (p *Peer) Status(args *StatusArgs, reply *StatusReply) error {
-	if p.r.pilot != nil && p.of(args.Cluster) == nil && args.Term == p.r.raft.CurrentTerm() {
+	if p.r.pilot != nil && p.of(args.Cluster) == nil && args.Term == p.r.raft.CurrentTerm() && p.r.raft.State() != raft.Leader {
 		p.r.pilot.gone.told(time.Now(), args.Missing)
 	}
 	*reply = p.r.ownStatus()

@@ -106,9 +106,11 @@ func (r *Replica) listMembers() []*Member {
 	return slices.Collect(maps.Values(byID))
 }
 
-func (r *Replica) countVoters() int {
+func (r *Replica) countVoters() int { return countVoters(r.raft.GetConfiguration().Configuration()) }
+
+func countVoters(c raft.Configuration) int {
 	n := 0
-	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
+	for _, s := range c.Servers {
 		if s.Suffrage == raft.Voter {
 			n++
 		}

@@ -95,7 +95,7 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("cluster.raft-advertise-address", "Address at which other replicas reach the consensus port. Defaults to the gossip's advertised host.").StringVar(&c.RaftAdvertiseAddress)
 	app.Flag("cluster.peer", "host:port of another replica's gossip. Repeatable; a DNS name stands for all its addresses and is resolved again.").StringsVar(&c.Peers)
 	app.Flag("cluster.label", "Carried by each packet and stream of the gossip; those with another one are dropped. Set it, the same on all replicas of a cluster, when several clusters live on one network.").StringVar(&c.Label)
-	app.Flag("cluster.bootstrap-expect", "Number of fresh replicas that must see each other before they form a cluster. The same on all of them. With 1, a replica founds a cluster alone if there is no --cluster.peer, or if all they lead to is itself.").
+	app.Flag("cluster.bootstrap-expect", "Number of fresh replicas that must see each other before they form a cluster. The same on all of them. With 1, a replica founds a cluster alone if there is no --cluster.peer, or if all they lead to is itself and one names it alone.").
 		Default("1").IntVar(&c.BootstrapExpect)
 	app.Flag("cluster.dead-server-grace", "How long a replica may be missing before the others no longer count it. One whose place was taken by a new one of the same name, with an empty directory, is removed at once; never are fewer than three voters left.").
 		Default("10m").DurationVar(&c.DeadServerGrace)

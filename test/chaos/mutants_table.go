@@ -122,8 +122,12 @@ func mutants() []mutant {
 			faults: "diskfull,isolate,oneway,restart", duration: time.Minute, seeds: []uint64{1, 2, 3, 4, 5, 6},
 		},
 		{
-			name: "sticky-predecessor", what: "who was only away when another of its name joined is its predecessor for ever",
+			name: "sticky-predecessor", what: "who was only away when another of its name joined is its predecessor, whatever it has answered since",
 			edits: []edit{{
+				"cluster/autopilot.go",
+				"		if s := serverOf(c, serverID(id)); s != nil && !p.answered(s.ID) {\n",
+				"		if s := serverOf(c, serverID(id)); s != nil {\n",
+			}, {
 				"cluster/join.go",
 				"			return serverOf(c, serverID(id)) == nil || r.pilot.answered(serverID(id)) // it was only away\n",
 				"			return serverOf(c, serverID(id)) == nil\n",
@@ -134,8 +138,8 @@ func mutants() []mutant {
 			name: "two-votes", what: "a newcomer gets its vote while the dead replica that it replaces still has one",
 			edits: []edit{{
 				"cluster/autopilot.go",
-				"		if predecessor == nil || p.answered(predecessor.ID) {\n",
-				"		if predecessor == nil || p.ctx != nil {\n",
+				"	for _, predecessor := range p.silentOf(a.replaces) {\n",
+				"	for _, predecessor := range p.silentOf(nil) {\n",
 			}},
 			faults: "emptied,dying", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
