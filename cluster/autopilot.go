@@ -305,19 +305,23 @@ func (p *pilot) promote(id raft.ServerID) error {
 	return nil
 }
 
-// silentOf gives those of the replaced who are still members and do not answer. Gossip may hold a dead one for alive for a while, so
-// its word counts only where there are several: a newcomer takes the place of one, and the others of its name may be paused.
+// silentOf gives those of the replaced who are still members and do not answer. Gossip may hold a dead one for alive for a
+// while, so its word counts only where several of them vote: a newcomer takes the place of one, and the others of its name
+// may be paused.
 func (p *pilot) silentOf(replaced []uuid.UUID) (silent []raft.ServerID) {
 	c := p.r.raft.GetConfiguration().Configuration()
+	voters := 0
 	for _, id := range replaced {
 		if s := serverOf(c, serverID(id)); s != nil && !p.answered(s.ID) {
 			silent = append(silent, s.ID)
+			if s.Suffrage == raft.Voter {
+				voters++
+			}
 		}
 	}
-	if len(silent) > 1 {
-		silent = slices.DeleteFunc(silent, func(id raft.ServerID) bool { return p.gone.of(id) == 0 })
-	}
-	return silent
+	return slices.DeleteFunc(silent, func(id raft.ServerID) bool {
+		return voters > 1 && serverOf(c, id).Suffrage == raft.Voter && p.gone.of(id) == 0
+	})
 }
 
 // leadership is the context of the present one.
