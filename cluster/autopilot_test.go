@@ -213,6 +213,32 @@ func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
 	waitReady(t, all...)
 }
 
+// Two that are paused while a third of their name is given a vote must not both lose theirs.
+func TestOfSeveralSilentNamesakesOnlyThoseGoWhomGossipMissesToo(t *testing.T) {
+	_, replicas := trio(t)
+	leader, others := leaderOf(t, replicas)
+	one, two := others[0], others[1]
+	silent := func(of ...*replicaT) []raft.ServerID {
+		var ids []uuid.UUID
+		for _, r := range of {
+			leader.pilot.noteSilent(r.serverID)
+			ids = append(ids, r.self)
+		}
+		return leader.pilot.silentOf(ids)
+	}
+	if got := silent(one); !slices.Equal(got, []raft.ServerID{one.serverID}) {
+		t.Errorf("the only one that is silent: %v go, want %s", got, one.serverID)
+	}
+	if got := silent(one, two); len(got) > 0 {
+		t.Errorf("both are silent and gossip: %v go", got)
+	}
+	one.crash()
+	missedFor(t, 0, one, []*replicaT{leader})
+	if got := silent(one, two); !slices.Equal(got, []raft.ServerID{one.serverID}) {
+		t.Errorf("both are silent, and one is dead: %v go, want %s", got, one.serverID)
+	}
+}
+
 // missedFor waits until a leader has missed a replica for so long.
 func missedFor(t *testing.T, long time.Duration, missing *replicaT, rest []*replicaT) {
 	t.Helper()
