@@ -124,7 +124,7 @@ func mutants() []mutant {
 		{
 			name: "sticky-predecessor", what: "who was only away when another of its name joined is its predecessor, whatever it has answered since",
 			edits: []edit{{
-				"cluster/autopilot.go",
+				"cluster/promote.go",
 				"		if s := serverOf(c, serverID(id)); s != nil && !p.answered(s.ID) {\n",
 				"		if s := serverOf(c, serverID(id)); s != nil {\n",
 			}, {
@@ -137,7 +137,7 @@ func mutants() []mutant {
 		{
 			name: "two-votes", what: "a newcomer gets its vote while the dead replica that it replaces still has one",
 			edits: []edit{{
-				"cluster/autopilot.go",
+				"cluster/promote.go",
 				"	for _, predecessor := range p.silentOf(a.replaces) {\n",
 				"	for _, predecessor := range p.silentOf(nil) {\n",
 			}},
