@@ -132,14 +132,14 @@ func mutants() []mutant {
 				"			return serverOf(c, serverID(id)) == nil || r.pilot.answered(serverID(id)) // it was only away\n",
 				"			return serverOf(c, serverID(id)) == nil\n",
 			}},
-			faults: "namesake", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
+			test: "TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace",
 		},
 		{
 			name: "two-votes", what: "a newcomer gets its vote while the dead replica that it replaces still has one",
 			edits: []edit{{
 				"cluster/promote.go",
 				"	for _, predecessor := range p.silentOf(a.replaces) {\n",
-				"	for _, predecessor := range p.silentOf(nil) {\n",
+				"	for _, predecessor := range p.silentOf(a.replaces[:0]) {\n",
 			}},
 			faults: "emptied,dying", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
