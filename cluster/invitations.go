@@ -31,7 +31,8 @@ func newInvitations(r *Replica) *invitations {
 // invitations asks those who may join whether they will. Anybody who reaches the gossip can say that there are
 // thousands, and one may be cut off: so they are asked side by side, each with one question at a time, and who does not
 // answer is asked less and less often. Who has failed least comes first, and among them who came last into the gossip,
-// because the others have had their chance.
+// because the others have had their chance. Who has accepted and has not come in is asked again, too: its disk may have
+// been put back to what it was before its answer.
 type invitations struct {
 	ask    func(ctx context.Context, m nodeMeta) error
 	run    func(func(context.Context)) bool // starts a goroutine that ends with the replica; false: it is closing
@@ -60,10 +61,10 @@ func (i *invitations) offer(now time.Time, present []nodeMeta) (accepted []nodeM
 	i.update(present)
 	var due, willing []*guest
 	for id, g := range i.guests {
-		switch {
-		case g.accepted:
+		if g.accepted {
 			willing = append(willing, g)
-		case !i.asking[id] && !now.Before(g.next):
+		}
+		if !i.asking[id] && !now.Before(g.next) {
 			due = append(due, g)
 		}
 	}

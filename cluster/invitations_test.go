@@ -191,20 +191,35 @@ func TestWhoIsGoneOrStartsAgainIsForgotten(t *testing.T) {
 		if n := len(p.i.guests); n != 0 { // only offer changes them, and nobody else calls it
 			t.Errorf("%d who are gone are remembered", n)
 		}
-		before := len(p.questions(hole))
+		before, beforeGuest := len(p.questions(hole)), len(p.questions(guest))
 		p.present = all
 		p.until(100*time.Millisecond, never)
 		if got := len(p.questions(hole)); got != before+1 {
 			t.Errorf("come back, it is asked %d times at once, want once", got-before)
 		}
-		if !p.until(time.Second, hasAccepted(guest)) || len(p.questions(guest)) != 2 {
-			t.Errorf("who accepted was asked %d times, want twice: it has been away", len(p.questions(guest)))
+		if !p.until(time.Second, hasAccepted(guest)) || len(p.questions(guest)) != beforeGuest+1 {
+			t.Errorf("who accepted was asked %d times at once, want once: it has been away", len(p.questions(guest))-beforeGuest)
 		}
 		p.present = slices.Clone(all)
 		p.present[1].Starts++
-		p.until(time.Second, hasAccepted(guest))
-		if got := len(p.questions(guest)); got != 3 {
-			t.Errorf("who started again was asked %d times in all, want 3", got)
+		p.until(100*time.Millisecond, never)
+		if got := len(p.questions(guest)); got != beforeGuest+2 {
+			t.Errorf("who started again was asked %d times at once, want once", got-beforeGuest-1)
+		}
+	})
+}
+
+func TestWhoAcceptedAndDoesNotComeInIsAskedAgain(t *testing.T) {
+	atAParty(t, func(t *testing.T, p *party) {
+		guest := p.comes(accepts)
+		if !p.until(time.Second, hasAccepted(guest)) {
+			t.Fatal("it has not accepted")
+		}
+		if p.until(10*time.Second, func(accepted []nodeMeta) bool { return len(accepted) == 0 }) {
+			t.Error("while it is asked again, it is none of those who have accepted")
+		}
+		if got := len(p.questions(guest)); got < 5 {
+			t.Errorf("who accepted and stays outside is asked %d times in 10 s, want about each second", got)
 		}
 	})
 }

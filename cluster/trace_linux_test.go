@@ -195,21 +195,19 @@ func trace(cmd *exec.Cmd, after func(call string) error) error {
 	if err := unix.PtraceSetOptions(main, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_EXITKILL); err != nil {
 		return err
 	}
+	var stops waitQueue
 	next, signal := main, 0
 	for {
 		if err := unix.PtraceSyscall(next, signal); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}
-		thread, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
+		thread, ws, err := stops.wait()
+		if err != nil {
 			return err
 		}
 		next, signal = thread, 0
 		if call := callAtEntry(thread, ws); call != "" {
-			if ws, err = finishCall(thread); err != nil {
+			if ws, err = stops.finishCall(thread); err != nil {
 				return err
 			}
 			if err := after(call); err != nil {
@@ -247,17 +245,47 @@ func callAtEntry(thread int, ws unix.WaitStatus) string {
 	return changesFiles[info.nr]
 }
 
-// finishCall lets one thread make the call it is about to make, and no other. The process may end meanwhile.
-func finishCall(thread int) (ws unix.WaitStatus, err error) {
+// waitQueue gives the stops and ends of the threads that this one traces, in the order in which they came.
+type waitQueue []threadStatus
+
+type threadStatus struct {
+	thread int
+	unix.WaitStatus
+}
+
+func (q *waitQueue) wait() (thread int, ws unix.WaitStatus, err error) {
+	if len(*q) > 0 {
+		first := (*q)[0]
+		*q = (*q)[1:]
+		return first.thread, first.WaitStatus, nil
+	}
+	return waitAny()
+}
+
+func waitAny() (thread int, ws unix.WaitStatus, err error) {
+	for {
+		thread, err = unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return thread, ws, err
+		}
+	}
+}
+
+// finishCall lets one thread make the call it is about to make, and no other. The process may end meanwhile: then the
+// end of its main thread is not told before the ends of all others have been waited for, so it waits for whoever comes.
+func (q *waitQueue) finishCall(thread int) (unix.WaitStatus, error) {
 	if err := unix.PtraceSyscall(thread, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return ws, err
+		return 0, err
 	}
 	for {
-		_, err := unix.Wait4(thread, &ws, unix.WALL, nil)
-		if errors.Is(err, unix.EINTR) {
+		who, ws, err := waitAny()
+		switch {
+		case err != nil:
+			return ws, err
+		case who != thread:
+			*q = append(*q, threadStatus{who, ws})
 			continue
-		}
-		if err == nil && ws.Stopped() && ws.StopSignal() != syscallStop {
+		case ws.Stopped() && ws.StopSignal() != syscallStop:
 			err = fmt.Errorf("a thread stops for signal %v within a system call", ws.StopSignal())
 		}
 		return ws, err
