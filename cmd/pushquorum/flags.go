@@ -41,6 +41,9 @@ type options struct {
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
 
+	autoMemory  bool    // set the runtime's memory limit …
+	memoryRatio float64 // … to this part of what there is
+
 	// recover is set by the command of that name; acceptLoss lets it act, and dropUnreadable where the log cannot be
 	// read to its end.
 	recover, acceptLoss, dropUnreadable bool
@@ -100,6 +103,11 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("cluster.dead-server-grace", "How long a replica may be missing before the others no longer count it. One whose place was taken by a new one of the same name, with an empty directory, is removed at once; never are fewer than three voters left.").
 		Default("10m").DurationVar(&c.DeadServerGrace)
 
+	app.Flag("auto-gomemlimit", "Set the runtime's memory limit (GOMEMLIMIT) from the control group's, or the machine's memory.").
+		Default("true").BoolVar(&o.autoMemory)
+	app.Flag("auto-gomemlimit.ratio", "The part of that memory: the rest is for what the runtime does not count.").
+		Default("0.9").Float64Var(&o.memoryRatio)
+
 	promslogflag.AddFlags(app, &o.log)
 	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
 	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good, or go on without an end of the log that cannot be read. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
@@ -142,6 +150,9 @@ func (o *options) check() error {
 		if d <= 0 {
 			return fmt.Errorf("--%s=%s is no time to wait: write a positive duration, such as --%s=%s", flag, d, flag, time.Second)
 		}
+	}
+	if err := checkMemoryRatio(o.memoryRatio); err != nil {
+		return err
 	}
 	if o.drainDelay < 0 {
 		return fmt.Errorf("--web.drain-delay=%s is no time to wait: write how long load balancers need to notice that this replica is stopping, such as --web.drain-delay=5s, or 0s", o.drainDelay)

@@ -29,19 +29,29 @@ const drainTimeout = 5 * time.Second
 func main() {
 	tuneGC()
 	o, err := parseOptions(os.Args[1:])
-	switch {
-	case err != nil:
-	case o.recover:
-		err = recoverCluster(o, newLogger(&o.log), os.Stdout)
-	default:
-		logger := newLogger(&o.log)
-		for err = serve(o, logger); errors.Is(err, cluster.ErrWritable); {
-			err = serve(o, logger) // here, because not everyone has somebody who starts it again
-		}
+	if err == nil {
+		err = command(o)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "pushquorum: error: %v\n", err)
 		os.Exit(1)
+	}
+}
+
+// command does what the command line says.
+func command(o *options) error {
+	logger := newLogger(&o.log)
+	if o.autoMemory {
+		setMemoryLimit(o.memoryRatio, memoryOfHost, logger)
+	}
+	if o.recover {
+		return recoverCluster(o, logger, os.Stdout)
+	}
+	for {
+		if err := serve(o, logger); !errors.Is(err, cluster.ErrWritable) {
+			return err
+		}
+		// Here, because not everyone has somebody who starts it again.
 	}
 }
 
