@@ -12,15 +12,13 @@ import (
 
 // memoryOfHost is what the control group of this process allows, else what the machine has. Bytes.
 func memoryOfHost() (uint64, error) {
-	inGroup, err := memlimit.FromCgroup()
-	whole, serr := memlimit.FromSystem()
-	switch {
-	case err != nil:
-		return whole, serr
-	case serr != nil:
-		return inGroup, nil
+	whole, err := memlimit.FromSystem()
+	if err != nil {
+		return memlimit.FromCgroup()
 	}
-	return min(inGroup, whole), nil
+	// A group without a limit, a system without groups: then the machine's counts.
+	inGroup, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.Limit(whole))()
+	return min(inGroup, whole), err
 }
 
 // setMemoryLimit makes the runtime collect more often as the process comes near what it may use: without that the heap
