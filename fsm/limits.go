@@ -1,0 +1,91 @@
+package fsm
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Limits are what may be stored at most. 0 is no limit.
+type Limits struct {
+	Groups, Series, SeriesPerGroup int
+	StateBytes                     int64 // see Usage.Bytes
+}
+
+// MaxGroup is the largest group that may come to be, in bytes of a snapshot. A snapshot in which one group is larger
+// than maxRecord could not be written, and reading a group takes several times its size. It is many times what one push
+// can bring.
+const MaxGroup = 256 << 20
+
+// updateReserve is the part of StateBytes by which pushes that add no series may exceed it: the same series with other
+// values take a few bytes more or less, and a job whose metrics are stored must be able to go on.
+const updateReserve = 16
+
+// Limit says how near the store is to one of its limits.
+type Limit struct {
+	Name        string // as in its flag, with underscores: state_bytes
+	Used, Limit int64
+}
+
+// limitPrefix begins the reason of every Full, for the sake of Result.Limit.
+const limitPrefix = "--limit."
+
+// Limit returns the name of the limit for whose sake a result is Full.
+func (r Result) Limit() string {
+	if flag, ok := strings.CutPrefix(r.Reason, limitPrefix); ok {
+		name, _, _ := strings.Cut(flag, "=")
+		return strings.ReplaceAll(name, "-", "_")
+	}
+	return "group_bytes"
+}
+
+// Limits returns those of the limits that are set, and how much of each is used.
+func (v *View) Limits(l Limits) []Limit {
+	var out []Limit
+	add := func(name string, limit int64, used func() int64) {
+		if limit > 0 {
+			out = append(out, Limit{name, used(), limit})
+		}
+	}
+	add("state_bytes", l.StateBytes, func() int64 { return v.usage.Bytes })
+	add("series", int64(l.Series), func() int64 { return int64(v.usage.Series) })
+	add("groups", int64(l.Groups), func() int64 { return int64(v.usage.Groups) })
+	add("series_per_group", int64(l.SeriesPerGroup), func() int64 { return int64(v.Survey().LargestGroup) })
+	return out
+}
+
+// refusal is why a group must not take another's place, or "". It is refused for what it makes grow alone: whatever is
+// stored, it may be deleted, replaced by less, and pushed again.
+func (l *Limits) refusal(used, growth Usage, was, is extent) string {
+	const advice = "delete groups that nobody needs, push fewer series, or raise the limit"
+	switch {
+	case l.Groups > 0 && growth.Groups > 0 && used.Groups+growth.Groups > l.Groups:
+		return fmt.Sprintf(limitPrefix+"groups=%d is reached: %d are stored, and this push would add %d; delete groups that nobody needs, push to one that is there, or raise the limit",
+			l.Groups, used.Groups, growth.Groups)
+	case l.Series > 0 && growth.Series > 0 && used.Series+growth.Series > l.Series:
+		return fmt.Sprintf(limitPrefix+"series=%d is reached: %d are stored, and this push would add %d; "+advice, l.Series, used.Series, growth.Series)
+	case l.SeriesPerGroup > 0 && is.series > was.series && is.series > l.SeriesPerGroup:
+		return fmt.Sprintf(limitPrefix+"series-per-group=%d is reached: the group has %d, and with this push it would have %d; push fewer series, to more groups, or raise the limit",
+			l.SeriesPerGroup, was.series, is.series)
+	case is.record > was.record && is.record > MaxGroup:
+		return fmt.Sprintf("a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more groups", MaxGroup, was.record, is.record)
+	case l.StateBytes > 0 && growth.Bytes > 0 && used.Bytes+growth.Bytes > l.StateBytes+l.reserve(growth):
+		return fmt.Sprintf(limitPrefix+"state-bytes=%d is reached: what is stored takes %d, and this push would add %d; "+advice, l.StateBytes, used.Bytes, growth.Bytes)
+	}
+	return ""
+}
+
+func (l *Limits) reserve(growth Usage) int64 {
+	if growth.Groups > 0 || growth.Series > 0 {
+		return 0
+	}
+	return l.StateBytes / updateReserve
+}
+
+// allow tells whether all of the limits are kept, whatever the growth is of, if it is at most so much.
+func (l *Limits) allow(u tally, growth Usage, record int64) bool {
+	return (l.Groups <= 0 || u.Groups+growth.Groups <= l.Groups) &&
+		(l.Series <= 0 || u.Series+growth.Series <= l.Series) &&
+		(l.SeriesPerGroup <= 0 || u.largest.series+growth.Series <= l.SeriesPerGroup) &&
+		(l.StateBytes <= 0 || u.Bytes+growth.Bytes <= l.StateBytes) &&
+		u.largest.record+record <= MaxGroup
+}
