@@ -17,6 +17,8 @@ import (
 type Admission struct {
 	fsm    *FSM
 	limits Limits
+	// maxGroup is MaxGroup but in tests.
+	maxGroup int64
 
 	mu       sync.Mutex
 	underWay int
@@ -33,7 +35,9 @@ type reservation struct {
 }
 
 // NewAdmission returns the admission to the store of a state machine.
-func NewAdmission(f *FSM, limits Limits) *Admission { return &Admission{fsm: f, limits: limits} }
+func NewAdmission(f *FSM, limits Limits) *Admission {
+	return &Admission{fsm: f, limits: limits, maxGroup: MaxGroup}
+}
 
 // Limits returns the limits that are kept.
 func (a *Admission) Limits() Limits { return a.limits }
@@ -103,7 +107,7 @@ func (r *reservation) subtract(d reservation) {
 // far tells whether the bound keeps all limits, beside what is stored and what is under way.
 func (a *Admission) far(stored tally, bound reservation) bool {
 	bound.add(a.reserved)
-	return a.limits.allow(stored, bound.Usage, bound.record)
+	return a.allow(stored, bound.Usage, bound.record)
 }
 
 // What one byte of a command can become in the store, at most, in bytes of memory: a family of one series without labels
@@ -236,7 +240,7 @@ func (a *Admission) decidePush(s *store, c *command, used *Usage, pushed map[str
 	total = most(total, before.counted)
 	growth := total
 	growth.subtract(before.counted)
-	if reason := a.limits.refusal(*used, growth, was, is); reason != "" {
+	if reason := a.refusal(*used, growth, was, is); reason != "" {
 		return reason
 	}
 	pushed[key] = pending{group: g, counted: total}
@@ -264,12 +268,12 @@ func (a *Admission) decideImport(s *store, c *command, used *Usage) string {
 		if after.group(g.Key) != nil {
 			continue
 		}
-		if is := extentOf(g); is.record > MaxGroup || a.limits.SeriesPerGroup > 0 && is.series > a.limits.SeriesPerGroup {
-			return fmt.Sprintf("group %.200s: %s", g.Labels(), a.limits.refusal(Usage{}, Usage{}, extent{}, is))
+		if reason := a.refusal(Usage{}, Usage{}, extent{}, extentOf(g)); reason != "" {
+			return reason
 		}
 		after.putGroup(nil, g.withTimes(nil))
 	}
-	if reason := a.limits.refusal(*used, after.usage.Usage, extent{}, extent{}); reason != "" {
+	if reason := a.refusal(*used, after.usage.Usage, extent{}, extent{}); reason != "" {
 		return reason
 	}
 	used.add(after.usage.Usage)

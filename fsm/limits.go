@@ -55,7 +55,8 @@ func (v *View) Limits(l Limits) []Limit {
 
 // refusal is why a group must not take another's place, or "". It is refused for what it makes grow alone: whatever is
 // stored, it may be deleted, replaced by less, and pushed again.
-func (l *Limits) refusal(used, growth Usage, was, is extent) string {
+func (a *Admission) refusal(used, growth Usage, was, is extent) string {
+	l := &a.limits
 	const advice = "delete groups that nobody needs, push fewer series, or raise the limit"
 	switch {
 	case l.Groups > 0 && growth.Groups > 0 && used.Groups+growth.Groups > l.Groups:
@@ -66,8 +67,8 @@ func (l *Limits) refusal(used, growth Usage, was, is extent) string {
 	case l.SeriesPerGroup > 0 && is.series > was.series && is.series > l.SeriesPerGroup:
 		return fmt.Sprintf(limitPrefix+"series-per-group=%d is reached: the group has %d, and with this push it would have %d; push fewer series, to more groups, or raise the limit",
 			l.SeriesPerGroup, was.series, is.series)
-	case is.record > was.record && is.record > MaxGroup:
-		return fmt.Sprintf("a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more groups", MaxGroup, was.record, is.record)
+	case is.record > was.record && is.record > a.maxGroup:
+		return fmt.Sprintf("a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more groups", a.maxGroup, was.record, is.record)
 	case l.StateBytes > 0 && growth.Bytes > 0 && used.Bytes+growth.Bytes > l.StateBytes+l.reserve(growth):
 		return fmt.Sprintf(limitPrefix+"state-bytes=%d is reached: what is stored takes %d, and this push would add %d; "+advice, l.StateBytes, used.Bytes, growth.Bytes)
 	}
@@ -82,10 +83,11 @@ func (l *Limits) reserve(growth Usage) int64 {
 }
 
 // allow tells whether all of the limits are kept, whatever the growth is of, if it is at most so much.
-func (l *Limits) allow(u tally, growth Usage, record int64) bool {
+func (a *Admission) allow(u tally, growth Usage, record int64) bool {
+	l := &a.limits
 	return (l.Groups <= 0 || u.Groups+growth.Groups <= l.Groups) &&
 		(l.Series <= 0 || u.Series+growth.Series <= l.Series) &&
 		(l.SeriesPerGroup <= 0 || u.largest.series+growth.Series <= l.SeriesPerGroup) &&
 		(l.StateBytes <= 0 || u.Bytes+growth.Bytes <= l.StateBytes) &&
-		u.largest.record+record <= MaxGroup
+		u.largest.record+record <= a.maxGroup
 }

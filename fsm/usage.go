@@ -1,6 +1,10 @@
 package fsm
 
-import "pushquorum/expo"
+import (
+	"cmp"
+
+	"pushquorum/expo"
+)
 
 // Usage is what is stored, as it counts against [Limits].
 type Usage struct {
@@ -137,6 +141,9 @@ func saysAt(g *Group, place int, h *expo.Header) bool {
 
 // headed counts what the table of headers holds of a name, in place of what it held. Of none the header is zero.
 func (u *usage) headed(before, after *header) {
+	if of := cmp.Or(before.shared, after.shared); of == pushTimeHeader || of == failureTimeHeader {
+		return // there with any group
+	}
 	switch {
 	case before.shared == nil && after.shared != nil:
 		u.Bytes += nameCost
