@@ -82,6 +82,13 @@ func (a *Admission) Admit(ctx context.Context, commands [][]byte) (refused []Res
 	return refused, sync.OnceFunc(func() { a.end(bound) }), nil
 }
 
+// UnderWay is how many batches that may add to the store have been admitted and not ended.
+func (a *Admission) UnderWay() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.underWay
+}
+
 func (a *Admission) end(bound reservation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -38,18 +39,37 @@ func (r Result) Limit() string {
 	return "group_bytes"
 }
 
-// Limits returns those of the limits that are set, and how much of each is used.
-func (v *View) Limits(l Limits) []Limit {
-	var out []Limit
-	add := func(name string, limit int64, used func() int64) {
-		if limit > 0 {
-			out = append(out, Limit{name, used(), limit})
+// All yields the limits that are set, by name.
+func (l Limits) All() iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		for _, limit := range []Limit{
+			{Name: "state_bytes", Limit: l.StateBytes}, {Name: "series", Limit: int64(l.Series)},
+			{Name: "groups", Limit: int64(l.Groups)}, {Name: "series_per_group", Limit: int64(l.SeriesPerGroup)},
+		} {
+			if limit.Limit > 0 && !yield(limit.Name, limit.Limit) {
+				return
+			}
 		}
 	}
-	add("state_bytes", l.StateBytes, func() int64 { return v.usage.Bytes })
-	add("series", int64(l.Series), func() int64 { return int64(v.usage.Series) })
-	add("groups", int64(l.Groups), func() int64 { return int64(v.usage.Groups) })
-	add("series_per_group", int64(l.SeriesPerGroup), func() int64 { return int64(v.Survey().LargestGroup) })
+}
+
+// Limits returns how near each of the limits is that are set. It looks at all groups where that must be.
+func (v *View) Limits(l Limits) []Limit {
+	var out []Limit
+	for name, limit := range l.All() {
+		var used int64
+		switch name {
+		case "state_bytes":
+			used = v.usage.Bytes
+		case "series":
+			used = int64(v.usage.Series)
+		case "groups":
+			used = int64(v.usage.Groups)
+		case "series_per_group":
+			used = int64(v.Survey().LargestGroup)
+		}
+		out = append(out, Limit{Name: name, Used: used, Limit: limit})
+	}
 	return out
 }
 
