@@ -40,6 +40,7 @@ type options struct {
 
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
+	stateBytes    stateBytes
 
 	// recover is set by the command of that name; acceptLoss lets it act, and dropUnreadable where the log cannot be
 	// read to its end.
@@ -100,6 +101,12 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("cluster.dead-server-grace", "How long a replica may be missing before the others no longer count it. One whose place was taken by a new one of the same name, with an empty directory, is removed at once; never are fewer than three voters left.").
 		Default("10m").DurationVar(&c.DeadServerGrace)
 
+	app.Flag("limit.state-bytes", "Memory that the stored groups may take, such as 512MB; a push that would exceed it gets 429. 0: a share of the memory that the process may use; off: no limit. This and the other limits: the same on all replicas, the leader's is kept.").
+		Default("0").SetValue(&o.stateBytes)
+	app.Flag("limit.series", "Series that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Series)
+	app.Flag("limit.groups", "Groups that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Groups)
+	app.Flag("limit.series-per-group", "Series that one group may have. 0: any number.").Default("0").IntVar(&c.Limits.SeriesPerGroup)
+
 	promslogflag.AddFlags(app, &o.log)
 	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
 	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good, or go on without an end of the log that cannot be read. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
@@ -111,6 +118,7 @@ func parseOptions(args []string) (*options, error) {
 	}
 	o.recover = command == recovery.FullCommand()
 	c.SnapshotBytes = uint64(o.snapshotBytes)
+	c.Limits.StateBytes = o.stateBytes.limit(availableMemory())
 
 	o.shown = map[string]string{}
 	boilerplate := kingpin.New("", "").Version("")
@@ -149,5 +157,5 @@ func (o *options) check() error {
 	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
 		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)
 	}
-	return nil
+	return checkLimits(c.Limits)
 }
