@@ -323,3 +323,43 @@ func TestTheMetricsTellWhatIsStored(t *testing.T) {
 		t.Errorf("after a while:\n%s", got)
 	}
 }
+
+// What earlier leaders have left in the log may fill the store: until it is applied, nobody can tell what there is room for.
+func TestANewLeaderAppendsNothingBeforeItKnowsWhatIsStored(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, nil, "alone", "", 1).start()
+	waitReady(t, r)
+	setReady := func(term uint64) {
+		r.leader.mu.Lock()
+		defer r.leader.mu.Unlock()
+		r.leader.readyTerm = term
+		r.leader.broadcastLocked()
+	}
+	setReady(0)
+	before := r.raft.LastIndex()
+	pushed := make(chan error, 1)
+	go func() {
+		_, err := r.Apply(testContext(t), pushCommand(r, "a", 1))
+		pushed <- err
+	}()
+	eventually(t, "the push is on its way", func() bool {
+		r.appends.mu.Lock()
+		defer r.appends.mu.Unlock()
+		return r.appends.senders == 1 && len(r.appends.waiting) == 0
+	})
+	_, _, err := r.applyHere(expired(t), r.serverID, [][]byte{pushCommand(r, "b", 1)})
+	if !errors.Is(err, context.Canceled) || r.raft.LastIndex() != before {
+		t.Errorf("it has appended %d entries: %v", r.raft.LastIndex()-before, err)
+	}
+	setReady(r.raft.CurrentTerm())
+	if err := <-pushed; err != nil || !hasJob(r, "a") {
+		t.Errorf("once it knows: %v", err)
+	}
+	idle(t, r)
+}
+
+func expired(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}

@@ -79,7 +79,7 @@ func (a *Admission) Admit(ctx context.Context, commands [][]byte) (refused []Res
 	}
 	a.underWay++
 	a.mu.Unlock()
-	return refused, sync.OnceFunc(func() { a.end(bound) }), nil
+	return refused, func() { a.end(bound) }, nil
 }
 
 // UnderWay is how many batches that may add to the store have been admitted and not ended.

@@ -19,7 +19,7 @@ func (m *machine) admit(a *Admission, command []byte) Result {
 		m.Fatal(err)
 	}
 	defer ended()
-	if refused != nil && refused[0].Status != Applied {
+	if len(refused) > 0 && refused[0].Status != Applied {
 		return refused[0]
 	}
 	return m.apply(command)
@@ -360,7 +360,7 @@ func TestTheLimitsAreKeptWhateverIsUnderWay(t *testing.T) {
 					a.mu.Unlock()
 					var good [][]byte
 					for i, c := range batch {
-						if results == nil || results[i].Status != Full {
+						if len(results) == 0 || results[i].Status != Full {
 							good = append(good, c)
 						}
 					}
@@ -373,7 +373,6 @@ func TestTheLimitsAreKeptWhateverIsUnderWay(t *testing.T) {
 					}
 					mu.Unlock()
 					ended()
-					ended() // once counts
 				}
 			})
 		}

@@ -43,8 +43,10 @@ func (r Result) Limit() string {
 func (l Limits) All() iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
 		for _, limit := range []Limit{
-			{Name: "state_bytes", Limit: l.StateBytes}, {Name: "series", Limit: int64(l.Series)},
-			{Name: "groups", Limit: int64(l.Groups)}, {Name: "series_per_group", Limit: int64(l.SeriesPerGroup)},
+			{Name: "state_bytes", Limit: l.StateBytes},
+			{Name: "series", Limit: int64(l.Series)},
+			{Name: "groups", Limit: int64(l.Groups)},
+			{Name: "series_per_group", Limit: int64(l.SeriesPerGroup)},
 		} {
 			if limit.Limit > 0 && !yield(limit.Name, limit.Limit) {
 				return
