@@ -90,6 +90,7 @@ type Config struct {
 	PushTimeout  time.Duration // for a body to arrive, and again for it to be replicated; default DefaultPushTimeout
 	MaxBodyBytes int64         // of a push, on the wire and decompressed; default DefaultMaxBodyBytes
 	Read         ReadPolicy
+	Limits       fsm.Limits // shown, with how near they are; Replica keeps them
 
 	Flags     map[string]string // shown by /api/v1/status and the page
 	BuildInfo map[string]string // version, revision, branch, buildUser, buildDate, goVersion

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,48 @@ type instruments struct {
 	pushSize     *prometheus.SummaryVec
 	pushDuration *prometheus.SummaryVec
 	readStale    prometheus.Gauge
+	refused      *prometheus.CounterVec // by reason
+}
+
+// Why a push was not stored. One that a limit of what may be stored has no room for has the limit's name.
+const (
+	reasonInvalid      = "invalid"      // in itself
+	reasonInconsistent = "inconsistent" // with what is stored
+	reasonTooLarge     = "too_large"    // its body
+	reasonSlow         = "slow"         // its body did not arrive in time
+	reasonBusy         = "busy"         // too much is under way
+	reasonUnavailable  = "unavailable"  // not known to be replicated
+	reasonReused       = "reused_key"   // its Idempotency-Key belongs to another request
+	reasonOtherLimit   = "limit"        // one that a newer version's leader knows
+)
+
+var (
+	limitReasons = []string{"state_bytes", "series", "groups", "series_per_group", "group_bytes"}
+	reasons      = append([]string{
+		reasonInvalid, reasonInconsistent, reasonTooLarge, reasonSlow, reasonBusy, reasonUnavailable, reasonReused, reasonOtherLimit,
+	}, limitReasons...)
+)
+
+// reasonOfLimit is the reason of a push that a limit of that name refuses.
+func reasonOfLimit(name string) string {
+	if slices.Contains(limitReasons, name) {
+		return name
+	}
+	return reasonOtherLimit
+}
+
+// reasonOf is the reason of a push that a problem with its body refuses.
+func reasonOf(p *problem) string {
+	switch p.code {
+	case http.StatusRequestEntityTooLarge:
+		return reasonTooLarge
+	case http.StatusRequestTimeout:
+		return reasonSlow
+	case http.StatusServiceUnavailable:
+		return reasonBusy
+	default:
+		return reasonInvalid
+	}
 }
 
 func newInstruments(reg prometheus.Registerer) (*instruments, error) {
@@ -41,14 +84,24 @@ func newInstruments(reg prometheus.Registerer) (*instruments, error) {
 			Name: "pushquorum_read_stale_seconds",
 			Help: "Age of the state that the last scrape or query was answered from, 0 if it was current.",
 		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushquorum_pushes_rejected_total",
+			Help: "Pushes to this replica that were not stored, by reason; one that a limit has no room for by the limit.",
+		}, []string{"reason"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.pushSize, m.pushDuration, m.readStale, versioncollector.NewCollector("pushgateway")} {
+	for _, reason := range reasons {
+		m.refused.WithLabelValues(reason) // which is 0 before it is 1, so that its rate shows the first
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.pushSize, m.pushDuration, m.readStale, m.refused, versioncollector.NewCollector("pushgateway")} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the API: %w", err)
 		}
 	}
 	return m, nil
 }
+
+// rejected counts a push that was not stored, for one of the reasons.
+func (m *instruments) rejected(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // count counts the requests of a handler under its name.
 func (m *instruments) count(name string, h http.Handler) http.Handler {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -22,17 +23,17 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		request, p := a.request(r)
 		if p != nil {
-			a.refuse(w, r, p)
+			a.refusePush(w, r, p)
 			return
 		}
 		group, err := g.labels(r.URL.Path)
 		if err != nil {
-			a.refuse(w, r, &problem{http.StatusBadRequest, err.Error()})
+			a.refusePush(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
 		b, p := a.openBody(w, r)
 		if p != nil {
-			a.refuse(w, r, p)
+			a.refusePush(w, r, p)
 			return
 		}
 		var command []byte
@@ -42,14 +43,22 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 		b.release()
 		switch {
 		case p != nil:
-			a.refuse(w, r, p)
+			a.refusePush(w, r, p)
 			return
 		case err != nil:
 			a.reject(w, r, request, group, err)
 			return
 		}
-		a.submit(w, r, command, http.StatusOK)
+		if reason := a.submit(w, r, command, http.StatusOK); reason != "" {
+			a.metrics.rejected(reason)
+		}
 	}
+}
+
+// refusePush answers a push whose body, or what stands before it, is no good, or cannot be taken now.
+func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
+	a.metrics.rejected(reasonOf(p))
+	a.refuse(w, r, p)
 }
 
 // decode parses a body into what is stored, and hands it to use. Nothing of it may be kept: its memory is the body's, or the next
@@ -150,30 +159,47 @@ func (a *API) request(r *http.Request) (fsm.Request, *problem) {
 	return request, nil
 }
 
-// submit replicates a command and answers with ok, or with what came of it instead.
-func (a *API) submit(w http.ResponseWriter, r *http.Request, command []byte, ok int) {
+// submit replicates a command and answers with ok, or with what came of it instead, and returns the reason of that.
+func (a *API) submit(w http.ResponseWriter, r *http.Request, command []byte, ok int) (reason string) {
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
 	defer cancel()
 	result, err := a.cfg.Replica.Apply(ctx, command)
 	if err != nil {
 		a.refuse(w, r, &problem{http.StatusServiceUnavailable, fmt.Sprintf("not known to be replicated, try again: %v", err)})
-		return
+		return reasonUnavailable
 	}
 	switch result.Status {
 	case fsm.Applied:
 		w.WriteHeader(ok)
+		return ""
 	case fsm.Rejected:
 		a.rejected(w, r, result.Reason)
+		return reasonInconsistent
 	case fsm.Reused:
 		a.refuse(w, r, &problem{http.StatusUnprocessableEntity, result.Reason})
+		return reasonReused
+	case fsm.Full:
+		return a.full(w, r, result)
 	default: // fsm.Forgotten, and what a newer leader may know: not a success in any case
 		a.refuse(w, r, &problem{http.StatusServiceUnavailable, result.Reason})
+		return reasonUnavailable
 	}
 }
 
+// full answers a push that a limit has no room for. There is no Retry-After: room comes of what somebody does, and not of
+// time. Who reads the log is told once, and not with each push.
+func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (reason string) {
+	reason = reasonOfLimit(result.Limit())
+	a.met.once(slog.LevelWarn, fmt.Errorf("the limit %s is reached", reason), "pushes are refused for want of room",
+		"path", r.URL.Path, "source", r.RemoteAddr, "first", result.Reason)
+	a.refuse(w, r, &problem{http.StatusTooManyRequests, "no room for the pushed metrics: " + result.Reason})
+	return reason
+}
+
 // reject records a failed push of a group and answers why it failed. The answer is final even if the record cannot be
-// replicated: nothing of the push has been stored, and sending it again cannot help.
+// replicated, or a limit has no room for its group: nothing of the push has been stored, and sending it again cannot help.
 func (a *API) reject(w http.ResponseWriter, r *http.Request, request fsm.Request, group expo.Labels, reason error) {
+	a.metrics.rejected(reasonInvalid)
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
 	defer cancel()
 	result, err := a.cfg.Replica.Apply(ctx, fsm.EncodeReject(request, group))

@@ -39,10 +39,17 @@ type page struct {
 	Total     int // groups stored
 	Matching  int // groups that the query selects
 	Cluster   *ClusterStatus
+	Limits    []limit
 	Flags     []pair
 	Build     []pair
 	Started   string
 }
+
+// Percent is how much of a limit is used.
+func (l limit) Percent() int64 { return int64(100 * float64(l.Used) / float64(l.Limit)) }
+
+// Reached tells whether there is no more room.
+func (l limit) Reached() bool { return l.Used >= l.Limit }
 
 type pair struct{ Name, Value string }
 
@@ -69,6 +76,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 		Version:   a.cfg.BuildInfo["version"],
 		Query:     r.URL.Query().Get("q"),
 		Admin:     a.cfg.EnableAdmin,
+		Limits:    a.limits(),
 		Flags:     pairs(a.cfg.Flags),
 		Build:     pairs(a.cfg.BuildInfo),
 		Started:   a.cfg.StartTime.UTC().Format(time.RFC3339),

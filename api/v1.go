@@ -64,7 +64,24 @@ func (a *API) apiStatus(w http.ResponseWriter, r *http.Request) {
 		"flags":             a.cfg.Flags,
 		"start_time":        a.cfg.StartTime,
 		"build_information": a.cfg.BuildInfo,
+		"limits":            a.limits(),
 	}})
+}
+
+// limit is how near what is stored is to a limit of what may be.
+type limit struct {
+	Name  string `json:"name"`
+	Used  int64  `json:"used"`
+	Limit int64  `json:"limit"`
+}
+
+// limits are those that are set, as of this replica's own state, which needs no leader.
+func (a *API) limits() []limit {
+	out := []limit{}
+	for _, l := range a.cfg.Store.View().Limits(a.cfg.Limits) {
+		out = append(out, limit(l))
+	}
+	return out
 }
 
 func (a *API) apiCluster(w http.ResponseWriter, r *http.Request) {

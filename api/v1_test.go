@@ -95,7 +95,7 @@ func TestStatusShowsFlagsBuildAndStart(t *testing.T) {
 		c.Flags, c.BuildInfo = map[string]string{"web.listen-address": ":9091"}, map[string]string{"version": "1.2.3"}
 		c.StartTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	})
-	want := `{"status":"success","data":{"build_information":{"version":"1.2.3"},"flags":{"web.listen-address":":9091"},"start_time":"2026-01-02T03:04:05Z"}}`
+	want := `{"status":"success","data":{"build_information":{"version":"1.2.3"},"flags":{"web.listen-address":":9091"},"limits":[],"start_time":"2026-01-02T03:04:05Z"}}`
 	if got := g.must(http.StatusOK, "GET", "/api/v1/status", "").body; got != want {
 		t.Errorf("want %s, got %s", want, got)
 	}

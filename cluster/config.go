@@ -43,6 +43,8 @@ type Config struct {
 
 	LogStore string // LogWAL or LogBbolt; empty means LogWAL
 
+	Limits fsm.Limits // what may be stored, while this replica leads
+
 	FSM        *fsm.FSM
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // may be nil

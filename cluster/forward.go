@@ -55,10 +55,13 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 		results, what, err := way.do(ctx, command)
 		switch what {
 		case outcomeApplied:
-			if results[0].Status != fsm.Unreadable {
+			switch status := results[0].Status; {
+			case status == fsm.Unreadable: // the next leader may have another version
+			case status == fsm.Full && maybe: // for want of room, unless an earlier attempt has it already or is about to
+			default:
 				return results[0], nil
 			}
-			err = errors.New(results[0].Reason) // the next leader may have another version
+			err = errors.New(results[0].Reason)
 		case outcomeUnknown:
 			maybe = true
 		case outcomeNotAppended:
@@ -150,36 +153,80 @@ func (r *Replica) readable(command []byte) error {
 }
 
 // applyHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
-// is this replica's, taken now.
+// is this replica's, taken now. Those that the limits have no room for are left out, and their result is [fsm.Full].
 func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 	if size := fsm.SealedSize(commands); size > maxSealed {
 		return nil, outcomeNotAppended, fmt.Errorf("%d commands that came together take %d bytes in the log, where at most %d are possible", len(commands), size, maxSealed)
 	}
-	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))
-	if what == outcomeApplied {
-		switch {
-		case r.cfg.FSM.Err() != nil:
-			return nil, outcomeUnknown, fmt.Errorf("the state machine has stopped: %w", r.cfg.FSM.Err())
-		case len(results) != len(commands):
-			return nil, outcomeUnknown, fmt.Errorf("the state machine answered %d results to %d commands", len(results), len(commands))
-		}
+	// Limits are about the state with all that earlier leaders have left in the log.
+	if _, err := r.leader.waitReady(ctx); err != nil {
+		return nil, outcomeNotAppended, err
 	}
-	return results, what, err
+	refused, ended, err := r.admission.Admit(ctx, commands)
+	if err != nil {
+		return nil, outcomeNotAppended, err
+	}
+	admitted := without(commands, refused)
+	if len(admitted) == 0 {
+		ended()
+		return refused, outcomeApplied, nil
+	}
+	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)
+	if what != outcomeApplied {
+		return nil, what, err
+	}
+	switch {
+	case r.cfg.FSM.Err() != nil:
+		return nil, outcomeUnknown, fmt.Errorf("the state machine has stopped: %w", r.cfg.FSM.Err())
+	case len(results) != len(admitted):
+		return nil, outcomeUnknown, fmt.Errorf("the state machine answered %d results to %d commands", len(results), len(admitted))
+	}
+	return among(results, refused), outcomeApplied, nil
 }
 
-// applyLocal hands an entry to Raft and waits for the state machine's answer.
+// without returns the commands that were not refused.
+func without(commands [][]byte, refused []fsm.Result) [][]byte {
+	if refused == nil {
+		return commands
+	}
+	var out [][]byte
+	for i, c := range commands {
+		if refused[i].Status != fsm.Full {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// among puts the results of commands that were applied between those of the ones that were refused.
+func among(applied, refused []fsm.Result) []fsm.Result {
+	if refused == nil {
+		return applied
+	}
+	for i := range refused {
+		if refused[i].Status != fsm.Full {
+			refused[i], applied = applied[0], applied[1:]
+		}
+	}
+	return refused
+}
+
+// applyLocal hands an entry to Raft and waits for the state machine's answer. It calls ended when the entry is applied, or
+// Raft has given it up, which may be later than it returns.
 //
 // The goroutine that waits on Raft's future ends when Raft answers. Raft answers everything that is in its log; what
 // sits in its queue at the moment of shutdown it forgets, and the goroutine then stays until the process ends, as
 // nothing in Raft's interface can tell it.
-func applyLocal(ctx context.Context, r raftNode, entry []byte) ([]fsm.Result, outcome, error) {
+func applyLocal(ctx context.Context, r raftNode, entry []byte, ended func()) ([]fsm.Result, outcome, error) {
 	left := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
 		if left = time.Until(deadline); left <= 0 {
+			ended()
 			return nil, outcomeNotAppended, context.DeadlineExceeded
 		}
 	}
 	if ctx.Err() != nil {
+		ended()
 		return nil, outcomeNotAppended, context.Cause(ctx)
 	}
 	type answer struct {
@@ -190,6 +237,7 @@ func applyLocal(ctx context.Context, r raftNode, entry []byte) ([]fsm.Result, ou
 	go func() {
 		f := r.Apply(entry, left)
 		err := f.Error()
+		ended()
 		a := answer{err: err}
 		if err == nil {
 			a.response = f.Response()

@@ -89,6 +89,7 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 			}
 			return age.Seconds()
 		}),
+		newUsageCollector(r.cfg.FSM, r.cfg.Limits),
 		&stateCollector{r: r, desc: prometheus.NewDesc("pushquorum_state_info",
 			"Index of the state and, as a label, its hash: at one index all replicas must show one hash.", []string{"hash"}, nil)},
 	} {

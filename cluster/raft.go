@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
 )
 
 // peerTimeout is how long a peer may take for the next piece of a Raft request, or for its answer.
@@ -91,6 +93,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf, onGain: r.metrics.leaderChanges.Inc,
 		changed: make(chan struct{}), since: time.Now(),
 	}
+	r.admission = fsm.NewAdmission(r.cfg.FSM, r.cfg.Limits)
 	r.forwards = &batcher{leader: r.leader.current, send: r.send, run: r.spawn}
 	r.appends = &batcher{leader: func() (raft.ServerID, <-chan struct{}) { return r.serverID, nil }, send: r.applyHere, run: r.spawn}
 	r.reads = &readRounds{ask: r.askReadIndex, run: r.spawn}

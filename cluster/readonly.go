@@ -30,7 +30,7 @@ type ReadOnly struct {
 	id     string
 	term   uint64
 	since  time.Time
-	gauge  prometheus.Collector
+	gauges []prometheus.Collector
 	mu     sync.Mutex
 	ending error // why it is not ready though it serves
 }
@@ -78,9 +78,13 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, err
 	}
 	if cfg.Registerer != nil {
-		r.gauge = stuckGauge("directory", func() float64 { return time.Since(r.since).Seconds() })
-		if err := cfg.Registerer.Register(r.gauge); err != nil {
-			return nil, err
+		for _, c := range []prometheus.Collector{
+			stuckGauge("directory", func() float64 { return time.Since(r.since).Seconds() }), newUsageCollector(cfg.FSM, cfg.Limits),
+		} {
+			if err := cfg.Registerer.Register(c); err != nil {
+				return nil, err
+			}
+			r.gauges = append(r.gauges, c)
 		}
 	}
 	cfg.Logger.Warn("read-only: what is stored is served, and nothing is taken, until the data directory can be written: " + why.Error())
@@ -191,8 +195,8 @@ func (r *ReadOnly) Leave(context.Context) {}
 
 // Close lets another process have the directory.
 func (r *ReadOnly) Close() error {
-	if r.gauge != nil {
-		r.cfg.Registerer.Unregister(r.gauge)
+	for _, c := range r.gauges {
+		r.cfg.Registerer.Unregister(c)
 	}
 	if r.lock == nil {
 		return nil

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
 )
 
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
@@ -44,17 +46,19 @@ type Replica struct {
 	leader   *leadership
 	forwards *batcher // to the leader
 	appends  *batcher // to the log, while this replica leads
-	reads    *readRounds
-	fresh    freshness
-	metrics  *metrics
-	pilot    *pilot // nil when standalone
-	exile    exile
-	turns    turns // to change the configuration
-	invites  *invitations
-	places   *places    // that --cluster.peer leads to
-	told     told       // which replicas are not wanted
-	refusals *quietBook // of invitations
-	watch    *stuckWatch
+	// admission is what those that are appended must pass.
+	admission *fsm.Admission
+	reads     *readRounds
+	fresh     freshness
+	metrics   *metrics
+	pilot     *pilot // nil when standalone
+	exile     exile
+	turns     turns // to change the configuration
+	invites   *invitations
+	places    *places    // that --cluster.peer leads to
+	told      told       // which replicas are not wanted
+	refusals  *quietBook // of invitations
+	watch     *stuckWatch
 
 	draining atomic.Bool
 

@@ -26,6 +26,9 @@ const (
 	// Unreadable: the leader could not have applied the command, so it is not in the log. Never the result of an entry:
 	// a leader says it of one command among others that have come to it together.
 	Unreadable
+	// Full: the leader has not put the command into the log, because a limit would be exceeded; nothing changed. Never the
+	// result of an entry.
+	Full
 )
 
 // Result is what a command did, the same on every replica and for every retry.

@@ -24,6 +24,10 @@ type FSM struct {
 	view    *View  // of the store as it is; nil when there is none yet
 	intern  interner
 
+	// tally is the store's as of the last batch, for Admission, which must not wait for one that is being applied.
+	tallyMu sync.Mutex
+	tally   tally
+
 	checks sync.Pool // of *interner, for Check
 
 	// progress follows applied, after the lock is released: who waited for an index finds it in the next View.
@@ -97,9 +101,23 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 		f.view = nil
 	}
 	applied := f.applied
+	f.publish()
 	f.mu.Unlock()
 	f.progress.advance(applied)
 	return results
+}
+
+// publish is called with the lock held, before anybody learns that what was applied is.
+func (f *FSM) publish() {
+	f.tallyMu.Lock()
+	f.tally = f.store.usage.tally
+	f.tallyMu.Unlock()
+}
+
+func (f *FSM) published() tally {
+	f.tallyMu.Lock()
+	defer f.tallyMu.Unlock()
+	return f.tally
 }
 
 // warnOfSetBack says, once for an entry of that time, that the time of groups has gone back.

@@ -27,19 +27,25 @@ func lessByShape(a, b *Group) bool {
 
 // enter counts one group more with those families, and returns its shape.
 func (s *store) enter(families []Stored) *shape {
+	names := namesOf(families)
+	sh := s.shapes[names]
+	if sh == nil {
+		s.lastShape++
+		sh = &shape{id: s.lastShape, names: names}
+		s.shapes[names] = sh
+	}
+	sh.groups++
+	return sh
+}
+
+// namesOf are the names of families, each followed by a byte that is in no name.
+func namesOf(families []Stored) string {
 	var names strings.Builder
 	for _, f := range families {
 		names.WriteString(f.Name)
 		names.WriteByte(0xff) // names are UTF-8
 	}
-	sh := s.shapes[names.String()]
-	if sh == nil {
-		s.lastShape++
-		sh = &shape{id: s.lastShape, names: names.String()}
-		s.shapes[sh.names] = sh
-	}
-	sh.groups++
-	return sh
+	return names.String()
 }
 
 // leave takes a group away from the others of its shape.

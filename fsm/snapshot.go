@@ -135,6 +135,7 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	}
 	f.mu.Lock()
 	f.store, f.applied, f.view = s, applied, nil
+	f.publish()
 	f.mu.Unlock()
 	f.progress.advance(applied)
 	return nil
@@ -246,9 +247,15 @@ func (s *store) restoreHeader(m *fsmpb.FamilyHeader) error {
 	if !found {
 		return fmt.Errorf("no group holds family %.200q", m.GetName())
 	}
+	won := expo.Header{Name: h.Name, Help: m.GetHelp(), Unit: m.GetUnit(), Type: h.Type}
+	if won == h.Header {
+		return nil // mostly, and what the groups say is not kept a second time
+	}
+	before := h
 	s.sum.remove(h.digest())
-	h.Header = expo.Header{Name: h.Name, Help: m.GetHelp(), Unit: m.GetUnit(), Type: h.Type}
+	h.Header, h.helpOf, h.unitOf = won, &won, &won
 	s.headers.Set(h)
+	s.usage.headed(&before, &h)
 	s.sum.add(h.digest())
 	return nil
 }

@@ -35,6 +35,8 @@ type store struct {
 	setBack []*Group
 	// sum is the digest of groups, headers and parts, which are the groups' shares of families. It must follow every change.
 	sum digest
+	// usage counts what is stored.
+	usage usage
 }
 
 // A header is what a family name has once in an exposition, and how many groups hold the name.
@@ -42,7 +44,12 @@ type header struct {
 	expo.Header
 	groups int
 	shared *expo.Header // what the part that came last says
+	// helpOf and unitOf are what the parts said whose help text and unit stand here.
+	helpOf, unitOf *expo.Header
 }
+
+// held is what the table of headers keeps in memory by the header.
+func (h *header) held() [3]*expo.Header { return [...]*expo.Header{h.shared, h.helpOf, h.unitOf} }
 
 func (h header) digest() digest {
 	w := newHasher("header")
@@ -69,6 +76,7 @@ func newStore() *store {
 		shapes:   map[string]*shape{},
 		series:   map[expo.SeriesID]uint32{},
 		requests: newRequests(),
+		usage:    newUsage(),
 	}
 }
 
@@ -152,6 +160,7 @@ func (s *store) putGroup(old, g *Group) {
 	s.groups.Set(g)
 	s.keys[g.Key] = g
 	s.owners[g.number] = g
+	s.usage.replaced(old, g)
 }
 
 func (s *store) deleteGroup(g *Group) {
@@ -165,6 +174,7 @@ func (s *store) deleteGroup(g *Group) {
 	delete(s.keys, g.Key)
 	s.owners[g.number] = nil
 	s.free = append(s.free, g.number)
+	s.usage.replaced(g, nil)
 }
 
 // number returns a number for a new group.
@@ -209,13 +219,14 @@ func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Famil
 	// Where groups disagree on the help text or the unit, the last one pushed that is not empty wins.
 	h.Type = f.Type
 	if f.Help != "" || h.groups == 1 {
-		h.Help = f.Help
+		h.Help, h.helpOf = f.Help, f.Header
 	}
 	if f.Unit != "" || h.groups == 1 {
-		h.Unit = f.Unit
+		h.Unit, h.unitOf = f.Unit, f.Header
 	}
 	if h != before {
 		s.headers.Set(h)
+		s.usage.headed(&before, &h)
 	}
 	if found && h.Header != before.Header {
 		s.sum.remove(before.digest())
@@ -244,6 +255,7 @@ func (s *store) removePart(f *expo.Family, sum digest) {
 		return
 	}
 	s.headers.Delete(h)
+	s.usage.headed(&h, &header{})
 	s.sum.remove(h.digest())
 }
 

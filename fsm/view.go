@@ -18,12 +18,13 @@ type View struct {
 	written bool
 	groups  *btree.BTreeG[*Group]
 	headers *btree.BTreeG[header]
+	usage   Usage
 }
 
 func newView(index uint64, s *store) *View {
 	return &View{
 		index: index, sum: s.digest(), written: s.written,
-		groups: s.groups.Copy(), headers: s.headers.Copy(),
+		groups: s.groups.Copy(), headers: s.headers.Copy(), usage: s.usage.Usage,
 	}
 }
 
@@ -35,6 +36,34 @@ func (v *View) Hash() string { return v.sum.String() }
 
 // Written reports whether a command has ever written to the store, even if nothing is left of it.
 func (v *View) Written() bool { return v.written }
+
+// Usage is what the state takes.
+func (v *View) Usage() Usage { return v.usage }
+
+// Survey is what only a look at all groups tells.
+type Survey struct {
+	// OldestPush is when the group was pushed, by a push that succeeded, for which that is the longest ago. Unix
+	// nanoseconds, 0 if there is none.
+	OldestPush int64
+	// LargestGroup is how many series the largest group has.
+	LargestGroup int
+}
+
+// Survey looks at all groups.
+func (v *View) Survey() (s Survey) {
+	v.groups.Scan(func(g *Group) bool {
+		if g.PushTime != 0 && (s.OldestPush == 0 || g.PushTime < s.OldestPush) {
+			s.OldestPush = g.PushTime
+		}
+		series := 0
+		for _, f := range g.Families {
+			series += len(f.Series)
+		}
+		s.LargestGroup = max(s.LargestGroup, series)
+		return true
+	})
+	return s
+}
 
 // Len is the number of groups.
 func (v *View) Len() int { return v.groups.Len() }

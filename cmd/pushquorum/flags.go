@@ -40,6 +40,7 @@ type options struct {
 
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
+	stateBytes    stateBytes
 
 	autoMemory  bool    // set the runtime's memory limit …
 	memoryRatio float64 // … to this part of what there is
@@ -107,6 +108,11 @@ func parseOptions(args []string) (*options, error) {
 		Default("true").BoolVar(&o.autoMemory)
 	app.Flag("auto-gomemlimit.ratio", "The part of that memory: the rest is for what the runtime does not count.").
 		Default("0.9").Float64Var(&o.memoryRatio)
+	app.Flag("limit.state-bytes", "Memory that the stored groups may take, such as 512MB; a push that would exceed it gets 429. 0: a share of the memory that the process may use; off: no limit. This and the other limits: the same on all replicas, the leader's is kept.").
+		Default("0").SetValue(&o.stateBytes)
+	app.Flag("limit.series", "Series that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Series)
+	app.Flag("limit.groups", "Groups that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Groups)
+	app.Flag("limit.series-per-group", "Series that one group may have. 0: any number.").Default("0").IntVar(&c.Limits.SeriesPerGroup)
 
 	promslogflag.AddFlags(app, &o.log)
 	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
@@ -119,6 +125,7 @@ func parseOptions(args []string) (*options, error) {
 	}
 	o.recover = command == recovery.FullCommand()
 	c.SnapshotBytes = uint64(o.snapshotBytes)
+	c.Limits.StateBytes = o.stateBytes.limit(availableMemory())
 
 	o.shown = map[string]string{}
 	boilerplate := kingpin.New("", "").Version("")
@@ -160,5 +167,5 @@ func (o *options) check() error {
 	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
 		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)
 	}
-	return nil
+	return checkLimits(c.Limits)
 }

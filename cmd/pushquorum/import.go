@@ -37,7 +37,7 @@ var errImporting = errors.New("the persistence file is being imported, try again
 func (i *importing) run(ctx context.Context) error {
 	if i.file != "" {
 		if err := i.once(ctx); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("importing --persistence.file=%s: %w; mend the file, or leave the flag out to start without it", i.file, err)
+			return fmt.Errorf("importing --persistence.file=%s: %w; mend that, or leave the flag out to start without the file", i.file, err)
 		}
 	}
 	i.done.Store(true)
@@ -84,6 +84,8 @@ func (i *importing) once(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 			continue
+		case res.Status == fsm.Full:
+			return fmt.Errorf("there is no room for its groups: %s", res.Reason)
 		case res.Status != fsm.Applied:
 			i.log.Warn("nothing was imported", "file", i.file, "reason", res.Reason)
 		case res.Reason != "":
