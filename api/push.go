@@ -166,6 +166,8 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request, command []byte, ok 
 		a.rejected(w, r, result.Reason)
 	case fsm.Reused:
 		a.refuse(w, r, &problem{http.StatusUnprocessableEntity, result.Reason})
+	case fsm.NoSpace:
+		a.refuse(w, r, &problem{http.StatusInsufficientStorage, result.Reason})
 	default: // fsm.Forgotten, and what a newer leader may know: not a success in any case
 		a.refuse(w, r, &problem{http.StatusServiceUnavailable, result.Reason})
 	}
@@ -180,6 +182,8 @@ func (a *API) reject(w http.ResponseWriter, r *http.Request, request fsm.Request
 	switch {
 	case err != nil:
 		a.log.Warn("a failed push was not recorded", "group", group.String(), "err", err)
+	case result.Status == fsm.NoSpace:
+		a.log.Debug("a failed push was not recorded", "group", group.String(), "err", result.Reason)
 	case result.Status == fsm.Reused:
 		a.refuse(w, r, &problem{http.StatusUnprocessableEntity, result.Reason})
 		return

@@ -43,6 +43,10 @@ type Config struct {
 
 	LogStore string // LogWAL or LogBbolt; empty means LogWAL
 
+	// MinFree is how much of the data directory's file system is to stay free: below it nothing is stored, while it is still
+	// possible to delete. 0 means a twentieth of it or 200 MB, whichever is less, and less than 0 nothing at all. Bytes.
+	MinFree int64
+
 	FSM        *fsm.FSM
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -146,7 +150,8 @@ type tuning struct {
 	statusTimeout time.Duration
 	walSegment    int                              // bytes
 	probe         func(dir string, size int) error // tells whether so many bytes can be written in a directory
-	reopenEvery   time.Duration                    // how often a read-only replica looks whether it need not be one
+	measure       func(dir string) (fileSystem, error)
+	reopenEvery   time.Duration // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
 	dial     dialFunc                 // for the peer port
@@ -168,7 +173,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
-		probe: probeWrite, reopenEvery: 5 * time.Second,
+		probe: probeWrite, measure: measureSpace, reopenEvery: 5 * time.Second,
 		dial:     dialTCP,
 		resolver: net.DefaultResolver,
 	}

@@ -47,6 +47,7 @@ type directory struct {
 	every  time.Duration // between two looks
 	logger *slog.Logger
 	fence  func(error) // called once, with what is wrong for good
+	full   func()      // called when a write has found no room; may be nil
 	lost   chan struct{}
 
 	mu      sync.Mutex
@@ -165,6 +166,9 @@ func (d *directory) wrote(kind string, err error) {
 	case errors.Is(err, errDeleted):
 		d.lose(err)
 	default:
+		if isFull(err) && d.full != nil {
+			d.full()
+		}
 		d.note(func() {
 			if err != nil {
 				d.failed[kind] = &failedWrite{fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err), time.Now()}

@@ -55,10 +55,17 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 		results, what, err := way.do(ctx, command)
 		switch what {
 		case outcomeApplied:
-			if results[0].Status != fsm.Unreadable {
+			switch results[0].Status {
+			case fsm.NoSpace:
+				if maybe { // an earlier attempt may be in the log
+					return fsm.Result{}, r.giveUp(errors.New(results[0].Reason), maybe)
+				}
+				return results[0], nil
+			case fsm.Unreadable:
+				err = errors.New(results[0].Reason) // the next leader may have another version
+			default:
 				return results[0], nil
 			}
-			err = errors.New(results[0].Reason) // the next leader may have another version
 		case outcomeUnknown:
 			maybe = true
 		case outcomeNotAppended:
@@ -149,9 +156,39 @@ func (r *Replica) readable(command []byte) error {
 	return nil
 }
 
-// applyHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
-// is this replica's, taken now.
+// applyHere answers the commands that this replica, which leads, refuses, and has the others applied.
 func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+	results, admitted := make([]fsm.Result, len(commands)), make([]int, 0, len(commands))
+	for i, c := range commands {
+		if refusal, refused := r.diskRefusal(c); refused {
+			results[i] = refusal
+			continue
+		}
+		admitted = append(admitted, i)
+	}
+	if len(admitted) == len(commands) {
+		return r.appendHere(ctx, commands)
+	}
+	if len(admitted) == 0 {
+		return results, outcomeApplied, nil
+	}
+	appended := make([][]byte, len(admitted))
+	for n, i := range admitted {
+		appended[n] = commands[i]
+	}
+	applied, what, err := r.appendHere(ctx, appended)
+	if what != outcomeApplied {
+		return nil, what, err
+	}
+	for n, i := range admitted {
+		results[i] = applied[n]
+	}
+	return results, what, nil
+}
+
+// appendHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
+// is this replica's, taken now.
+func (r *Replica) appendHere(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
 	if size := fsm.SealedSize(commands); size > maxSealed {
 		return nil, outcomeNotAppended, fmt.Errorf("%d commands that came together take %d bytes in the log, where at most %d are possible", len(commands), size, maxSealed)
 	}

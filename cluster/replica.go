@@ -28,6 +28,7 @@ type Replica struct {
 
 	lock     *dirLock
 	dir      *directory
+	space    *spaceWatch
 	id       *identity
 	store    *storage
 	grants   *grants
@@ -117,6 +118,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(r.leader.run)
 	r.spawn(r.watch.run)
 	r.spawn(r.dir.run)
+	r.spawn(func(ctx context.Context) { r.space.run(ctx, tune.stuckEvery) })
 	if r.mux != nil {
 		r.mux.start()
 		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
@@ -156,7 +158,9 @@ func (r *Replica) openDirectory() (err error) {
 			return err
 		}
 	}
+	r.space = newSpaceWatch(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.logger)
 	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, r.store.log.refuse)
+	r.dir.full = r.space.look
 	r.store.snaps.wrote = func(err error) { r.dir.wrote(writeSnapshot, err) }
 	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)

@@ -26,6 +26,10 @@ const (
 	// Unreadable: the leader could not have applied the command, so it is not in the log. Never the result of an entry:
 	// a leader says it of one command among others that have come to it together.
 	Unreadable
+	// Full: the command would take the state beyond a limit, so the leader has not put it into the log.
+	Full
+	// NoSpace: the disks of too many voters are nearly full, so the leader has not put the command into the log.
+	NoSpace
 )
 
 // Result is what a command did, the same on every replica and for every retry.

@@ -212,6 +212,21 @@ func (c *command) decodeImport(b []byte, in *interner) error {
 	})
 }
 
+// Stores tells whether an encoded command may add to the state: it pushes, imports, or records a failed push. It looks at the
+// kind of the command only.
+func Stores(command []byte) bool {
+	var op operation
+	if err := eachField(command, func(f field) error {
+		if kind := operation(f.number); opPush <= kind && kind <= opNoop {
+			op = kind // the last one counts, as where it is applied
+		}
+		return nil
+	}); err != nil {
+		return false
+	}
+	return op == opPush || op == opReject || op == opImport
+}
+
 // hash is the command's fingerprint: what it does, whoever received it and whenever. It is made of contents, not of their
 // encoding, so that two versions agree on it.
 func (c *command) hash() uint64 {

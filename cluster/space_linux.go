@@ -1,0 +1,19 @@
+package cluster
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func measureSpace(dir string) (fileSystem, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return fileSystem{}, os.NewSyscallError("statfs", err)
+	}
+	block := uint64(s.Frsize)
+	if block == 0 {
+		block = uint64(s.Bsize)
+	}
+	return fileSystem{size: s.Blocks * block, free: s.Bavail * block}, nil
+}
