@@ -103,12 +103,14 @@ func (s *storage) restore(f *fsm.FSM) error {
 	const batch = 64
 	logs := make([]*raft.Log, 0, batch)
 	for last := s.log.last.Load(); index < last; {
+		clear(logs)
 		logs = logs[:0]
-		for ; index < last && len(logs) < batch; index++ {
+		for size := 0; index < last && len(logs) < batch && size < maxSent; index++ {
 			var l raft.Log
 			if err := s.logs.GetLog(index+1, &l); err != nil {
 				return fmt.Errorf("reading entry %d: %w", index+1, err)
 			}
+			size += len(l.Data)
 			if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
 				logs = append(logs, &l)
 			}

@@ -165,9 +165,7 @@ func (r *Replica) openDirectory() (err error) {
 	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)
 	}
-	if r.store.logs, err = raft.NewLogCache(logCacheSize, &notedLogs{r.store.log, r.dir}); err != nil { // above it, an error is a mere text
-		return err
-	}
+	r.store.logs = newLogCache(&notedLogs{r.store.log, r.dir}).deferring()
 	rec := r.id.get()
 	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo},
 		grantDisk{situation: r.situation, save: r.id.saveGrant, bind: r.id.bind})
