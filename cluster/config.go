@@ -43,8 +43,8 @@ type Config struct {
 
 	LogStore string // LogWAL or LogBbolt; empty means LogWAL
 
-	// MinFree is how much of the data directory's file system is to stay free: below it nothing is stored, while it is still
-	// possible to delete. 0 means a twentieth of it or 200 MB, whichever is less, and less than 0 nothing at all. Bytes.
+	// MinFree is how much of the data directory's file system is to stay free, beside room for the next snapshot: below it nothing
+	// is stored, while it is still possible to delete. 0 means a twentieth of it or 200 MB, whichever is less, and less than 0 nothing at all. Bytes.
 	MinFree int64
 
 	FSM        *fsm.FSM

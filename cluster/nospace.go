@@ -31,6 +31,14 @@ func (r *Replica) noSpace() string {
 	return ""
 }
 
+// spaceEnds is called when this replica's own disk has become short of room. Mostly those of the others are as full: until they have
+// been asked, which is within a second, nothing is stored.
+func (p *pilot) spaceEnds(why string) {
+	if p.r.raft.State() == raft.Leader {
+		p.shortage.Store(&why)
+	}
+}
+
 // makeWayEvery is how often a leader that is short of room tries to hand over to a voter that has some.
 const makeWayEvery = 10 * time.Second
 

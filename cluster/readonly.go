@@ -63,7 +63,7 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
 	r.id = id.get().ID.String()
-	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.walSegment, readOnly: true}, newRaftLogger(cfg.Logger))
+	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir), readOnly: true}, newRaftLogger(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (r *ReadOnly) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if r.tune.probe(r.cfg.DataDir, probeSize) != nil || r.tune.probe(r.cfg.DataDir, r.tune.walSegment+probeSize) != nil {
+		if r.tune.probe(r.cfg.DataDir, probeSize) != nil || r.tune.probe(r.cfg.DataDir, r.tune.segmentSize(r.cfg.DataDir)+probeSize) != nil {
 			continue
 		}
 		err := fmt.Errorf("%s: %w: this replica starts again", r.cfg.DataDir, ErrWritable)

@@ -105,6 +105,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.space.began = r.pilot.spaceEnds
 		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
@@ -147,7 +148,8 @@ func (r *Replica) openDirectory() (err error) {
 			return err
 		}
 	}
-	if r.store, err = openStorage(dir, r.id, logPlace{store: r.cfg.LogStore, segmentSize: r.tune.walSegment}, newRaftLogger(r.logger)); err != nil {
+	segmentSize := r.tune.segmentSize(dir)
+	if r.store, err = openStorage(dir, r.id, logPlace{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {
@@ -158,9 +160,9 @@ func (r *Replica) openDirectory() (err error) {
 			return err
 		}
 	}
-	r.space = newSpaceWatch(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.logger)
+	r.space = newSpaceWatch(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.store.nextSnapshot, newReserve(dir, segmentSize), r.logger)
 	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, r.store.log.refuse)
-	r.dir.full = r.space.look
+	r.dir.full, r.dir.took = r.space.full, r.space.wrote
 	r.store.snaps.wrote = func(err error) { r.dir.wrote(writeSnapshot, err) }
 	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)

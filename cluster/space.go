@@ -3,10 +3,14 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // fileSystem is the size of a file system, and how much of it this process may still use. Bytes.
@@ -19,26 +23,41 @@ const (
 	// spaceSlack is the part of what must stay free that has to come on top of it before anything is stored again: at the very
 	// limit each deleted file would begin, and each push end, a period of its own.
 	spaceSlack = 8
+	// It is looked again, and not only once a second, when one part in spaceParts of what may be written has been, and so many bytes
+	// at least.
+	spaceParts = 4
+	spaceLeast = 512 << 10
 )
 
-// spaceWatch watches how much room the data directory's file system has. It asks once a second and after a write that found no
-// room, never for a push.
+// spaceWatch watches how much room the data directory's file system has. It asks once a second, after a write that found no
+// room, and when much was written, never for each push.
 type spaceWatch struct {
 	dir     string
 	name    string // of the replica
 	minFree int64  // as in Config.MinFree
 	measure func(dir string) (fileSystem, error)
-	logger  *slog.Logger
+	// snapshot is how much the next snapshot takes at most, beside what has been written of it: the log is only shortened after
+	// one. Bytes.
+	snapshot func() uint64
+	reserve  *reserve
+	logger   *slog.Logger
 
-	lack atomic.Pointer[string] // why nothing more should be stored, nil while there is room
+	// began is called when the room has become too little; may be nil.
+	began func(why string)
+
+	lack    atomic.Pointer[string] // why nothing more should be stored, nil while there is room
+	written atomic.Uint64          // bytes, since the last look
+	worth   atomic.Uint64          // a look, as soon as so many have been written
 
 	mu     sync.Mutex // held while the disk is asked
 	seen   fileSystem // by the last look that got an answer
 	failed bool       // the last look got none
 }
 
-func newSpaceWatch(dir, name string, minFree int64, measure func(string) (fileSystem, error), logger *slog.Logger) *spaceWatch {
-	return &spaceWatch{dir: dir, name: name, minFree: minFree, measure: measure, logger: logger}
+func newSpaceWatch(dir, name string, minFree int64, measure func(string) (fileSystem, error), snapshot func() uint64, reserve *reserve,
+	logger *slog.Logger,
+) *spaceWatch {
+	return &spaceWatch{dir: dir, name: name, minFree: minFree, measure: measure, snapshot: snapshot, reserve: reserve, logger: logger}
 }
 
 func (w *spaceWatch) run(ctx context.Context, every time.Duration) {
@@ -67,25 +86,85 @@ func (w *spaceWatch) look() {
 	}
 	w.seen, w.failed = now, false
 	least := w.least()
+	w.written.Store(0)
+	w.worth.Store((now.free - min(now.free, least)) / spaceParts)
 	before := w.lack.Load()
 	if before != nil {
 		least += least / spaceSlack
 	}
-	if now.free >= least {
+	if least == 0 || now.free >= least {
 		if w.lack.Store(nil); before != nil {
 			w.logger.Info("there is room on the disk again", "dir", w.dir, "free", now.free)
 		}
+		if now.free >= least+2*w.reserve.size {
+			if err := w.reserve.keep(); err != nil {
+				w.logger.Warn("cannot keep a reserve for when the disk is full", "file", w.reserve.path, "err", err)
+			}
+		}
 		return
 	}
-	why := fmt.Sprintf("the disk is nearly full and nothing more is stored: %s of %s has %s free, less than --storage.min-free=%s; make room on its file system or delete groups, which is possible",
-		w.dir, w.name, megabytes(now.free), megabytes(w.least()))
+	why := fmt.Sprintf("the disk is nearly full and nothing more is stored: %s of %s has %s free, and should have --storage.min-free=%s%s; make room on its file system or delete groups, which is possible",
+		w.dir, w.name, megabytes(now.free), megabytes(w.minimum()), w.andSnapshot())
 	if w.lack.Store(&why); before == nil {
 		w.logger.Error(why)
+		if w.began != nil {
+			w.began(why)
+		}
 	}
 }
 
-// least is how much must be free.
+// wrote counts what is written to the log: a fast one fills a small disk within a second.
+func (w *spaceWatch) wrote(logs []*raft.Log) {
+	size := uint64(0)
+	for _, l := range logs {
+		size += uint64(len(l.Data))
+	}
+	if w.lack.Load() == nil && w.written.Add(size) > max(w.worth.Load(), spaceLeast) {
+		w.look()
+	}
+}
+
+// full is called when a write has found no room.
+func (w *spaceWatch) full() {
+	w.giveUpReserve()
+	w.look()
+}
+
+func (w *spaceWatch) giveUpReserve() {
+	was, err := w.reserve.giveUp()
+	switch {
+	case err != nil:
+		w.logger.Error("cannot give up the reserve", "file", w.reserve.path, "err", err)
+	case was:
+		w.logger.Warn("the disk is full: the reserve was given up, make room on its file system or delete groups", "file", w.reserve.path, "size", w.reserve.size)
+	}
+}
+
+// least is how much must be free for more to be stored: without room for the next snapshot the log could not be shortened any
+// more, whatever is deleted.
 func (w *spaceWatch) least() uint64 {
+	if w.minFree < 0 {
+		return 0
+	}
+	return w.minimum() + w.snapshot()
+}
+
+func (w *spaceWatch) andSnapshot() string {
+	if n := w.snapshot(); n > 0 {
+		return fmt.Sprintf(" and %s for the next snapshot", megabytes(n))
+	}
+	return ""
+}
+
+// room is how much was free at the last look, and whether that is less than what must be free and so many bytes more.
+func (w *spaceWatch) room(more uint64) (free uint64, tight bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen.free, w.seen.size > 0 && w.seen.free < w.least()+more
+}
+
+// minimum is --storage.min-free.
+func (w *spaceWatch) minimum() uint64 {
 	switch {
 	case w.minFree < 0:
 		return 0
@@ -104,3 +183,16 @@ func (w *spaceWatch) shortage() string {
 }
 
 func megabytes(n uint64) string { return fmt.Sprintf("%.1fMB", float64(n)/(1<<20)) }
+
+// writeZeros writes so many bytes to a file.
+func writeZeros(f *os.File, size int64) error {
+	_, err := io.CopyN(f, zeros{}, size)
+	return err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

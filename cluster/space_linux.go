@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -16,4 +17,13 @@ func measureSpace(dir string) (fileSystem, error) {
 		block = uint64(s.Bsize)
 	}
 	return fileSystem{size: s.Blocks * block, free: s.Bavail * block}, nil
+}
+
+// allocate gives a file so much room on the disk.
+func allocate(f *os.File, size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return writeZeros(f, size)
+	}
+	return os.NewSyscallError("fallocate", err)
 }

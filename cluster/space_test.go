@@ -36,6 +36,8 @@ func deleteCommand(r *replicaT, job string) []byte {
 	return fsm.EncodeDelete(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, expo.NewLabels(map[string]string{"job": job}))
 }
 
+func noSnapshot() uint64 { return 0 }
+
 func TestHowMuchMustBeFree(t *testing.T) {
 	for name, c := range map[string]struct {
 		minFree int64
@@ -48,7 +50,7 @@ func TestHowMuchMustBeFree(t *testing.T) {
 		"nothing":                    {-1, 1 << 40, 0},
 		"a file system without size": {0, 0, 0},
 	} {
-		w := newSpaceWatch("/data", "r1", c.minFree, func(string) (fileSystem, error) { return fileSystem{size: c.size}, nil }, slog.New(slog.DiscardHandler))
+		w := newSpaceWatch("/data", "r1", c.minFree, func(string) (fileSystem, error) { return fileSystem{size: c.size}, nil }, noSnapshot, newReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
 		w.look()
 		if got := w.least(); got != c.least {
 			t.Errorf("%s: %d bytes must be free, want %d", name, got, c.least)
@@ -60,7 +62,7 @@ func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 	logs := &logBuffer{}
 	free, broken := uint64(100), error(nil)
 	w := newSpaceWatch("/data", "r1", 100, func(string) (fileSystem, error) { return fileSystem{size: 1000, free: free}, broken },
-		slog.New(slog.NewTextHandler(logs, nil)))
+		noSnapshot, newReserve(t.TempDir(), 1), slog.New(slog.NewTextHandler(logs, nil)))
 	for _, step := range []struct {
 		free   uint64
 		broken error
