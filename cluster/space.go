@@ -156,6 +156,13 @@ func (w *spaceWatch) andSnapshot() string {
 	return ""
 }
 
+// last is what the last look has seen, and how much must be free; not known where that cannot be measured.
+func (w *spaceWatch) last() (now fileSystem, required uint64, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen, w.least(), w.seen.size > 0
+}
+
 // room is how much was free at the last look, and whether that is less than what must be free and so many bytes more.
 func (w *spaceWatch) room(more uint64) (free uint64, tight bool) {
 	w.mu.Lock()

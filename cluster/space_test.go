@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -30,6 +31,24 @@ func withSpace(r *replicaT) *fakeSpace {
 	r.tune.stuckEvery = 10 * time.Millisecond
 	r.tune.measure = s.measure
 	return s
+}
+
+// storageBytes are the gauges of the storage.
+func storageBytes(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "pushquorum_storage_bytes" {
+			for _, m := range f.GetMetric() {
+				out[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return out
 }
 
 func deleteCommand(r *replicaT, job string) []byte {
@@ -94,9 +113,15 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.cfg.MinFree = 1 << 20
+	registry := prometheus.NewRegistry()
+	r.cfg.Registerer = registry
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
+	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
+		t.Errorf("the gauges say %v", got)
+	}
+	eventually(t, "there is a reserve", func() bool { return storageBytes(t, registry)["reserve"] == float64(r.space.reserve.size) })
 	space.free.Store(1<<20 - 1)
 	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
 	for name, command := range map[string][]byte{
