@@ -1,12 +1,16 @@
 package fsm
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"strings"
 	"testing"
+
+	"pushquorum/fsm/fsmpb"
 )
 
 func TestAGoodSnapshotIsFoundGood(t *testing.T) {
@@ -29,6 +33,50 @@ func TestAGoodSnapshotIsFoundGood(t *testing.T) {
 	m.want(m.put("job=f", "# TYPE x counter\nx 1\n"), Rejected, "")
 	if _, err := VerifySnapshot(bytes.NewReader(snapshotOf(t, m))); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAGroupThatStandsInASnapshotTwiceIsRefused(t *testing.T) {
+	m := newMachine(t)
+	m.put("job=a", "x 1\n")
+	m.put("job=b", "x 1\n")
+	var groups []*Group
+	for g := range m.View().Groups() {
+		groups = append(groups, g)
+	}
+	for name, written := range map[string][]*Group{"twice": {groups[0], groups[0]}, "out of order": {groups[1], groups[0]}, "twice, apart": {groups[0], groups[1], groups[0]}} {
+		var b bytes.Buffer
+		out := &recordWriter{w: bufio.NewWriter(&b), buf: []byte(snapshotMagic)}
+		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{Applied: 3, Written: true}}})
+		var sum digest
+		for _, g := range written {
+			out.write(appendGroup(out.record[:0], recordGroup, g))
+			one := newStore()
+			copied := *g
+			one.putGroup(nil, &copied)
+			sum.add(one.sum)
+			one.headers.Scan(func(h header) bool {
+				sum.remove(h.digest())
+				return true
+			})
+		}
+		s := newStore()
+		s.written = true
+		sum.add(s.digest())
+		m.store.headers.Scan(func(h header) bool {
+			sum.add(h.digest())
+			return true
+		})
+		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: sum.bytes()}}})
+		if err := errors.Join(out.err, out.w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := VerifySnapshot(bytes.NewReader(b.Bytes())); err == nil || !strings.Contains(err.Error(), "stands there twice or out of order") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := readSnapshot(bytes.NewReader(b.Bytes())); (err == nil) != (name == "out of order") {
+			t.Errorf("%s: restored with %v", name, err)
+		}
 	}
 }
 
