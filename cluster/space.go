@@ -63,7 +63,9 @@ func newSpaceWatch(dir, name string, minFree int64, measure func(string) (fileSy
 func (w *spaceWatch) run(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for w.look(); ; w.look() {
+	for {
+		w.look()
+		w.keepReserve()
 		select {
 		case <-ctx.Done():
 			return
@@ -96,11 +98,6 @@ func (w *spaceWatch) look() {
 		if w.lack.Store(nil); before != nil {
 			w.logger.Info("there is room on the disk again", "dir", w.dir, "free", now.free)
 		}
-		if now.free >= least+2*w.reserve.size {
-			if err := w.reserve.keep(); err != nil {
-				w.logger.Warn("cannot keep a reserve for when the disk is full", "file", w.reserve.path, "err", err)
-			}
-		}
 		return
 	}
 	why := fmt.Sprintf("the disk is nearly full and nothing more is stored: %s of %s has %s free, and should have --storage.min-free=%s%s; make room on its file system or delete groups, which is possible",
@@ -121,6 +118,17 @@ func (w *spaceWatch) wrote(logs []*raft.Log) {
 	}
 	if w.lack.Load() == nil && w.written.Add(size) > max(w.worth.Load(), spaceLeast) {
 		w.look()
+	}
+}
+
+// keepReserve makes the reserve again when there is room. Not where a write waits for it: some file systems have to fill it.
+func (w *spaceWatch) keepReserve() {
+	now, required, _ := w.last()
+	if w.lack.Load() != nil || now.free < required+2*w.reserve.size {
+		return
+	}
+	if err := w.reserve.keep(); err != nil {
+		w.logger.Warn("cannot keep a reserve for when the disk is full", "file", w.reserve.path, "err", err)
 	}
 }
 
