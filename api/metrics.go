@@ -30,6 +30,7 @@ const (
 	reasonSlow         = "slow"         // its body did not arrive in time
 	reasonBusy         = "busy"         // too much is under way
 	reasonUnavailable  = "unavailable"  // not known to be replicated
+	reasonNoSpace      = "no_space"     // on the disks
 	reasonReused       = "reused_key"   // its Idempotency-Key belongs to another request
 	reasonOtherLimit   = "limit"        // one that a newer version's leader knows
 )
@@ -37,7 +38,7 @@ const (
 var (
 	limitReasons = []string{"state_bytes", "series", "groups", "series_per_group", "group_bytes"}
 	reasons      = append([]string{
-		reasonInvalid, reasonInconsistent, reasonTooLarge, reasonSlow, reasonBusy, reasonUnavailable, reasonReused, reasonOtherLimit,
+		reasonInvalid, reasonInconsistent, reasonTooLarge, reasonSlow, reasonBusy, reasonUnavailable, reasonNoSpace, reasonReused, reasonOtherLimit,
 	}, limitReasons...)
 )
 

@@ -180,6 +180,9 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request, command []byte, ok 
 		return reasonReused
 	case fsm.Full:
 		return a.full(w, r, result)
+	case fsm.NoSpace:
+		a.refuse(w, r, &problem{http.StatusInsufficientStorage, result.Reason})
+		return reasonNoSpace
 	default: // fsm.Forgotten, and what a newer leader may know: not a success in any case
 		a.refuse(w, r, &problem{http.StatusServiceUnavailable, result.Reason})
 		return reasonUnavailable
@@ -206,6 +209,8 @@ func (a *API) reject(w http.ResponseWriter, r *http.Request, request fsm.Request
 	switch {
 	case err != nil:
 		a.log.Warn("a failed push was not recorded", "group", group.String(), "err", err)
+	case result.Status == fsm.NoSpace:
+		a.log.Debug("a failed push was not recorded", "group", group.String(), "err", result.Reason)
 	case result.Status == fsm.Reused:
 		a.refuse(w, r, &problem{http.StatusUnprocessableEntity, result.Reason})
 		return

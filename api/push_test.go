@@ -285,6 +285,7 @@ func TestAnUnknownOutcomeIsNever2xx(t *testing.T) {
 		"forgotten":      {&fsm.Result{Status: fsm.Forgotten, Reason: "too old"}, nil, http.StatusServiceUnavailable},
 		"a newer status": {&fsm.Result{Status: 200, Reason: "who knows"}, nil, http.StatusServiceUnavailable},
 		"reused":         {&fsm.Result{Status: fsm.Reused, Reason: "used"}, nil, http.StatusUnprocessableEntity},
+		"no space":       {&fsm.Result{Status: fsm.NoSpace, Reason: "make room"}, nil, http.StatusInsufficientStorage},
 		"rejected":       {&fsm.Result{Status: fsm.Rejected, Reason: "clash"}, nil, http.StatusBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {

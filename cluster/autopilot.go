@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,9 @@ type pilot struct {
 	r    *Replica
 	auto *autopilot.Autopilot
 	gone *absences
+
+	shortage atomic.Pointer[string] // why nothing more is stored; nil while there is room, and when this replica does not lead
+	madeWay  time.Time              // when it last tried to hand over to a voter with room; known to autopilot's goroutine only
 
 	mu    sync.Mutex
 	ctx   context.Context          // of the present leadership
@@ -89,6 +93,7 @@ func (p *pilot) begin(ctx context.Context) {
 // end waits until nothing is being changed any more. Raft answers what it has been asked when it ceases to lead.
 func (p *pilot) end() {
 	<-p.auto.Stop()
+	p.shortage.Store(nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state, p.heard, p.silent, p.resigned = nil, nil, nil, nil
@@ -218,6 +223,7 @@ func (p *pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 	p.mu.Lock()
 	p.heard = heard
 	p.mu.Unlock()
+	p.lookAtSpace(heard)
 	there := p.gossiped()
 	for id := range heard {
 		there[id] = true

@@ -52,8 +52,8 @@ type network struct {
 	once  sync.Once
 }
 
-func newNetwork(trans *raft.NetworkTransport, wall *termWall) *network {
-	n := &network{pipelining: pipelining{trans, wall}, calls: make(chan raft.RPC), done: make(chan struct{})}
+func newNetwork(trans *raft.NetworkTransport, wall *termWall, logs *logCache) *network {
+	n := &network{pipelining: pipelining{trans, wall, logs}, calls: make(chan raft.RPC), done: make(chan struct{})}
 	go n.pass()
 	return n
 }
@@ -99,6 +99,9 @@ func (n *network) SetHeartbeatHandler(handle func(raft.RPC)) {
 
 // AppendEntries implements raft.Transport.
 func (n *network) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if err := n.logs.cut(args); err != nil {
+		return err
+	}
 	err := n.pipelining.AppendEntries(id, target, args, resp)
 	return n.wall.checkAnswer("AppendEntries", err, &resp.Term)
 }

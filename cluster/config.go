@@ -45,6 +45,10 @@ type Config struct {
 
 	Limits fsm.Limits // what may be stored, while this replica leads
 
+	// MinFree is how much of the data directory's file system is to stay free, beside room for the next snapshot: below it nothing
+	// is stored, while it is still possible to delete. 0 means a twentieth of it or 200 MB, whichever is less, and less than 0 nothing at all. Bytes.
+	MinFree int64
+
 	FSM        *fsm.FSM
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -148,7 +152,8 @@ type tuning struct {
 	statusTimeout time.Duration
 	walSegment    int                              // bytes
 	probe         func(dir string, size int) error // tells whether so many bytes can be written in a directory
-	reopenEvery   time.Duration                    // how often a read-only replica looks whether it need not be one
+	measure       func(dir string) (fileSystem, error)
+	reopenEvery   time.Duration // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
 	dial     dialFunc                 // for the peer port
@@ -170,7 +175,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
-		probe: probeWrite, reopenEvery: 5 * time.Second,
+		probe: probeWrite, measure: measureSpace, reopenEvery: 5 * time.Second,
 		dial:     dialTCP,
 		resolver: net.DefaultResolver,
 	}

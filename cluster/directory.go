@@ -46,7 +46,9 @@ type directory struct {
 	probe  func(dir string, size int) error
 	every  time.Duration // between two looks
 	logger *slog.Logger
-	fence  func(error) // called once, with what is wrong for good
+	fence  func(error)            // called once, with what is wrong for good
+	full   func()                 // called when a write has found no room; may be nil
+	took   func(logs []*raft.Log) // called when the log has taken entries; may be nil
 	lost   chan struct{}
 
 	mu      sync.Mutex
@@ -115,6 +117,9 @@ func (d *directory) look() {
 		}
 	}
 	if err != nil {
+		if isFull(err) && d.full != nil {
+			d.full()
+		}
 		err = cannotWrite(d.path, err)
 	}
 	d.note(func() {
@@ -165,6 +170,9 @@ func (d *directory) wrote(kind string, err error) {
 	case errors.Is(err, errDeleted):
 		d.lose(err)
 	default:
+		if isFull(err) && d.full != nil && kind != writeSnapshot {
+			d.full()
+		}
 		d.note(func() {
 			if err != nil {
 				d.failed[kind] = &failedWrite{fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err), time.Now()}
@@ -242,6 +250,9 @@ func (s *notedLogs) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log
 func (s *notedLogs) StoreLogs(l []*raft.Log) error {
 	err := s.LogStore.StoreLogs(l)
 	s.dir.wrote(writeLog, err)
+	if err == nil && s.dir.took != nil {
+		s.dir.took(l)
+	}
 	return err
 }
 

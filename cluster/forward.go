@@ -57,7 +57,7 @@ func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 		case outcomeApplied:
 			switch status := results[0].Status; {
 			case status == fsm.Unreadable: // the next leader may have another version
-			case status == fsm.Full && maybe: // for want of room, unless an earlier attempt has it already or is about to
+			case refusedHere(status) && maybe: // for want of room, unless an earlier attempt has it already or is about to
 			default:
 				return results[0], nil
 			}
@@ -152,9 +152,24 @@ func (r *Replica) readable(command []byte) error {
 	return nil
 }
 
-// applyHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
-// is this replica's, taken now. Those that the limits have no room for are left out, and their result is [fsm.Full].
+// applyHere has the commands applied that there is room for on the disks of the cluster, which this replica leads. The result
+// of the others is [fsm.NoSpace].
 func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+	refused := r.diskRefusals(commands)
+	admitted := without(commands, refused)
+	if len(admitted) == 0 {
+		return refused, outcomeApplied, nil
+	}
+	results, what, err := r.appendHere(ctx, admitted)
+	if what != outcomeApplied {
+		return nil, what, err
+	}
+	return among(results, refused), what, nil
+}
+
+// appendHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
+// is this replica's, taken now. Those that the limits have no room for are left out, and their result is [fsm.Full].
+func (r *Replica) appendHere(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
 	if size := fsm.SealedSize(commands); size > maxSealed {
 		return nil, outcomeNotAppended, fmt.Errorf("%d commands that came together take %d bytes in the log, where at most %d are possible", len(commands), size, maxSealed)
 	}
@@ -184,6 +199,9 @@ func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]b
 	return among(results, refused), outcomeApplied, nil
 }
 
+// refusedHere tells whether a status is the leader's refusal of a command that is not in the log.
+func refusedHere(s fsm.Status) bool { return s == fsm.Full || s == fsm.NoSpace }
+
 // without returns the commands that were not refused.
 func without(commands [][]byte, refused []fsm.Result) [][]byte {
 	if refused == nil {
@@ -191,7 +209,7 @@ func without(commands [][]byte, refused []fsm.Result) [][]byte {
 	}
 	var out [][]byte
 	for i, c := range commands {
-		if refused[i].Status != fsm.Full {
+		if !refusedHere(refused[i].Status) {
 			out = append(out, c)
 		}
 	}
@@ -204,7 +222,7 @@ func among(applied, refused []fsm.Result) []fsm.Result {
 		return applied
 	}
 	for i := range refused {
-		if refused[i].Status != fsm.Full {
+		if !refusedHere(refused[i].Status) {
 			refused[i], applied = applied[0], applied[1:]
 		}
 	}

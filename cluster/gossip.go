@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -79,12 +80,23 @@ func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 	if _, err := encodeMeta(first); err != nil {
 		return err
 	}
+	failed := func(err error) error {
+		return fmt.Errorf("starting gossip on %s: %w; if the port is taken, change --cluster.listen-address", g.addrs.gossipBind, err)
+	}
+	inner, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+		BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: slog.NewLogLogger(gossipHandler{slog.DiscardHandler, cfg.LogOutput}, slog.LevelInfo),
+	})
+	if err != nil {
+		return failed(err)
+	}
+	transport := newGossipTransport(inner, connLimit())
+	cfg.Transport = transport
 	g.mu.Lock()
 	g.sent = first
 	g.mu.Unlock()
 	list, err := memberlist.Create(cfg)
 	if err != nil {
-		return fmt.Errorf("starting gossip on %s: %w; if the port is taken, change --cluster.listen-address", g.addrs.gossipBind, err)
+		return failed(errors.Join(err, transport.Shutdown()))
 	}
 	g.list = list
 	return nil

@@ -90,6 +90,9 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 			return age.Seconds()
 		}),
 		newUsageCollector(r.cfg.FSM, r.cfg.Limits),
+		&storageCollector{r: r, desc: prometheus.NewDesc("pushquorum_storage_bytes",
+			"What the data directory takes: log, snapshots, reserve. And its file system: size, free, and required, below which nothing more is stored.", []string{"what"}, nil)},
+		gauge("pushquorum_storage_short", "1 while the file system of the data directory has less free than is required, else 0.", func() float64 { return oneIf(r.space.shortage() != "") }),
 		&stateCollector{r: r, desc: prometheus.NewDesc("pushquorum_state_info",
 			"Index of the state and, as a label, its hash: at one index all replicas must show one hash.", []string{"hash"}, nil)},
 	} {

@@ -84,17 +84,26 @@ type mux struct {
 	done chan struct{}
 	wg   sync.WaitGroup
 
+	limit     int    // of connections that have said hello
+	newcomers newest // those that have not
+	full      *quietBook
+
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{} // all that were accepted and not closed
+	known  map[net.Conn]struct{} // those of them that were let in
 	closed bool
 }
 
-const helloTimeout = 5 * time.Second
+const (
+	helloTimeout    = 5 * time.Second
+	strangerTimeout = 10 * time.Second
+)
 
 func newMux(ln net.Listener, logger *slog.Logger, admit func(hello) helloAnswer, serveRPC func(net.Conn)) *mux {
 	return &mux{
 		ln: ln, logger: logger, admit: admit, serveRPC: serveRPC,
-		raft: make(chan net.Conn), done: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		raft: make(chan net.Conn), done: make(chan struct{}), conns: map[net.Conn]struct{}{}, known: map[net.Conn]struct{}{},
+		limit: connLimit(), newcomers: newest{limit: min(maxNewcomers, connLimit())}, full: newQuietBook(),
 	}
 }
 
@@ -118,21 +127,27 @@ func (m *mux) accept() {
 			return
 		}
 		watchHost(conn)
+		m.newcomers.add(conn)
 		m.wg.Go(func() { m.greet(&trackedConn{Conn: conn, m: m}) })
 	}
 }
 
-func (m *mux) greet(conn net.Conn) {
+func (m *mux) greet(conn *trackedConn) {
 	_ = conn.SetDeadline(time.Now().Add(helloTimeout))
 	b := make([]byte, helloSize)
 	if _, err := io.ReadFull(conn, b); err != nil {
 		_ = conn.Close() // a port scan, a health check
 		return
 	}
+	m.newcomers.remove(conn.Conn)
 	h, ok := decodeHello(b)
 	answer := helloVersionUnknown
 	if ok {
 		answer = m.admit(h)
+	}
+	if answer == helloOK && !m.letIn(conn.Conn) {
+		_ = conn.Close() // who dials tries again
+		return
 	}
 	if _, err := conn.Write([]byte{byte(answer)}); err != nil || answer != helloOK {
 		if answer != helloOK {
@@ -143,6 +158,9 @@ func (m *mux) greet(conn net.Conn) {
 	}
 	_ = conn.SetDeadline(time.Time{})
 	if h.kind == kindRPC {
+		if h.target == uuid.Nil { // who asks who is here has one question
+			_ = conn.SetDeadline(time.Now().Add(strangerTimeout))
+		}
 		m.serveRPC(conn)
 		_ = conn.Close()
 		return
@@ -164,10 +182,26 @@ func (m *mux) track(conn net.Conn) bool {
 	return true
 }
 
+// letIn counts a connection that has said hello, unless there are too many.
+func (m *mux) letIn(conn net.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.known) >= m.limit {
+		if m.full.show("full", time.Now()) {
+			m.logger.Warn("refused a peer connection: there are too many, does somebody else use the peer port?", "from", conn.RemoteAddr(), "limit", m.limit)
+		}
+		return false
+	}
+	m.known[conn] = struct{}{}
+	return true
+}
+
 func (m *mux) forget(conn net.Conn) {
+	m.newcomers.remove(conn)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.conns, conn)
+	delete(m.known, conn)
 }
 
 // Close stops listening, closes every accepted connection and waits for those who serve them.

@@ -19,6 +19,7 @@ const pipelineAnswers = 128
 type pipelining struct {
 	*raft.NetworkTransport
 	wall *termWall
+	logs *logCache
 }
 
 // AppendEntriesPipeline implements raft.Transport.
@@ -27,7 +28,7 @@ func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, wall: t.wall, answers: make(chan raft.AppendFuture, pipelineAnswers), closed: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, wall: t.wall, logs: t.logs, answers: make(chan raft.AppendFuture, pipelineAnswers), closed: make(chan struct{})}
 	go p.take()
 	return p, nil
 }
@@ -36,6 +37,7 @@ func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 type pipeline struct {
 	raft.AppendPipeline
 	wall    *termWall
+	logs    *logCache
 	answers chan raft.AppendFuture
 	closed  chan struct{}
 	once    sync.Once
@@ -57,6 +59,14 @@ func (p *pipeline) take() {
 			return
 		}
 	}
+}
+
+// AppendEntries implements raft.AppendPipeline.
+func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	if err := p.logs.cut(args); err != nil {
+		return nil, err
+	}
+	return p.AppendPipeline.AppendEntries(args, resp)
 }
 
 // Consumer implements raft.AppendPipeline.

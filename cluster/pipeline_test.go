@@ -33,7 +33,7 @@ func TestAPipelineWhoseAnswersNobodyTakesDoesNotLockUp(t *testing.T) {
 		}
 	}()
 
-	p, err := pipelining{leader, openWall(t, func() uint64 { return 1 })}.AppendEntriesPipeline("follower", follower.LocalAddr())
+	p, err := pipelining{leader, openWall(t, func() uint64 { return 1 }), noLogs()}.AppendEntriesPipeline("follower", follower.LocalAddr())
 	if err != nil {
 		t.Fatal(err)
 	}

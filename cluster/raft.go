@@ -65,10 +65,14 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 				return running.CurrentTerm()
 			}
 			return 0 // nothing has come yet
-		}})
+		}}, r.store.logs)
 		r.trans = r.network
 	}
-	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{&pacedFSM{r.cfg.FSM, r.ctx.Done()}, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
+	loading := &loadingFSM{
+		BatchingFSM: &pacedFSM{r.cfg.FSM, r.ctx.Done()}, logs: r.store.logs, fail: r.cfg.FSM.Halt,
+		dropped: func(index uint64) bool { return index <= r.store.snapshotIndex() },
+	}
+	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{loading, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
 		&patientStable{&watchedStable{r.store.stable, &r.watch.disk}, r.dir}, r.store.snaps, r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}

@@ -63,7 +63,7 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
 	r.id = id.get().ID.String()
-	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.walSegment, readOnly: true}, newRaftLogger(cfg.Logger))
+	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir), readOnly: true}, newRaftLogger(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}
@@ -107,12 +107,14 @@ func (s *storage) restore(f *fsm.FSM) error {
 	const batch = 64
 	logs := make([]*raft.Log, 0, batch)
 	for last := s.log.last.Load(); index < last; {
+		clear(logs)
 		logs = logs[:0]
-		for ; index < last && len(logs) < batch; index++ {
+		for size := 0; index < last && len(logs) < batch && size < maxSent; index++ {
 			var l raft.Log
 			if err := s.logs.GetLog(index+1, &l); err != nil {
 				return fmt.Errorf("reading entry %d: %w", index+1, err)
 			}
+			size += len(l.Data)
 			if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
 				logs = append(logs, &l)
 			}
@@ -136,7 +138,7 @@ func (r *ReadOnly) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if r.tune.probe(r.cfg.DataDir, probeSize) != nil || r.tune.probe(r.cfg.DataDir, r.tune.walSegment+probeSize) != nil {
+		if r.tune.probe(r.cfg.DataDir, probeSize) != nil || r.tune.probe(r.cfg.DataDir, r.tune.segmentSize(r.cfg.DataDir)+probeSize) != nil {
 			continue
 		}
 		err := fmt.Errorf("%s: %w: this replica starts again", r.cfg.DataDir, ErrWritable)

@@ -62,12 +62,15 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := giveUpReserve(cfg.DataDir, tune); err != nil {
+		return rec, err
+	}
 	id, err := openIdentity(cfg.DataDir)
 	if err != nil {
 		return rec, err
 	}
 	logger := newRaftLogger(cfg.Logger)
-	where := logPlace{store: cfg.LogStore, segmentSize: tune.walSegment}
+	where := logPlace{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir)}
 	log, err := inspect(cfg.DataDir, where, cfg.FSM.CheckEntry)
 	if err != nil {
 		return rec, err

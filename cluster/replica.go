@@ -30,6 +30,7 @@ type Replica struct {
 
 	lock     *dirLock
 	dir      *directory
+	space    *spaceWatch
 	id       *identity
 	store    *storage
 	grants   *grants
@@ -108,6 +109,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.space.began = r.pilot.spaceEnds
 		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
@@ -121,6 +123,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(r.leader.run)
 	r.spawn(r.watch.run)
 	r.spawn(r.dir.run)
+	r.spawn(func(ctx context.Context) { r.space.run(ctx, tune.stuckEvery) })
 	if r.mux != nil {
 		r.mux.start()
 		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
@@ -149,7 +152,8 @@ func (r *Replica) openDirectory() (err error) {
 			return err
 		}
 	}
-	if r.store, err = openStorage(dir, r.id, logPlace{store: r.cfg.LogStore, segmentSize: r.tune.walSegment}, newRaftLogger(r.logger)); err != nil {
+	segmentSize := r.tune.segmentSize(dir)
+	if r.store, err = openStorage(dir, r.id, logPlace{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {
@@ -160,14 +164,14 @@ func (r *Replica) openDirectory() (err error) {
 			return err
 		}
 	}
+	r.space = newSpaceWatch(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.store.nextSnapshot, newReserve(dir, segmentSize), r.logger)
 	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, r.store.log.refuse)
+	r.dir.full, r.dir.took = r.space.full, r.space.wrote
 	r.store.snaps.wrote = func(err error) { r.dir.wrote(writeSnapshot, err) }
 	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)
 	}
-	if r.store.logs, err = raft.NewLogCache(logCacheSize, &notedLogs{r.store.log, r.dir}); err != nil { // above it, an error is a mere text
-		return err
-	}
+	r.store.logs = newLogCache(&notedLogs{r.store.log, r.dir}).deferring()
 	rec := r.id.get()
 	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo},
 		grantDisk{situation: r.situation, save: r.id.saveGrant, bind: r.id.bind})

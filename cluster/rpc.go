@@ -118,6 +118,8 @@ type StatusReply struct {
 	Servers []uuid.UUID
 	// Draining: it is about to stop, and should not be given a vote.
 	Draining bool
+	// NoSpace is why it should store nothing more, in one line; empty while its disk has room, and from versions that do not tell.
+	NoSpace string
 }
 
 // Peer is the receiver of the peer RPCs; it is exported because net/rpc wants it so.

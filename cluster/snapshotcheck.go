@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/hashicorp/raft"
 )
@@ -25,8 +24,7 @@ func (s ownSnapshot) Persist(sink raft.SnapshotSink) error {
 	return s.FSMSnapshot.Persist(sink)
 }
 
-// snapshotCheck reads a snapshot as a restore will, while it comes in. It takes the memory that the restore will take
-// again, after it.
+// snapshotCheck reads a snapshot as a restore will, while it comes in.
 type snapshotCheck struct {
 	to      *io.PipeWriter
 	done    chan struct{} // closed when what follows is set
@@ -97,7 +95,6 @@ func (s *snapshotSink) verified() error {
 	if applied > s.last.Index || s.last.Index-applied > maxUncounted {
 		return s.unusable(fmt.Errorf("it holds the state at entry %d", applied))
 	}
-	runtime.GC() // what was read is to be gone before it is read again
 	return nil
 }
 

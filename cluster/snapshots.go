@@ -12,12 +12,13 @@ import (
 // snapshotTick is how often it is looked whether a snapshot is due.
 const snapshotTick = time.Second
 
-// takeSnapshots takes a snapshot after so many entries or so many bytes, whichever comes first. Raft's own schedule knows
-// only entries, and a fixed number of trailing entries would keep gigabytes of large pushes: here as many entries stay
-// as came since the last snapshot, so that what is kept is bounded in bytes as well.
+// takeSnapshots takes a snapshot after so many entries or so many bytes, whichever comes first, and earlier where the disk has
+// little room. Raft's own schedule knows only entries, and a fixed number of trailing entries would keep gigabytes of large pushes:
+// here as many entries stay as came since the last snapshot, so that what is kept is bounded in bytes as well.
 func (r *Replica) takeSnapshots(ctx context.Context) {
 	var last uint64
 	late := lateness()
+	short := shortDisk{r: r}
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,17 +28,26 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		last = max(last, r.store.snapshotIndex())
 		applied := r.cfg.FSM.Applied()
 		entries := applied - min(last, applied)
-		if entries == 0 || !r.cfg.snapshotDue(entries, r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load(), late) {
+		tight := short.makeRoom()
+		due := entries > 0 && r.cfg.snapshotDue(entries, r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load(), late)
+		if tight && entries > 0 {
+			due = short.snapshotDue(due)
+		}
+		if !due {
 			continue
 		}
 		reload := r.raft.ReloadableConfig()
 		reload.TrailingLogs = max(1, min(entries, r.cfg.SnapshotEntries))
+		if tight {
+			reload.TrailingLogs = 1
+		}
 		if err := r.raft.ReloadConfig(reload); err != nil {
 			r.logger.Error("cannot set how much log to keep", "err", err)
 			continue
 		}
 		began := time.Now()
 		err := waitFuture(ctx, r.raft.Snapshot())
+		short.tried(time.Since(began))
 		switch {
 		case err == nil:
 			late = lateness()

@@ -46,6 +46,7 @@ type snapshotStore struct {
 	newest atomic.Uint64 // index of the newest snapshot, 0 = none
 	term   atomic.Uint64 // of its last entry
 	size   atomic.Uint64 // of its state, in bytes
+	coming atomic.Uint64 // what is written of the next one, in bytes
 
 	mu      sync.Mutex
 	readers map[string]int // how many read a snapshot, by its ID
@@ -152,7 +153,11 @@ func (s *snapshotSink) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.SnapshotSink.Write(p)
-	if s.size += uint64(n); err == nil && s.size-s.synced >= snapshotPiece {
+	s.size += uint64(n)
+	if s.own {
+		s.store.coming.Store(s.size)
+	}
+	if err == nil && s.size-s.synced >= snapshotPiece {
 		s.synced = s.size
 		err = s.state.Sync()
 	}
@@ -176,6 +181,7 @@ func (s *snapshotSink) Close() error {
 		return errors.Join(err, s.Cancel())
 	}
 	s.closed = true
+	s.store.coming.Store(0)
 	err := s.finish()
 	s.store.note(err)
 	return err
@@ -204,26 +210,34 @@ func (s *snapshotSink) finish() error {
 	if err := s.store.onSaved(s.last); err != nil {
 		return err
 	}
-	return s.store.reap()
+	return s.store.reap(snapshotRetain)
 }
 
 // Cancel drops the snapshot.
 func (s *snapshotSink) Cancel() error {
 	if !s.closed {
 		s.closed = true
+		s.store.coming.Store(0)
 		_ = s.state.Close() // of a file that goes away
 		s.check.stop()
 	}
 	return s.SnapshotSink.Cancel()
 }
 
-// reap deletes all but the newest snapshots.
-func (s *snapshotStore) reap() error {
+// reapOld deletes all but the newest snapshot, unless one is becoming the newest just now.
+func (s *snapshotStore) reapOld() error {
+	s.ending.Lock()
+	defer s.ending.Unlock()
+	return s.reap(1)
+}
+
+// reap deletes all but so many of the newest snapshots.
+func (s *snapshotStore) reap(retain int) error {
 	list, err := s.List()
 	if err != nil {
 		return fmt.Errorf("listing the snapshots in %s: %w", s.dir, err)
 	}
-	for _, meta := range list[min(len(list), snapshotRetain):] {
+	for _, meta := range list[min(len(list), retain):] {
 		if err := s.remove(meta); err != nil {
 			return err
 		}

@@ -147,7 +147,7 @@ func (r *Replica) ownStatus() StatusReply {
 		Servers: configuredIDs(r.raft.GetConfiguration().Configuration()),
 		ID:      r.self, Cluster: r.store.clusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.peerAdvertise,
 		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
-		AppliedIndex: view.Index(), StateHash: view.Hash(), Draining: r.draining.Load(),
+		AppliedIndex: view.Index(), StateHash: view.Hash(), Draining: r.draining.Load(), NoSpace: r.space.shortage(),
 	}
 }
 

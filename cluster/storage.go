@@ -12,8 +12,6 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
-const logCacheSize = 32 // entries, of up to maxBatch bytes where pushes are of a usual size
-
 // The values of [Config.LogStore].
 const (
 	LogWAL   = "wal"   // segments, appended to: one fsync for an append
@@ -36,7 +34,7 @@ type storage struct {
 	wal    *walStore             // nil with LogBbolt
 	tail   *tailFile
 	log    *logStore
-	logs   raft.LogStore // log behind a cache
+	logs   *logCache // of log
 	stable *stableStore
 	snaps  *snapshotStore
 	// snapshot is the newest at the start, nil when there was none.
@@ -162,9 +160,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 		s.configuration = *configuration
 	}
 	last := s.log.last.Load()
-	if s.logs, err = raft.NewLogCache(logCacheSize, s.log); err != nil {
-		return err
-	}
+	s.logs = newLogCache(s.log)
 	if s.snaps, err = s.openSnapshots(dir, logger); err != nil {
 		return err
 	}

@@ -28,13 +28,16 @@ func ifRefused(dir string, err error) error {
 
 // refuses tells whether an error is one of the file system that takes no more, or not from this user.
 func refuses(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
+	return isFull(err) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
 }
+
+// isFull tells whether an error says that there is no room.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // remedy is what can be done about an error of a file in, or of, a directory; "" when nothing is known.
 func remedy(dir string, err error) string {
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		return "; make room on its file system"
 	case errors.Is(err, syscall.EROFS):
 		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written"

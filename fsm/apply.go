@@ -29,6 +29,9 @@ const (
 	// Full: the leader has not put the command into the log, because a limit would be exceeded; nothing changed. Never the
 	// result of an entry.
 	Full
+	// NoSpace: the leader has not put the command into the log, because the disks of too many voters are nearly full;
+	// nothing changed. Never the result of an entry.
+	NoSpace
 )
 
 // Result is what a command did, the same on every replica and for every retry.

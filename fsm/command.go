@@ -212,6 +212,17 @@ func (c *command) decodeImport(b []byte, in *interner) error {
 	})
 }
 
+// Stores tells whether an encoded command may add to the state: it pushes, imports, or records a failed push. It looks at
+// the kind of the command only.
+func Stores(command []byte) bool {
+	switch operationOf(command) {
+	case opPush, opReject, opImport:
+		return true
+	default:
+		return false
+	}
+}
+
 // hash is the command's fingerprint: what it does, whoever received it and whenever. It is made of contents, not of their
 // encoding, so that two versions agree on it.
 func (c *command) hash() uint64 {

@@ -142,6 +142,9 @@ func (f *FSM) stop(err error) {
 	})
 }
 
+// Halt stops the state machine because of an entry that it cannot be given.
+func (f *FSM) Halt(err error) { f.stop(err) }
+
 // Halted is closed when an entry could not be read. Nothing has been applied since, and the process should end.
 func (f *FSM) Halted() <-chan struct{} { return f.halted }
 

@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,10 @@ func FuzzSnapshot(f *testing.F) {
 		m := newMachine(t)
 		m.put("job=before", "z 1\n")
 		before := m.View().Hash()
+		_, verr := VerifySnapshot(bytes.NewReader(data))
+		if verr == nil != (m.Restore(io.NopCloser(bytes.NewReader(data))) == nil) && (verr == nil || !strings.Contains(verr.Error(), "out of order")) {
+			t.Fatalf("restored, but for: %v", verr)
+		}
 		if err := m.Restore(io.NopCloser(bytes.NewReader(data))); err != nil {
 			if m.View().Hash() != before {
 				t.Fatalf("a snapshot was refused (%v), but the state has changed", err)
@@ -119,6 +124,9 @@ func TestADamagedSnapshotIsRefusedAndTheOldStateStays(t *testing.T) {
 		} {
 			if err := old.Restore(io.NopCloser(bytes.NewReader(bad))); err == nil {
 				t.Fatalf("a snapshot %s at byte %d of %d was restored", name, i, len(good))
+			}
+			if _, err := VerifySnapshot(bytes.NewReader(bad)); err == nil {
+				t.Fatalf("a snapshot %s at byte %d of %d was found good", name, i, len(good))
 			}
 		}
 	}

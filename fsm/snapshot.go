@@ -141,55 +141,67 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	return nil
 }
 
-// VerifySnapshot reads a snapshot as Restore does, and returns the index of the last entry in it. An error means that
-// Restore would fail. It takes as much memory as Restore, and keeps none of it.
-func VerifySnapshot(r io.Reader) (applied uint64, err error) {
-	if _, applied, err = readSnapshot(r); err != nil {
-		return 0, fmt.Errorf("reading a snapshot: %w", err)
-	}
-	return applied, nil
-}
-
 // readSnapshot returns the state in a snapshot and the index of the last entry in it.
 func readSnapshot(r io.Reader) (*store, uint64, error) {
-	in := &recordReader{r: bufio.NewReaderSize(r, 1<<16)}
-	magic := make([]byte, len(snapshotMagic))
-	if _, err := io.ReadFull(in.r, magic); err != nil || string(magic) != snapshotMagic {
-		return nil, 0, fmt.Errorf("it does not begin with %q: it is damaged or from another version", snapshotMagic)
-	}
-	first, err := in.next()
+	s := newStore()
+	applied, err := readInto(r, s, s)
 	if err != nil {
 		return nil, 0, err
 	}
+	return s, applied, nil
+}
+
+// snapshotTarget takes in what a snapshot holds.
+type snapshotTarget interface {
+	restoreGroup(g *Group) error
+	restoreHeader(m *fsmpb.FamilyHeader) error
+	// digest is the state hash of all of it.
+	digest() digest
+}
+
+// readInto reads a snapshot and gives the index of the last entry in it. The store gets what is not of groups.
+func readInto(r io.Reader, s *store, to snapshotTarget) (applied uint64, err error) {
+	in := &recordReader{r: bufio.NewReaderSize(r, 1<<16)}
+	magic := make([]byte, len(snapshotMagic))
+	if _, err := io.ReadFull(in.r, magic); err != nil || string(magic) != snapshotMagic {
+		return 0, fmt.Errorf("it does not begin with %q: it is damaged or from another version", snapshotMagic)
+	}
+	first, err := in.next()
+	if err != nil {
+		return 0, err
+	}
 	record, err := decodeRecord(first)
 	if err != nil || record.GetHeader() == nil {
-		return nil, 0, errors.Join(errors.New("it has no header"), err)
+		return 0, errors.Join(errors.New("it has no header"), err)
 	}
 	head := record.GetHeader()
-	s := newStore()
 	s.written, s.requests.forgotten = head.GetWritten(), head.GetForgotten()
 	for {
 		encoded, err := in.next()
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
-		done, err := s.restore(encoded, in)
+		done, err := in.restore(encoded, s, to)
 		if err != nil {
-			return nil, 0, fmt.Errorf("record %d: %w", in.records-1, err)
+			return 0, fmt.Errorf("record %d: %w", in.records-1, err)
 		}
 		if done {
-			return s, head.GetApplied(), nil
+			return head.GetApplied(), nil
 		}
 	}
 }
 
 // restore takes in the record that was read last; the trailer is the last one.
-func (s *store) restore(encoded []byte, in *recordReader) (done bool, err error) {
+func (in *recordReader) restore(encoded []byte, s *store, to snapshotTarget) (done bool, err error) {
 	if number, kind, n := protowire.ConsumeField(encoded); kind == protowire.BytesType && n == len(encoded) {
 		body, _ := protowire.ConsumeBytes(encoded[tagSize:])
 		switch number {
 		case recordGroup:
-			return false, s.restoreGroup(body, &in.intern)
+			g, err := decodeGroup(body, &in.intern)
+			if err != nil {
+				return false, err
+			}
+			return false, to.restoreGroup(g.withTimes(nil))
 		case recordRequest:
 			return false, s.restoreRequest(body)
 		}
@@ -200,12 +212,12 @@ func (s *store) restore(encoded []byte, in *recordReader) (done bool, err error)
 	}
 	switch kind := r.GetKind().(type) {
 	case *fsmpb.Record_Family:
-		return false, s.restoreHeader(kind.Family)
+		return false, to.restoreHeader(kind.Family)
 	case *fsmpb.Record_Trailer:
 		if before := in.records - 1; kind.Trailer.GetRecords() != before {
 			return false, fmt.Errorf("the snapshot holds %d records of %d", before, kind.Trailer.GetRecords())
 		}
-		if got := s.digest(); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
+		if got := to.digest(); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
 			return false, fmt.Errorf("the state hash is %s, not the %x that the snapshot says", got, kind.Trailer.GetHash())
 		}
 		return true, nil
@@ -230,15 +242,11 @@ func (s *store) restoreRequest(encoded []byte) error {
 	return err
 }
 
-func (s *store) restoreGroup(encoded []byte, in *interner) error {
-	g, err := decodeGroup(encoded, in)
-	if err != nil {
-		return err
-	}
+func (s *store) restoreGroup(g *Group) error {
 	if s.group(g.Key) != nil {
 		return fmt.Errorf("group %.200s stands there twice", g.Labels())
 	}
-	s.putGroup(nil, g.withTimes(nil))
+	s.putGroup(nil, g)
 	return nil
 }
 

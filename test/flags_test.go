@@ -83,7 +83,7 @@ var flagNames = []string{
 	"web.enable-lifecycle", "web.enable-admin-api", "persistence.file", "persistence.interval", "push.disable-consistency-check",
 	"push.enable-utf8-names", "log.level", "log.format", "version", "help",
 
-	"storage.path", "storage.snapshot-entries", "storage.snapshot-bytes", "cluster.name", "cluster.listen-address",
+	"storage.path", "storage.snapshot-entries", "storage.snapshot-bytes", "storage.min-free", "cluster.name", "cluster.listen-address",
 	"cluster.advertise-address", "cluster.raft-listen-address", "cluster.raft-advertise-address", "cluster.peer",
 	"cluster.bootstrap-expect", "cluster.dead-server-grace", "push.timeout", "push.max-body-size", "read.consistency", "read.timeout", "read.max-staleness",
 	"web.include-self-metrics", "web.drain-delay", "limit.state-bytes", "limit.series", "limit.groups", "limit.series-per-group",

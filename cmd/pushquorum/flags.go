@@ -92,6 +92,8 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("storage.snapshot-entries", "Take a snapshot after so many log entries, and keep as many behind it for replicas that were away.").
 		Default("65536").Uint64Var(&c.SnapshotEntries)
 	app.Flag("storage.snapshot-bytes", "Take a snapshot after so many bytes of log entries, or after twice as many as the last snapshot has, if those are more.").Default("64MB").BytesVar(&o.snapshotBytes)
+	app.Flag("storage.min-free", "How much of the file system of --storage.path must be free, beside what the next snapshot takes: below it pushes get 507 (Insufficient Storage), and deleting is still possible. auto: 5 % of it or 200MB, whichever is less; 0: nothing.").
+		Default("auto").SetValue((*minFree)(&c.MinFree))
 	app.Flag("cluster.name", "Name of this replica, a label for people. Defaults to the hostname.").StringVar(&c.Name)
 	app.Flag("cluster.listen-address", "Address for the gossip among replicas, TCP and UDP. Empty: standalone.").StringVar(&c.ListenAddress)
 	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip. Defaults to the listen address, or a private one of this host.").StringVar(&c.AdvertiseAddress)

@@ -30,6 +30,9 @@ type importing struct {
 // nothing.
 const importRetry = 50 * time.Millisecond
 
+// importRoomRetry is between two tries while the disks have no room for an import.
+const importRoomRetry = 10 * time.Second
+
 var errImporting = errors.New("the persistence file is being imported, try again")
 
 // run imports the file if the store has never been written, and then waits for ctx to end. An error means that the file is
@@ -86,6 +89,14 @@ func (i *importing) once(ctx context.Context) error {
 			continue
 		case res.Status == fsm.Full:
 			return fmt.Errorf("there is no room for its groups: %s", res.Reason)
+		case res.Status == fsm.NoSpace:
+			i.log.Warn("cannot import yet, trying again", "file", i.file, "reason", res.Reason)
+			select {
+			case <-time.After(importRoomRetry):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
 		case res.Status != fsm.Applied:
 			i.log.Warn("nothing was imported", "file", i.file, "reason", res.Reason)
 		case res.Reason != "":

@@ -1,0 +1,199 @@
+package cluster
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/memberlist"
+)
+
+// flood opens connections that say nothing and gives a function that counts those that are still open.
+func flood(t *testing.T, address string, n int) (open func() int) {
+	t.Helper()
+	var mu sync.Mutex
+	left := 0
+	for range n {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		left++
+		go func() {
+			_, _ = io.Copy(io.Discard, conn)
+			mu.Lock()
+			defer mu.Unlock()
+			left--
+		}()
+	}
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return left
+	}
+}
+
+// Connections that do nothing must leave descriptors for the log, and a replica that has something to say must get through.
+func TestIdleConnectionsTakeFewDescriptorsAndKeepNobodyOut(t *testing.T) {
+	const idle = 5000
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{}, 100)
+	m := newMux(ln, slog.New(slog.DiscardHandler), func(hello) helloAnswer { return helloOK }, func(net.Conn) { served <- struct{}{} })
+	m.start()
+	defer m.Close()
+	address := ln.Addr().String()
+	open := flood(t, address, idle)
+	eventually(t, "nearly all are closed", func() bool { return open() <= maxNewcomers })
+	m.mu.Lock()
+	if n := len(m.conns); n > maxNewcomers {
+		t.Errorf("%d connections are open", n)
+	}
+	m.mu.Unlock()
+	conn, err := dialPeer(testContext(t), dialTCP, address, hello{kind: kindRPC, target: uuid.New()})
+	if err != nil {
+		t.Fatalf("a replica does not get through: %v", err)
+	}
+	defer conn.Close()
+	<-served
+}
+
+func TestTheConnectionsOfOnePortAreBounded(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := &logBuffer{}
+	m := newMux(ln, slog.New(slog.NewTextHandler(logs, nil)), func(hello) helloAnswer { return helloOK }, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	m.limit = 3
+	m.start()
+	defer m.Close()
+	dial := func() (net.Conn, error) {
+		return dialPeer(testContext(t), dialTCP, ln.Addr().String(), hello{kind: kindRPC, target: uuid.New()})
+	}
+	var conns []net.Conn
+	for range 3 {
+		conn, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	for range 2 {
+		if conn, err := dial(); err == nil {
+			_ = conn.Close()
+			t.Error("there is one too many")
+		}
+	}
+	if n := len(m.full.last); n != 1 {
+		t.Errorf("it was said in %d ways", n)
+	}
+	_ = conns[0].Close()
+	eventually(t, "there is a place again", func() bool {
+		conn, err := dial()
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// Who asks who is here need not know anybody, and could stay for ever.
+func TestWhoAsksWhoIsHereIsNotServedForEver(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadlines := make(chan time.Time, 2)
+	m := newMux(&notingListener{ln, deadlines}, slog.New(slog.DiscardHandler), func(hello) helloAnswer { return helloOK }, func(net.Conn) {})
+	m.start()
+	defer m.Close()
+	conn, err := dialPeer(testContext(t), dialTCP, ln.Addr().String(), hello{kind: kindRPC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 2 {
+		<-deadlines // of the hello, and that it has none any more
+	}
+	if at := <-deadlines; at.IsZero() || time.Until(at) > strangerTimeout {
+		t.Errorf("it is served until %s", at)
+	}
+}
+
+type notingListener struct {
+	net.Listener
+	deadlines chan time.Time
+}
+
+func (l *notingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return &notingConn{conn, l.deadlines}, err
+}
+
+type notingConn struct {
+	net.Conn
+	deadlines chan time.Time
+}
+
+func (c *notingConn) SetDeadline(at time.Time) error {
+	c.deadlines <- at
+	return c.Conn.SetDeadline(at)
+}
+
+func TestWhatTheGossipsTransportSaysIsInTheLog(t *testing.T) {
+	var said strings.Builder
+	slog.NewLogLogger(gossipHandler{slog.DiscardHandler, &said}, slog.LevelInfo).Printf("[ERR] memberlist: %d", 7)
+	if said.String() != "[ERR] memberlist: 7" {
+		t.Errorf("it says %q", said.String())
+	}
+}
+
+func TestTheStreamsOfTheGossipAreBounded(t *testing.T) {
+	inner, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{"127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const limit = 16
+	g := newGossipTransport(inner, limit)
+	go func() {
+		for {
+			select {
+			case conn := <-g.StreamCh():
+				go func() { // as memberlist does
+					defer conn.Close()
+					_, _ = io.ReadFull(conn, make([]byte, 1))
+				}()
+			case <-g.done:
+				return
+			}
+		}
+	}()
+	address := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: inner.GetAutoBindPort()}
+	open := flood(t, address.String(), 1000)
+	eventually(t, "nearly all are closed", func() bool { return open() <= limit })
+	conn, err := g.DialTimeout(address.String(), testDeadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a stream that says something is not served: %v", err)
+	}
+	if err := g.Shutdown(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package cluster
+
+import "math"
+
+// descriptors is how many files and connections this process may have open.
+func descriptors() uint64 { return math.MaxInt32 }

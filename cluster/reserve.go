@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+const (
+	reserveFile = "reserve"
+	// reserveRest is what the reserve holds beside a segment of the log: what a start writes apart from that (the identity, the
+	// pages of raft.db, a probe), and what a snapshot of a few groups takes. Bytes.
+	reserveRest = 1 << 20
+)
+
+// reserve is room in the data directory that is given up when the disk is full, so that a replica can start, and what is deleted
+// gets into the log. It is made again when there is room.
+type reserve struct {
+	path string
+	size uint64 // bytes
+}
+
+func newReserve(dir string, segmentSize int) *reserve {
+	return &reserve{path: filepath.Join(dir, reserveFile), size: uint64(segmentSize) + reserveRest}
+}
+
+// giveUp deletes the reserve, and tells whether there was one.
+func (r *reserve) giveUp() (bool, error) {
+	err := os.Remove(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// keep makes the reserve unless it is there. It is made under another name: half a reserve would never be made whole.
+func (r *reserve) keep() (err error) {
+	if info, err := os.Lstat(r.path); err == nil && info.Size() >= int64(r.size) {
+		return nil
+	}
+	tmp := r.path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp))
+		}
+	}()
+	if err := errors.Join(allocate(f, int64(r.size)), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, r.path)
+}
+
+// giveUpReserve makes room for a start on a disk that has none. What is left of making a reserve goes in any case.
+func giveUpReserve(dir string, tune tuning) error {
+	r := newReserve(dir, tune.segmentSize(dir))
+	if err := os.Remove(r.path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if now, err := tune.measure(dir); err != nil || now.free >= r.size {
+		return nil //nolint:nilerr // what cannot be measured has no reserve
+	}
+	_, err := r.giveUp()
+	return err
+}
+
+const (
+	// A file system holds at least so many segments of the log: an almost empty one would fill a small disk.
+	minSegments    = 32
+	minSegmentSize = 1 << 20 // bytes
+)
+
+// segmentSize is how large segments of the log are on the file system of a directory.
+func (t *tuning) segmentSize(dir string) int {
+	now, err := t.measure(dir)
+	if err != nil || now.size == 0 {
+		return t.walSegment
+	}
+	return int(min(uint64(t.walSegment), max(now.size/minSegments, minSegmentSize)))
+}

@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
+)
+
+const (
+	// On a disk that is short of room a snapshot is worth while when the log has grown by one part in shortWorth of the last
+	// one, and by shortLeast bytes at least.
+	shortWorth = 8
+	shortLeast = 256 << 10
+	// shortRest is how many times as long as a snapshot took, or would have, nothing is tried again while nothing more is stored.
+	shortRest = 4
+)
+
+// shortDisk frees room on a disk that is short of it, so that what is deleted really goes: the log is only shortened behind a
+// snapshot, so there has to be room for the next one at any time.
+type shortDisk struct {
+	r     *Replica
+	next  time.Time // when the next snapshot may be taken for the sake of what was deleted
+	quiet time.Time // until then it was said that there is no room
+}
+
+// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one holds, and all
+// that came since. Bytes.
+func (s *storage) nextSnapshot() uint64 {
+	most := s.snaps.size.Load() + s.log.bytesSinceSnapshot()
+	return most - min(most, s.snaps.coming.Load())
+}
+
+// makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and the log behind
+// that one, which is only kept for replicas that were away.
+func (s *shortDisk) makeRoom() (tight bool) {
+	r := s.r
+	if _, tight = r.space.room(r.store.nextSnapshot() / 2); !tight {
+		return false
+	}
+	if err := r.store.snaps.reapOld(); err != nil {
+		r.logger.Warn("cannot delete old snapshots, trying again", "err", err)
+	}
+	// The last entry stays: Raft always has one.
+	first, last := r.store.log.first.Load(), r.store.log.last.Load()
+	if end := min(r.store.snapshotIndex(), last-min(last, 1), r.cfg.FSM.Applied()); first != 0 && end >= first {
+		if err := r.store.logs.DeleteRange(first, end); err != nil {
+			r.logger.Warn("cannot shorten the log, trying again", "err", err)
+		}
+	}
+	return true
+}
+
+// snapshotDue tells whether a snapshot is worth while, or due anyway, and fits.
+func (s *shortDisk) snapshotDue(due bool) bool {
+	r := s.r
+	grown, size := r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load()
+	freed := r.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
+	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
+		return false
+	}
+	r.space.look()
+	free, _ := r.space.room(0)
+	free -= min(free, shortLeast) // which goes on being appended to the log
+	if grown+size <= free {
+		return true
+	}
+	began := time.Now()
+	exact, err := snapshotSize(r.cfg.FSM)
+	s.tried(time.Since(began))
+	switch {
+	case err != nil:
+		return false // the state machine has halted
+	case exact <= free:
+		return true
+	case exact <= free+r.space.reserve.size:
+		r.space.giveUpReserve()
+		return true
+	}
+	if time.Now().After(s.quiet) {
+		s.quiet = time.Now().Add(time.Minute)
+		r.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: make room on the file system, or delete groups",
+			"dir", r.cfg.DataDir, "snapshot", exact, "free", free)
+	}
+	return false
+}
+
+// tried notes how long a snapshot took.
+func (s *shortDisk) tried(took time.Duration) { s.next = time.Now().Add(shortRest * took) }
+
+// snapshotSize is how many bytes a snapshot of the state would take now.
+func snapshotSize(f *fsm.FSM) (uint64, error) {
+	snapshot, err := f.Snapshot()
+	if err != nil {
+		return 0, err
+	}
+	defer snapshot.Release()
+	var size countingSink
+	err = snapshot.Persist(&size)
+	return size.bytes, err
+}
+
+// countingSink is a snapshot that goes nowhere.
+type countingSink struct{ bytes uint64 }
+
+var _ raft.SnapshotSink = (*countingSink)(nil)
+
+// Write implements io.Writer.
+func (s *countingSink) Write(p []byte) (int, error) {
+	s.bytes += uint64(len(p))
+	return io.Discard.Write(p)
+}
+
+// Close implements io.Closer, like the others raft.SnapshotSink.
+func (*countingSink) Close() error { return nil }
+
+// ID implements raft.SnapshotSink.
+func (*countingSink) ID() string { return "that is measured" }
+
+// Cancel implements raft.SnapshotSink.
+func (*countingSink) Cancel() error { return nil }

@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pushquorum/fsm"
+)
+
+// insideSmallDisks says to the process of a test that it is the one with file systems of its own.
+const insideSmallDisks = "PUSHQUORUM_TEST_SMALL_DISKS"
+
+// inOwnMounts runs the test in a process that may mount file systems that nobody else sees, and tells whether this is that process.
+func inOwnMounts(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(insideSmallDisks) != "" {
+		return true
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), insideSmallDisks+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if uid := os.Geteuid(); uid != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return false
+}
+
+// onSmallDisk gives a replica, before its start, a file system of 64 MB.
+func onSmallDisk(t *testing.T, r *replicaT) {
+	t.Helper()
+	mount := t.TempDir()
+	if err := errors.Join(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""), unix.Mount("tmpfs", mount, "tmpfs", 0, "size=64m")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
+	r.cfg.DataDir = filepath.Join(mount, "data")
+	r.tune.walSegment = walSegmentSize
+}
+
+// fillUp pushes groups through a replica until one is refused, and gives the number of those that were taken.
+func fillUp(t *testing.T, r *replicaT, prefix string) int {
+	t.Helper()
+	for i := range 10_000 {
+		result, err := r.Apply(testContext(t), largePush(r, fmt.Sprintf("%s%d", prefix, i), 100<<10))
+		switch {
+		case err == nil && result.Status == fsm.Applied:
+		case err == nil && result.Status == fsm.NoSpace:
+			return i
+		default:
+			t.Fatalf("push %d was answered with %v, %v", i, result, err)
+		}
+	}
+	t.Fatal("the disk is never full")
+	return 0
+}
+
+func deleteJobs(t *testing.T, r *replicaT, prefix string, from, to int) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		if result, err := r.Apply(testContext(t), deleteCommand(r, fmt.Sprintf("%s%d", prefix, i))); err != nil || result.Status != fsm.Applied {
+			t.Fatalf("delete %d was answered with %v, %v", i, result, err)
+		}
+	}
+}
+
+func wantJobs(t *testing.T, r *replicaT, prefix string, from, to int) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		if !hasJob(r, fmt.Sprintf("%s%d", prefix, i)) {
+			t.Errorf("%s: a push that was acknowledged is lost: %s%d", r.cfg.Name, prefix, i)
+			return
+		}
+	}
+}
+
+// stuff fills what is left of a file system with what is nobody's business, and gives the file.
+func stuff(t *testing.T, r *replicaT) string {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(r.cfg.DataDir), "foreign")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, zeros{}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk takes everything: %v", err)
+	}
+	return path
+}
+
+func hasReserve(r *replicaT) bool {
+	_, err := os.Stat(filepath.Join(r.cfg.DataDir, reserveFile))
+	return err == nil
+}
+
+func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	r := newReplica(t, nil, "alone", "", 1)
+	onSmallDisk(t, r)
+	r.start()
+	waitReady(t, r)
+	eventually(t, "it has a reserve", func() bool { return hasReserve(r) })
+	n := fillUp(t, r, "a")
+	t.Logf("%d groups of 100 kB are stored in 64 MB", n)
+	if n < 150 {
+		t.Errorf("only %d groups of 100 kB are stored in 64 MB", n)
+	}
+	if r.Healthy() != nil || !hasReserve(r) {
+		t.Errorf("it was refused too late: %v", r.Healthy())
+	}
+	r.crash()
+	r.start()
+	waitReady(t, r)
+	wantJobs(t, r, "a", 0, n)
+
+	began := time.Now()
+	deleteJobs(t, r, "a", 0, n/2)
+	eventually(t, "what was deleted makes room", func() bool { return r.noSpace() == "" })
+	t.Logf("room after %s", time.Since(began))
+	m := n / 3
+	for i := range m { // with pauses, while a snapshot is written
+		eventually(t, "what was deleted has made room", func() bool {
+			result, err := r.Apply(testContext(t), largePush(r, fmt.Sprintf("b%d", i), 100<<10))
+			if err != nil || (result.Status != fsm.Applied && result.Status != fsm.NoSpace) {
+				t.Fatalf("push %d was answered with %v, %v", i, result, err)
+			}
+			return result.Status == fsm.Applied
+		})
+	}
+	wantJobs(t, r, "a", n/2, n)
+	wantJobs(t, r, "b", 0, m)
+
+	// Now somebody else fills the disk to its last byte.
+	foreign := stuff(t, r)
+	eventually(t, "it gives up the reserve", func() bool { return !hasReserve(r) })
+	stuff(t, r)
+	r.crash()
+	if err := os.Remove(foreign); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	waitReady(t, r)
+	eventually(t, "it has a reserve again", func() bool { return r.noSpace() == "" && hasReserve(r) })
+	stuff(t, r)
+	r.crash()
+	r.start() // from the reserve
+	waitReady(t, r)
+	wantJobs(t, r, "a", n/2, n)
+	wantJobs(t, r, "b", 0, m)
+	deleteJobs(t, r, "b", 0, m)
+	if result, err := r.Apply(testContext(t), pushCommand(r, "c", 1)); err != nil || result.Status != fsm.NoSpace {
+		t.Errorf("a push was answered with %v, %v", result, err)
+	}
+	if err := os.Remove(foreign); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is room again", func() bool { return r.noSpace() == "" })
+	push(t, r, "c", 1)
+}
+
+func TestAClusterOnDisksThatFillUp(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	replicas := prepare(t, newTestNet(), 3)
+	for _, r := range replicas {
+		onSmallDisk(t, r)
+		r.start()
+	}
+	waitReady(t, replicas...)
+	n := fillUp(t, replicas[0], "a")
+	t.Logf("%d groups of 100 kB are stored in 64 MB", n)
+	if n < 150 {
+		t.Errorf("only %d groups of 100 kB are stored in 64 MB", n)
+	}
+	for _, r := range replicas {
+		r.crash()
+	}
+	for _, r := range replicas {
+		r.start()
+	}
+	waitReady(t, replicas...)
+	sameState(t, replicas...)
+	wantJobs(t, replicas[0], "a", 0, n)
+	deleteJobs(t, replicas[1], "a", 0, n/2)
+	for i := range n / 4 {
+		eventually(t, "what was deleted has made room", func() bool {
+			result, err := replicas[2].Apply(testContext(t), largePush(replicas[2], fmt.Sprintf("b%d", i), 100<<10))
+			if err != nil || (result.Status != fsm.Applied && result.Status != fsm.NoSpace) {
+				t.Fatalf("push %d was answered with %v, %v", i, result, err)
+			}
+			return result.Status == fsm.Applied
+		})
+	}
+	sameState(t, replicas...)
+	wantJobs(t, replicas[0], "a", n/2, n)
+	wantJobs(t, replicas[0], "b", 0, n/4)
+}

@@ -1,0 +1,213 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// fileSystem is the size of a file system, and how much of it this process may still use. Bytes.
+type fileSystem struct{ size, free uint64 }
+
+const (
+	// By default so much stays free, or one part in minFreeShare of the file system if that is less.
+	maxMinFree   = 200 << 20
+	minFreeShare = 20
+	// spaceSlack is the part of what must stay free that has to come on top of it before anything is stored again: at the very
+	// limit each deleted file would begin, and each push end, a period of its own.
+	spaceSlack = 8
+	// It is looked again, and not only once a second, when one part in spaceParts of what may be written has been, and so many bytes
+	// at least.
+	spaceParts = 4
+	spaceLeast = 512 << 10
+)
+
+// spaceWatch watches how much room the data directory's file system has. It asks once a second, after a write that found no
+// room, and when much was written, never for each push.
+type spaceWatch struct {
+	dir     string
+	name    string // of the replica
+	minFree int64  // as in Config.MinFree
+	measure func(dir string) (fileSystem, error)
+	// snapshot is how much the next snapshot takes at most, beside what has been written of it: the log is only shortened after
+	// one. Bytes.
+	snapshot func() uint64
+	reserve  *reserve
+	logger   *slog.Logger
+
+	// began is called when the room has become too little; may be nil.
+	began func(why string)
+
+	lack    atomic.Pointer[string] // why nothing more should be stored, nil while there is room
+	written atomic.Uint64          // bytes, since the last look
+	worth   atomic.Uint64          // a look, as soon as so many have been written
+
+	mu     sync.Mutex // held while the disk is asked
+	seen   fileSystem // by the last look that got an answer
+	failed bool       // the last look got none
+}
+
+func newSpaceWatch(dir, name string, minFree int64, measure func(string) (fileSystem, error), snapshot func() uint64, reserve *reserve,
+	logger *slog.Logger,
+) *spaceWatch {
+	return &spaceWatch{dir: dir, name: name, minFree: minFree, measure: measure, snapshot: snapshot, reserve: reserve, logger: logger}
+}
+
+func (w *spaceWatch) run(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		w.look()
+		w.keepReserve()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look finds out how much room there is now. Where that cannot be told, what was known stands.
+func (w *spaceWatch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, err := w.measure(w.dir)
+	if err != nil {
+		if !w.failed {
+			w.logger.Debug("how much room the file system has is not known", "dir", w.dir, "err", err)
+		}
+		w.failed = true
+		return
+	}
+	w.seen, w.failed = now, false
+	least := w.least()
+	w.written.Store(0)
+	w.worth.Store((now.free - min(now.free, least)) / spaceParts)
+	before := w.lack.Load()
+	if before != nil {
+		least += least / spaceSlack
+	}
+	if least == 0 || now.free >= least {
+		if w.lack.Store(nil); before != nil {
+			w.logger.Info("there is room on the disk again", "dir", w.dir, "free", now.free)
+		}
+		return
+	}
+	why := fmt.Sprintf("the disk is nearly full and nothing more is stored: %s of %s has %s free, and should have --storage.min-free=%s%s; make room on its file system or delete groups, which is possible",
+		w.dir, w.name, megabytes(now.free), megabytes(w.minimum()), w.andSnapshot())
+	if w.lack.Store(&why); before == nil {
+		w.logger.Error(why)
+		if w.began != nil {
+			w.began(why)
+		}
+	}
+}
+
+// wrote counts what is written to the log: a fast one fills a small disk within a second.
+func (w *spaceWatch) wrote(logs []*raft.Log) {
+	size := uint64(0)
+	for _, l := range logs {
+		size += uint64(len(l.Data))
+	}
+	if w.lack.Load() == nil && w.written.Add(size) > max(w.worth.Load(), spaceLeast) {
+		w.look()
+	}
+}
+
+// keepReserve makes the reserve again when there is room. Not where a write waits for it: some file systems have to fill it.
+func (w *spaceWatch) keepReserve() {
+	now, required, _ := w.last()
+	if w.lack.Load() != nil || now.free < required+2*w.reserve.size {
+		return
+	}
+	if err := w.reserve.keep(); err != nil {
+		w.logger.Warn("cannot keep a reserve for when the disk is full", "file", w.reserve.path, "err", err)
+	}
+}
+
+// full is called when a write has found no room.
+func (w *spaceWatch) full() {
+	w.giveUpReserve()
+	w.look()
+}
+
+func (w *spaceWatch) giveUpReserve() {
+	was, err := w.reserve.giveUp()
+	switch {
+	case err != nil:
+		w.logger.Error("cannot give up the reserve", "file", w.reserve.path, "err", err)
+	case was:
+		w.logger.Warn("the disk is full: the reserve was given up, make room on its file system or delete groups", "file", w.reserve.path, "size", w.reserve.size)
+	}
+}
+
+// least is how much must be free for more to be stored: without room for the next snapshot the log could not be shortened any
+// more, whatever is deleted.
+func (w *spaceWatch) least() uint64 {
+	if w.minFree < 0 {
+		return 0
+	}
+	return w.minimum() + w.snapshot()
+}
+
+func (w *spaceWatch) andSnapshot() string {
+	if n := w.snapshot(); n > 0 {
+		return fmt.Sprintf(" and %s for the next snapshot", megabytes(n))
+	}
+	return ""
+}
+
+// last is what the last look has seen, and how much must be free; not known where that cannot be measured.
+func (w *spaceWatch) last() (now fileSystem, required uint64, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen, w.least(), w.seen.size > 0
+}
+
+// room is how much was free at the last look, and whether that is less than what must be free and so many bytes more.
+func (w *spaceWatch) room(more uint64) (free uint64, tight bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen.free, w.seen.size > 0 && w.seen.free < w.least()+more
+}
+
+// minimum is --storage.min-free.
+func (w *spaceWatch) minimum() uint64 {
+	switch {
+	case w.minFree < 0:
+		return 0
+	case w.minFree > 0:
+		return uint64(w.minFree)
+	}
+	return min(w.seen.size/minFreeShare, maxMinFree)
+}
+
+// shortage is why nothing more should be stored, or "".
+func (w *spaceWatch) shortage() string {
+	if why := w.lack.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+func megabytes(n uint64) string { return fmt.Sprintf("%.1fMB", float64(n)/(1<<20)) }
+
+// writeZeros writes so many bytes to a file.
+func writeZeros(f *os.File, size int64) error {
+	_, err := io.CopyN(f, zeros{}, size)
+	return err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,29 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func measureSpace(dir string) (fileSystem, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return fileSystem{}, os.NewSyscallError("statfs", err)
+	}
+	block := uint64(s.Frsize)
+	if block == 0 {
+		block = uint64(s.Bsize)
+	}
+	return fileSystem{size: s.Blocks * block, free: s.Bavail * block}, nil
+}
+
+// allocate gives a file so much room on the disk.
+func allocate(f *os.File, size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return writeZeros(f, size)
+	}
+	return os.NewSyscallError("fallocate", err)
+}

@@ -1,0 +1,267 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pushquorum/expo"
+	"pushquorum/fsm"
+)
+
+// fakeSpace answers how much room a file system of 1 GB has.
+type fakeSpace struct{ free atomic.Uint64 }
+
+func (s *fakeSpace) measure(string) (fileSystem, error) {
+	return fileSystem{size: 1 << 30, free: s.free.Load()}, nil
+}
+
+// withSpace gives a replica, before its start, a file system with room.
+func withSpace(r *replicaT) *fakeSpace {
+	s := &fakeSpace{}
+	s.free.Store(1 << 29)
+	r.tune.stuckEvery = 10 * time.Millisecond
+	r.tune.measure = s.measure
+	return s
+}
+
+// storageBytes are the gauges of the storage.
+func storageBytes(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "pushquorum_storage_bytes" {
+			for _, m := range f.GetMetric() {
+				out[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return out
+}
+
+func deleteCommand(r *replicaT, job string) []byte {
+	return fsm.EncodeDelete(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, expo.NewLabels(map[string]string{"job": job}))
+}
+
+func noSnapshot() uint64 { return 0 }
+
+func TestHowMuchMustBeFree(t *testing.T) {
+	for name, c := range map[string]struct {
+		minFree int64
+		size    uint64
+		least   uint64
+	}{
+		"a small file system":        {0, 64 << 20, (64 << 20) / 20},
+		"a large one":                {0, 1 << 40, 200 << 20},
+		"as much as the operator":    {1 << 30, 64 << 20, 1 << 30},
+		"nothing":                    {-1, 1 << 40, 0},
+		"a file system without size": {0, 0, 0},
+	} {
+		w := newSpaceWatch("/data", "r1", c.minFree, func(string) (fileSystem, error) { return fileSystem{size: c.size}, nil }, noSnapshot, newReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
+		w.look()
+		if got := w.least(); got != c.least {
+			t.Errorf("%s: %d bytes must be free, want %d", name, got, c.least)
+		}
+	}
+}
+
+func TestAShortageBeginsAndEndsOnce(t *testing.T) {
+	logs := &logBuffer{}
+	free, broken := uint64(100), error(nil)
+	w := newSpaceWatch("/data", "r1", 100, func(string) (fileSystem, error) { return fileSystem{size: 1000, free: free}, broken },
+		noSnapshot, newReserve(t.TempDir(), 1), slog.New(slog.NewTextHandler(logs, nil)))
+	for _, step := range []struct {
+		free   uint64
+		broken error
+		short  bool
+	}{
+		{100, nil, false},
+		{99, nil, true},
+		{0, nil, true},
+		{100, nil, true},
+		{500, io.ErrUnexpectedEOF, true},
+		{111, nil, true},
+		{112, nil, false},
+		{100, nil, false},
+		{0, io.ErrUnexpectedEOF, false},
+	} {
+		free, broken = step.free, step.broken
+		w.look()
+		if why := w.shortage(); (why != "") != step.short || strings.Contains(why, "\n") {
+			t.Errorf("with %d bytes free, %v: %q", step.free, step.broken, why)
+		}
+	}
+	if s := logs.String(); strings.Count(s, "nearly full") != 1 || strings.Count(s, "room on the disk again") != 1 {
+		t.Errorf("not said once each:\n%s", s)
+	}
+}
+
+// What must not be refused is what makes room.
+func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1)
+	space := withSpace(r)
+	r.cfg.MinFree = 1 << 20
+	registry := prometheus.NewRegistry()
+	r.cfg.Registerer = registry
+	r.start()
+	waitReady(t, r)
+	push(t, r, "before", 1)
+	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
+		t.Errorf("the gauges say %v", got)
+	}
+	eventually(t, "there is a reserve", func() bool { return storageBytes(t, registry)["reserve"] == float64(r.space.reserve.size) })
+	space.free.Store(1<<20 - 1)
+	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
+	for name, command := range map[string][]byte{
+		"a push":        pushCommand(r, "after", 1),
+		"a failed push": fsm.EncodeReject(fsm.Request{ID: fsm.NewRequestID()}, expo.NewLabels(map[string]string{"job": "after"})),
+		"an import":     fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID()}, nil),
+	} {
+		result, err := r.Apply(testContext(t), command)
+		if err != nil || result.Status != fsm.NoSpace {
+			t.Fatalf("%s is answered with %v, %v", name, result, err)
+		}
+		for _, says := range []string{"--storage.min-free=1.0MB", r.cfg.DataDir, "alone", "make room", "delete"} {
+			if !strings.Contains(result.Reason, says) || strings.Contains(result.Reason, "\n") {
+				t.Errorf("%s: the reason should be one line that says %q: %s", name, says, result.Reason)
+			}
+		}
+	}
+	if hasJob(r, "after") {
+		t.Error("what was refused is stored")
+	}
+	if result, err := r.Apply(testContext(t), deleteCommand(r, "before")); err != nil || result.Status != fsm.Applied || hasJob(r, "before") {
+		t.Errorf("nothing can be deleted: %v, %v", result, err)
+	}
+	if result, err := r.Apply(testContext(t), fsm.EncodeWipe(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()})); err != nil || result.Status != fsm.Applied {
+		t.Errorf("nothing can be wiped: %v, %v", result, err)
+	}
+	space.free.Store(1 << 29)
+	eventually(t, "there is room again", func() bool { return r.noSpace() == "" })
+	push(t, r, "again", 1)
+}
+
+// Commands go together: one that is refused must not take the others with it, nor get the answer of another.
+func TestWhatIsRefusedAmongOthersIsAnsweredAlone(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1)
+	space := withSpace(r)
+	r.start()
+	waitReady(t, r)
+	push(t, r, "a", 1)
+	space.free.Store(0)
+	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
+	results, what, err := r.take(testContext(t), [][]byte{pushCommand(r, "b", 1), deleteCommand(r, "a"), {0xff}, pushCommand(r, "c", 1)})
+	if what != outcomeApplied || err != nil {
+		t.Fatalf("the call ended with %d, %v", what, err)
+	}
+	for i, want := range []fsm.Status{fsm.NoSpace, fsm.Applied, fsm.Unreadable, fsm.NoSpace} {
+		if results[i].Status != want {
+			t.Errorf("command %d is answered with %v, want %d", i, results[i], want)
+		}
+	}
+	if hasJob(r, "a") || hasJob(r, "b") || hasJob(r, "c") {
+		t.Error("the state is not what was answered")
+	}
+}
+
+// A refusal says that nothing was stored, which an earlier attempt may have done.
+func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1)
+	space := withSpace(r)
+	r.start()
+	waitReady(t, r)
+	tried := false
+	r.appends = &batcher{leader: r.appends.leader, run: r.spawn, send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+		if !tried {
+			tried = true
+			space.free.Store(0)
+			r.space.look()
+			return nil, outcomeUnknown, errors.New("no answer")
+		}
+		return r.applyHere(ctx, leader, commands)
+	}}
+	result, err := r.Apply(testContext(t), pushCommand(r, "a", 1))
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "is not known") || !strings.Contains(err.Error(), "min-free") {
+		t.Errorf("answered with %v, %v", result, err)
+	}
+}
+
+func TestTheQuorumDecidesWhetherThereIsRoom(t *testing.T) {
+	id := func(i int) raft.ServerID { return raft.ServerID(rune('a' + i)) }
+	for name, c := range map[string]struct {
+		voters string // r: has room, l: has not, s: does not answer, n: a non-voter that has not
+		short  bool
+	}{
+		"one alone": {"r", false}, "one alone, short": {"l", true},
+		"three": {"rrr", false}, "one of three": {"lrr", false}, "two of three": {"llr", true}, "one of three, and one is silent": {"lrs", true},
+		"two silent: nothing is known against it": {"rss", false}, "non-voters do not count": {"rrrnn", false},
+		"one of two": {"lr", true}, "two of five": {"llrrr", false}, "three of five": {"lllrr", true},
+	} {
+		var configuration raft.Configuration
+		heard := map[raft.ServerID]answer{}
+		for i, kind := range c.voters {
+			s := raft.Server{ID: id(i)}
+			if kind == 'n' {
+				s.Suffrage = raft.Nonvoter
+			}
+			configuration.Servers = append(configuration.Servers, s)
+			switch kind {
+			case 'l', 'n':
+				heard[s.ID] = answer{StatusReply: StatusReply{NoSpace: "no room"}}
+			case 'r':
+				heard[s.ID] = answer{}
+			}
+		}
+		if got := shortage(configuration, heard); (got != "") != c.short {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestAClusterStoresForAsLongAsAMajorityHasRoom(t *testing.T) {
+	replicas := prepare(t, newTestNet(), 3)
+	spaces := map[string]*fakeSpace{}
+	for _, r := range replicas {
+		spaces[r.cfg.Name] = withSpace(r)
+		r.start()
+	}
+	waitReady(t, replicas...)
+	leader, _ := leaderOf(t, replicas)
+	spaces[leader.cfg.Name].free.Store(0)
+	eventually(t, "a voter with room leads", func() bool {
+		id, _ := replicas[0].leader.current()
+		return id != "" && id != leader.serverID
+	})
+	first := leader
+	push(t, first, "a", 1)
+	leader, others := leaderOf(t, replicas)
+	for _, r := range others {
+		spaces[r.cfg.Name].free.Store(0)
+	}
+	eventually(t, "the leader knows", func() bool { return leader.noSpace() != "" })
+	for _, r := range replicas {
+		result, err := r.Apply(testContext(t), pushCommand(r, "b", 1))
+		if err != nil || result.Status != fsm.NoSpace || !strings.Contains(result.Reason, first.cfg.DataDir) || strings.Contains(result.Reason, "\n") {
+			t.Errorf("a push through %s is answered with %v, %v", r.cfg.Name, result, err)
+		}
+	}
+	if result, err := others[0].Apply(testContext(t), deleteCommand(others[0], "a")); err != nil || result.Status != fsm.Applied {
+		t.Errorf("nothing can be deleted: %v, %v", result, err)
+	}
+	spaces[first.cfg.Name].free.Store(1 << 29)
+	eventually(t, "the leader knows that there is room", func() bool { return leader.noSpace() == "" })
+	push(t, others[0], "b", 1)
+	sameState(t, replicas...)
+}
