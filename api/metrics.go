@@ -18,6 +18,9 @@ type instruments struct {
 	pushSize     *prometheus.SummaryVec
 	pushDuration *prometheus.SummaryVec
 	readStale    prometheus.Gauge
+	pageBytes    prometheus.Gauge
+	streamed     prometheus.Counter
+	readersCut   prometheus.Counter
 }
 
 func newInstruments(reg prometheus.Registerer) (*instruments, error) {
@@ -41,8 +44,20 @@ func newInstruments(reg prometheus.Registerer) (*instruments, error) {
 			Name: "pushquorum_read_stale_seconds",
 			Help: "Age of the state that the last scrape or query was answered from, 0 if it was current.",
 		}),
+		pageBytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushquorum_page_bytes",
+			Help: "Memory of the pages that are kept for scrapes, being built, or still being sent.",
+		}),
+		streamed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_scrapes_streamed_total",
+			Help: "Scrapes that were made while they were sent, because there was no room for a page.",
+		}),
+		readersCut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_readers_cut_total",
+			Help: "Clients that were cut off because they did not read their answer.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.pushSize, m.pushDuration, m.readStale, versioncollector.NewCollector("pushgateway")} {
+	for _, c := range []prometheus.Collector{m.requests, m.pushSize, m.pushDuration, m.readStale, m.pageBytes, m.streamed, m.readersCut, versioncollector.NewCollector("pushgateway")} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the API: %w", err)
 		}

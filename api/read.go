@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -75,44 +76,81 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 	f := form{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
 	rd.mark(w)
-	h := w.Header()
-	h.Set("Content-Type", string(f.format))
-	h.Set("Vary", "Accept, Accept-Encoding")
-	if f.encoding != expo.Identity {
-		h.Set("Content-Encoding", f.encoding)
-	}
-	out := &sink{ResponseWriter: w}
-	page, err := a.pages.get(r.Context(), f, rd.view.Index())
-	if err == nil {
-		a.tellFaults(page)
-		h.Set("Content-Length", strconv.FormatInt(page.Len(), 10)) // chunked, 25 MB would take 800 writes
-		_, err = page.WriteTo(out)
+	index := rd.view.Index()
+	rd.view = nil // who waits keeps no state
+	out, to := &sink{ResponseWriter: w}, recipientOf(w)
+	page, err := a.pages.get(r.Context(), f, index, to)
+	switch {
+	case errors.Is(err, errNoRoom):
+		a.stream(out, r, f, to)
+		return
+	case err == nil:
+		defer a.pages.release(page, to)
+		a.tellFaults(page.page.LeftOut(), page.page.Caught())
+		f.describe(w)
+		w.Header().Set("Content-Length", strconv.FormatInt(page.page.Len(), 10)) // chunked, 25 MB would take 800 writes
+		_, err = page.page.WriteTo(out)
 	}
 	if err != nil {
 		a.cut(r, out, err)
 	}
 }
 
+// describe says in which form the answer is.
+func (f form) describe(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", string(f.format))
+	h.Set("Vary", "Accept, Accept-Encoding")
+	if f.encoding != expo.Identity {
+		h.Set("Content-Encoding", f.encoding)
+	}
+}
+
+// stream makes an answer for which there is no room as a page while it is sent.
+func (a *API) stream(out *sink, r *http.Request, f form, to *recipient) {
+	leave, p := a.streams.enter(r.Context(), to)
+	if p != nil {
+		a.refuse(out, r, p)
+		return
+	}
+	defer leave()
+	a.metrics.streamed.Inc()
+	f.describe(out)
+	e := a.cfg.Store.View().Exposition()
+	if a.self != nil {
+		e = a.self.merge(a.self.gather(), e)
+	}
+	err := expo.Stream(out, f.format, f.encoding, a.pages.busy, e)
+	var leftOut *expo.LeftOutError
+	if err != nil && !errors.As(err, &leftOut) {
+		a.cut(r, out, err)
+	}
+	a.tellFaults(leftOut, nil)
+	a.pages.streamed(f, out.sent)
+}
+
 // tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it
 // was made.
-func (a *API) tellFaults(page *expo.Page) {
-	if err := page.LeftOut(); err != nil {
-		a.met.once(slog.LevelError, err.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", err.Parts)
+func (a *API) tellFaults(leftOut *expo.LeftOutError, caught error) {
+	if leftOut != nil {
+		a.met.once(slog.LevelError, leftOut.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", leftOut.Parts)
 	}
-	if err := page.Caught(); err != nil {
-		a.met.once(slog.LevelError, err, "the page had to be made from the beginning, as it will be each time: report this")
+	if caught != nil {
+		a.met.once(slog.LevelError, caught, "the page had to be made from the beginning, as it will be each time: report this")
 	}
 }
 
 // sink remembers whether the client stopped taking the answer.
 type sink struct {
 	http.ResponseWriter
-	err error
+	sent int64 // bytes
+	err  error
 }
 
 // Write implements io.Writer.
 func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.ResponseWriter.Write(p)
+	s.sent += int64(n)
 	if err != nil && s.err == nil {
 		s.err = err
 	}
