@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -196,6 +197,13 @@ func (ps *pages) drop(s *slot) {
 	}
 }
 
+// dropFormLocked drops the page of a form beside which the next one has no room. That one will be made from the beginning.
+func (ps *pages) dropFormLocked(f form) {
+	if i := slices.IndexFunc(ps.list, func(s *slot) bool { return s.form == f }); i >= 0 {
+		ps.dropLocked(ps.list[i])
+	}
+}
+
 func (ps *pages) dropLocked(s *slot) {
 	s.idle.Stop()
 	ps.list = slices.DeleteFunc(ps.list, func(other *slot) bool { return other == s })
@@ -248,6 +256,9 @@ func (b *build) run(ps *pages, f form) {
 		ps.live[made] = struct{}{}
 		b.made, made.holders = made, b.waiting
 		ps.keepLocked(f, made)
+	}
+	if errors.Is(err, errNoRoom) {
+		ps.dropFormLocked(f)
 	}
 	if b.before != nil {
 		ps.releaseLocked(b.before)

@@ -79,19 +79,34 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	index := rd.view.Index()
 	rd.view = nil // who waits keeps no state
 	out, to := &sink{ResponseWriter: w}, recipientOf(w)
-	page, err := a.pages.get(r.Context(), f, index, to)
-	switch {
-	case errors.Is(err, errNoRoom):
-		a.stream(out, r, f, to)
-		return
-	case err == nil:
-		defer a.pages.release(page, to)
-		a.tellFaults(page.page.LeftOut(), page.page.Caught())
-		f.describe(w)
-		w.Header().Set("Content-Length", strconv.FormatInt(page.page.Len(), 10)) // chunked, 25 MB would take 800 writes
-		_, err = page.page.WriteTo(out)
+	for range int(laneWait / laneLook) {
+		page, err := a.pages.get(r.Context(), f, index, to)
+		switch {
+		case err == nil:
+			a.sendPage(out, r, f, page, to)
+			return
+		case !errors.Is(err, errNoRoom):
+			a.cut(r, out, err)
+		}
+		leave, p := a.streams.tryEnter(r.Context(), to)
+		switch {
+		case p != nil:
+			a.refuse(w, r, p)
+			return
+		case leave != nil:
+			a.stream(out, r, f, leave)
+			return
+		} // Meanwhile there may be room for the page, or it may be there.
 	}
-	if err != nil {
+	a.refuse(w, r, a.streams.full())
+}
+
+func (a *API) sendPage(out *sink, r *http.Request, f form, s *snapshot, to *recipient) {
+	defer a.pages.release(s, to)
+	a.tellFaults(s.page.LeftOut(), s.page.Caught())
+	f.describe(out)
+	out.Header().Set("Content-Length", strconv.FormatInt(s.page.Len(), 10)) // chunked, 25 MB would take 800 writes
+	if _, err := s.page.WriteTo(out); err != nil {
 		a.cut(r, out, err)
 	}
 }
@@ -107,12 +122,7 @@ func (f form) describe(w http.ResponseWriter) {
 }
 
 // stream makes an answer for which there is no room as a page while it is sent.
-func (a *API) stream(out *sink, r *http.Request, f form, to *recipient) {
-	leave, p := a.streams.enter(r.Context(), to)
-	if p != nil {
-		a.refuse(out, r, p)
-		return
-	}
+func (a *API) stream(out *sink, r *http.Request, f form, leave func()) {
 	defer leave()
 	a.metrics.streamed.Inc()
 	f.describe(out)

@@ -19,11 +19,10 @@ func (f *Family) pieces() iter.Seq[*Family] {
 		names := f.names.Load()
 		for rest, series := f.Metrics, f.Series; len(rest) > 0; {
 			size, n := 0, 0
-			for ok := true; size < len(rest) && size < pieceBytes; n++ {
-				var after []byte
-				if _, after, ok = cutField(rest[size:], fieldMetric); !ok {
-					size = len(rest) // Not as Canonical makes it: who decodes it will say so.
-					break
+			for ; size < len(rest) && size < pieceBytes; n++ {
+				_, after, ok := cutField(rest[size:], fieldMetric)
+				if !ok {
+					after = nil // Not as Canonical makes it: who decodes it will say so.
 				}
 				size = len(rest) - len(after)
 			}
