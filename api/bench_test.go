@@ -18,12 +18,15 @@ import (
 // discard is a ResponseWriter that counts.
 type discard struct {
 	header http.Header
+	code   int // 0 for 200
 	bytes  int64
 }
 
-func (d *discard) Header() http.Header { return d.header }
-func (d *discard) WriteHeader(int)     {}
+func (d *discard) Header() http.Header  { return d.header }
+func (d *discard) WriteHeader(code int) { d.code = code }
 func (d *discard) Write(b []byte) (int, error) {
+	gate.RLock()
+	defer gate.RUnlock()
 	d.bytes += int64(len(b))
 	return len(b), nil
 }

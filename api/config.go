@@ -65,6 +65,13 @@ const (
 	defaultMaxStaleness = 5 * time.Minute
 )
 
+// How many answers of a kind are made at a time that cannot be shared.
+const (
+	maxStreams = 4
+	maxQueries = 4
+	maxViews   = 4
+)
+
 // Config is what the command line and the other packages give to the API. Replica, Store, Registerer and Gatherer are required.
 type Config struct {
 	Replica Replica
@@ -91,6 +98,8 @@ type Config struct {
 	MaxBodyBytes int64         // of a push, on the wire and decompressed; default DefaultMaxBodyBytes
 	Read         ReadPolicy
 	Limits       fsm.Limits // shown, with how near they are; Replica keeps them
+	// PageBytes is how much memory pages may take that are kept, built or being sent; what does not fit is streamed. 0: no bound.
+	PageBytes int64
 
 	Flags     map[string]string // shown by /api/v1/status and the page
 	BuildInfo map[string]string // version, revision, branch, buildUser, buildDate, goVersion
@@ -107,7 +116,10 @@ type API struct {
 	naming   naming
 	metrics  *instruments
 	self     *self // nil unless Config.IncludeSelf
-	pages    pages
+	pages    *pages
+	streams  *lane // answers on the telemetry path that do not fit into PageBytes
+	queries  *lane // answers to /api/v1/metrics
+	views    *lane // pages for people
 	template *template.Template
 	quit     sync.Once
 	handler  http.Handler
@@ -147,7 +159,10 @@ func New(cfg Config) (*API, error) {
 		a.self = &self{gatherer: cfg.Gatherer, met: a.met, now: time.Now}
 	}
 	pushes := &traffic{store: cfg.Store, now: time.Now}
-	a.pages.store, a.pages.self, a.pages.busy, a.pages.now = cfg.Store, a.self, pushes.busy, time.Now
+	a.pages = newPages(cfg.Store, a.self, pushes.busy, newPageBudget(cfg.PageBytes, metrics.pageBytes))
+	a.streams = newLane("the metrics in a form for which there is no room in --web.max-page-bytes", maxStreams)
+	a.queries = newLane("all groups as JSON", maxQueries)
+	a.views = newLane("this page", maxViews)
 	if a.template, err = template.ParseFS(uiFiles, "ui/page.html"); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -74,7 +73,6 @@ func quitNeedsPut(w http.ResponseWriter, _ *http.Request) {
 
 // servePprof serves a path from which the route prefix has been taken. A profile takes as long as it is asked to.
 func servePprof(w http.ResponseWriter, r *http.Request) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	switch r.URL.Path {
 	case "/debug/pprof/cmdline":
 		pprof.Cmdline(w, r)

@@ -20,6 +20,9 @@ type instruments struct {
 	pushDuration *prometheus.SummaryVec
 	readStale    prometheus.Gauge
 	refused      *prometheus.CounterVec // by reason
+	pageBytes    prometheus.Gauge
+	streamed     prometheus.Counter
+	readersCut   prometheus.Counter
 }
 
 // Why a push was not stored. One that a limit of what may be stored has no room for has the limit's name.
@@ -89,11 +92,25 @@ func newInstruments(reg prometheus.Registerer) (*instruments, error) {
 			Name: "pushquorum_pushes_rejected_total",
 			Help: "Pushes to this replica that were not stored, by reason; one that a limit has no room for by the limit.",
 		}, []string{"reason"}),
+		pageBytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushquorum_page_bytes",
+			Help: "Memory of the pages that are kept for scrapes, being built, or still being sent.",
+		}),
+		streamed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_scrapes_streamed_total",
+			Help: "Scrapes that were made while they were sent, because there was no room for a page.",
+		}),
+		readersCut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushquorum_readers_cut_total",
+			Help: "Clients that were cut off because they did not read their answer.",
+		}),
 	}
 	for _, reason := range reasons {
 		m.refused.WithLabelValues(reason) // which is 0 before it is 1, so that its rate shows the first
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.pushSize, m.pushDuration, m.readStale, m.refused, versioncollector.NewCollector("pushgateway")} {
+	for _, c := range []prometheus.Collector{
+		m.requests, m.pushSize, m.pushDuration, m.readStale, m.refused, m.pageBytes, m.streamed, m.readersCut, versioncollector.NewCollector("pushgateway"),
+	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the API: %w", err)
 		}

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -75,44 +76,91 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 	f := form{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
 	rd.mark(w)
+	index := rd.view.Index()
+	rd.view = nil // who waits keeps no state
+	out, to := &sink{ResponseWriter: w}, recipientOf(w)
+	for range int(laneWait / laneLook) {
+		page, err := a.pages.get(r.Context(), f, index, to)
+		switch {
+		case err == nil:
+			a.sendPage(out, r, f, page, to)
+			return
+		case !errors.Is(err, errNoRoom):
+			a.cut(r, out, err)
+		}
+		leave, p := a.streams.tryEnter(r.Context(), to)
+		switch {
+		case p != nil:
+			a.refuse(w, r, p)
+			return
+		case leave != nil:
+			a.stream(out, r, f, leave)
+			return
+		} // Meanwhile there may be room for the page, or it may be there.
+	}
+	a.refuse(w, r, a.streams.full())
+}
+
+func (a *API) sendPage(out *sink, r *http.Request, f form, s *snapshot, to *recipient) {
+	defer a.pages.release(s, to)
+	a.tellFaults(s.page.LeftOut(), s.page.Caught())
+	f.describe(out)
+	out.Header().Set("Content-Length", strconv.FormatInt(s.page.Len(), 10)) // chunked, 25 MB would take 800 writes
+	if _, err := s.page.WriteTo(out); err != nil {
+		a.cut(r, out, err)
+	}
+}
+
+// describe says in which form the answer is.
+func (f form) describe(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", string(f.format))
 	h.Set("Vary", "Accept, Accept-Encoding")
 	if f.encoding != expo.Identity {
 		h.Set("Content-Encoding", f.encoding)
 	}
-	out := &sink{ResponseWriter: w}
-	page, err := a.pages.get(r.Context(), f, rd.view.Index())
-	if err == nil {
-		a.tellFaults(page)
-		h.Set("Content-Length", strconv.FormatInt(page.Len(), 10)) // chunked, 25 MB would take 800 writes
-		_, err = page.WriteTo(out)
+}
+
+// stream makes an answer for which there is no room as a page while it is sent.
+func (a *API) stream(out *sink, r *http.Request, f form, leave func()) {
+	defer leave()
+	a.metrics.streamed.Inc()
+	f.describe(out)
+	e := a.cfg.Store.View().Exposition()
+	if a.self != nil {
+		e = a.self.merge(a.self.gather(), e)
 	}
-	if err != nil {
+	err := expo.Stream(out, f.format, f.encoding, a.pages.busy, e)
+	var leftOut *expo.LeftOutError
+	if err != nil && !errors.As(err, &leftOut) {
 		a.cut(r, out, err)
 	}
+	a.tellFaults(leftOut, nil)
+	a.pages.streamed(f, out.sent)
 }
 
 // tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it
 // was made.
-func (a *API) tellFaults(page *expo.Page) {
-	if err := page.LeftOut(); err != nil {
-		a.met.once(slog.LevelError, err.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", err.Parts)
+func (a *API) tellFaults(leftOut *expo.LeftOutError, caught error) {
+	if leftOut != nil {
+		a.met.once(slog.LevelError, leftOut.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", leftOut.Parts)
 	}
-	if err := page.Caught(); err != nil {
-		a.met.once(slog.LevelError, err, "the page had to be made from the beginning, as it will be each time: report this")
+	if caught != nil {
+		a.met.once(slog.LevelError, caught, "the page had to be made from the beginning, as it will be each time: report this")
 	}
 }
 
 // sink remembers whether the client stopped taking the answer.
 type sink struct {
 	http.ResponseWriter
-	err error
+	sent int64 // bytes
+	err  error
 }
 
 // Write implements io.Writer.
 func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.ResponseWriter.Write(p)
+	s.sent += int64(n)
 	if err != nil && s.err == nil {
 		s.err = err
 	}

@@ -10,10 +10,6 @@ import (
 	"time"
 )
 
-// writeTimeout bounds how long a client may take to read an answer, so that stuck clients do not pile up. It is far above
-// any scrape timeout.
-const writeTimeout = 2 * time.Minute
-
 // route is one path, or everything below it, and a handler for each method.
 type route struct {
 	path    string // of a subtree it ends with "/"
@@ -158,15 +154,16 @@ func (a *API) routes() (http.Handler, error) {
 	return mux, nil
 }
 
-// ServeHTTP bounds how long the client may take to send its body and to read the answer, and serves the request. A handler
-// that has read the body completely lifts the first bound; net/http does so itself when it waits for the next request.
+// ServeHTTP bounds how long the client may take to send its body, and to take its answer (recipient), and serves the request. A
+// handler that has read the body completely lifts the first bound; net/http does so itself when it waits for the next request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.catch(r)
-	rc, now := http.NewResponseController(w), time.Now()
+	to := newRecipient(w, r, a.metrics.readersCut)
+	defer to.leave()
 	// Writers without deadlines are those of tests.
 	if r.Body != nil && r.Body != http.NoBody {
-		_ = rc.SetReadDeadline(now.Add(a.cfg.PushTimeout))
+		_ = to.control.SetReadDeadline(time.Now().Add(a.cfg.PushTimeout))
 	}
-	_ = rc.SetWriteDeadline(now.Add(writeTimeout))
-	a.handler.ServeHTTP(w, r)
+	a.handler.ServeHTTP(to, r)
+	to.finish()
 }

@@ -18,12 +18,6 @@ import (
 	"pushquorum/fsm"
 )
 
-// What one page shows at most, so that it stays usable however much is stored.
-const (
-	maxPageGroups = 1000
-	maxPageSeries = 20000
-)
-
 //go:embed ui
 var uiFiles embed.FS
 
@@ -59,6 +53,7 @@ type pageGroup struct {
 	Failed                bool
 	LastPush, LastFailure string
 	Families              []pageFamily
+	Hidden                int // families left out
 }
 
 type pageFamily struct {
@@ -84,6 +79,12 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	if p.Prefix == "" {
 		p.Prefix = "." // / and /status are in one directory
 	}
+	leave, problem := a.views.enter(r.Context(), recipientOf(w))
+	if problem != nil {
+		a.refuse(w, r, problem)
+		return
+	}
+	defer leave()
 	if rd, problem := a.read(r.Context()); problem != nil {
 		p.Notice = "No groups can be shown: " + problem.text
 	} else {
@@ -115,27 +116,31 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 // fill puts the groups that the query selects into the page, as many as fit.
 func (a *API) fill(p *page, view *fsm.View) {
 	p.Total = view.Len()
-	room := maxPageSeries
+	room := newPageRoom()
 	for g := range view.Groups() {
 		if !selected(g, p.Query) {
 			continue
 		}
-		if p.Matching++; p.Matching > maxPageGroups {
+		if p.Matching++; !room.group() {
 			continue
 		}
 		labels := g.Labels()
 		group := pageGroup{
-			Path:     strings.TrimPrefix(a.naming.pathOf(labels), "/"),
+			Path:     room.link(strings.TrimPrefix(a.naming.pathOf(labels), "/")),
 			Failed:   !g.LastPushSuccessful(),
 			LastPush: moment(g.PushTime), LastFailure: moment(g.FailureTime),
-			Labels: jobFirst(labels),
 		}
-		for _, f := range g.Families {
-			family := pageFamily{Name: f.Name, Type: strings.ToLower(f.Type.String()), Help: f.Help, Pushed: moment(f.Time), Hidden: len(f.Series)}
-			if len(f.Series) <= room {
-				family.Series, family.Hidden = a.series(f.Family), 0
-				room -= len(f.Series)
+		for _, l := range jobFirst(labels) {
+			group.Labels = append(group.Labels, pair{room.twice(l.Name), room.twice(l.Value)})
+		}
+		for i, f := range g.Families {
+			if !room.family() {
+				group.Hidden = len(g.Families) - i
+				break
 			}
+			family := pageFamily{Name: room.text(f.Name), Type: strings.ToLower(f.Type.String()), Help: room.text(f.Help), Pushed: moment(f.Time)}
+			family.Series = a.series(f.Family, room)
+			family.Hidden = len(f.Series) - len(family.Series)
 			group.Families = append(group.Families, family)
 		}
 		p.Groups = append(p.Groups, group)
@@ -161,17 +166,27 @@ func selected(g *fsm.Group, query string) bool {
 	return false
 }
 
-func (a *API) series(f *expo.Family) []pageSeries {
-	mf, err := f.Decode()
-	if err != nil {
-		a.met.once(slog.LevelError, err, "a stored metric cannot be shown", "metric", f.Name)
-		return nil
+// series returns as many of a family's series as there is room for. The others are not decoded: they may be many.
+func (a *API) series(f *expo.Family, room *pageRoom) (shown []pageSeries) {
+	for encoded, err := range f.Encoded() {
+		if err == nil && !room.oneSeries() {
+			break
+		}
+		if len(encoded) > maxShownMetric {
+			shown = append(shown, pageSeries{Value: fmt.Sprintf("too long for this page: %d bytes", len(encoded))})
+			continue
+		}
+		var m *dto.Metric
+		if err == nil {
+			m, err = encoded.Decode()
+		}
+		if err != nil {
+			a.met.once(slog.LevelError, err, "a stored metric cannot be shown", "metric", f.Name)
+			break
+		}
+		shown = append(shown, pageSeries{Labels: room.text(expo.NewLabels(labelMap(m)).String()), Value: room.long(pageValue(m, f.Type))})
 	}
-	out := make([]pageSeries, len(mf.GetMetric()))
-	for i, m := range mf.GetMetric() {
-		out[i] = pageSeries{Labels: expo.NewLabels(labelMap(m)).String(), Value: pageValue(m, f.Type)}
-	}
-	return out
+	return shown
 }
 
 // pageValue puts a metric's value into lines.

@@ -1,18 +1,12 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
-	"time"
 
 	dto "github.com/prometheus/client_model/go"
-
-	"pushquorum/expo"
-	"pushquorum/fsm"
 )
 
 // ClusterStatus is the answer of /api/v1/cluster. AppliedIndex and StateHash belong together.
@@ -99,12 +93,21 @@ func (a *API) clusterStatus(ctx context.Context) *ClusterStatus {
 	return &status
 }
 
-// apiMetrics writes one group at a time: all of them together may be many times larger than the text format.
+// apiMetrics writes one metric at a time: all of them together may be many times larger than the text format.
 func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
-	rd, p := a.read(r.Context())
-	if p != nil {
+	unavailable := func(p *problem) {
 		w.Header().Set("Retry-After", "1")
 		a.respond(w, r, p.code, envelope{Status: "error", ErrorType: "unavailable", Error: p.text})
+	}
+	leave, p := a.queries.enter(r.Context(), recipientOf(w))
+	if p != nil {
+		unavailable(p)
+		return
+	}
+	defer leave()
+	rd, p := a.read(r.Context())
+	if p != nil {
+		unavailable(p)
 		return
 	}
 	rd.mark(w)
@@ -113,31 +116,6 @@ func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
 	if err := writeGroups(out, rd.view); err != nil {
 		a.cut(r, out, err)
 	}
-}
-
-func writeGroups(out io.Writer, view *fsm.View) error {
-	buffered := bufio.NewWriterSize(out, 32<<10)
-	separator := `{"status":"success","data":[`
-	for g := range view.Groups() {
-		object, err := groupObject(g)
-		if err != nil {
-			return err
-		}
-		encoded, err := json.Marshal(object)
-		if err != nil {
-			return err
-		}
-		_, _ = buffered.WriteString(separator)
-		if _, err := buffered.Write(encoded); err != nil { // sticky: the one before is in it
-			return err
-		}
-		separator = ","
-	}
-	if view.Len() == 0 {
-		_, _ = buffered.WriteString(separator)
-	}
-	_, _ = buffered.WriteString("]}")
-	return buffered.Flush()
 }
 
 func (a *API) respond(w http.ResponseWriter, r *http.Request, code int, answer envelope) {
@@ -152,46 +130,6 @@ func (a *API) respond(w http.ResponseWriter, r *http.Request, code int, answer e
 	if _, err := w.Write(encoded); err != nil {
 		a.log.Debug("client went away", "path", r.URL.Path, "source", r.RemoteAddr, "err", err)
 	}
-}
-
-type familyObject struct {
-	Time    time.Time      `json:"time_stamp"`
-	Type    string         `json:"type"`
-	Help    string         `json:"help,omitempty"`
-	Metrics []metricObject `json:"metrics"`
-}
-
-// metricObject has the keys of its type; all numbers are strings, because JSON has no NaN.
-type metricObject map[string]any
-
-// groupObject has the names of the families beside `labels` and `last_push_successful`. A family of either name hides that
-// key, as it does in the Pushgateway: the keys of an object must differ.
-func groupObject(g *fsm.Group) (map[string]any, error) {
-	object := map[string]any{
-		"labels":               g.Labels().Map(),
-		"last_push_successful": g.LastPushSuccessful(),
-	}
-	add := func(f *expo.Family, unixNano int64) error {
-		mf, err := f.Decode()
-		if err != nil {
-			return err
-		}
-		family := familyObject{Time: time.Unix(0, unixNano).UTC(), Type: f.Type.String(), Help: f.Help, Metrics: make([]metricObject, len(mf.GetMetric()))}
-		for i, m := range mf.GetMetric() {
-			family.Metrics[i] = newMetricObject(m, f.Type)
-		}
-		object[f.Name] = family
-		return nil
-	}
-	for _, f := range g.Families {
-		if err := add(f.Family, f.Time); err != nil {
-			return nil, err
-		}
-	}
-	if err := add(g.PushTimeFamily(), g.PushTouched); err != nil {
-		return nil, err
-	}
-	return object, add(g.FailureTimeFamily(), g.FailureTouched)
 }
 
 func labelMap(m *dto.Metric) map[string]string {

@@ -9,6 +9,9 @@ import (
 	"pushquorum/expo"
 )
 
+// metricObject has the keys of its type; all numbers are strings, because JSON has no NaN.
+type metricObject map[string]any
+
 // newMetricObject puts a metric into the form of the Pushgateway's query API.
 func newMetricObject(m *dto.Metric, t dto.MetricType) metricObject {
 	object := metricObject{"labels": labelMap(m)}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
@@ -22,6 +23,14 @@ type packed struct {
 	sum, shift uint32
 }
 
+// addTo returns the CRC-32 of what another sum is of, followed by the piece.
+func (p *packed) addTo(sum uint32) uint32 {
+	if p.shift == 0 {
+		return sum
+	}
+	return crcMultiply(sum, p.shift) ^ p.sum
+}
+
 // packer packs one piece after the other. It is memory and no state: a compressor is hundreds of kilobytes.
 type packer struct {
 	deflate *flate.Writer
@@ -30,6 +39,27 @@ type packer struct {
 	lines   []span // … and where what is in it
 	out     bytes.Buffer
 	frame   []byte
+}
+
+// packerPool holds memory and nothing else.
+var packerPool = sync.Pool{New: func() any { return new(packer) }}
+
+func takePacker() *packer { return packerPool.Get().(*packer) }
+
+// maxPackerBuffer is how large a buffer is kept for the next piece: a few pieces are far larger than all others.
+const maxPackerBuffer = 16 * pieceBytes
+
+func (p *packer) giveBack() {
+	if cap(p.raw) > maxPackerBuffer {
+		p.raw, p.lines = nil, nil
+	}
+	if cap(p.frame) > maxPackerBuffer {
+		p.frame = nil
+	}
+	if p.out.Cap() > maxPackerBuffer {
+		p.out = bytes.Buffer{}
+	}
+	packerPool.Put(p)
 }
 
 func checkEncoding(encoding string) error {

@@ -129,15 +129,17 @@ func (e *labelEscaper) collect() {
 				e.taken[id] = struct{}{}
 			}
 		case utf8Names:
-			mf, err := f.Decode()
-			if err != nil {
-				continue
-			}
-			for _, m := range mf.Metric {
-				if !needsEscaping(m) {
-					var id SeriesID
-					id, e.scratch = seriesID(e.scratch, e.name, m.Label)
-					e.taken[id] = struct{}{}
+			for piece := range f.pieces() {
+				mf, err := piece.Decode()
+				if err != nil {
+					break
+				}
+				for _, m := range mf.Metric {
+					if !needsEscaping(m) {
+						var id SeriesID
+						id, e.scratch = seriesID(e.scratch, e.name, m.Label)
+						e.taken[id] = struct{}{}
+					}
 				}
 			}
 		}

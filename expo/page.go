@@ -1,7 +1,6 @@
 package expo
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,21 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/common/expfmt"
-)
-
-// A Page collects many bytes before it calls the writer, so that there is something to read for whoever reads at the other end
-// while the next are collected. More scrapes at a time than there are gatherers, of which each may be slow, do with less.
-const (
-	gathering     = 1 << 20 // bytes
-	gatheringLess = 64 << 10
-)
-
-var gatherers = make(chan struct{}, 4)
-
-// The pools hold memory and nothing else.
-var (
-	gatherPool = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, gathering) }}
-	packerPool = sync.Pool{New: func() any { return new(packer) }}
 )
 
 // Page is an exposition as it goes out in one form: the bytes of Write, compressed. The page after it is made of it, at the cost
@@ -40,6 +24,7 @@ type Page struct {
 	before, after []byte
 	segments      []*segment
 	size          int64 // bytes as they go out
+	shown         int64 // bytes of metrics
 	leftOut       *LeftOutError
 	caught        *PanicError
 }
@@ -68,11 +53,15 @@ func NewPage(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 //
 // What Write leaves out, and what it names by looking at the whole, is not to be had piece by piece: then, and in the
 // formats for people, the page is written from the beginning.
-func (p *Page) Next(e Exposition) (*Page, error) {
+func (p *Page) Next(e Exposition) (*Page, error) { return p.NextWithin(e, nil) }
+
+// NextWithin is Next as long as there is room for what the page does not share with the one before. Otherwise it stops, and
+// returns the error of room.
+func (p *Page) NextWithin(e Exposition, room Room) (*Page, error) {
 	next := &Page{form: p.form, busy: p.busy}
-	err := next.take(p.segments, e)
+	err := next.take(p.segments, e, room)
 	if errors.As(err, &next.caught) || errors.Is(err, errIrregular) {
-		err = next.whole(e) // What was a panic in one of many goroutines, and is met again, is now one in the caller's.
+		err = next.whole(e, room) // What was a panic in one of many goroutines, and is met again, is now one in the caller's.
 	}
 	if err != nil {
 		return nil, err
@@ -82,16 +71,16 @@ func (p *Page) Next(e Exposition) (*Page, error) {
 }
 
 // take makes the segments of e, of old ones where that can be.
-func (p *Page) take(old []*segment, e Exposition) error {
+func (p *Page) take(old []*segment, e Exposition, room Room) error {
 	t := p.form.format.FormatType()
 	if t != expfmt.TypeTextPlain && t != expfmt.TypeProtoDelim {
 		return errIrregular
 	}
-	return p.fill(newCutter(old, p.form, p.busy).cut(e))
+	return p.fill(newCutter(old, p.form, p.busy).cut(e), room)
 }
 
 // fill takes the segments, and writes those that have no content.
-func (p *Page) fill(segments []*segment) error {
+func (p *Page) fill(segments []*segment, room Room) error {
 	if p.form.format.FormatType() == expfmt.TypeProtoDelim {
 		setTotals(segments)
 	}
@@ -107,7 +96,7 @@ func (p *Page) fill(segments []*segment) error {
 	if err := p.busy.each(fresh, func(s *segment, _ *packer) error { return s.check(scheme) }); err != nil {
 		return err
 	}
-	return p.busy.each(fresh, func(s *segment, pk *packer) error { return s.write(pk, p.form) })
+	return p.busy.each(fresh, func(s *segment, pk *packer) error { return s.write(pk, p.form, room) })
 }
 
 // Renew returns the page with other values of what Gathered gave it, without walking the rest. It cannot if own has other names,
@@ -142,7 +131,7 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 		return nil, false // Where are they to stand?
 	}
 	next = &Page{form: p.form, busy: p.busy}
-	if next.fill(segments) != nil {
+	if next.fill(segments, nil) != nil {
 		return nil, false
 	}
 	next.close()
@@ -162,8 +151,8 @@ func (b Busy) each(segments []*segment, do func(*segment, *packer) error) error 
 	}
 	work := func() {
 		pace := b.pace(makingRest)
-		pk := packerPool.Get().(*packer)
-		defer packerPool.Put(pk)
+		pk := takePacker()
+		defer pk.giveBack()
 		defer func() {
 			if p := recover(); p != nil {
 				err := error(Caught(p))
@@ -192,32 +181,24 @@ func (b Busy) each(segments []*segment, do func(*segment, *packer) error) error 
 	return nil
 }
 
-// whole writes e from the beginning.
-func (p *Page) whole(e Exposition) error {
+// whole writes e from the beginning, in segments of which no later page can be made.
+func (p *Page) whole(e Exposition, room Room) error {
 	p.segments = nil
-	pk := packerPool.Get().(*packer)
-	defer packerPool.Put(pk)
-	err := Write(pieceWriter{p, pk}, p.form.format, e)
+	pk := takePacker()
+	defer pk.giveBack()
+	err := Write(pieceWriter{func(piece []byte) error {
+		content, err := pk.pack(piece, p.form.encoding)
+		if err != nil {
+			return err
+		}
+		s := &segment{packed: content}
+		p.segments = append(p.segments, s)
+		return room.take(s.memory())
+	}}, p.form.format, e)
 	if errors.As(err, &p.leftOut) {
 		return nil
 	}
 	return err
-}
-
-// pieceWriter makes a segment of whatever is written, of which no later page can be made.
-type pieceWriter struct {
-	page   *Page
-	packer *packer
-}
-
-// Write implements io.Writer.
-func (w pieceWriter) Write(b []byte) (int, error) {
-	content, err := w.packer.pack(b, w.page.form.encoding)
-	if err != nil {
-		return 0, err
-	}
-	w.page.segments = append(w.page.segments, &segment{packed: content})
-	return len(b), nil
 }
 
 // close makes what stands around the segments.
@@ -228,9 +209,16 @@ func (p *Page) close() {
 	)
 	for _, s := range p.segments {
 		p.size += int64(len(s.content))
-		size += int64(s.packed.size)
-		if s.shift != 0 {
-			sum = crcMultiply(sum, s.shift) ^ s.sum
+		size += int64(s.size)
+		sum = s.addTo(sum)
+		for i := range s.more {
+			more := &s.more[i]
+			p.size += int64(len(more.content))
+			size += int64(more.size)
+			sum = more.addTo(sum)
+		}
+		for i := range s.runs {
+			p.shown += int64(s.runs[i].metrics)
 		}
 	}
 	p.before, p.after = around(p.form.encoding, size, sum)
@@ -255,24 +243,16 @@ func (p *Page) LeftOut() *LeftOutError { return p.leftOut }
 // WriteTo implements io.WriterTo. It makes few calls of w.
 func (p *Page) WriteTo(w io.Writer) (int64, error) {
 	counted := &counter{w: w, pace: p.busy.pace(movingRest)}
-	var b *bufio.Writer
-	select {
-	case gatherers <- struct{}{}:
-		b = gatherPool.Get().(*bufio.Writer)
-		b.Reset(counted)
-		defer func() {
-			b.Reset(nil)
-			gatherPool.Put(b)
-			<-gatherers
-		}()
-	default:
-		b = bufio.NewWriterSize(counted, gatheringLess)
-	}
+	b, release := buffered(counted)
+	defer release()
 	// What an error of w stops is said by Flush.
 	_, _ = b.Write(p.before)
 	for _, s := range p.segments {
 		if _, err := b.Write(s.content); err != nil {
 			break
+		}
+		for i := range s.more {
+			_, _ = b.Write(s.more[i].content)
 		}
 	}
 	_, _ = b.Write(p.after)

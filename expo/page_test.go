@@ -421,29 +421,33 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 	if _, err := p.WriteTo(w); err != nil {
 		t.Fatal(err)
 	}
-	if w.calls > w.bytes/gathering+1 {
+	if w.calls > w.bytes/largeBuffers.size+1 {
 		t.Errorf("%d bytes in %d writes", w.bytes, w.calls)
 	}
-	// More scrapes at a time than that have less memory each, and get the same.
-	for range cap(gatherers) {
-		gatherers <- struct{}{}
+	// More scrapes at a time than that have less memory each, and even more have none. All get the same.
+	want := p.bytes(t)
+	for _, sized := range []*buffers{largeBuffers, smallBuffers} {
+		for range cap(sized.taken) {
+			sized.taken <- struct{}{}
+		}
+		less, all := &countingWriter{}, &bytes.Buffer{}
+		if _, err := p.WriteTo(io.MultiWriter(less, all)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(all.Bytes(), want) {
+			t.Errorf("without buffers of %d bytes, the %d bytes are others than the %d bytes with them", sized.size, all.Len(), len(want))
+		}
+		if n := less.bytes / smallBuffers.size; sized == largeBuffers && (less.calls < n || less.calls > n+1) {
+			t.Errorf("with small buffers, %d bytes in %d writes", less.bytes, less.calls)
+		}
 	}
-	less, all := &countingWriter{}, &bytes.Buffer{}
-	if _, err := p.WriteTo(io.MultiWriter(less, all)); err != nil {
-		t.Fatal(err)
+	for _, sized := range []*buffers{largeBuffers, smallBuffers} {
+		for range cap(sized.taken) {
+			<-sized.taken
+		}
 	}
-	if less.bytes != w.bytes || less.calls < less.bytes/gatheringLess || less.calls > less.bytes/gatheringLess+1 {
-		t.Errorf("without large buffers, %d bytes in %d writes", less.bytes, less.calls)
-	}
-	for range cap(gatherers) {
-		<-gatherers
-	}
-	again := &bytes.Buffer{}
-	if _, err := p.WriteTo(again); err != nil || !bytes.Equal(again.Bytes(), all.Bytes()) {
-		t.Errorf("with large buffers again, %d bytes are others than the %d bytes without (%v)", again.Len(), all.Len(), err)
-	}
-	if len(gatherers) != 0 {
-		t.Errorf("%d buffers are not given back", len(gatherers))
+	if !bytes.Equal(p.bytes(t), want) || len(largeBuffers.taken)+len(smallBuffers.taken) != 0 {
+		t.Errorf("%d and %d buffers are not given back, or the page is another one", len(largeBuffers.taken), len(smallBuffers.taken))
 	}
 	if n, err := p.WriteTo(&failingWriter{}); err == nil {
 		t.Errorf("%d bytes are written to a writer that fails, without an error", n)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -27,12 +28,15 @@ const segmentLimit = 2
 // immutable, and what the page says once of their names. It is immutable once it has been packed.
 type segment struct {
 	packed
+	more     []packed  // what follows, of a part that is too large for one piece
 	parts    []*Family // none of them without metrics
 	runs     []run
 	gathered bool   // all parts are, otherwise none
 	lines    []span // of each part, in content, in a text page that is not compressed
 
 	before *segment // where lines may be found, until the segment is written; nil for nowhere
+
+	holders atomic.Int32 // pages that are held, see Page.Hold
 }
 
 // span is where something stands: from a byte to before another.
@@ -94,8 +98,11 @@ func (s *segment) partsOf(i int) []*Family {
 }
 
 // write makes the segment's content.
-func (s *segment) write(p *packer, f form) error {
+func (s *segment) write(p *packer, f form, room Room) error {
 	text := f.format.FormatType() == expfmt.TypeTextPlain
+	if len(s.parts) == 1 && len(s.parts[0].Metrics) > pieceBytes {
+		return s.writeLarge(p, f, room)
+	}
 	p.raw, p.lines = p.raw[:0], p.lines[:0]
 	var err error
 	if text {
@@ -110,8 +117,55 @@ func (s *segment) write(p *packer, f form) error {
 	if text && f.encoding == Identity {
 		s.lines = slices.Clone(p.lines)
 	}
-	s.packed, err = p.pack(p.raw, f.encoding)
-	return err
+	if s.packed, err = p.pack(p.raw, f.encoding); err != nil {
+		return err
+	}
+	return room.take(s.memory())
+}
+
+// writeLarge makes the content of a segment that is one part which is too large to be written as one piece: beside the content
+// there is never more than a piece of it. A large part begins a segment, and fills it.
+func (s *segment) writeLarge(p *packer, f form, room Room) error {
+	s.before = nil
+	text, r := f.format.FormatType() == expfmt.TypeTextPlain, &s.runs[0]
+	p.raw = p.raw[:0]
+	if r.starts && text {
+		p.raw = appendHeader(p.raw, r.Header)
+	} else if r.starts {
+		p.raw = appendMessageStart(p.raw, r.Header, r.Name, r.total)
+	}
+	s.packed, s.more = packed{}, nil
+	flush := func() error {
+		content, err := p.pack(p.raw, f.encoding)
+		if err != nil {
+			return err
+		}
+		p.raw = p.raw[:0]
+		if s.content == nil {
+			s.packed = content
+		} else {
+			s.more = append(s.more, content)
+		}
+		return room.take(len(content.content))
+	}
+	for piece := range s.parts[0].pieces() {
+		if from := len(p.raw); text {
+			var err error
+			if p.raw, err = piece.appendLines(p.raw); err != nil || len(p.raw) == from {
+				return errIrregular
+			}
+		} else {
+			p.raw = append(p.raw, piece.Metrics...)
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	if !text && r.ends && r.Unit != "" {
+		p.raw = appendUnit(p.raw, r.Header)
+		return flush()
+	}
+	return nil
 }
 
 // writeText takes the lines of parts that have not changed from the segment before: they are costly to make.

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"sync"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // chunk is how many bytes Write collects before it calls the writer.
@@ -83,7 +86,7 @@ type scrape struct {
 	w       *bufio.Writer
 	scheme  model.EscapingScheme
 	scratch []byte
-	lines   []byte // of one family
+	lines   []byte // of one piece
 	leftOut LeftOutError
 }
 
@@ -96,9 +99,9 @@ func (s *scrape) familyWriter(f expfmt.Format) (func(h Header, name string, part
 	case expfmt.TypeProtoDelim:
 		return s.writeDelimited, nil
 	case expfmt.TypeProtoText, expfmt.TypeProtoCompact:
-		encoder := expfmt.NewEncoder(s.w, f)
+		o := prototext.MarshalOptions{Multiline: f.FormatType() == expfmt.TypeProtoText}
 		return func(h Header, name string, parts iter.Seq[*Family]) error {
-			return s.writeWhole(encoder, h, name, parts)
+			return s.writeForPeople(o, h, name, parts)
 		}, nil
 	default:
 		return nil, fmt.Errorf("cannot write the format %s: use the text format or one of the protobuf formats", quote(string(f)))
@@ -155,45 +158,68 @@ func (s *scrape) labelEscaper(h Header, parts iter.Seq[*Family]) *labelEscaper {
 func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error {
 	var labels *labelEscaper
 	begun := false
-	for f := range parts {
-		if !s.fits(h, f) {
-			continue
-		}
-		var (
-			lines []byte
-			err   error
-		)
-		if s.asStored(f, name) {
-			lines, err = f.appendLines(s.lines[:0])
+	write := func(piece *Family) (bad, failed error) {
+		var lines []byte
+		if s.asStored(piece, name) {
+			lines, bad = piece.appendLines(s.lines[:0])
 			s.lines = lines
 		} else {
 			if labels == nil {
 				labels = s.labelEscaper(h, parts)
 			}
 			var mf *dto.MetricFamily
-			if mf, err = s.escaped(f, name, labels); err == nil {
-				lines, err = sampleLines(mf)
+			if mf, bad = s.escaped(piece, name, labels); bad == nil {
+				lines, bad = sampleLines(mf)
 			}
 		}
-		if err != nil {
-			s.skip(err)
-			continue
-		}
-		if len(lines) == 0 {
-			continue
+		if bad != nil || len(lines) == 0 {
+			return bad, nil
 		}
 		if !begun {
 			begun = true
 			s.scratch = appendHeader(s.scratch[:0], Header{Name: name, Help: h.Help, Type: h.Type})
 			if _, err := s.w.Write(s.scratch); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		if _, err := s.w.Write(lines); err != nil {
-			return err
+		_, err := s.w.Write(lines)
+		return nil, err
+	}
+	return s.eachPiece(h, parts, write)
+}
+
+// eachPiece writes the parts that fit under the header piece by piece. A part of which a piece turns out to be bad is left out
+// from there on.
+func (s *scrape) eachPiece(h Header, parts iter.Seq[*Family], write func(piece *Family) (bad, failed error)) error {
+	for f := range parts {
+		if !s.fits(h, f) {
+			continue
+		}
+		write := write
+		if len(f.Metrics) > pieceBytes {
+			write = inPieces(write)
+		}
+		bad, failed := write(f)
+		if failed != nil {
+			return failed
+		}
+		if bad != nil {
+			s.skip(bad)
 		}
 	}
 	return nil
+}
+
+// inPieces returns a function that writes a large part.
+func inPieces(write func(*Family) (bad, failed error)) func(*Family) (bad, failed error) {
+	return func(f *Family) (bad, failed error) {
+		for piece := range f.pieces() {
+			if bad, failed = write(piece); bad != nil || failed != nil {
+				break
+			}
+		}
+		return bad, failed
+	}
 }
 
 // writeDelimited writes one MetricFamily message after its length. The metrics of the parts
@@ -227,37 +253,45 @@ func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) 
 	return s.writeUnit(h)
 }
 
-// writeEscaped is writeDelimited for a family with names that are escaped: it has to be
-// encoded anew, and is collected in memory for that.
+// writeEscaped is writeDelimited for a family with names that are escaped: it is encoded anew, once to know its length and once to
+// write it, because all of it at once may be more than there is room for.
 func (s *scrape) writeEscaped(h Header, name string, parts iter.Seq[*Family]) error {
-	labels := s.labelEscaper(h, parts)
-	var metrics []byte
-	for f := range parts {
-		if !s.fits(h, f) {
-			continue
-		}
-		if s.asStored(f, name) {
-			metrics = append(metrics, f.Metrics...)
-			continue
-		}
-		mf, err := s.escaped(f, name, labels)
-		if err == nil {
-			metrics, err = appendMetrics(metrics, mf)
-		}
-		if err != nil {
-			s.skip(err)
-		}
-	}
-	if len(metrics) == 0 {
-		return nil
-	}
-	if err := s.writeMessageStart(h, name, len(metrics)); err != nil {
+	size, before := 0, s.leftOut
+	err := s.eachEncoded(h, name, parts, func(metrics []byte) error { size += len(metrics); return nil })
+	if err != nil || size == 0 {
 		return err
 	}
-	if _, err := s.w.Write(metrics); err != nil {
+	s.leftOut = before // What is left out is met again.
+	if err := s.writeMessageStart(h, name, size); err != nil {
+		return err
+	}
+	err = s.eachEncoded(h, name, parts, func(metrics []byte) error {
+		_, err := s.w.Write(metrics)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return s.writeUnit(h)
+}
+
+// eachEncoded encodes the metrics of a family whose names are escaped, piece by piece, each time alike.
+func (s *scrape) eachEncoded(h Header, name string, parts iter.Seq[*Family], use func(metrics []byte) error) error {
+	labels := s.labelEscaper(h, parts)
+	return s.eachPiece(h, parts, func(piece *Family) (bad, failed error) {
+		if s.asStored(piece, name) {
+			return nil, use(piece.Metrics)
+		}
+		mf, err := s.escaped(piece, name, labels)
+		if err != nil {
+			return err, nil
+		}
+		s.lines, err = appendMetrics(s.lines[:0], mf)
+		if err != nil {
+			return err, nil
+		}
+		return nil, use(s.lines)
+	})
 }
 
 func appendMetrics(b []byte, mf *dto.MetricFamily) ([]byte, error) {
@@ -316,26 +350,46 @@ func appendUnit(b []byte, h Header) []byte {
 	return protowire.AppendString(b, h.Unit)
 }
 
-// writeWhole decodes all parts of a family and gives them to expfmt's encoder. The formats
-// that need it are for people to look at.
-func (s *scrape) writeWhole(encoder expfmt.Encoder, h Header, name string, parts iter.Seq[*Family]) error {
+// writeForPeople writes what expfmt's encoder makes of the whole family, as a text that stands for one message: its fields stand one
+// after the other, so that they can be written one after the other.
+func (s *scrape) writeForPeople(o prototext.MarshalOptions, h Header, name string, parts iter.Seq[*Family]) error {
+	between := fieldSeparator(o)
 	labels := s.labelEscaper(h, parts)
-	whole := &dto.MetricFamily{}
-	setHeader(whole, h)
-	*whole.Name = name
-	for f := range parts {
-		if !s.fits(h, f) {
-			continue
-		}
-		mf, err := s.escaped(f, name, labels)
+	begun := false
+	err := s.eachPiece(h, parts, func(piece *Family) (bad, failed error) {
+		mf, err := s.escaped(piece, name, labels)
 		if err != nil {
-			s.skip(err)
-			continue
+			return err, nil
 		}
-		whole.Metric = append(whole.Metric, mf.Metric...)
+		if len(mf.Metric) == 0 {
+			return nil, nil
+		}
+		metrics := o.Format(&dto.MetricFamily{Metric: mf.Metric})
+		if !begun {
+			begun = true
+			head := &dto.MetricFamily{}
+			setHeader(head, Header{Name: name, Help: h.Help, Type: h.Type})
+			if _, err := s.w.WriteString(o.Format(head)); err != nil {
+				return nil, err
+			}
+		}
+		_, _ = s.w.WriteString(between) // an error is met again
+		_, err = s.w.WriteString(metrics)
+		return nil, err
+	})
+	if err != nil || !begun {
+		return err
 	}
-	if len(whole.Metric) == 0 {
-		return nil
+	if h.Unit != "" {
+		_, _ = s.w.WriteString(between + o.Format(&dto.MetricFamily{Unit: &h.Unit}))
 	}
-	return encoder.Encode(whole)
+	return s.w.WriteByte('\n')
+}
+
+// fieldSeparator is what stands between the fields of a message. Protobuf's text format is made to differ from one binary to
+// another, but not from one call to the next.
+func fieldSeparator(o prototext.MarshalOptions) string {
+	both := o.Format(&dto.MetricFamily{Name: proto.String(""), Help: proto.String("")})
+	name, help := o.Format(&dto.MetricFamily{Name: proto.String("")}), o.Format(&dto.MetricFamily{Help: proto.String("")})
+	return strings.TrimSuffix(strings.TrimPrefix(both, name), help)
 }

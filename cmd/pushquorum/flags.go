@@ -36,6 +36,7 @@ type options struct {
 	utf8Names           bool
 	pushTimeout         time.Duration
 	maxBody             units.Base2Bytes
+	maxPage             units.Base2Bytes
 	read                api.ReadPolicy
 
 	cluster       cluster.Config
@@ -72,6 +73,9 @@ func parseOptions(args []string) (*options, error) {
 
 	app.Flag("web.drain-delay", "How long a replica of a cluster goes on serving after SIGTERM, while /-/ready answers 503: longer than load balancers need to notice. A second signal ends the wait; a standalone replica does not wait.").
 		Default("5s").DurationVar(&o.drainDelay)
+
+	app.Flag("web.max-page-bytes", "Memory for the pages that are kept for scrapes, being built or being sent. A scrape for whose page there is no room is made while it is sent, which takes longer. 0: a quarter of the memory that this process may use.").
+		Default("0").BytesVar(&o.maxPage)
 
 	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
 	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
@@ -165,6 +169,9 @@ func (o *options) check() error {
 	}
 	if o.drainDelay < 0 {
 		return fmt.Errorf("--web.drain-delay=%s is no time to wait: write how long load balancers need to notice that this replica is stopping, such as --web.drain-delay=5s, or 0s", o.drainDelay)
+	}
+	if o.maxPage < 0 {
+		return fmt.Errorf("--web.max-page-bytes=%d is less than nothing: write a size, such as --web.max-page-bytes=64MB, or 0 for a share of the memory", o.maxPage)
 	}
 	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
 		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)

@@ -89,7 +89,8 @@ func serve(o *options, logger *slog.Logger) error {
 		Registerer: registry, Gatherer: registry, IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
 		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
 		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle, Quit: func() { close(quit) },
-		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read, Limits: o.cluster.Limits,
+		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody),
+		Read: o.read, Limits: o.cluster.Limits, PageBytes: maxPageBytes(int64(o.maxPage), availableMemory()),
 		Flags: o.shown, BuildInfo: buildInfo(), Logger: logger,
 	})
 	if err != nil {

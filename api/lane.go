@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// laneWait is how long an answer waits for its turn. Whoever waits holds nothing; but those in front may take long.
+	laneWait = 10 * time.Second
+	// laneLook is how often it looks whether someone stalls.
+	laneLook = stalledUnderPressure / 2
+)
+
+// lane lets few answers of a kind be made at a time, because each of them holds memory, and a state that may have been replaced,
+// until the client has taken it. While others wait, who stalls is cut.
+type lane struct {
+	what  string // is made
+	turns chan struct{}
+
+	mu     sync.Mutex
+	inside map[*recipient]struct{}
+}
+
+func newLane(what string, width int) *lane {
+	return &lane{what: what, turns: make(chan struct{}, width), inside: map[*recipient]struct{}{}}
+}
+
+// enter waits for a turn. It returns the function that gives it back, or why there is none.
+func (l *lane) enter(ctx context.Context, to *recipient) (leave func(), p *problem) {
+	for range int(laneWait / laneLook) {
+		if leave, p = l.tryEnter(ctx, to); leave != nil || p != nil {
+			return leave, p
+		}
+	}
+	return nil, l.full()
+}
+
+// tryEnter waits for laneLook, and returns neither if there is no turn until then.
+func (l *lane) tryEnter(ctx context.Context, to *recipient) (leave func(), p *problem) {
+	select {
+	case l.turns <- struct{}{}:
+		return l.entered(to), nil
+	default:
+	}
+	l.cutStalled()
+	wait := time.NewTimer(laneLook)
+	defer wait.Stop()
+	select {
+	case l.turns <- struct{}{}:
+		return l.entered(to), nil
+	case <-ctx.Done():
+		return nil, &problem{http.StatusServiceUnavailable, "the client went away while it waited for " + l.what}
+	case <-wait.C:
+		return nil, nil
+	}
+}
+
+func (l *lane) full() *problem {
+	return &problem{http.StatusServiceUnavailable, fmt.Sprintf(
+		"%d clients are being sent %s, and none was done within %s: try again", cap(l.turns), l.what, laneWait,
+	)}
+}
+
+func (l *lane) entered(to *recipient) (leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inside[to] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		delete(l.inside, to)
+		l.mu.Unlock()
+		<-l.turns
+	}
+}
+
+func (l *lane) cutStalled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for to := range l.inside {
+		to.cutIfStalled()
+	}
+}

@@ -1,0 +1,67 @@
+package expo
+
+import (
+	"fmt"
+	"iter"
+
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
+)
+
+// pieceBytes is how many bytes of metrics are decoded, written or compressed at a time. A part may have hundreds of thousands of
+// series, and decoded it takes many times its size.
+const pieceBytes = 64 << 10
+
+// pieces yields the metrics of a large family as families of about pieceBytes, in order. A metric that is larger is a piece of its
+// own.
+func (f *Family) pieces() iter.Seq[*Family] {
+	return func(yield func(*Family) bool) {
+		names := f.names.Load()
+		for rest, series := f.Metrics, f.Series; len(rest) > 0; {
+			size, n := 0, 0
+			for ; size < len(rest) && size < pieceBytes; n++ {
+				_, after, ok := cutField(rest[size:], fieldMetric)
+				if !ok {
+					after = nil // Not as Canonical makes it: who decodes it will say so.
+				}
+				size = len(rest) - len(after)
+			}
+			n = min(n, len(series))
+			piece := &Family{Header: f.Header, Metrics: rest[:size:size], Series: series[:n:n], gathered: f.gathered}
+			piece.names.Store(names)
+			if !yield(piece) {
+				return
+			}
+			rest, series = rest[size:], series[n:]
+		}
+	}
+}
+
+// EncodedMetric is one metric as it is stored.
+type EncodedMetric []byte
+
+// Encoded yields the metrics one at a time: decoded, all of them may be many times larger than the family. Damage is the last.
+func (f *Family) Encoded() iter.Seq2[EncodedMetric, error] {
+	return func(yield func(EncodedMetric, error) bool) {
+		for rest := f.Metrics; len(rest) > 0; {
+			encoded, after, ok := cutField(rest, fieldMetric)
+			if !ok {
+				yield(nil, fmt.Errorf("decoding family %s: %w", quote(f.Name), ErrDamaged))
+				return
+			}
+			if !yield(encoded, nil) {
+				return
+			}
+			rest = after
+		}
+	}
+}
+
+// Decode returns the metric as a new protobuf message. An error wraps ErrDamaged.
+func (m EncodedMetric) Decode() (*dto.Metric, error) {
+	decoded := &dto.Metric{}
+	if err := proto.Unmarshal(m, decoded); err != nil {
+		return nil, fmt.Errorf("decoding a metric: %w: %s", ErrDamaged, oneLine(err.Error()))
+	}
+	return decoded, nil
+}
