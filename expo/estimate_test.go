@@ -261,7 +261,7 @@ func TestCountingStopsWhenThereIsTooMuch(t *testing.T) {
 		for name, body := range bodies {
 			group := NewLabels(map[string]string{"job": "a"})
 			whole := Estimate(body, format, group, estimated)
-			if whole < 16*most {
+			if whole < 32*most {
 				continue
 			}
 			if n := Estimate(body, format, group, most); n <= most || n > whole*3/4 {
