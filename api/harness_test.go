@@ -75,6 +75,16 @@ type gateway struct {
 // start serves an API whose Config the option functions may change.
 func start(t testing.TB, options ...func(*Config)) *gateway {
 	t.Helper()
+	g := build(t, options...)
+	g.server = httptest.NewServer(g.api)
+	g.server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	t.Cleanup(g.server.Close)
+	return g
+}
+
+// build returns a gateway that has no server.
+func build(t testing.TB, options ...func(*Config)) *gateway {
+	t.Helper()
 	g := &gateway{t: t, replica: &replica{FSM: fsm.New(slog.New(slog.DiscardHandler)), now: time.Unix(1700000000, 0)}}
 	registry := prometheus.NewRegistry()
 	cfg := Config{Replica: g.replica, Store: g.replica, Registerer: registry, Gatherer: registry, EnableAdmin: true}
@@ -85,9 +95,6 @@ func start(t testing.TB, options ...func(*Config)) *gateway {
 	if g.api, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	g.server = httptest.NewServer(g.api)
-	g.server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	t.Cleanup(g.server.Close)
 	return g
 }
 

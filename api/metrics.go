@@ -18,9 +18,10 @@ type instruments struct {
 	pushSize     *prometheus.SummaryVec
 	pushDuration *prometheus.SummaryVec
 	readStale    prometheus.Gauge
+	pushRejected *prometheus.CounterVec
 }
 
-func newInstruments(reg prometheus.Registerer) (*instruments, error) {
+func newInstruments(reg prometheus.Registerer, in *inFlight) (*instruments, error) {
 	quantiles := map[float64]float64{0.1: 0.01, 0.5: 0.05, 0.9: 0.01} // with their allowed errors
 	m := &instruments{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -42,13 +43,30 @@ func newInstruments(reg prometheus.Registerer) (*instruments, error) {
 			Help: "Age of the state that the last scrape or query was answered from, 0 if it was current.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.pushSize, m.pushDuration, m.readStale, versioncollector.NewCollector("pushgateway")} {
+	m.pushRejected = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pushquorum_pushes_rejected_total",
+		Help: "Pushes that were refused because of a limit, by what was beyond it.",
+	}, []string{"reason"})
+	bytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pushquorum_push_bytes_in_flight",
+		Help: "Memory taken by pushes that are under way, of what --push.max-bytes-in-flight allows.",
+	}, func() float64 { return float64(in.bytes()) })
+	pushes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pushquorum_pushes_in_flight",
+		Help: "Pushes that are under way, of what --push.max-requests allows.",
+	}, func() float64 { return float64(in.requests.taken.Load()) })
+	for _, c := range []prometheus.Collector{
+		m.requests, m.pushSize, m.pushDuration, m.readStale, m.pushRejected, bytes, pushes, versioncollector.NewCollector("pushgateway"),
+	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the API: %w", err)
 		}
 	}
 	return m, nil
 }
+
+// rejected counts a push that was refused because of a limit.
+func (m *instruments) rejected(reason string) { m.pushRejected.WithLabelValues(reason).Inc() }
 
 // count counts the requests of a handler under its name.
 func (m *instruments) count(name string, h http.Handler) http.Handler {
