@@ -45,7 +45,8 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 	b := &body{hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
 	if r.ContentLength > b.limit {
 		w.Header().Set("Connection", "close") // rather than read what nobody wants
-		return b, b.tooLarge()
+		p := b.tooLarge()
+		return b, p
 	}
 	if p := b.receive(w, r); p != nil {
 		return b, p
@@ -57,7 +58,8 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 	case "gzip":
 		z, err := gzip.NewReader(bytes.NewReader(b.wire))
 		if err != nil {
-			return b, b.problem(err)
+			p := b.problem(err)
+			return b, p
 		}
 		b.decoder = z
 	case "snappy":
@@ -112,7 +114,7 @@ func (b *body) readAll(r io.Reader, buffer []byte, grown func(n int) *problem) (
 		switch {
 		case int64(len(buffer)) > b.limit:
 			return nil, b.tooLarge()
-		case err == io.EOF: //nolint:errorlint // what a reader has to return itself
+		case err == io.EOF:
 			return buffer, nil
 		case err != nil:
 			return nil, b.problem(err)

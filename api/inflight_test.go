@@ -48,7 +48,7 @@ func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 		if !p.try(2) || p.try(1) {
 			t.Error("whoever has some already does not get what there is, or more")
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		p.give(4)
 		synctest.Wait() // 4 are there: not enough for the first one
@@ -64,7 +64,7 @@ func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 		if err := p.take(t.Context(), 9, time.Second); err != errQueue { //nolint:errorlint // itself
 			t.Errorf("want %v, got %v", errQueue, err)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		synctest.Wait()
 		if len(p.queue) != 0 {
 			t.Errorf("%d are still waiting", len(p.queue))

@@ -26,16 +26,14 @@ func allocated(f func()) int64 {
 }
 
 // decode does what is done with a body that is not plain, whatever comes of it.
-func decode(body []byte, format BodyFormat, group Labels) (command []byte) {
+func decode(body []byte, format BodyFormat, group Labels) {
 	mfs, err := Parse(bytes.NewReader(body), format, model.UTF8Validation)
 	if err != nil {
-		return nil
+		return
 	}
-	families, err := Canonical(group, mfs, model.UTF8Validation)
-	if err != nil {
-		return nil
+	if families, err := Canonical(group, mfs, model.UTF8Validation); err == nil {
+		encoding(families)
 	}
-	return encoding(families)
 }
 
 // encoding is what the log carries of families, roughly.

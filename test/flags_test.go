@@ -33,6 +33,9 @@ func TestFlagsThatCannotWorkTogetherAreRefusedInOneLine(t *testing.T) {
 		"no time to read":                         {[]string{"--read.timeout=0s"}, "--read.timeout"},
 		"a negative staleness":                    {[]string{"--read.max-staleness=-1s"}, "--read.max-staleness"},
 		"a body of no size":                       {[]string{"--push.max-body-size=0"}, "--push.max-body-size"},
+		"too many connections":                    {[]string{"--web.max-connections=2000000000"}, "--web.max-connections"},
+		"fewer pushes than none":                  {[]string{"--push.max-requests=-1"}, "--push.max-requests"},
+		"no memory for a push":                    {[]string{"--push.max-bytes-in-flight=1KB"}, "--push.max-bytes-in-flight"},
 		"a snapshot after no entry":               {[]string{"--storage.snapshot-entries=0"}, "--storage.snapshot-entries"},
 		"no data directory":                       {[]string{"--storage.path="}, "--storage.path"},
 		"an unknown flag":                         {[]string{"--cluster.size=3"}, "cluster.size"},
@@ -84,7 +87,7 @@ var flagNames = []string{
 	"storage.path", "storage.snapshot-entries", "storage.snapshot-bytes", "cluster.name", "cluster.listen-address",
 	"cluster.advertise-address", "cluster.raft-listen-address", "cluster.raft-advertise-address", "cluster.peer",
 	"cluster.bootstrap-expect", "cluster.dead-server-grace", "push.timeout", "push.max-body-size", "read.consistency", "read.timeout", "read.max-staleness",
-	"web.include-self-metrics", "web.drain-delay",
+	"web.include-self-metrics", "web.drain-delay", "web.max-connections", "push.max-requests", "push.max-bytes-in-flight",
 }
 
 func TestAPushgatewaysFlagsDoWhatTheyDoThere(t *testing.T) {

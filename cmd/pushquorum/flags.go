@@ -30,12 +30,16 @@ type options struct {
 	includeSelf   string // auto, true or false
 	drainDelay    time.Duration
 
+	maxConnections int
+
 	persistenceFile     string
 	persistenceInterval time.Duration
 	unchecked           bool
 	utf8Names           bool
 	pushTimeout         time.Duration
 	maxBody             units.Base2Bytes
+	maxInFlight         units.Base2Bytes
+	maxPushes           int
 	read                api.ReadPolicy
 
 	cluster       cluster.Config
@@ -69,12 +73,18 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("web.drain-delay", "How long a replica of a cluster goes on serving after SIGTERM, while /-/ready answers 503: longer than load balancers need to notice. A second signal ends the wait; a standalone replica does not wait.").
 		Default("5s").DurationVar(&o.drainDelay)
 
+	app.Flag("web.max-connections", "Connections to the HTTP port at a time. Beyond that the one that has been without a request for the longest time is closed. 0: half of the file descriptors this process may have, at most 4096, fewer with little memory.").
+		Default("0").IntVar(&o.maxConnections)
+
 	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
 	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
 	app.Flag("push.disable-consistency-check", "Accepted for the Pushgateway's sake, without effect: the check costs no more than the push.").BoolVar(&o.unchecked)
 	app.Flag("push.enable-utf8-names", "Allow UTF-8 characters in metric and label names.").BoolVar(&o.utf8Names)
 	app.Flag("push.timeout", "How long to try to replicate a push before answering 503.").Default("10s").DurationVar(&o.pushTimeout)
 	app.Flag("push.max-body-size", "Largest body of a push, after decompression.").Default("16MB").BytesVar(&o.maxBody)
+	app.Flag("push.max-bytes-in-flight", "Memory of all pushes that are under way, from their bodies to their answers. A push waits for it for half of --push.timeout, and is then answered 503; one that could never fit is answered 413. 0: an eighth of the memory this process may use, from 8MB to 1GB.").
+		Default("0").BytesVar(&o.maxInFlight)
+	app.Flag("push.max-requests", "Pushes under way at a time; more are answered 503. 0: as many as --web.max-connections.").Default("0").IntVar(&o.maxPushes)
 
 	app.Flag("read.consistency", "What a scrape promises. available: the latest state while a leader answers, else the last known one, marked as stale; linearizable: never stale; local: never asks.").
 		Default(string(api.Available)).EnumVar((*string)(&o.read.Consistency), string(api.Available), string(api.Linearizable), string(api.Local))
@@ -148,6 +158,32 @@ func (o *options) check() error {
 	}
 	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
 		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)
+	}
+	return o.checkLimits()
+}
+
+// checkLimits sets the limits that are left to this machine, and refuses those that it cannot keep.
+func (o *options) checkLimits() error {
+	const leastInFlight = 4 << 20
+	memory, descriptors := availableMemory(), maxDescriptors()
+	switch {
+	case o.maxConnections < 0:
+		return fmt.Errorf("--web.max-connections=%d is no number of connections: write how many there may be, or 0 for what this machine allows", o.maxConnections)
+	case o.maxConnections > 0 && descriptors > 0 && int64(o.maxConnections) >= descriptors:
+		return fmt.Errorf("--web.max-connections=%d leaves no file descriptor to the log: this process may have %d; allow it more (ulimit -n), or fewer connections", o.maxConnections, descriptors)
+	case o.maxPushes < 0:
+		return fmt.Errorf("--push.max-requests=%d is no number of pushes: write how many there may be, or 0 for as many as connections", o.maxPushes)
+	case o.maxInFlight != 0 && o.maxInFlight < leastInFlight:
+		return fmt.Errorf("--push.max-bytes-in-flight=%d has no room for a push: write at least %dMB, or 0 for a share of the memory", o.maxInFlight, leastInFlight>>20)
+	}
+	if o.maxConnections == 0 {
+		o.maxConnections = connectionsFor(descriptors, memory)
+	}
+	if o.maxPushes == 0 {
+		o.maxPushes = o.maxConnections
+	}
+	if o.maxInFlight == 0 {
+		o.maxInFlight = units.Base2Bytes(bytesInFlightFor(memory))
 	}
 	return nil
 }

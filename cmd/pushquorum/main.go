@@ -79,7 +79,7 @@ func serve(o *options, logger *slog.Logger) error {
 		Registerer: registry, Gatherer: registry, IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
 		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
 		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle, Quit: func() { close(quit) },
-		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read,
+		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), MaxBytesInFlight: int64(o.maxInFlight), MaxPushes: o.maxPushes, Read: o.read,
 		Flags: o.shown, BuildInfo: buildInfo(), Logger: logger,
 	})
 	if err != nil {
@@ -102,10 +102,7 @@ func serve(o *options, logger *slog.Logger) error {
 		}, func(error) { close(done) })
 	}
 	{
-		server := &http.Server{
-			Handler: end.closing(handler), ReadHeaderTimeout: o.pushTimeout,
-			ErrorLog: slog.NewLogLogger(serverHandler{logger.Handler()}, slog.LevelError),
-		}
+		server := newServer(end.closing(handler), o.pushTimeout, newConnections(o.maxConnections), logger)
 		g.Add(func() error {
 			if err := web.ListenAndServe(server, o.web, logger); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving HTTP on %v: %w", *o.web.WebListenAddresses, err)
