@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +19,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"pushquorum/fsm"
 )
@@ -357,5 +361,73 @@ func TestAPathIsBounded(t *testing.T) {
 	g.must(http.StatusOK, "PUT", "/metrics/job/"+strings.Repeat("a", maxPath-len("/metrics/job/")), "x 1\n")
 	if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a/"+strings.Repeat("a", 10_000), "x 1\n"); len(a.body) > 1000 {
 		t.Errorf("the path is repeated in %d bytes", len(a.body))
+	}
+}
+
+// ordinaryFamilies are some that a job may push.
+func ordinaryFamilies(rng *rand.Rand, bytes int) []*dto.MetricFamily {
+	var families []*dto.MetricFamily
+	for i, size := 0, 0; size < bytes; i++ {
+		mf := &dto.MetricFamily{Name: proto.String(fmt.Sprintf("job_%d_metric", i)), Help: proto.String("What the job has \"measured\"."), Type: dto.MetricType(rng.IntN(5)).Enum()}
+		for j := range 1 + rng.IntN(20) {
+			m := &dto.Metric{Label: []*dto.LabelPair{{Name: proto.String("series"), Value: proto.String(fmt.Sprint(j))}}}
+			for k := range rng.IntN(10) {
+				m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(fmt.Sprintf("label_%d", k)), Value: proto.String(strings.Repeat("value=,", rng.IntN(4)))})
+			}
+			value := proto.Float64(rng.NormFloat64())
+			switch mf.GetType() {
+			case dto.MetricType_COUNTER:
+				m.Counter = &dto.Counter{Value: value}
+			case dto.MetricType_GAUGE:
+				m.Gauge = &dto.Gauge{Value: value}
+			case dto.MetricType_UNTYPED:
+				m.Untyped = &dto.Untyped{Value: value}
+			case dto.MetricType_SUMMARY:
+				m.Summary = &dto.Summary{SampleCount: proto.Uint64(1), SampleSum: value}
+				for q := range rng.IntN(6) {
+					m.Summary.Quantile = append(m.Summary.Quantile, &dto.Quantile{Quantile: proto.Float64(float64(q) / 6), Value: value})
+				}
+			default:
+				m.Histogram = &dto.Histogram{SampleCount: proto.Uint64(1), SampleSum: value}
+				for le := range rng.IntN(15) {
+					m.Histogram.Bucket = append(m.Histogram.Bucket, &dto.Bucket{UpperBound: proto.Float64(float64(le)), CumulativeCount: proto.Uint64(1)})
+				}
+			}
+			mf.Metric = append(mf.Metric, m)
+		}
+		size += proto.Size(mf)
+		families = append(families, mf)
+	}
+	return families
+}
+
+func TestAnOrdinaryPushIsNeverRefusedForWhatItMayTake(t *testing.T) {
+	for _, machine := range []struct {
+		inFlight int64
+		largest  int // bytes of protobuf; of text it is several times as much
+	}{{8 << 20, 8 << 10}, {DefaultMaxInFlight, 200 << 10}} {
+		g := build(t, func(c *Config) { c.MaxBytesInFlight = machine.inFlight })
+		for seed := range uint64(10) {
+			rng := rand.New(rand.NewPCG(seed, 7))
+			families := ordinaryFamilies(rng, 1+rng.IntN(machine.largest))
+			var text strings.Builder
+			for _, mf := range families {
+				if _, err := expfmt.MetricFamilyToText(&text, mf); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, body := range []struct{ content, kind, encoding string }{
+				{text.String(), "", ""}, {gzipped(t, text.String()), "", "gzip"}, {delimited(t, families...), protobufType, ""},
+				{snappyFramed(t, delimited(t, families...)), protobufType, "snappy"},
+			} {
+				r := httptest.NewRequest(http.MethodPut, "/metrics/job/a/instance/b", strings.NewReader(body.content))
+				r.Header.Set("Content-Type", body.kind)
+				r.Header.Set("Content-Encoding", body.encoding)
+				if w := g.serve(r); w.Code != http.StatusOK {
+					t.Errorf("seed %d, %d bytes of %d, %s: got %d: %s", seed, len(body.content), text.Len(), body.encoding, w.Code, w.Body)
+				}
+			}
+		}
+		g.idle()
 	}
 }

@@ -11,7 +11,7 @@ type textCount struct {
 	comments int64 // the others
 	names    int64 // how often a line has another name than the one before
 	labels   int64 // of all samples
-	crowded  int64 // the sum of the squares of the labels of each sample that has many
+	crowded  int64 // the sum of the squares of the labels of each sample that has many, without those of the first few
 	composed int64 // samples that may be those of a histogram or a summary
 	exact    bool  // for Plain, and line by line
 }
@@ -143,7 +143,7 @@ func (n *textCount) sample(line []byte, composed bool) {
 	labels = min(labels, int64(bytes.Count(line, comma))+1, MaxLabels+2)
 	n.labels += labels
 	if labels > fewLabels {
-		n.crowded += labels * labels
+		n.crowded += labels*labels - fewLabels*fewLabels
 	}
 }
 
