@@ -80,9 +80,19 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
-func benchPush(tb testing.TB, g *gateway, group, value int) {
-	tb.Helper()
-	labels := expo.NewLabels(map[string]string{"job": "bench", "instance": fmt.Sprintf("host-%07d", group)})
+// BenchmarkPush pushes 4 families of 5 series, without a network and without a log.
+func BenchmarkPush(b *testing.B) {
+	g := start(b)
+	body := benchBody(1)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequest(http.MethodPut, "/metrics/job/bench/instance/host", strings.NewReader(body))
+		g.api.ServeHTTP(&discard{header: http.Header{}}, r)
+	}
+}
+
+func benchBody(value int) string {
 	var body strings.Builder
 	for f := range 4 {
 		fmt.Fprintf(&body, "# HELP bench_family_%d_total What the job counted.\n# TYPE bench_family_%d_total counter\n", f, f)
@@ -90,7 +100,13 @@ func benchPush(tb testing.TB, g *gateway, group, value int) {
 			fmt.Fprintf(&body, "bench_family_%d_total{code=\"%d\",method=\"PUT\"} %d.5\n", f, 200+s, value)
 		}
 	}
-	plain := expo.Plain([]byte(body.String()), labels)
+	return body.String()
+}
+
+func benchPush(tb testing.TB, g *gateway, group, value int) {
+	tb.Helper()
+	labels := expo.NewLabels(map[string]string{"job": "bench", "instance": fmt.Sprintf("host-%07d", group)})
+	plain := expo.Plain([]byte(benchBody(value)), labels)
 	if plain == nil {
 		tb.Fatal("not plain")
 	}

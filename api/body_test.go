@@ -121,7 +121,7 @@ func TestABombIsCutOffWhileReading(t *testing.T) {
 			}
 			decoded := &counter{Reader: b.decoder}
 			b.decoder = decoded
-			raw, p := b.decompressed()
+			raw, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight})
 			if p == nil || p.code != http.StatusRequestEntityTooLarge {
 				t.Errorf("want 413, got %+v and %d bytes", p, len(raw))
 			}
@@ -216,7 +216,7 @@ func TestACompressedBodyIsCheckedToItsEnd(t *testing.T) {
 		if p != nil {
 			t.Fatal(p.text)
 		}
-		if _, p := b.decompressed(); p == nil || p.code != test.want {
+		if _, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight}); p == nil || p.code != test.want {
 			t.Errorf("%s: want %d, got %+v", name, test.want, p)
 		}
 	}
@@ -278,20 +278,4 @@ type late struct {
 func (l *late) Read(p []byte) (int, error) {
 	l.reads()
 	return l.Reader.Read(p)
-}
-
-func TestOnlyAsManyBodiesAreDecodedAtATimeAsThereAreProcessors(t *testing.T) {
-	g := start(t, func(c *Config) { c.PushTimeout = 20 * time.Millisecond })
-	for range cap(g.api.decoding) {
-		g.api.decoding <- struct{}{} // a body that is being decoded
-	}
-	if a := g.must(http.StatusServiceUnavailable, "PUT", "/metrics/job/a", "x 1\n"); a.header.Get("Retry-After") != "1" || !strings.Contains(a.body, "20ms") {
-		t.Errorf("want the time it waited, got %q", a.body)
-	}
-	<-g.api.decoding
-	g.must(http.StatusOK, "PUT", "/metrics/job/a", "x 1\n")
-	g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", "x")
-	if n := len(g.api.decoding); n != cap(g.api.decoding)-1 {
-		t.Errorf("%d bodies are still being decoded, want %d", n, cap(g.api.decoding)-1)
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -61,6 +60,8 @@ type ReadPolicy struct {
 const (
 	DefaultPushTimeout  = 10 * time.Second
 	DefaultMaxBodyBytes = 16 << 20
+	DefaultMaxInFlight  = 256 << 20
+	DefaultMaxPushes    = 4096
 	defaultReadTimeout  = time.Second
 	defaultMaxStaleness = 5 * time.Minute
 )
@@ -96,10 +97,15 @@ type Config struct {
 	UTF8Names    bool          // --push.enable-utf8-names
 	PushTimeout  time.Duration // for a body to arrive, and again for it to be replicated; default DefaultPushTimeout
 	MaxBodyBytes int64         // of a push, on the wire and decompressed; default DefaultMaxBodyBytes
-	Read         ReadPolicy
-	Limits       fsm.Limits // shown, with how near they are; Replica keeps them
+	Limits       fsm.Limits    // shown, with how near they are; Replica keeps them
 	// PageBytes is how much memory pages may take that are kept, built or being sent; what does not fit is streamed. 0: no bound.
 	PageBytes int64
+	// MaxBytesInFlight bounds the memory of all pushes that are under way, from the first byte of a body to the answer, in bytes. A push
+	// that finds no room waits for it, up to half of PushTimeout, and is then answered 503; one that could never fit is answered 413. A quarter is
+	// for bodies, half for what they are decoded into, a quarter for small pushes. Default DefaultMaxInFlight.
+	MaxBytesInFlight int64
+	MaxPushes        int // at a time; more are answered 503; default DefaultMaxPushes
+	Read             ReadPolicy
 
 	Flags     map[string]string // shown by /api/v1/status and the page
 	BuildInfo map[string]string // version, revision, branch, buildUser, buildDate, goVersion
@@ -110,7 +116,7 @@ type Config struct {
 // API serves HTTP for one replica. All of its state is either immutable after New or guarded by its own type.
 type API struct {
 	cfg      Config
-	decoding chan struct{} // holds one value for each body that is being decoded
+	inFlight *inFlight
 	log      *slog.Logger
 	met      *scrapeLog
 	naming   naming
@@ -140,13 +146,14 @@ func New(cfg Config) (*API, error) {
 	default:
 		return nil, fmt.Errorf("read consistency %q is unknown: use %s, %s or %s", cfg.Read.Consistency, Available, Linearizable, Local)
 	}
-	metrics, err := newInstruments(cfg.Registerer)
+	inFlight := newInFlight(cfg.MaxBytesInFlight, cfg.MaxPushes, cfg.PushTimeout/2)
+	metrics, err := newInstruments(cfg.Registerer, inFlight)
 	if err != nil {
 		return nil, err
 	}
 	a := &API{
 		cfg:      cfg,
-		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		inFlight: inFlight,
 		log:      cfg.Logger,
 		met:      newScrapeLog(cfg.Logger),
 		metrics:  metrics,
@@ -181,6 +188,12 @@ func setDefaults(cfg *Config) {
 	}
 	if cfg.MaxBodyBytes <= 0 {
 		cfg.MaxBodyBytes = DefaultMaxBodyBytes
+	}
+	if cfg.MaxBytesInFlight <= 0 {
+		cfg.MaxBytesInFlight = DefaultMaxInFlight
+	}
+	if cfg.MaxPushes <= 0 {
+		cfg.MaxPushes = DefaultMaxPushes
 	}
 	if cfg.Read.Consistency == "" {
 		cfg.Read.Consistency = Available

@@ -48,7 +48,7 @@ type ownMetricsLog struct {
 // Println implements promhttp.Logger.
 func (l ownMetricsLog) Println(v ...any) {
 	if gone := l.out.gone(l.r); gone != nil {
-		l.a.log.Debug("client went away", "path", l.r.URL.Path, "source", l.r.RemoteAddr, "err", gone)
+		l.a.log.Debug("client went away", "path", shownPath(l.r), "source", l.r.RemoteAddr, "err", gone)
 		return
 	}
 	l.a.met.once(slog.LevelError, errors.New(strings.TrimSpace(fmt.Sprintln(v...))), "serving own metrics")

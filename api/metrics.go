@@ -67,7 +67,7 @@ func reasonOf(p *problem) string {
 	}
 }
 
-func newInstruments(reg prometheus.Registerer) (*instruments, error) {
+func newInstruments(reg prometheus.Registerer, in *inFlight) (*instruments, error) {
 	quantiles := map[float64]float64{0.1: 0.01, 0.5: 0.05, 0.9: 0.01} // with their allowed errors
 	m := &instruments{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -105,11 +105,20 @@ func newInstruments(reg prometheus.Registerer) (*instruments, error) {
 			Help: "Clients that were cut off because they did not read their answer.",
 		}),
 	}
+	bytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pushquorum_push_bytes_in_flight",
+		Help: "Memory taken by pushes that are under way, of what --push.max-bytes-in-flight allows.",
+	}, func() float64 { return float64(in.bytes()) })
+	pushes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pushquorum_pushes_in_flight",
+		Help: "Pushes that are under way, of what --push.max-requests allows.",
+	}, func() float64 { return float64(in.requests.taken.Load()) })
 	for _, reason := range reasons {
 		m.refused.WithLabelValues(reason) // which is 0 before it is 1, so that its rate shows the first
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.pushSize, m.pushDuration, m.readStale, m.refused, m.pageBytes, m.streamed, m.readersCut, versioncollector.NewCollector("pushgateway"),
+		m.requests, m.pushSize, m.pushDuration, m.readStale, m.refused, m.pageBytes, m.streamed, m.readersCut, bytes, pushes,
+		versioncollector.NewCollector("pushgateway"),
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the API: %w", err)

@@ -172,7 +172,7 @@ func TestScrapersThatStopReadingDoNotKeepOldPages(t *testing.T) {
 		for i := range 1000 {
 			benchPush(t, g, i, 0)
 		}
-		p := g.serve(t)
+		p := g.overPipes(t)
 		held := func() int64 {
 			synctest.Wait()
 			g.api.pages.mu.Lock()

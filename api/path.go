@@ -39,7 +39,7 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 	if g.base64Job {
 		decoded, err := decodeBase64(job)
 		if err != nil {
-			return nil, fmt.Errorf("invalid base64 encoding in job name %q: %w", job, err)
+			return nil, fmt.Errorf("invalid base64 encoding in job name %q: %w", shorten(job), err)
 		}
 		job = decoded
 	}
@@ -66,7 +66,7 @@ func (n naming) splitLabels(s string) ([]expo.Label, error) {
 	parts := strings.Split(s[1:], "/")
 	labels := make([]expo.Label, 0, len(parts)/2+1)
 	if len(parts)%2 != 0 {
-		return nil, fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>@base64/=", s)
+		return nil, fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>@base64/=", shorten(s))
 	}
 	for ; len(parts) > 0; parts = parts[2:] {
 		value := parts[1]
@@ -74,12 +74,12 @@ func (n naming) splitLabels(s string) ([]expo.Label, error) {
 		name := model.UnescapeName(written, n.escaping)
 		// An escaped name must not smuggle in a reserved one.
 		if !n.scheme.IsValidLabelName(name) || strings.HasPrefix(written, model.ReservedLabelPrefix) || strings.HasPrefix(name, model.ReservedLabelPrefix) {
-			return nil, fmt.Errorf("improper label name %q", written)
+			return nil, fmt.Errorf("improper label name %q", shorten(written))
 		}
 		if isBase64 {
 			decoded, err := decodeBase64(value)
 			if err != nil {
-				return nil, fmt.Errorf("invalid base64 encoding for label %s=%q: %w", written, value, err)
+				return nil, fmt.Errorf("invalid base64 encoding for label %s=%q: %w", shorten(written), shorten(value), err)
 			}
 			value = decoded
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -31,8 +30,19 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.refusePush(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
+		if !a.inFlight.requests.try(1) {
+			a.refusePush(w, r, a.inFlight.tooMany())
+			return
+		}
+		defer a.inFlight.requests.give(1)
 		b, p := a.openBody(w, r)
+		defer b.hold.end() // when the push has been answered: its command is in memory until then
 		if p != nil {
+			b.release()
+			b.hold.end()
+			if p.code != http.StatusRequestTimeout {
+				b.drain(w, r)
+			}
 			a.refusePush(w, r, p)
 			return
 		}
@@ -41,6 +51,9 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			command = fsm.EncodePush(request, group, replace, families)
 		})
 		b.release()
+		if p == nil {
+			p = b.hold.resize(int64(len(command)))
+		}
 		switch {
 		case p != nil:
 			a.refusePush(w, r, p)
@@ -64,24 +77,32 @@ func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
 // decode parses a body into what is stored, and hands it to use. Nothing of it may be kept: its memory is the body's, or the next
 // push's. It returns a problem with a body that cannot be parsed, and an error for one that can be, but not accepted.
 func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*expo.Family)) (*problem, error) {
-	if p := a.takeTurn(r.Context()); p != nil {
-		return p, nil
+	t := &turn{in: a.inFlight}
+	defer t.end()
+	raw, p := b.decompressed(r.Context(), t)
+	if p == nil && len(raw) > smallBody {
+		p = t.begin(r.Context(), true)
 	}
-	defer func() { <-a.decoding }()
-	raw, p := b.decompressed()
 	if p != nil {
 		return p, nil
 	}
+	most := a.inFlight.decoding.size
 	var families []*expo.Family
 	var plain *expo.PlainPush
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
+		if p := t.afford(r.Context(), expo.EstimatePlain(raw, group, most)); p != nil {
+			return p, nil
+		}
 		plain = expo.Plain(raw, group)
 	}
 	if plain != nil {
 		defer plain.Release()
 		families = plain.Families()
 	} else {
+		if p := t.afford(r.Context(), expo.Estimate(raw, format, group, most)); p != nil {
+			return p, nil
+		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
 		if err != nil {
 			return b.problem(err), nil
@@ -97,26 +118,6 @@ func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*ex
 	}
 	use(families)
 	return nil, nil
-}
-
-// takeTurn waits until a body may be decoded: as many are at a time as there are processors. A parsed body takes many times the memory
-// of the body itself, and more of them at a time would be no faster.
-func (a *API) takeTurn(ctx context.Context) *problem {
-	select {
-	case a.decoding <- struct{}{}:
-		return nil
-	default:
-	}
-	wait := time.NewTimer(a.cfg.PushTimeout)
-	defer wait.Stop()
-	select {
-	case a.decoding <- struct{}{}:
-		return nil
-	case <-wait.C:
-		return &problem{http.StatusServiceUnavailable, fmt.Sprintf("too many pushes at a time: the push waited for %s, try again", a.cfg.PushTimeout)}
-	case <-ctx.Done():
-		return &problem{http.StatusServiceUnavailable, "the client went away before its push was decoded"}
-	}
 }
 
 // delete returns the handler of DELETE.
@@ -220,13 +221,13 @@ func (a *API) reject(w http.ResponseWriter, r *http.Request, request fsm.Request
 
 // rejected tells the client, and whoever reads the log: the client is often a job whose output nobody sees.
 func (a *API) rejected(w http.ResponseWriter, r *http.Request, reason string) {
-	a.log.Warn("push rejected", "method", r.Method, "path", r.URL.Path, "source", r.RemoteAddr, "err", reason)
+	a.log.Warn("push rejected", "method", r.Method, "path", shownPath(r), "source", r.RemoteAddr, "err", reason)
 	a.refuse(w, r, &problem{http.StatusBadRequest, "pushed metrics are invalid or inconsistent with existing metrics: " + reason})
 }
 
 // refuse answers with a problem, in one line of text.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
-	a.log.Debug("request refused", "method", r.Method, "path", r.URL.Path, "source", r.RemoteAddr, "code", p.code, "err", p.text)
+	a.log.Debug("request refused", "method", r.Method, "path", shownPath(r), "source", r.RemoteAddr, "code", p.code, "err", p.text)
 	if p.code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}

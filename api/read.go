@@ -175,9 +175,9 @@ func (s *sink) gone(r *http.Request) error { return cmp.Or(s.err, r.Context().Er
 // and Prometheus would take the missing series for gone.
 func (a *API) cut(r *http.Request, out *sink, err error) {
 	if gone := out.gone(r); gone != nil {
-		a.log.Debug("client went away", "path", r.URL.Path, "source", r.RemoteAddr, "err", gone)
+		a.log.Debug("client went away", "path", shownPath(r), "source", r.RemoteAddr, "err", gone)
 	} else {
-		a.met.once(slog.LevelError, err, "writing an answer failed", "path", r.URL.Path, "source", r.RemoteAddr)
+		a.met.once(slog.LevelError, err, "writing an answer failed", "path", shownPath(r), "source", r.RemoteAddr)
 	}
 	panic(http.ErrAbortHandler)
 }

@@ -180,8 +180,8 @@ func answerOf(t *testing.T, c net.Conn) (*http.Response, string) {
 	return res, string(body)
 }
 
-// serve serves the gateway in a bubble.
-func (g *gateway) serve(t *testing.T) pipes {
+// overPipes serves the gateway in a bubble.
+func (g *gateway) overPipes(t *testing.T) pipes {
 	t.Helper()
 	p := pipes{make(chan net.Conn), make(chan struct{})}
 	server := &http.Server{Handler: g.api} //nolint:gosec // its network is a pipe
@@ -200,7 +200,7 @@ func TestAnAnswerThatIsNotReadEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := startWithoutServer(t)
 			benchPush(t, g, 1, 1)
-			p := g.serve(t)
+			p := g.overPipes(t)
 			c := p.dial(t, path)
 			began := time.Now()
 			time.Sleep(2 * recipientGrace) //nolint:forbidigo // the clock is the bubble's

@@ -10,6 +10,22 @@ import (
 	"time"
 )
 
+// maxPath is how long a path may be, in bytes: room for a group of more than a hundred labels. Longer ones are refused, because each name
+// and value stands in each line of the group.
+const maxPath = 16 << 10
+
+// shownPath is the path of a request for the log.
+func shownPath(r *http.Request) string { return shorten(r.URL.Path) }
+
+// shorten cuts what a client has written to a length that a log or an answer can bear.
+func shorten(s string) string {
+	const longest = 256 // bytes
+	if len(s) <= longest {
+		return s
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:longest], ""), len(s))
+}
+
 // route is one path, or everything below it, and a handler for each method.
 type route struct {
 	path    string // of a subtree it ends with "/"
@@ -164,6 +180,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = to.control.SetReadDeadline(time.Now().Add(a.cfg.PushTimeout))
 	}
-	a.handler.ServeHTTP(to, r)
+	if len(r.URL.Path) > maxPath {
+		a.refuse(to, r, &problem{http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes: use at most %d", len(r.URL.Path), maxPath)})
+	} else {
+		a.handler.ServeHTTP(to, r)
+	}
 	to.finish()
 }

@@ -109,7 +109,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
 	if _, err := out.WriteTo(w); err != nil {
-		a.log.Debug("client went away", "path", r.URL.Path, "source", r.RemoteAddr, "err", err)
+		a.log.Debug("client went away", "path", shownPath(r), "source", r.RemoteAddr, "err", err)
 	}
 }
 

@@ -121,14 +121,14 @@ func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
 func (a *API) respond(w http.ResponseWriter, r *http.Request, code int, answer envelope) {
 	encoded, err := json.Marshal(answer)
 	if err != nil {
-		a.met.once(slog.LevelError, err, "encoding an answer failed", "path", r.URL.Path)
+		a.met.once(slog.LevelError, err, "encoding an answer failed", "path", shownPath(r))
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	if _, err := w.Write(encoded); err != nil {
-		a.log.Debug("client went away", "path", r.URL.Path, "source", r.RemoteAddr, "err", err)
+		a.log.Debug("client went away", "path", shownPath(r), "source", r.RemoteAddr, "err", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package expo
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func Parse(r io.Reader, f BodyFormat, s model.ValidationScheme) ([]*dto.MetricFa
 // parseProtobuf reads the whole body before it decodes: a length that the body
 // announces can then be compared with what is there, and never allocates by itself.
 func parseProtobuf(r io.Reader) (map[string]*dto.MetricFamily, error) {
-	body, err := io.ReadAll(r)
+	body, err := readAll(r)
 	if err != nil {
 		return nil, fmt.Errorf("reading the body: %w", err)
 	}
@@ -86,6 +87,16 @@ func parseProtobuf(r io.Reader) (map[string]*dto.MetricFamily, error) {
 		body = body[n:]
 	}
 	return byName, nil
+}
+
+// readAll reads what r has, into memory of that size if r knows how much that is.
+func readAll(r io.Reader) ([]byte, error) {
+	var b bytes.Buffer
+	if sized, ok := r.(interface{ Len() int }); ok {
+		b.Grow(sized.Len() + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // parseText reads the text format.

@@ -38,6 +38,12 @@ func Plain(body []byte, group Labels) *PlainPush {
 	if p.hasInstance = found; !found {
 		p.group = slices.Insert(p.group, at, Label{Name: model.InstanceLabel})
 	}
+	n := countPlain(body, group, math.MaxInt64)
+	if n.composed > 0 {
+		p.Release()
+		return nil
+	}
+	p.reserve(&n)
 	// Not a copy: nobody may change the body meanwhile, and nobody is left who has a piece of it after Release.
 	if !p.read(unsafe.String(unsafe.SliceData(body), len(body))) || !p.encode() {
 		p.Release()
@@ -115,6 +121,18 @@ func (p *plainParser) reset() {
 		group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0],
 		scratch: p.scratch[:0], families: p.families[:0], metrics: p.metrics[:0], series: p.series[:0],
 	}
+}
+
+// reserve makes room for a large body: slices that grow would take several times as much.
+func (p *plainParser) reserve(n *textCount) {
+	if !n.exact {
+		return
+	}
+	p.samples = slices.Grow(p.samples, int(n.samples))
+	p.labels = slices.Grow(p.labels, int(n.plainLabels(p.group)))
+	p.order = slices.Grow(p.order, int(n.samples))
+	p.series = slices.Grow(p.series, int(n.samples))
+	p.metrics = slices.Grow(p.metrics, int(n.encoded(p.group)))
 }
 
 func (p *plainParser) read(text string) bool {

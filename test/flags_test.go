@@ -35,6 +35,9 @@ func TestFlagsThatCannotWorkTogetherAreRefusedInOneLine(t *testing.T) {
 		"a body of no size":                       {[]string{"--push.max-body-size=0"}, "--push.max-body-size"},
 		"a limit below nothing":                   {[]string{"--limit.groups=-1"}, "--limit.groups"},
 		"a limit of the state that is no size":    {[]string{"--limit.state-bytes=much"}, "--limit.state-bytes"},
+		"too many connections":                    {[]string{"--web.max-connections=2000000000"}, "--web.max-connections"},
+		"fewer pushes than none":                  {[]string{"--push.max-requests=-1"}, "--push.max-requests"},
+		"no memory for a push":                    {[]string{"--push.max-bytes-in-flight=1KB"}, "--push.max-bytes-in-flight"},
 		"a snapshot after no entry":               {[]string{"--storage.snapshot-entries=0"}, "--storage.snapshot-entries"},
 		"no data directory":                       {[]string{"--storage.path="}, "--storage.path"},
 		"an unknown flag":                         {[]string{"--cluster.size=3"}, "cluster.size"},
@@ -87,6 +90,7 @@ var flagNames = []string{
 	"cluster.advertise-address", "cluster.raft-listen-address", "cluster.raft-advertise-address", "cluster.peer",
 	"cluster.bootstrap-expect", "cluster.dead-server-grace", "push.timeout", "push.max-body-size", "read.consistency", "read.timeout", "read.max-staleness",
 	"web.include-self-metrics", "web.drain-delay", "limit.state-bytes", "limit.series", "limit.groups", "limit.series-per-group",
+	"web.include-self-metrics", "web.drain-delay", "web.max-connections", "push.max-requests", "push.max-bytes-in-flight",
 }
 
 func TestAPushgatewaysFlagsDoWhatTheyDoThere(t *testing.T) {

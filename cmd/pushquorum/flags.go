@@ -30,18 +30,24 @@ type options struct {
 	includeSelf   string // auto, true or false
 	drainDelay    time.Duration
 
+	maxConnections int
+
 	persistenceFile     string
 	persistenceInterval time.Duration
 	unchecked           bool
 	utf8Names           bool
 	pushTimeout         time.Duration
 	maxBody             units.Base2Bytes
-	maxPage             units.Base2Bytes
+	maxPushes           int
 	read                api.ReadPolicy
 
 	cluster       cluster.Config
 	snapshotBytes units.Base2Bytes
-	stateBytes    stateBytes
+
+	// What is auto, or 0 for a number, follows from the machine: see share, which sets limits.
+	stateBytes, pageBytes, bytesInFlight, minFree *autoBytes
+
+	limits shares
 
 	autoMemory  bool    // set the runtime's memory limit …
 	memoryRatio float64 // … to this part of what there is
@@ -74,8 +80,10 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("web.drain-delay", "How long a replica of a cluster goes on serving after SIGTERM, while /-/ready answers 503: longer than load balancers need to notice. A second signal ends the wait; a standalone replica does not wait.").
 		Default("5s").DurationVar(&o.drainDelay)
 
-	app.Flag("web.max-page-bytes", "Memory for the pages that are kept for scrapes, being built or being sent. A scrape for whose page there is no room is made while it is sent, which takes longer. 0: a quarter of the memory that this process may use.").
-		Default("0").BytesVar(&o.maxPage)
+	o.pageBytes = autoBytesFlag(app, "web.max-page-bytes",
+		"Memory for the pages that are kept for scrapes, being built or being sent. A scrape for whose page there is no room is made while it is sent, which takes longer. auto: a quarter of the memory that this process may use; 0: any number.")
+	app.Flag("web.max-connections", "Connections to the HTTP port at a time. Beyond that the one that has been without a request for the longest time is closed. 0: half of the file descriptors this process may have, at most 4096, fewer with little memory.").
+		Default("0").IntVar(&o.maxConnections)
 
 	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
 	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
@@ -83,6 +91,9 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("push.enable-utf8-names", "Allow UTF-8 characters in metric and label names.").BoolVar(&o.utf8Names)
 	app.Flag("push.timeout", "How long to try to replicate a push before answering 503.").Default("10s").DurationVar(&o.pushTimeout)
 	app.Flag("push.max-body-size", "Largest body of a push, after decompression.").Default("16MB").BytesVar(&o.maxBody)
+	o.bytesInFlight = autoBytesFlag(app, "push.max-bytes-in-flight",
+		"Memory of all pushes that are under way, from their bodies to their answers. A push waits for it for half of --push.timeout, and is then answered 503; one that could never fit is answered 413. auto: an eighth of the memory this process may use, from 8MB to 1GB.")
+	app.Flag("push.max-requests", "Pushes under way at a time; more are answered 503. 0: as many as --web.max-connections.").Default("0").IntVar(&o.maxPushes)
 
 	app.Flag("read.consistency", "What a scrape promises. available: the latest state while a leader answers, else the last known one, marked as stale; linearizable: never stale; local: never asks.").
 		Default(string(api.Available)).EnumVar((*string)(&o.read.Consistency), string(api.Available), string(api.Linearizable), string(api.Local))
@@ -96,8 +107,8 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("storage.snapshot-entries", "Take a snapshot after so many log entries, and keep as many behind it for replicas that were away.").
 		Default("65536").Uint64Var(&c.SnapshotEntries)
 	app.Flag("storage.snapshot-bytes", "Take a snapshot after so many bytes of log entries, or after twice as many as the last snapshot has, if those are more.").Default("64MB").BytesVar(&o.snapshotBytes)
-	app.Flag("storage.min-free", "How much of the file system of --storage.path must be free, beside what the next snapshot takes: below it pushes get 507 (Insufficient Storage), and deleting is still possible. auto: 5 % of it or 200MB, whichever is less; 0: nothing.").
-		Default("auto").SetValue((*minFree)(&c.MinFree))
+	o.minFree = autoBytesFlag(app, "storage.min-free",
+		"How much of the file system of --storage.path must be free: below it pushes get 507 (Insufficient Storage), and deleting is still possible. auto: 5 % of it or 200MB, whichever is less; 0: nothing.")
 	app.Flag("cluster.name", "Name of this replica, a label for people. Defaults to the hostname.").StringVar(&c.Name)
 	app.Flag("cluster.listen-address", "Address for the gossip among replicas, TCP and UDP. Empty: standalone.").StringVar(&c.ListenAddress)
 	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip. Defaults to the listen address, or a private one of this host.").StringVar(&c.AdvertiseAddress)
@@ -114,8 +125,8 @@ func parseOptions(args []string) (*options, error) {
 		Default("true").BoolVar(&o.autoMemory)
 	app.Flag("auto-gomemlimit.ratio", "The part of that memory: the rest is for what the runtime does not count.").
 		Default("0.9").Float64Var(&o.memoryRatio)
-	app.Flag("limit.state-bytes", "Memory that the stored groups may take, such as 512MB; a push that would exceed it gets 429. 0: a share of the memory that the process may use; off: no limit. This and the other limits: the same on all replicas, the leader's is kept.").
-		Default("0").SetValue(&o.stateBytes)
+	o.stateBytes = autoBytesFlag(app, "limit.state-bytes",
+		"Memory that the stored groups may take, such as 512MB; a push that would exceed it gets 429. auto: a share of the memory that this process may use; 0: any number. This and the other limits: the same on all replicas, the leader's is kept.")
 	app.Flag("limit.series", "Series that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Series)
 	app.Flag("limit.groups", "Groups that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Groups)
 	app.Flag("limit.series-per-group", "Series that one group may have. 0: any number.").Default("0").IntVar(&c.Limits.SeriesPerGroup)
@@ -131,7 +142,9 @@ func parseOptions(args []string) (*options, error) {
 	}
 	o.recover = command == recovery.FullCommand()
 	c.SnapshotBytes = uint64(o.snapshotBytes)
-	c.Limits.StateBytes = o.stateBytes.limit(availableMemory())
+	if c.MinFree = o.minFree.or(0); !o.minFree.auto && c.MinFree == 0 {
+		c.MinFree = -1 // nothing need be free
+	}
 
 	o.shown = map[string]string{}
 	boilerplate := kingpin.New("", "").Version("")
@@ -170,11 +183,8 @@ func (o *options) check() error {
 	if o.drainDelay < 0 {
 		return fmt.Errorf("--web.drain-delay=%s is no time to wait: write how long load balancers need to notice that this replica is stopping, such as --web.drain-delay=5s, or 0s", o.drainDelay)
 	}
-	if o.maxPage < 0 {
-		return fmt.Errorf("--web.max-page-bytes=%d is less than nothing: write a size, such as --web.max-page-bytes=64MB, or 0 for a share of the memory", o.maxPage)
-	}
 	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
 		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)
 	}
-	return checkLimits(c.Limits)
+	return o.checkLimits()
 }

@@ -47,6 +47,9 @@ func command(o *options) error {
 	if o.recover {
 		return recoverCluster(o, logger, os.Stdout)
 	}
+	if err := o.share(availableMemory(), maxDescriptors(), logger); err != nil {
+		return err
+	}
 	for {
 		if err := serve(o, logger); !errors.Is(err, cluster.ErrWritable) {
 			return err
@@ -89,8 +92,8 @@ func serve(o *options, logger *slog.Logger) error {
 		Registerer: registry, Gatherer: registry, IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
 		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
 		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle, Quit: func() { close(quit) },
-		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody),
-		Read: o.read, Limits: o.cluster.Limits, PageBytes: maxPageBytes(int64(o.maxPage), availableMemory()),
+		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read, Limits: o.cluster.Limits,
+		MaxBytesInFlight: o.limits.pushes, MaxPushes: o.maxPushes, PageBytes: o.limits.pages,
 		Flags: o.shown, BuildInfo: buildInfo(), Logger: logger,
 	})
 	if err != nil {
@@ -113,10 +116,7 @@ func serve(o *options, logger *slog.Logger) error {
 		}, func(error) { close(done) })
 	}
 	{
-		server := &http.Server{
-			Handler: end.closing(handler), ReadHeaderTimeout: o.pushTimeout,
-			ErrorLog: slog.NewLogLogger(serverHandler{logger.Handler()}, slog.LevelError),
-		}
+		server := newServer(end.closing(handler), o.pushTimeout, newConnections(o.limits.connections), logger)
 		g.Add(func() error {
 			if err := web.ListenAndServe(server, o.web, logger); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving HTTP on %v: %w", *o.web.WebListenAddresses, err)

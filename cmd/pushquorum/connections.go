@@ -1,0 +1,86 @@
+package main
+
+import (
+	"container/list"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// maxHeaderBytes is far above what clients and proxies send, and is allocated for each request that sends as much.
+	maxHeaderBytes = 64 << 10
+	// idleTimeout is how long a connection may be kept for the next request: longer than the usual scrape intervals. When there are too many
+	// connections, it is shorter.
+	idleTimeout = 3 * time.Minute
+	// maxStreams is how many requests at a time a connection may carry in HTTP/2.
+	maxStreams = 100
+)
+
+// connections bounds how many there are to the HTTP port. Beyond that, whichever has been without a request for the longest time is
+// closed: so neither clients that keep connections nor those that open them and say nothing shut out the next one. A listener that
+// accepts no more would let the next one wait for as long as they like. It is a hook of the server, so that it holds for all
+// listeners together, however they were made.
+type connections struct {
+	most int
+
+	mu      sync.Mutex
+	open    int
+	resting *list.List                 // net.Conns without a request, the longest first
+	places  map[net.Conn]*list.Element // in resting
+}
+
+func newConnections(most int) *connections {
+	return &connections{most: most, resting: list.New(), places: map[net.Conn]*list.Element{}}
+}
+
+// changed is an http.Server.ConnState.
+func (cs *connections) changed(c net.Conn, state http.ConnState) {
+	if surplus := cs.count(c, state); surplus != nil {
+		// Without the farewell of TLS, which its peer may keep waiting.
+		if encrypted, ok := surplus.(*tls.Conn); ok {
+			surplus = encrypted.NetConn()
+		}
+		_ = surplus.Close()
+	}
+}
+
+// count returns a connection that is to be closed, if there are too many.
+func (cs *connections) count(c net.Conn, state http.ConnState) (surplus net.Conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if place := cs.places[c]; place != nil {
+		cs.resting.Remove(place)
+		delete(cs.places, c)
+	}
+	switch state {
+	case http.StateNew:
+		cs.open++
+		cs.places[c] = cs.resting.PushBack(c)
+	case http.StateIdle:
+		cs.places[c] = cs.resting.PushBack(c)
+	case http.StateHijacked, http.StateClosed:
+		cs.open--
+	}
+	if state != http.StateNew || cs.open <= cs.most {
+		return nil
+	}
+	longest := cs.resting.Front() // c itself at worst
+	surplus = longest.Value.(net.Conn)
+	cs.resting.Remove(longest)
+	delete(cs.places, surplus)
+	return surplus
+}
+
+// newServer returns a server that gives a request so much time for its headers.
+func newServer(handler http.Handler, headers time.Duration, cs *connections, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ConnState: cs.changed,
+		ReadHeaderTimeout: headers, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog: slog.NewLogLogger(serverHandler{logger.Handler()}, slog.LevelError),
+	}
+}

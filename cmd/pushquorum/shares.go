@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"pushquorum/api"
+)
+
+// What a process takes that stores nothing, with the requests it remembers and what Raft keeps of the log. Bytes.
+const processMemory = 64 << 20
+
+// shares is what of the machine each kind of work may take, unless a flag says otherwise.
+//
+//	memory   the process itself │ the state, twice, for it may be read anew beside the old one │ pages │ pushes │ garbage
+//
+// What it was measured with is make test-limits; DESIGN.md has the figures.
+type shares struct {
+	state       int64 // bytes, see fsm.Usage
+	pages       int64 // bytes
+	pushes      int64 // bytes
+	connections int
+}
+
+// sharesOf divides so much memory and so many descriptors. Of what is not known, 0, there is enough.
+func sharesOf(memory, descriptors int64) shares {
+	const leastConnections, mostConnections = 16, 4096
+	s := shares{pushes: api.DefaultMaxInFlight}
+	connections := int64(mostConnections)
+	if memory > 0 {
+		s.state = max(8<<20, (memory-processMemory)/4)
+		s.pages = memory / 4
+		// What has been given back stays until the next collection.
+		s.pushes = max(8<<20, min(1<<30, memory/8))
+		connections = min(connections, memory/4/maxHeaderBytes)
+	}
+	if descriptors > 0 {
+		connections = min(connections, descriptors/2) // the others are for the log, its snapshots and the peers
+	}
+	s.connections = int(max(leastConnections, connections))
+	return s
+}
+
+// share sets the limits that were left to this machine, and refuses those that it cannot keep.
+func (o *options) share(memory, descriptors int64, logger *slog.Logger) error {
+	if o.maxConnections > 0 && descriptors > 0 && int64(o.maxConnections) >= descriptors {
+		return fmt.Errorf("--web.max-connections=%d leaves no file descriptor to the log: this process may have %d; allow it more (ulimit -n), or fewer connections",
+			o.maxConnections, descriptors)
+	}
+	s := sharesOf(memory, descriptors)
+	o.cluster.Limits.StateBytes = o.stateBytes.or(s.state)
+	o.limits = shares{
+		state: o.cluster.Limits.StateBytes, pages: o.pageBytes.or(s.pages), pushes: o.bytesInFlight.or(s.pushes), connections: s.connections,
+	}
+	if o.maxConnections > 0 {
+		o.limits.connections = o.maxConnections
+	}
+	if o.maxPushes == 0 {
+		o.maxPushes = o.limits.connections
+	}
+	logger.Info("what this process may take", "memory", memory, "state_bytes", o.limits.state, "page_bytes", o.limits.pages,
+		"push_bytes", o.limits.pushes, "connections", o.limits.connections, "pushes", o.maxPushes)
+	return nil
+}
+
+// checkLimits refuses limits that are none, on any machine.
+func (o *options) checkLimits() error {
+	const leastInFlight = 4 << 20
+	l := &o.cluster.Limits
+	for flag, n := range map[string]int{"groups": l.Groups, "series": l.Series, "series-per-group": l.SeriesPerGroup} {
+		if n < 0 {
+			return fmt.Errorf("--limit.%s=%d is no limit: write how many may be stored, or 0 for no limit", flag, n)
+		}
+	}
+	switch {
+	case o.maxConnections < 0:
+		return fmt.Errorf("--web.max-connections=%d is no number of connections: write how many there may be, or 0 for what this machine allows", o.maxConnections)
+	case o.maxPushes < 0:
+		return fmt.Errorf("--push.max-requests=%d is no number of pushes: write how many there may be, or 0 for as many as connections", o.maxPushes)
+	case !o.bytesInFlight.auto && o.bytesInFlight.bytes < leastInFlight:
+		return fmt.Errorf("--push.max-bytes-in-flight=%s has no room for a push: write at least %dMB, or auto for a share of the memory", o.bytesInFlight, leastInFlight>>20)
+	}
+	return nil
+}
