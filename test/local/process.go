@@ -45,6 +45,9 @@ func (p *Process) Start(s *Spawner) error {
 
 // Kill ends the process as a crash would, and returns when it is gone.
 func (p *Process) Kill() {
+	if p.cmd == nil {
+		return // it has not been started
+	}
 	p.over = true
 	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may have ended already
 	<-p.done
@@ -78,6 +81,9 @@ func (p *Process) Ended() error {
 		return nil
 	}
 }
+
+// Gone is closed once it has ended.
+func (p *Process) Gone() <-chan struct{} { return p.done }
 
 // Killed says whether it has ended by SIGKILL that nobody here has sent: there is nobody left but the kernel.
 func (p *Process) Killed() bool {
