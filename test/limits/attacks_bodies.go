@@ -47,7 +47,7 @@ func (s *slow) Read(p []byte) (int, error) {
 func largeBodies(a *assault) {
 	const size, perSecond = 15_900_000, 2 << 20
 	a.clients(300, func(i int) {
-		line := fmt.Sprintf("body{client=\"%03d\",filler=\"%s\"} 1\n", i, strings.Repeat("x", 40))
+		line := fmt.Sprintf("body{client=\"%03d\",filler=%q} 1\n", i, strings.Repeat("x", 40))
 		length := size / len(line) * len(line)
 		q := ask{
 			method: http.MethodPut, url: a.replica(i).url(fmt.Sprintf("/metrics/job/body/instance/%d", i)),

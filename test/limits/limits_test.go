@@ -95,8 +95,8 @@ func TestAGroupOfVersion1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holds(t, filepath.Join(memory, "limits-r1/memory.limit_in_bytes"), "134217728")
-	holds(t, filepath.Join(cpu, "limits-r1/cpu.cfs_quota_us"), "10000")
+	holds(t, filepath.Join(memory, "limits-r1", "memory.limit_in_bytes"), "134217728")
+	holds(t, filepath.Join(cpu, "limits-r1", "cpu.cfs_quota_us"), "10000")
 	if want := []string{filepath.Join(memory, "limits-r1"), filepath.Join(cpu, "limits-r1")}; !slices.Equal(g.paths, want) {
 		t.Errorf("a process enters %q", g.paths)
 	}

@@ -95,7 +95,7 @@ func (n *normal) pushesTo(ctx context.Context, r *replica, path string) {
 	for i := range 20 {
 		fmt.Fprintf(&body, "normal_%d{shard=\"%d\"} %s\n", i%4, i, value)
 	}
-	series := fmt.Sprintf(`normal_3{instance="",job="%s",shard="19"}`, job)
+	series := fmt.Sprintf(`normal_3{instance="",job=%q,shard="19"}`, job)
 	q := ask{method: http.MethodPut, url: r.url(path), body: strings.NewReader(body.String())}
 	a, err := n.ask(ctx, n.pusher, q, &n.push)
 	switch {
