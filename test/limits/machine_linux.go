@@ -7,12 +7,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// become is an error, or this program is another one.
+// become is an error, or this program is another one, whose runtime nobody has told of its bounds.
 func become(groups, args []string) error {
 	for _, group := range groups {
 		procs := filepath.Join(group, "cgroup.procs")
@@ -20,7 +22,8 @@ func become(groups, args []string) error {
 			return fmt.Errorf("enter a control group: %w", err)
 		}
 	}
-	return fmt.Errorf("become %s: %w", args[0], syscall.Exec(args[0], args, os.Environ()))
+	environment := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GO") })
+	return fmt.Errorf("become %s: %w", args[0], syscall.Exec(args[0], args, environment))
 }
 
 // enter runs this program once more, with mounts of its own, which are gone with it, and returns the exit code. What no process takes

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
 )
 
 // Ports are taken from below the range that the kernel gives to outgoing connections: a server that is started again must
@@ -15,10 +16,15 @@ const (
 )
 
 // Ports are those that have been given out.
-type Ports struct{ taken map[int]bool }
+type Ports struct {
+	mu    sync.Mutex
+	taken map[int]bool
+}
 
 // Free is a port p of 127.0.0.1 where nothing listens, neither on p nor on p+1, with TCP or UDP. No two calls give the same.
 func (p *Ports) Free() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.taken == nil {
 		p.taken = map[int]bool{}
 	}

@@ -31,7 +31,7 @@ func (p *Process) Start(s *Spawner) error {
 	cmd := exec.Command(p.Args[0], p.Args[1:]...)
 	cmd.Dir = filepath.Dir(p.Log)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := s.start(cmd); err != nil {
+	if err := s.Start(cmd); err != nil {
 		return fmt.Errorf("starting %s: %w", p.Name, err)
 	}
 	done := make(chan struct{})

@@ -22,8 +22,12 @@ func NewSpawner() *Spawner {
 	return s
 }
 
-func (s *Spawner) start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+// Start starts the command, with the attributes that it may have already.
+func (s *Spawner) Start(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	result := make(chan error)
 	s.starts <- func() { result <- cmd.Start() }
 	return <-result

@@ -10,7 +10,8 @@ type Spawner struct{}
 // NewSpawner returns one that must be closed.
 func NewSpawner() *Spawner { return &Spawner{} }
 
-func (s *Spawner) start(cmd *exec.Cmd) error { return cmd.Start() }
+// Start starts the command.
+func (s *Spawner) Start(cmd *exec.Cmd) error { return cmd.Start() }
 
 // Close must be called when every process has ended.
 func (s *Spawner) Close() {}
