@@ -144,7 +144,7 @@ func (r *replica) killed() error {
 	}
 	counted := kills > r.kills
 	r.kills = kills
-	if counted {
+	if counted && r.Gone() != nil {
 		select {
 		case <-r.Gone():
 		case <-time.After(10 * time.Second):

@@ -69,8 +69,8 @@ func (n *normal) ask(ctx context.Context, client *http.Client, q ask, slowest *t
 		*slowest = max(*slowest, took)
 	}
 	n.codes.saw(a, err)
-	if err == nil && took > n.c.room.within {
-		err = fmt.Errorf("answered only after %s", took.Round(time.Millisecond))
+	if err == nil {
+		err = n.c.room.late(took)
 	}
 	if err != nil {
 		n.wrong = append(n.wrong, fmt.Errorf("%s %s: %w", q.method, q.url, err))

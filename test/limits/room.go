@@ -22,6 +22,14 @@ type room struct {
 	ready    time.Duration // a replica must be so after its start
 }
 
+// late says that a normal client has waited too long.
+func (r room) late(took time.Duration) error {
+	if took <= r.within {
+		return nil
+	}
+	return fmt.Errorf("answered only after %s", took.Round(time.Millisecond))
+}
+
 // rooms are small, as users make them. A tenth of a processor takes ten times as long for what a whole one does within a limit, and is
 // allowed that. The small file system may be made of memory, and a control group is charged for that: it has enough.
 func rooms() []room {
