@@ -27,11 +27,11 @@ func answering(t *testing.T, within time.Duration, handlers ...http.HandlerFunc)
 // says answers one method with a status and a body, and all others as a replica that is well.
 func says(method string, status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
-		switch {
-		case q.Method == method:
+		switch q.Method {
+		case method:
 			w.WriteHeader(status)
 			_, _ = fmt.Fprint(w, body)
-		case q.Method == http.MethodDelete:
+		case http.MethodDelete:
 			w.WriteHeader(http.StatusAccepted)
 		}
 	}
