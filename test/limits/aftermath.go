@@ -81,7 +81,7 @@ func deleteHalf(ctx context.Context, c *cluster) error {
 		}
 	}
 	a := &assault{ctx: ctx, c: c, client: c.client, codes: codes{}, refused: func() {}}
-	if err := attempt(roomWithin, func() error {
+	if err := attempt(ctx, roomWithin, func() error {
 		for i, r := range c.replicas {
 			if !a.push(http.MethodPut, r, fmt.Sprintf("/metrics/job/again/instance/%d", i), "again 1\n",
 				fmt.Sprintf(`again{instance="%d",job="again"}`, i)) {

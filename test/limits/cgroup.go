@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -112,7 +113,7 @@ func removeGroups(mountinfo, name string) {
 
 // removeGroup waits for the kernel, which takes a moment to forget a process that has ended.
 func removeGroup(path string) {
-	if err := attempt(5*time.Second, func() error {
+	if err := attempt(context.Background(), 5*time.Second, func() error {
 		if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

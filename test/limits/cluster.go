@@ -185,8 +185,8 @@ func (c *cluster) start(replicas ...*replica) error {
 
 // ready waits until all are; one that ends instead will not be.
 func (c *cluster) ready(ctx context.Context) error {
-	return attempt(c.room.ready, func() error {
-		if err := errors.Join(ctx.Err(), c.dead()); err != nil {
+	return attempt(ctx, c.room.ready, func() error {
+		if err := c.dead(); err != nil {
 			return hopeless{err}
 		}
 		for _, r := range c.replicas {
@@ -258,7 +258,7 @@ func removeIfThere(path string) error {
 // agree waits until all replicas are at the same index with the same state, and holds the page of each against the ledger. Nobody may
 // be writing.
 func (c *cluster) agree(ctx context.Context) error {
-	err := attempt(c.room.ready, func() error {
+	err := attempt(ctx, c.room.ready, func() error {
 		if err := c.dead(); err != nil {
 			return hopeless{err}
 		}

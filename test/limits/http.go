@@ -79,7 +79,7 @@ func (a answer) refusal() error {
 }
 
 // attempt tries until there is no error, and returns the last one when there is one after the time.
-func attempt(within time.Duration, try func() error) error {
+func attempt(ctx context.Context, within time.Duration, try func() error) error {
 	deadline := time.Now().Add(within)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -91,7 +91,11 @@ func attempt(within time.Duration, try func() error) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not within %s: %w", within, err)
 		}
-		<-tick.C
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 	}
 }
 

@@ -133,9 +133,12 @@ func (c *cluster) judge(ctx context.Context, n *normal, out row, began time.Time
 			err = c.emptied(ctx)
 		}
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	out.took = time.Since(began)
 	rows.add(out)
-	return errors.Join(err, ctx.Err())
+	return err
 }
 
 // revive starts those that have died, as a supervisor does.
