@@ -28,7 +28,7 @@ func aftermath() []step {
 func (c *cluster) suffer(ctx context.Context, s step, rows *table) error {
 	began := time.Now()
 	c.forgetPeaks()
-	out := row{name: s.name, err: s.do(ctx, c)}
+	out := row{name: s.name, err: errors.Join(c.furnish(ctx), s.do(ctx, c))}
 	n := newNormal(c)
 	defer n.close()
 	return c.judge(ctx, n, out, began, rows)
@@ -88,7 +88,7 @@ func deleteHalf(ctx context.Context, c *cluster) error {
 				return fmt.Errorf("a push of a small group to %s is refused: %s", r.Name, a.codes)
 			}
 		}
-		if len(groups) > 1 && !c.pushLarge(a, 1_000_000, large("1000")) {
+		if !c.pushLarge(a, 1_000_000, large("1000")) {
 			return fmt.Errorf("a push of a large group is refused: %s", a.codes)
 		}
 		return nil

@@ -93,6 +93,8 @@ func (c *cluster) besiege(ctx context.Context, t attack, duration time.Duration,
 	out := row{name: t.name}
 	if t.empty {
 		out.err = c.wipe(ctx)
+	} else {
+		out.err = c.furnish(ctx)
 	}
 	c.forgetPeaks()
 	during, over := context.WithCancel(ctx)
@@ -152,6 +154,23 @@ func (c *cluster) revive(ctx context.Context) error {
 		}
 	}
 	return c.ready(ctx)
+}
+
+// furnish stores a few large groups where there are none, because all began anew or nobody was told to fill them: what comes is to meet
+// something.
+func (c *cluster) furnish(ctx context.Context) error {
+	if len(c.ledger.paths(largePrefix)) > 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.room.ready)
+	defer cancel()
+	a := &assault{ctx: ctx, c: c, client: c.client, codes: codes{}, refused: func() {}}
+	for n := range 20 {
+		if !c.pushLarge(a, n, large("1000")) {
+			return fmt.Errorf("large group %d of the first 20 is refused: %s", n, a.codes)
+		}
+	}
+	return nil
 }
 
 func (c *cluster) forgetPeaks() {
