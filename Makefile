@@ -85,6 +85,13 @@ chaos-mutants: ## plant bugs, one at a time, and see that chaos finds each: MUTA
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -mutants $(MUTANTS)
 
+# Three replicas for each size of control group, and what a client can do to them: test/limits/README.md. It needs root and fails without.
+.PHONY: test-limits
+test-limits: DURATION = 3s
+test-limits: build ## attack replicas in small control groups until they are full, and see that none dies: DURATION=… (needs root)
+	$(GO) build -o bin/limits ./test/limits
+	bin/limits -binary $(BIN) -duration $(DURATION)
+
 KILLS ?= 300
 CLUSTERS ?= 15
 

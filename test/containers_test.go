@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 // TestContainersFormACluster starts deploy/compose.yaml as it is, on other ports, and removes it again. It needs an
@@ -113,7 +115,7 @@ func composed(t *testing.T, image string) *compose {
 	for i := range 3 {
 		port := freePort(t)
 		c.names = append(c.names, fmt.Sprintf("r%d", i+1))
-		c.bases = append(c.bases, "http://"+local(port))
+		c.bases = append(c.bases, "http://"+local.Address(port))
 		c.env = append(c.env, fmt.Sprintf("PUSHQUORUM_PORT_R%d=%d", i+1, port))
 	}
 	c.command = append(composeCommand(t), "-f", file, "-p", fmt.Sprintf("pushquorum-e2e-%d", os.Getpid()))

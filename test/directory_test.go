@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 // noticedWithin is how soon a replica says what is wrong with its data directory; it looks once a second.
@@ -168,7 +170,7 @@ func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 		if disk == nil {
 			return
 		}
-		r := &replica{t: t, name: "full", data: filepath.Join(disk.path, "data"), web: local(freePort(t)), flags: []string{"--push.timeout=1s"}}
+		r := &replica{t: t, name: "full", data: filepath.Join(disk.path, "data"), web: local.Address(freePort(t)), flags: []string{"--push.timeout=1s"}}
 		r.restart()
 		disk.fill(t)
 		r.mustSay(r.data, "no space left on device")
@@ -219,7 +221,7 @@ func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 		if disk == nil {
 			return
 		}
-		r := &replica{t: t, name: "sealed", data: filepath.Join(disk.path, "data"), web: local(freePort(t))}
+		r := &replica{t: t, name: "sealed", data: filepath.Join(disk.path, "data"), web: local.Address(freePort(t))}
 		r.restart()
 		if !r.offer("before", 1) {
 			t.Fatal("the first push was not taken")
@@ -243,7 +245,7 @@ func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 	t.Run("a directory that may not be written", func(t *testing.T) {
 		t.Parallel()
 		start, dir := unprivileged(t)
-		r := &replica{t: t, name: "forbidden", data: filepath.Join(dir, "data"), web: local(freePort(t))}
+		r := &replica{t: t, name: "forbidden", data: filepath.Join(dir, "data"), web: local.Address(freePort(t))}
 		mode := func(m os.FileMode) {
 			t.Helper()
 			if err := os.Chmod(dir, m); err != nil {
@@ -332,7 +334,7 @@ func copyFile(t *testing.T, from, to string) {
 
 func TestAReplicaThatWaitsForItsDirectoryCanBeStopped(t *testing.T) {
 	t.Parallel()
-	r := &replica{t: t, name: "successor", data: t.TempDir(), web: local(freePort(t))}
+	r := &replica{t: t, name: "successor", data: t.TempDir(), web: local.Address(freePort(t))}
 	lock, err := os.Create(filepath.Join(r.data, "lock"))
 	if err != nil {
 		t.Fatal(err)

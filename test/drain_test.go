@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 // haproxyConfig is what one would write: it checks /-/ready and sends requests to whoever is ready. It tries nothing twice,
@@ -41,7 +43,7 @@ backend replicas
 func startHAProxy(t testing.TB, c *clusterOf) string {
 	t.Helper()
 	program := need(t, "haproxy")
-	front := local(freePort(t))
+	front := local.Address(freePort(t))
 	var servers strings.Builder
 	for _, r := range c.replicas {
 		fmt.Fprintf(&servers, "    server %s %s\n", r.name, r.web)

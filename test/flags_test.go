@@ -8,11 +8,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 func TestFlagsThatCannotWorkTogetherAreRefusedInOneLine(t *testing.T) {
 	t.Parallel()
-	gossip := local(freePort(t))
+	gossip := local.Address(freePort(t))
 	for name, refused := range map[string]struct {
 		args []string
 		// names must be in the line, so that one knows what to change: the flag, or the value where kingpin has it so.
@@ -45,7 +47,7 @@ func TestFlagsThatCannotWorkTogetherAreRefusedInOneLine(t *testing.T) {
 		"a log level that there is not":           {[]string{"--log.level=loud"}, "loud"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, stdout, stderr := runProcess(t, "", binary(t), append(refused.args, "--web.listen-address="+local(freePort(t)))...)
+			code, stdout, stderr := runProcess(t, "", binary(t), append(refused.args, "--web.listen-address="+local.Address(freePort(t)))...)
 			if code == 0 {
 				t.Fatalf("%v: exit code 0", refused.args)
 			}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 // python is the interpreter that Debian's python3-prometheus-client is for; another one may be first on PATH.
@@ -94,7 +96,7 @@ func startPushgateway(t testing.TB, flags ...string) *pushgateway {
 	if program == "" {
 		program = need(t, "prometheus-pushgateway")
 	}
-	p := &pushgateway{web: local(freePort(t))}
+	p := &pushgateway{web: local.Address(freePort(t))}
 	p.process = startProcess(t, "pushgateway", program, append(flags, "--web.listen-address="+p.web)...)
 	awaitHTTP(t, p.process, p.url("/-/ready"))
 	return p

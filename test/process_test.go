@@ -9,10 +9,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
+
+// spawner starts processes that the kernel kills when this test binary dies, also by a panic or `go test -timeout`, where no cleanup
+// runs.
+var spawner = sync.OnceValue(local.NewSpawner)
 
 // process is a program that runs beside the test, with what it writes in a file.
 type process struct {
@@ -36,7 +43,7 @@ func startProcess(t testing.TB, name, program string, args ...string) *process {
 	p := &process{name: name, log: log.Name(), cmd: exec.Command(program, args...), done: make(chan struct{})}
 	p.cmd.Dir = filepath.Dir(p.log)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if err := spawn(p.cmd); err != nil {
+	if err := spawner().Start(p.cmd); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
 	go func() {
@@ -119,7 +126,7 @@ func runProcess(t testing.TB, stdin, program string, args ...string) (code int, 
 	cmd.Dir = t.TempDir()
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
-	err := spawn(cmd)
+	err := spawner().Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}

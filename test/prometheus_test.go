@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 // TestPrometheusSeesTheSameSeriesFromAnyReplica has a real Prometheus scrape one replica, then another, then lose the
@@ -73,7 +75,7 @@ type prometheusServer struct {
 func startPrometheus(t testing.TB, target string) *prometheusServer {
 	t.Helper()
 	dir := t.TempDir()
-	p := &prometheusServer{web: local(freePort(t)), config: filepath.Join(dir, "prometheus.yml")}
+	p := &prometheusServer{web: local.Address(freePort(t)), config: filepath.Join(dir, "prometheus.yml")}
 	p.write(t, target)
 	p.process = startProcess(
 		t, "prometheus", need(t, "prometheus"), "--config.file="+p.config, "--storage.tsdb.path="+filepath.Join(dir, "data"),

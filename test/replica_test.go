@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 const (
@@ -37,7 +39,7 @@ type replica struct {
 func startReplica(t testing.TB, flags ...string) *replica {
 	t.Helper()
 	for range 3 {
-		r := &replica{t: t, name: "alone", data: t.TempDir(), web: local(freePort(t)), flags: flags}
+		r := &replica{t: t, name: "alone", data: t.TempDir(), web: local.Address(freePort(t)), flags: flags}
 		r.start()
 		if err := r.awaitReady(); errors.Is(err, errPortTaken) {
 			continue
@@ -206,11 +208,11 @@ func newCluster(t testing.TB, flags ...string) *clusterOf {
 	c := &clusterOf{t: t}
 	var peers []string
 	for range 3 {
-		peers = append(peers, local(freePort(t)))
+		peers = append(peers, local.Address(freePort(t)))
 	}
 	for i, gossip := range peers {
 		c.replicas = append(c.replicas, &replica{
-			t: t, name: fmt.Sprintf("r%d", i+1), data: t.TempDir(), web: local(freePort(t)),
+			t: t, name: fmt.Sprintf("r%d", i+1), data: t.TempDir(), web: local.Address(freePort(t)),
 			gossip: gossip, peers: peers, flags: flags, expect: len(peers),
 		})
 	}

@@ -56,6 +56,7 @@ type cluster struct {
 	firstViolation time.Duration
 	leaderName     string
 	leaderTerm     uint64
+	full           []span // when the replicas were at their limit
 }
 
 // newCluster makes the hosts of so many replicas and of the spares, under dir, and starts nothing.
@@ -65,6 +66,7 @@ func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.
 		"--web.enable-admin-api", fmt.Sprintf("--push.timeout=%s", pushTimeout),
 		"--storage.snapshot-entries=300", // often: a snapshot is under way in the middle of most things
 		fmt.Sprintf("--cluster.dead-server-grace=%s", deadServerGrace), "--web.drain-delay=1s",
+		fmt.Sprintf("--limit.groups=%d", mostGroups),
 	}
 	hosts := n + spares
 	if m.image == "" {

@@ -34,6 +34,7 @@ func allFaults() []fault {
 		{"members", "two more replicas come, and one or both leave for good", always, changeMembers, 8 * time.Second},
 		{"namesake", "a replica comes under the name of one that is down, which is restarted when it is back", needCommandLine, takeName, time.Second},
 		{"leaving", "of five replicas two end for good, and then the others are restarted, one after the other", always, leaveAndRestart, time.Second},
+		{"full", "groups up to the limit: what adds one is refused, all else goes on", always, fill, 6 * time.Second},
 		{"clock", "the wall clock of one or all jumps by up to a day, forwards or backwards", needClock, clockJump, 4 * time.Second},
 	}
 }

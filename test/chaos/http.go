@@ -14,6 +14,7 @@ type ask struct {
 	method, url, body string
 	header            map[string]string
 	timeout           time.Duration
+	adds              bool // a full replica may refuse it: it stores something
 }
 
 type answer struct {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +30,8 @@ type nemesis struct {
 
 	alone     bool // there is one fault in the episode
 	wholeness bool // the cluster has to be whole after it
+
+	episodeFills, refusedFull atomic.Int64 // pushes of the fault that fills the replicas
 
 	episodes int
 	happened map[string]int
@@ -135,6 +138,9 @@ func (n *nemesis) calm() error {
 	began := time.Now()
 	if err := n.c.awaitReady(readyWithin); err != nil {
 		return fmt.Errorf("all faults are lifted, and not all is well: %w", err)
+	}
+	if err := n.drain(); err != nil {
+		return fmt.Errorf("all faults are lifted, and what filled the replicas does not go: %w", err)
 	}
 	if err := n.allTakePushes(n.c.members(), readyWithin-time.Since(began)); err != nil {
 		return fmt.Errorf("all faults are lifted, and %w", err)

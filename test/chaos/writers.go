@@ -161,6 +161,7 @@ func (o operation) request(g *group) (q ask, path string, ok int) {
 	case post:
 		q.method = http.MethodPost
 	}
+	q.adds = true
 	var body strings.Builder
 	for i, v := range o.content.values {
 		if v != 0 {
@@ -237,6 +238,10 @@ func (w *writer) once(r *replica, q ask, ok int) (done, sent bool) {
 		return false, q.header != nil || !notSent(err)
 	case a.status == ok:
 		return true, true
+	case a.status == http.StatusTooManyRequests && q.adds && w.c.mayBeFull(from, to):
+		h.count("writes refused at the limit")
+		w.c.mustSayWhatIsFull(r, a)
+		return false, false // it has certainly not happened: an earlier copy may have, and is remembered by whoever sent it
 	case a.status < 500:
 		w.c.violate("%s answered %s %s with %d: %s", r.name, q.method, q.url, a.status, a.body)
 		return false, true

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 // size is how much work a run is.
@@ -52,8 +54,8 @@ type bench struct {
 	only   *regexp.Regexp
 
 	loadBefore string // what else the machine had to do when the run began
-	spawner    *spawner
-	ports      map[int]bool
+	spawner    *local.Spawner
+	ports      local.Ports
 	processes  []*process
 	started    int
 
@@ -76,16 +78,16 @@ func newBench(binary, dir string, s size, out io.Writer) (*bench, error) {
 	}
 	return &bench{
 		binary: binary, dir: dir, peers: found, size: s, out: out,
-		loadBefore: loadAverage(), spawner: newSpawner(), ports: map[int]bool{}, gatewayScrapes: map[string]time.Duration{},
+		loadBefore: loadAverage(), spawner: local.NewSpawner(), gatewayScrapes: map[string]time.Duration{},
 	}, nil
 }
 
 // close ends every server.
 func (b *bench) close() {
 	for _, p := range b.processes {
-		p.kill()
+		p.Kill()
 	}
-	b.spawner.close()
+	b.spawner.Close()
 }
 
 // stage is a few figures that need the same servers.
@@ -119,11 +121,11 @@ func (b *bench) run(ctx context.Context, stages []stage) error {
 		b.tell("%s …", s.name)
 		err := s.run(ctx)
 		for _, p := range b.processes {
-			if over := p.ended(); over != nil && !p.over && err == nil {
+			if over := p.Ended(); over != nil && !p.Over() && err == nil {
 				err = over // by itself, and nothing noticed
 			}
-			p.kill()
-			_ = os.RemoveAll(filepath.Join(b.dir, p.name)) // what is left goes with the directory
+			p.Kill()
+			_ = os.RemoveAll(filepath.Join(b.dir, p.Name)) // what is left goes with the directory
 		}
 		b.processes = nil
 		if ctx.Err() != nil {

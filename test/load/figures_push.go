@@ -154,7 +154,7 @@ func (b *bench) besideChecked(ctx context.Context) error {
 		if err := b.fill(ctx, filled, groups); err != nil {
 			return err
 		}
-		if err := filled.servers[0].stop(patience); err != nil {
+		if err := filled.servers[0].Stop(patience); err != nil {
 			return err
 		}
 		if gateway, err = b.startPushgateway(ctx, true, file); err != nil {

@@ -5,95 +5,24 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"pushquorum/test/local"
 )
 
-// process is a server that was started here, with what it writes in a file.
-type process struct {
-	name string
-	args []string // program first
-	log  string
-	cmd  *exec.Cmd
-	done chan struct{} // closed once it has ended
-	over bool          // it was ended here
-}
+// process is a server that was started here.
+type process struct{ local.Process }
 
 // start starts a program. Starting one of the same name again adds to its log.
 func (b *bench) start(name, program string, args ...string) (*process, error) {
-	p := &process{name: name, args: append([]string{program}, args...), log: filepath.Join(b.dir, name+".log")}
-	if err := b.launch(p); err != nil {
+	p := &process{local.Process{Name: name, Args: append([]string{program}, args...), Log: filepath.Join(b.dir, name+".log")}}
+	if err := p.Start(b.spawner); err != nil {
 		return nil, err
 	}
 	b.processes = append(b.processes, p)
 	return p, nil
-}
-
-func (b *bench) launch(p *process) error {
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }() // the process has it
-	p.cmd = exec.Command(p.args[0], p.args[1:]...)
-	p.cmd.Dir = b.dir
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if err := b.spawner.start(p.cmd); err != nil {
-		return fmt.Errorf("starting %s: %w", p.name, err)
-	}
-	p.done, p.over = make(chan struct{}), false
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait() // how it ended is in the state
-	}()
-	return nil
-}
-
-// again starts a process that has ended with the arguments it had.
-func (b *bench) again(p *process) error { return b.launch(p) }
-
-// kill ends the process as a crash would, and returns when it is gone.
-func (p *process) kill() {
-	p.over = true
-	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may have ended already
-	<-p.done
-}
-
-// stop asks the process to end, and kills it when it does not.
-func (p *process) stop(within time.Duration) error {
-	p.over = true
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
-	select {
-	case <-p.done:
-		return nil
-	case <-time.After(within):
-		p.kill()
-		return fmt.Errorf("%s did not stop within %s of SIGTERM", p.name, within)
-	}
-}
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-// ended returns why the process is not running, or nil while it is.
-func (p *process) ended() error {
-	select {
-	case <-p.done:
-		return fmt.Errorf("%s has ended (%s); its last lines:\n%s", p.name, p.cmd.ProcessState, p.tail(15))
-	default:
-		return nil
-	}
-}
-
-func (p *process) tail(lines int) string {
-	out, err := os.ReadFile(p.log)
-	if err != nil {
-		return err.Error()
-	}
-	all := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
 // answers waits until GET path of the address is answered with 200. Looking every 2 ms is what a restart is measured with.
@@ -106,11 +35,11 @@ func (p *process) answers(ctx context.Context, address, path string) error {
 		if err == nil {
 			return nil
 		}
-		if over := p.ended(); over != nil {
+		if over := p.Ended(); over != nil {
 			return over
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s is not ready after %s: %w; its last lines:\n%s", p.name, patience, err, p.tail(15))
+			return fmt.Errorf("%s is not ready after %s: %w; its last lines:\n%s", p.Name, patience, err, p.Tail(15))
 		}
 		select {
 		case <-tick.C:
@@ -122,7 +51,7 @@ func (p *process) answers(ctx context.Context, address, path string) error {
 
 // snapshots are those that the replica has told of in its log, with when they began and ended.
 func (p *process) snapshots() ([]stretch, error) {
-	out, err := os.ReadFile(p.log)
+	out, err := os.ReadFile(p.Log)
 	if err != nil {
 		return nil, err
 	}

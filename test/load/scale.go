@@ -106,7 +106,7 @@ func (b *bench) atSize(ctx context.Context, groups int, start func(context.Conte
 // run so far: the servers are started again so that one is due at once.
 func (b *bench) snapshot(ctx context.Context, w *web) (figure, error) {
 	for _, p := range w.servers {
-		p.args = append(p.args, "--storage.snapshot-entries=1")
+		p.Args = append(p.Args, "--storage.snapshot-entries=1")
 	}
 	since := time.Now()
 	if _, err := b.restart(ctx, w); err != nil {
@@ -130,7 +130,7 @@ func (b *bench) snapshot(ctx context.Context, w *web) (figure, error) {
 				break
 			}
 			if time.Since(waited) > patience {
-				return figure{}, fmt.Errorf("%s has taken no snapshot within %s", p.name, patience)
+				return figure{}, fmt.Errorf("%s has taken no snapshot within %s", p.Name, patience)
 			}
 			select {
 			case <-tick.C:

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"pushquorum/test/local"
 )
 
 // service is one server, or several that are one: something to push into.
@@ -72,8 +74,8 @@ func (e *etcd) dialer() func(context.Context, int, uint64) (client, error) {
 func (b *bench) stop(services ...service) {
 	for _, s := range services {
 		for _, p := range s.processes() {
-			p.kill()
-			_ = os.RemoveAll(filepath.Join(b.dir, p.name)) // the whole directory goes at the end
+			p.Kill()
+			_ = os.RemoveAll(filepath.Join(b.dir, p.Name)) // the whole directory goes at the end
 		}
 	}
 }
@@ -86,17 +88,17 @@ const (
 
 // startOne starts a replica by itself, as `pushquorum` without flags is one.
 func (b *bench) startOne(ctx context.Context, flags ...string) (*web, error) {
-	port, err := b.freePort()
+	port, err := b.ports.Free()
 	if err != nil {
 		return nil, err
 	}
 	name := b.unique("pushquorum")
-	args := append([]string{"--web.listen-address=" + local(port), "--storage.path=" + filepath.Join(b.dir, name)}, flags...)
+	args := append([]string{"--web.listen-address=" + local.Address(port), "--storage.path=" + filepath.Join(b.dir, name)}, flags...)
 	p, err := b.start(name, b.binary, args...)
 	if err != nil {
 		return nil, err
 	}
-	w := &web{name: oneReplica, at: []string{local(port)}, servers: []*process{p}}
+	w := &web{name: oneReplica, at: []string{local.Address(port)}, servers: []*process{p}}
 	err = w.ready(ctx)
 	return w, err
 }
@@ -107,20 +109,20 @@ func (b *bench) startThree(ctx context.Context, flags ...string) (*web, error) {
 	name := b.unique("pushquorum")
 	var gossip []string
 	for range replicas {
-		port, err := b.freePort()
+		port, err := b.ports.Free()
 		if err != nil {
 			return nil, err
 		}
-		gossip = append(gossip, local(port))
+		gossip = append(gossip, local.Address(port))
 	}
 	for i := range replicas {
-		port, err := b.freePort()
+		port, err := b.ports.Free()
 		if err != nil {
 			return nil, err
 		}
 		each := fmt.Sprintf("%s-r%d", name, i+1)
 		args := []string{
-			"--web.listen-address=" + local(port), "--storage.path=" + filepath.Join(b.dir, each), fmt.Sprintf("--cluster.name=r%d", i+1),
+			"--web.listen-address=" + local.Address(port), "--storage.path=" + filepath.Join(b.dir, each), fmt.Sprintf("--cluster.name=r%d", i+1),
 			"--cluster.listen-address=" + gossip[i], fmt.Sprintf("--cluster.bootstrap-expect=%d", replicas),
 		}
 		for _, peer := range gossip {
@@ -130,7 +132,7 @@ func (b *bench) startThree(ctx context.Context, flags ...string) (*web, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.at, w.servers = append(w.at, local(port)), append(w.servers, p)
+		w.at, w.servers = append(w.at, local.Address(port)), append(w.servers, p)
 	}
 	err := w.ready(ctx)
 	return w, err
@@ -152,12 +154,12 @@ func (b *bench) startPushgateway(ctx context.Context, checked bool, persistence 
 	if err != nil {
 		return nil, err
 	}
-	port, err := b.freePort()
+	port, err := b.ports.Free()
 	if err != nil {
 		return nil, err
 	}
-	w := &web{name: "Pushgateway", at: []string{local(port)}}
-	args := []string{"--web.listen-address=" + local(port), "--web.enable-admin-api"}
+	w := &web{name: "Pushgateway", at: []string{local.Address(port)}}
+	args := []string{"--web.listen-address=" + local.Address(port), "--web.enable-admin-api"}
 	if !checked {
 		w.name = "Pushgateway, unchecked"
 		w.stored = http.StatusAccepted // it does not wait to see
@@ -185,17 +187,17 @@ func (b *bench) startEtcd(ctx context.Context) (*etcd, error) {
 	name := b.unique("etcd")
 	var cluster, peerURLs []string
 	for i := range replicas {
-		client, err := b.freePort()
+		client, err := b.ports.Free()
 		if err != nil {
 			return nil, err
 		}
-		peer, err := b.freePort()
+		peer, err := b.ports.Free()
 		if err != nil {
 			return nil, err
 		}
-		e.at = append(e.at, local(client))
-		peerURLs = append(peerURLs, "http://"+local(peer))
-		cluster = append(cluster, fmt.Sprintf("%s-m%d=http://%s", name, i+1, local(peer)))
+		e.at = append(e.at, local.Address(client))
+		peerURLs = append(peerURLs, "http://"+local.Address(peer))
+		cluster = append(cluster, fmt.Sprintf("%s-m%d=http://%s", name, i+1, local.Address(peer)))
 	}
 	for i := range replicas {
 		each := fmt.Sprintf("%s-m%d", name, i+1)
@@ -225,16 +227,16 @@ func (b *bench) startMemory(ctx context.Context, dir string) (*web, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := b.freePort()
+	port, err := b.ports.Free()
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.start(b.unique("memory"), self, "-serve="+dir, "-listen="+local(port))
+	p, err := b.start(b.unique("memory"), self, "-serve="+dir, "-listen="+local.Address(port))
 	if err != nil {
 		return nil, err
 	}
-	w := &web{name: "net/http from memory", at: []string{local(port)}, servers: []*process{p}}
-	err = p.answers(ctx, local(port), "/ready")
+	w := &web{name: "net/http from memory", at: []string{local.Address(port)}, servers: []*process{p}}
+	err = p.answers(ctx, local.Address(port), "/ready")
 	return w, err
 }
 
@@ -247,11 +249,11 @@ func (b *bench) unique(name string) string {
 // restart kills every one of the servers at once, starts them again, and says how long it took until all were ready.
 func (b *bench) restart(ctx context.Context, w *web) (time.Duration, error) {
 	for _, p := range w.servers {
-		p.kill()
+		p.Kill()
 	}
 	began := time.Now()
 	for _, p := range w.servers {
-		if err := b.again(p); err != nil {
+		if err := p.Start(b.spawner); err != nil {
 			return 0, err
 		}
 	}

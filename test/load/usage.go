@@ -16,7 +16,7 @@ const userHertz = 100
 // cpuTime is what the processes have used of the processors since they began.
 func cpuTime(processes ...*process) (total time.Duration, err error) {
 	for _, p := range processes {
-		used, err := cpuTimeOf(p.pid())
+		used, err := cpuTimeOf(p.Pid())
 		if err != nil {
 			return 0, err
 		}
@@ -51,7 +51,7 @@ func cpuTimeOf(pid int) (time.Duration, error) {
 type memory struct{ now, most, file int64 }
 
 func memoryOf(p *process) (m memory, err error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid()))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
 	if err != nil {
 		return m, err
 	}
@@ -63,7 +63,7 @@ func memoryOf(p *process) (m memory, err error) {
 		}
 		kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 		if err != nil {
-			return m, fmt.Errorf("/proc/%d/status: %w", p.pid(), err)
+			return m, fmt.Errorf("/proc/%d/status: %w", p.Pid(), err)
 		}
 		*into = kib << 10
 	}

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package test
-
-import "os/exec"
-
-func spawn(cmd *exec.Cmd) error { return cmd.Start() }
