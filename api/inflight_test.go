@@ -431,7 +431,9 @@ func TestAnOrdinaryPushIsNeverRefusedForWhatItMayTake(t *testing.T) {
 				}
 			}
 			for _, body := range []struct{ content, kind, encoding string }{
-				{text.String(), "", ""}, {gzipped(t, text.String()), "", "gzip"}, {delimited(t, families...), protobufType, ""},
+				{text.String(), "", ""},
+				{gzipped(t, text.String()), "", "gzip"},
+				{delimited(t, families...), protobufType, ""},
 				{snappyFramed(t, delimited(t, families...)), protobufType, "snappy"},
 			} {
 				r := httptest.NewRequest(http.MethodPut, "/metrics/job/a/instance/b", strings.NewReader(body.content))
