@@ -16,7 +16,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// problem is what is answered instead of what was asked for: a status code that tells whose fault it is, and a line of text.
+// problem is what is answered instead of what was asked for: a status code that tells whose fault it is, and a line
+// of text.
 type problem struct {
 	code int
 	text string
@@ -38,9 +39,9 @@ type body struct {
 	timeout time.Duration
 }
 
-// openBody takes r's body from the wire and prepares to decompress it according to its Content-Encoding. An encoding that is
-// not known is left as it is, as the Pushgateway does: the parser then judges the bytes. The body is to be released, also with a
-// problem.
+// openBody takes r's body from the wire and prepares to decompress it according to its Content-Encoding. An encoding
+// that is not known is left as it is, as the Pushgateway does: the parser then judges the bytes. The body is to be
+// released, also with a problem.
 func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem) {
 	b := &body{hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
 	if r.ContentLength > b.limit {
@@ -68,8 +69,8 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 	return b, nil
 }
 
-// receive reads the body. The memory for one of known length is taken before its first byte is read; one of unknown length takes more
-// as it grows.
+// receive reads the body. The memory for one of known length is taken before its first byte is read; one of unknown
+// length takes more as it grows.
 func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 	size := max(int64(len(wireBuffer{})), r.ContentLength+1)
 	began := time.Now()
@@ -91,8 +92,8 @@ func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 	return p
 }
 
-// readAll reads all of r, into buffer first. Before it makes a larger one it takes the memory for it. It calls grown with the size that
-// is exceeded.
+// readAll reads all of r, into buffer first. Before it makes a larger one it takes the memory for it. It calls grown
+// with the size that is exceeded.
 func (b *body) readAll(r io.Reader, buffer []byte, grown func(n int) *problem) ([]byte, *problem) {
 	for {
 		if len(buffer) == cap(buffer) {
@@ -133,8 +134,8 @@ func (b *body) release() {
 // drainTime is for how long the rest of a body is read that nobody wants.
 const drainTime = 2 * time.Second
 
-// drain reads what is left of a body that is refused, as far as it would have been read otherwise: most clients send all of it
-// before they read the answer, and those whose connection is closed meanwhile never see it.
+// drain reads what is left of a body that is refused, as far as it would have been read otherwise: most clients send
+// all of it before they read the answer, and those whose connection is closed meanwhile never see it.
 func (b *body) drain(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength > b.limit {
 		return
@@ -143,8 +144,8 @@ func (b *body) drain(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, b.limit))
 }
 
-// decompressed returns what was pushed, until release, in the lane for small bodies as long as it is one. Reading stops at the
-// limit, so that a small body which expands to a huge one costs no more than one of the limit.
+// decompressed returns what was pushed, until release, in the lane for small bodies as long as it is one. Reading
+// stops at the limit, so that a small body which expands to a huge one costs no more than one of the limit.
 func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
 	if p := t.begin(ctx, len(b.wire) > smallBody); p != nil {
 		return nil, p

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// smallBody is how large the body of a push may be, on the wire and decompressed, to go by the lane for small ones.
+	// smallBody is how large the body of a push may be, on the wire and decompressed, to go by the lane for small
+	// ones.
 	smallBody = 64 << 10
 	// smallCost is what decoding such a body may take.
 	smallCost = 1 << 20
@@ -17,10 +18,11 @@ const (
 	smallHold = 4 * smallBody
 )
 
-// inFlight bounds the memory of pushes that are under way: all that a push takes is taken here before it is allocated. A quarter is for
-// bodies and commands, half for what decoding makes of bodies, and an eighth each for the same of small pushes, which have a lane of
-// their own: they never wait for a large one. Where a push waits, it holds nothing that another one, which it could be waiting for, may
-// be waiting for: bodies that wait to be decoded do not keep the memory of those that are being decoded.
+// inFlight bounds the memory of pushes that are under way: all that a push takes is taken here before it is
+// allocated. A quarter is for bodies and commands, half for what decoding makes of bodies, and an eighth each for the
+// same of small pushes, which have a lane of their own: they never wait for a large one. Where a push waits, it holds
+// nothing that another one, which it could be waiting for, may be waiting for: bodies that wait to be decoded do not
+// keep the memory of those that are being decoded.
 type inFlight struct {
 	limit    int64         // bytes, of all
 	longest  time.Duration // that a push waits for a part
@@ -69,7 +71,8 @@ func (f *inFlight) tooMany() *problem {
 // neverFits is the answer to a push that would be refused each time.
 func (f *inFlight) neverFits(n int64, to string, part *pool) *problem {
 	return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf(
-		"the push would take %d bytes or more to %s, and may take %d: push less at once, or raise --push.max-bytes-in-flight=%d", n, to, part.size, f.limit,
+		"the push would take %d bytes or more to %s, and may take %d: push less at once, or raise --push.max-bytes-in-flight=%d",
+		n, to, part.size, f.limit,
 	)}
 }
 

@@ -76,6 +76,20 @@ func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 	})
 }
 
+func TestWhoGivesUpLetsThoseBehindPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(10)
+		if !p.try(8) {
+			t.Fatal("nothing is taken")
+		}
+		go func() { _ = p.take(t.Context(), 5, time.Second) }()
+		synctest.Wait()
+		if err := p.take(t.Context(), 2, time.Minute); err != nil || p.taken.Load() != 10 {
+			t.Errorf("got %v, and %d are taken", err, p.taken.Load())
+		}
+	})
+}
+
 // histogramText is a text that is not plain, of about so many bytes.
 func histogramText(n int) string {
 	var b strings.Builder
@@ -417,7 +431,9 @@ func TestAnOrdinaryPushIsNeverRefusedForWhatItMayTake(t *testing.T) {
 				}
 			}
 			for _, body := range []struct{ content, kind, encoding string }{
-				{text.String(), "", ""}, {gzipped(t, text.String()), "", "gzip"}, {delimited(t, families...), protobufType, ""},
+				{text.String(), "", ""},
+				{gzipped(t, text.String()), "", "gzip"},
+				{delimited(t, families...), protobufType, ""},
 				{snappyFramed(t, delimited(t, families...)), protobufType, "snappy"},
 			} {
 				r := httptest.NewRequest(http.MethodPut, "/metrics/job/a/instance/b", strings.NewReader(body.content))

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// pool is a number of bytes, or of other things, that may be in use at a time. Whoever has none of it yet may wait for its turn; whoever has
-// some and needs more is told at once whether there is, because two that wait for each other's would wait for ever. It is not
-// golang.org/x/sync/semaphore because a TryAcquire there fails as long as anybody waits: then nobody who has some could finish.
+// pool is a number of bytes, or of other things, that may be in use at a time. Whoever has none of it yet may wait
+// for its turn; whoever has some and needs more is told at once whether there is, because two that wait for each
+// other's would wait for ever. It is not golang.org/x/sync/semaphore because a TryAcquire there fails as long as
+// anybody waits: then nobody who has some could finish.
 type pool struct {
 	size int64
 

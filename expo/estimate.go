@@ -1,9 +1,9 @@
 package expo
 
-// Estimate returns how much memory Parse and Canonical, and the encoding of the push for the log, allocate for a body, garbage included,
-// because garbage stays until the next collection and costs the processor's time: a body of 16 MB can become 700 MB. It is an upper
-// bound, found by one pass that allocates nothing. Counting stops when there is more than most, which is then what is returned: some
-// more than that.
+// Estimate returns how much memory Parse and Canonical, and the encoding of the push for the log, allocate for a
+// body, garbage included, because garbage stays until the next collection and costs the processor's time: a body of
+// 16 MB can become 700 MB. It is an upper bound, found by one pass that allocates nothing. Counting stops when there
+// is more than most, which is then what is returned: some more than that.
 func Estimate(body []byte, f BodyFormat, group Labels, most int64) int64 {
 	if f == FormatProtobuf {
 		return estimateProtobuf(body, group, most)
@@ -19,8 +19,8 @@ func EstimatePlain(body []byte, group Labels, most int64) int64 {
 	return n.plain(group)
 }
 
-// appended is how many times its final size a slice allocates in all that grows by append to any length: each time by a quarter at
-// least, and up to a quarter more than it needs.
+// appended is how many times its final size a slice allocates in all that grows by append to any length: each time by
+// a quarter at least, and up to a quarter more than it needs.
 const appended = 25.0 / 4
 
 // pointer is what a pointer takes in a slice that grows.

@@ -65,8 +65,8 @@ func (n *textCount) encoded(group Labels) int64 {
 	return short + short/32 // lengths of more than a byte
 }
 
-// countPlain counts what Plain has to make room for: roughly, if that is little, because most bodies are small and an exact count takes
-// longer.
+// countPlain counts what Plain has to make room for: roughly, if that is little, because most bodies are small and an
+// exact count takes longer.
 func countPlain(body []byte, group Labels, most int64) textCount {
 	lines := int64(bytes.Count(body, newline)) + 1
 	n := textCount{bytes: int64(len(body)), samples: lines, names: lines, labels: int64(bytes.Count(body, equals))}

@@ -11,19 +11,20 @@ import (
 )
 
 const (
-	// maxHeaderBytes is far above what clients and proxies send, and is allocated for each request that sends as much.
+	// maxHeaderBytes is far above what clients and proxies send, and is allocated for each request that sends as
+	// much.
 	maxHeaderBytes = 64 << 10
-	// idleTimeout is how long a connection may be kept for the next request: longer than the usual scrape intervals. When there are too many
-	// connections, it is shorter.
+	// idleTimeout is how long a connection may be kept for the next request: longer than the usual scrape intervals.
+	// When there are too many connections, it is shorter.
 	idleTimeout = 3 * time.Minute
 	// maxStreams is how many requests at a time a connection may carry in HTTP/2.
 	maxStreams = 100
 )
 
-// connections bounds how many there are to the HTTP port. Beyond that, whichever has been without a request for the longest time is
-// closed: so neither clients that keep connections nor those that open them and say nothing shut out the next one. A listener that
-// accepts no more would let the next one wait for as long as they like. It is a hook of the server, so that it holds for all
-// listeners together, however they were made.
+// connections bounds how many there are to the HTTP port. Beyond that, whichever has been without a request for the
+// longest time is closed: so neither clients that keep connections nor those that open them and say nothing shut out
+// the next one. A listener that accepts no more would let the next one wait for as long as they like. It is a hook of
+// the server, so that it holds for all listeners together, however they were made.
 type connections struct {
 	most int
 

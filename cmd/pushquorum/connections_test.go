@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +62,10 @@ func TestConnectionsThatRestGiveWay(t *testing.T) {
 	if err := get(last, "/"); err != nil {
 		t.Errorf("the last one was shut out: %v", err)
 	}
-	if _, err := idle.Read(make([]byte, 1)); err == nil {
+	if err := idle.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := idle.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the one that was idle for the longest time was not closed")
 	}
 	close(end)

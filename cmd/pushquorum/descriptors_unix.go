@@ -4,8 +4,8 @@ package main
 
 import "syscall"
 
-// maxDescriptors is how many files and connections this process may have open, 0 if that is not known. Go has raised the limit to the hard one
-// before main began.
+// maxDescriptors is how many files and connections this process may have open, 0 if that is not known. Go has raised
+// the limit to the hard one before main began.
 func maxDescriptors() int64 {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
