@@ -15,8 +15,8 @@ const (
 	laneLook = stalledUnderPressure / 2
 )
 
-// lane lets few answers of a kind be made at a time, because each of them holds memory, and a state that may have been replaced,
-// until the client has taken it. While others wait, who stalls is cut.
+// lane lets few answers of a kind be made at a time, because each of them holds memory, and a state that may have been
+// replaced, until the client has taken it. While others wait, who stalls is cut.
 type lane struct {
 	what  string // is made
 	turns chan struct{}

@@ -9,8 +9,8 @@ import (
 // errNoRoom says that a page does not fit beside those that are kept, built or sent. The answer is then streamed.
 var errNoRoom = errors.New("the page does not fit into --web.max-page-bytes")
 
-// pageBudget bounds the memory of pages: those that are kept, those that are built, and old ones that are still being sent. Its
-// fields are guarded by pages.mu.
+// pageBudget bounds the memory of pages: those that are kept, those that are built, and old ones that are still being
+// sent. Its fields are guarded by pages.mu.
 type pageBudget struct {
 	limit int64 // bytes; 0 for no bound
 	held  int64
@@ -28,8 +28,8 @@ func (b *pageBudget) addLocked(bytes int64) {
 	b.gauge.Set(float64(b.held))
 }
 
-// hasRoom tells whether it is worth while to begin a build: a page that is made from the beginning will be about as large as the
-// last one in its form.
+// hasRoom tells whether it is worth while to begin a build: a page that is made from the beginning will be about as
+// large as the last one in its form.
 func (ps *pages) hasRoom(b *build, f form) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -60,8 +60,9 @@ func (ps *pages) streamed(f form, bytes int64) {
 	ps.budget.sizes[f] = bytes
 }
 
-// makeRoomLocked drops pages until there is room for so many bytes more, those first that have not been asked for longest. If that
-// is not enough, pages are in the way that are being sent: whoever stalls over one is cut, and the next build has its room.
+// makeRoomLocked drops pages until there is room for so many bytes more, those first that have not been asked for
+// longest. If that is not enough, pages are in the way that are being sent: whoever stalls over one is cut, and the
+// next build has its room.
 func (ps *pages) makeRoomLocked(b *build, bytes int64) bool {
 	if ps.budget.limit == 0 {
 		return true
@@ -78,8 +79,8 @@ func (ps *pages) makeRoomLocked(b *build, bytes int64) bool {
 	return true
 }
 
-// pinnedLocked is how many bytes of replaced metrics pages keep from being freed, at most. The page of which the next one is made
-// does not count: most of what it shows is shown again.
+// pinnedLocked is how many bytes of replaced metrics pages keep from being freed, at most. The page of which the next
+// one is made does not count: most of what it shows is shown again.
 func (ps *pages) pinnedLocked(b *build) (bytes int64) {
 	now := ps.store.Applied()
 	for s := range ps.live {

@@ -181,7 +181,7 @@ func TestScrapersThatStopReadingDoNotKeepOldPages(t *testing.T) {
 		}
 		for i := range 19 {
 			pushLarge(t, g, series, i)
-			p.dial(t, "/metrics", "Accept-Encoding", "identity")
+			p.dial(t, "GET /metrics", "Accept-Encoding", "identity")
 			if n := held(); n > limit {
 				t.Fatalf("after %d scrapers %d bytes are held", i+1, n)
 			}
@@ -189,7 +189,7 @@ func TestScrapersThatStopReadingDoNotKeepOldPages(t *testing.T) {
 		began := time.Now()
 		for i := range 5 {
 			pushLarge(t, g, series, 100+i)
-			res, body := answerOf(t, p.dial(t, "/metrics"))
+			res, body := answerOf(t, p.dial(t, "GET /metrics"))
 			if want := fmt.Sprintf("large{instance=\"\",job=\"large\",n=\"0000000\"} %d\n", 100+i); res.StatusCode != http.StatusOK || !strings.Contains(body, want) {
 				t.Errorf("a scraper that reads got %d, %d bytes", res.StatusCode, len(body))
 			}
@@ -239,6 +239,26 @@ func TestAPageGivesWayToTheOneThatIsAskedFor(t *testing.T) {
 		}
 		if row.kept > 0 && g.api.pages.list[row.kept-1].form.format != expo.NegotiateFormat(scrapeForms[3]) {
 			t.Errorf("the wrong page is kept in %d", row.limit)
+		}
+	}
+}
+
+// TestAPageThatDoesNotFitBesideTheOneBeforeReplacesIt at the next scrape. The one between is streamed.
+func TestAPageThatDoesNotFitBesideTheOneBeforeReplacesIt(t *testing.T) {
+	g := startWithoutServer(t)
+	push := func(value int) {
+		for i := range 1000 {
+			benchPush(t, g, i, value)
+		}
+	}
+	push(0)
+	g.ask("/metrics", scrapeForms[0])
+	g.api.pages.budget.limit = g.api.pages.budget.held * 3 / 2
+	push(1)
+	for i, want := range []float64{1, 1} {
+		g.ask("/metrics", scrapeForms[0])
+		if n := valueOf(t, g.api.metrics.streamed); n != want || len(g.api.pages.list) != i {
+			t.Errorf("after %d scrapes %v were streamed, and %d pages are kept", i+1, n, len(g.api.pages.list))
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// How an answer has to be taken. What counts is the time that writes wait for the client: making an answer may take as long as it
-// takes, and so may sending a large one to somebody who goes on reading.
+// How an answer has to be taken. What counts is the time that writes wait for the client: making an answer may take as
+// long as it takes, and so may sending a large one to somebody who goes on reading.
 const (
 	recipientChunk = 256 << 10        // bytes of one write
 	recipientGrace = 10 * time.Second // for one write, and for all of them together, beyond …
@@ -22,9 +22,9 @@ const (
 // errDawdled is what a write to a client comes to that does not take its answer.
 var errDawdled = errors.New("the client does not read its answer")
 
-// recipient is the client of one answer, and cuts it off if it stops taking it. A slow client is not cut as long as it takes
-// recipientRate on average: a deadline for the whole would have to be as long as the largest answer takes, and let those who stop
-// hold a small one for as long.
+// recipient is the client of one answer, and cuts it off if it stops taking it. A slow client is not cut as long as it
+// takes recipientRate on average: a deadline for the whole would have to be as long as the largest answer takes, and
+// let those who stop hold a small one for as long.
 type recipient struct {
 	http.ResponseWriter
 	control *http.ResponseController

@@ -48,7 +48,7 @@ func TestWhoReadsIsNotCutAndWhoStopsIs(t *testing.T) {
 		{"small, and after a while", 10 << 10, 10 << 10, 9 * time.Second, 0, 0},
 		{"never", 8 << 20, 1, time.Hour, 0, 15 * time.Second},
 		{"a byte a second", 1 << 20, 1, time.Second, 0, 15 * time.Second},
-		{"in small pieces, never quite stopping", 8 << 20, 200 << 10, 9 * time.Second, 0, time.Minute},
+		{"so that each write is just in time", 8 << 20, 64 << 10, 3 * time.Second, 0, time.Minute},
 		{"stops after much of it", 100 << 20, 1 << 20, 0, 50 << 20, 15 * time.Second},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -151,11 +151,11 @@ func (p pipes) Close() error { close(p.closed); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // dial sends a request and returns where the answer comes.
-func (p pipes) dial(t *testing.T, path string, header ...string) net.Conn {
+func (p pipes) dial(t *testing.T, what string, header ...string) net.Conn {
 	t.Helper()
 	client, server := net.Pipe()
 	p.conns <- server
-	request := "GET " + path + " HTTP/1.1\r\nHost: x\r\n"
+	request := what + " HTTP/1.1\r\nHost: x\r\n"
 	for i := 0; i < len(header); i += 2 {
 		request += header[i] + ": " + header[i+1] + "\r\n"
 	}
@@ -196,21 +196,24 @@ func (g *gateway) overPipes(t *testing.T) pipes {
 
 // TestAnAnswerThatIsNotReadEnds, whichever it is, and its connection.
 func TestAnAnswerThatIsNotReadEnds(t *testing.T) {
-	for _, path := range []string{"/metrics", "/api/v1/metrics", "/", "/api/v1/status", "/static/page.css", "/-/metrics", "/nowhere"} {
+	for _, request := range []string{
+		"GET /metrics", "GET /api/v1/metrics", "GET /", "GET /api/v1/status", "GET /static/page.css", "GET /-/metrics", "GET /nowhere",
+		"OPTIONS /api/v1/status", // of which the handler writes nothing
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			g := startWithoutServer(t)
 			benchPush(t, g, 1, 1)
 			p := g.overPipes(t)
-			c := p.dial(t, path)
+			c := p.dial(t, request)
 			began := time.Now()
 			time.Sleep(2 * recipientGrace) //nolint:forbidigo // the clock is the bubble's
 			synctest.Wait()
 			if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
-				t.Errorf("%s: %d bytes after %s (%v)", path, len(b), time.Since(began), err)
+				t.Errorf("%s: %d bytes after %s (%v)", request, len(b), time.Since(began), err)
 			}
-			res, body := answerOf(t, p.dial(t, "/-/healthy"))
+			res, body := answerOf(t, p.dial(t, "GET /-/healthy"))
 			if res.StatusCode != http.StatusOK || !strings.HasPrefix(body, "OK") {
-				t.Errorf("%s: then %d %s", path, res.StatusCode, body)
+				t.Errorf("%s: then %d %s", request, res.StatusCode, body)
 			}
 		})
 	}

@@ -10,7 +10,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// writeGroups writes the answer of /api/v1/metrics. Beside one metric, it has the list of the groups in memory, 8 bytes each.
+// writeGroups writes the answer of /api/v1/metrics. Beside one metric, it has the list of the groups in memory, 8 bytes
+// each.
 func writeGroups(out io.Writer, view *fsm.View) error {
 	w := &jsonWriter{Writer: bufio.NewWriterSize(out, 32<<10)}
 	w.raw(`{"status":"success","data":[`)
@@ -58,8 +59,8 @@ type groupField struct {
 	value func()
 }
 
-// group writes an object that has the names of the families beside `labels` and `last_push_successful`, sorted. A family of either
-// name hides that key, as it does in the Pushgateway: the keys of an object must differ.
+// group writes an object that has the names of the families beside `labels` and `last_push_successful`, sorted. A
+// family of either name hides that key, as it does in the Pushgateway: the keys of an object must differ.
 func (w *jsonWriter) group(g *fsm.Group) {
 	pushed, failed := g.PushTimeFamily(), g.FailureTimeFamily()
 	others := []groupField{ // sorted

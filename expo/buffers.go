@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A page is collected into large writes, so that there is something to read for whoever reads at the other end while the next are
-// collected. How many buffers there are is bounded, because each is kept as long as its reader takes: more readers at a time than
-// there are large buffers have small ones, and more than there are of these have none.
+// A page is collected into large writes, so that there is something to read for whoever reads at the other end while
+// the next are collected. How many buffers there are is bounded, because each is kept as long as its reader takes: more
+// readers at a time than there are large buffers have small ones, and more than there are of these have none.
 var (
 	largeBuffers = newBuffers(4, 1<<20)
 	smallBuffers = newBuffers(64, 64<<10)
@@ -28,7 +28,8 @@ func newBuffers(count, size int) *buffers {
 	}
 }
 
-// flusher is an io.Writer whose last bytes go out with Flush. After an error it writes nothing more, and Flush says it again.
+// flusher is an io.Writer whose last bytes go out with Flush. After an error it writes nothing more, and Flush says it
+// again.
 type flusher interface {
 	io.Writer
 	Flush() error

@@ -1,7 +1,7 @@
 package expo
 
-// Room is asked before a page that is being made grows by so many bytes. An error says that there is no room for them, and ends
-// the making.
+// Room is asked before a page that is being made grows by so many bytes. An error says that there is no room for them,
+// and ends the making.
 type Room func(bytes int) error
 
 func (r Room) take(bytes int) error {
@@ -23,8 +23,8 @@ func (s *segment) memory() int {
 	return n
 }
 
-// Hold says that one more holds the page. It returns by how many bytes those who hold pages hold more now: a page shares most of
-// its memory with the one it was made of.
+// Hold says that one more holds the page. It returns by how many bytes those who hold pages hold more now: a page
+// shares most of its memory with the one it was made of.
 func (p *Page) Hold() (bytes int64) {
 	for _, s := range p.segments {
 		if s.holders.Add(1) == 1 {

@@ -8,12 +8,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// pieceBytes is how many bytes of metrics are decoded, written or compressed at a time. A part may have hundreds of thousands of
-// series, and decoded it takes many times its size.
+// pieceBytes is how many bytes of metrics are decoded, written or compressed at a time. A part may have hundreds of
+// thousands of series, and decoded it takes many times its size.
 const pieceBytes = 64 << 10
 
-// pieces yields the metrics of a large family as families of about pieceBytes, in order. A metric that is larger is a piece of its
-// own.
+// pieces yields the metrics of a large family as families of about pieceBytes, in order. A metric that is larger is a
+// piece of its own.
 func (f *Family) pieces() iter.Seq[*Family] {
 	return func(yield func(*Family) bool) {
 		names := f.names.Load()
@@ -40,7 +40,8 @@ func (f *Family) pieces() iter.Seq[*Family] {
 // EncodedMetric is one metric as it is stored.
 type EncodedMetric []byte
 
-// Encoded yields the metrics one at a time: decoded, all of them may be many times larger than the family. Damage is the last.
+// Encoded yields the metrics one at a time: decoded, all of them may be many times larger than the family. Damage is
+// the last.
 func (f *Family) Encoded() iter.Seq2[EncodedMetric, error] {
 	return func(yield func(EncodedMetric, error) bool) {
 		for rest := f.Metrics; len(rest) > 0; {
