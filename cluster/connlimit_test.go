@@ -18,14 +18,13 @@ import (
 func flood(t *testing.T, address string, n int) (open func() int) {
 	t.Helper()
 	var mu sync.Mutex
-	left := 0
+	left := n
 	for range n {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		left++
 		go func() {
 			_, _ = io.Copy(io.Discard, conn)
 			mu.Lock()

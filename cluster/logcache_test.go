@@ -300,7 +300,7 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 	leader, others := leaderOf(t, replicas)
 	away := others[0]
 	away.crash()
-	for i := range 40 {
+	for i := range 20 {
 		result, err := leader.Apply(testContext(t), largePush(leader, fmt.Sprintf("large%d", i), 300<<10))
 		if err != nil || result.Status != fsm.Applied {
 			t.Fatalf("%v, %v", result, err)
@@ -320,7 +320,7 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 		t.Errorf("%d bytes were sent at a time, want more than one entry and at most %d bytes", meter.largest, maxSent)
 	}
 	meter.mu.Unlock()
-	for i := range 20 { // now it is sent to in a pipeline
+	for i := range 6 { // now it is sent to in a pipeline
 		result, err := leader.Apply(testContext(t), largePush(leader, fmt.Sprintf("more%d", i), 3<<20))
 		if err != nil || result.Status != fsm.Applied {
 			t.Fatalf("%v, %v", result, err)
@@ -335,7 +335,7 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 	}
 	waitReady(t, replicas...)
 	sameState(t, replicas...)
-	if !hasJob(replicas[0], "large39") || !hasJob(replicas[0], "more19") {
+	if !hasJob(replicas[0], "large19") || !hasJob(replicas[0], "more5") {
 		t.Error("a push was lost")
 	}
 }

@@ -15,7 +15,7 @@ const (
 	shortWorth = 8
 	shortLeast = 256 << 10
 	// shortRest is how many times as long as a snapshot took, or would have, nothing is tried again while nothing more is stored.
-	shortRest = 4
+	shortRest = 1
 )
 
 // shortDisk frees room on a disk that is short of it, so that what is deleted really goes: the log is only shortened behind a

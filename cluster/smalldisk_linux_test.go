@@ -212,3 +212,42 @@ func TestAClusterOnDisksThatFillUp(t *testing.T) {
 	wantJobs(t, replicas[0], "a", n/2, n)
 	wantJobs(t, replicas[0], "b", 0, n/4)
 }
+
+// A disk on which nothing fits any more though the log is as short as it can be: only a snapshot of what is left after a delete makes
+// room, and nobody pushes who would make one due.
+func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	r := newReplica(t, nil, "alone", "", 1)
+	onSmallDisk(t, r)
+	r.start()
+	waitReady(t, r)
+	n := 0
+	settled := func() bool {
+		return r.noSpace() != "" && r.store.snapshotIndex() > 0 && r.store.log.bytesSinceSnapshot() == 0
+	}
+	for !settled() {
+		n += fillUp(t, r, fmt.Sprintf("a%d-", n))
+		eventually(t, "there is room, or the log holds nothing that the snapshot does not", func() bool { return r.noSpace() == "" || settled() })
+	}
+	var jobs []string
+	for g := range r.cfg.FSM.View().Groups() {
+		job, _ := g.Labels().Get("job")
+		jobs = append(jobs, job)
+	}
+	before, err := measureSpace(r.cfg.DataDir)
+	if err != nil || len(jobs) != n {
+		t.Fatalf("%d groups are stored of %d: %v", len(jobs), n, err)
+	}
+	for _, job := range jobs[:n/2] {
+		if result, err := r.Apply(testContext(t), deleteCommand(r, job)); err != nil || result.Status != fsm.Applied {
+			t.Fatalf("a delete was answered with %v, %v", result, err)
+		}
+	}
+	eventually(t, "half of the room is there", func() bool {
+		now, err := measureSpace(r.cfg.DataDir)
+		return err == nil && r.noSpace() == "" && now.free > before.free+uint64(n/3)*(100<<10)
+	})
+	push(t, r, "again", 1)
+}

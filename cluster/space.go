@@ -92,7 +92,7 @@ func (w *spaceWatch) look() {
 	w.worth.Store((now.free - min(now.free, least)) / spaceParts)
 	before := w.lack.Load()
 	if before != nil {
-		least += least / spaceSlack
+		least += w.minimum() / spaceSlack
 	}
 	if least == 0 || now.free >= least {
 		if w.lack.Store(nil); before != nil {
