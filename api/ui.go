@@ -123,10 +123,10 @@ func (a *API) fill(p *page, view *fsm.View) {
 			Labels: jobFirst(labels),
 		}
 		for _, f := range g.Families {
-			family := pageFamily{Name: f.Name, Type: strings.ToLower(f.Type.String()), Help: f.Help, Pushed: moment(f.Time), Hidden: len(f.Series)}
-			if len(f.Series) <= room {
+			family := pageFamily{Name: f.Name, Type: strings.ToLower(f.Type.String()), Help: f.Help, Pushed: moment(f.Time), Hidden: f.Len()}
+			if f.Len() <= room {
 				family.Series, family.Hidden = a.series(f.Family), 0
-				room -= len(f.Series)
+				room -= f.Len()
 			}
 			group.Families = append(group.Families, family)
 		}

@@ -114,7 +114,7 @@ func (s *scrape) skip(err error) {
 
 // fits tells whether f can stand under the header h, and counts it as left out if not.
 func (s *scrape) fits(h Header, f *Family) bool {
-	if len(f.Metrics) == 0 {
+	if f.MetricsSize() == 0 {
 		return false
 	}
 	if f.Type != h.Type {
@@ -208,7 +208,7 @@ func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) 
 			s.leftOut = before // The parts are walked again, and counted once.
 			return s.writeEscaped(h, name, parts)
 		}
-		size += len(f.Metrics)
+		size += f.MetricsSize()
 	}
 	if size == 0 {
 		return nil
@@ -220,7 +220,7 @@ func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) 
 		if f.Type != h.Type || f.labelNames() == damaged {
 			continue // Counted above.
 		}
-		if _, err := s.w.Write(f.Metrics); err != nil {
+		if _, err := s.w.Write(f.MetricsIn(s.scratch[:0])); err != nil {
 			return err
 		}
 	}
@@ -237,7 +237,7 @@ func (s *scrape) writeEscaped(h Header, name string, parts iter.Seq[*Family]) er
 			continue
 		}
 		if s.asStored(f, name) {
-			metrics = append(metrics, f.Metrics...)
+			metrics = f.appendMetrics(metrics)
 			continue
 		}
 		mf, err := s.escaped(f, name, labels)

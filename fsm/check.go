@@ -18,7 +18,7 @@ import (
 // after is what the group will hold; pushed is the part of it that comes with this push.
 func (s *store) check(old, after *Group, pushed []*expo.Family) string {
 	for place, f := range pushed {
-		if len(f.Series) == 0 {
+		if f.Len() == 0 {
 			continue
 		}
 		had, replaces := old.family(f.Name, place)
@@ -32,7 +32,7 @@ func (s *store) check(old, after *Group, pushed []*expo.Family) string {
 		if replaces && sameSeries(had.Family, f) {
 			continue
 		}
-		for i, id := range f.Series {
+		for i, id := range f.Series() {
 			if owner := s.rival(after, f.Name, id); owner != nil {
 				return fmt.Sprintf("series %s was pushed before with the same name and labels to group %.200s; delete it there or push to that group",
 					seriesString(f, i), owner.Labels())

@@ -59,9 +59,8 @@ func (g *Group) FailureTimeFamily() *expo.Family { return g.failureTime }
 // withTimes fills in the two push-time families, from old as far as they are the same. It returns g.
 func (g *Group) withTimes(old *Group) *Group {
 	if old == nil {
-		labels := g.Labels()
-		g.pushTime = expo.Gauge(pushTimeHeader, labels, float64(g.PushTime)/1e9)
-		g.failureTime = expo.Gauge(failureTimeHeader, labels, float64(g.FailureTime)/1e9)
+		g.pushTime = expo.Gauge(pushTimeHeader, g.Key, float64(g.PushTime)/1e9)
+		g.failureTime = expo.Gauge(failureTimeHeader, g.Key, float64(g.FailureTime)/1e9)
 		return g
 	}
 	g.pushTime, g.failureTime = old.pushTime, old.failureTime

@@ -93,13 +93,13 @@ func TestGroupsHaveTheSamePushTimeSeriesWhereTheyAreTwins(t *testing.T) {
 	}
 	pairs := 0
 	for _, a := range all {
-		ids := (&Group{Key: a.Key()}).withTimes(nil).pushTime.Series
+		ids := (&Group{Key: a.Key()}).withTimes(nil).pushTime.Series()
 		twin, ok := twinOf(expo.AppendLabels(nil, a.Key()))
 		for _, b := range all {
 			if a.Key() == b.Key() {
 				continue
 			}
-			same := ids[0] == (&Group{Key: b.Key()}).withTimes(nil).pushTime.Series[0]
+			same := ids[0] == (&Group{Key: b.Key()}).withTimes(nil).pushTime.Series()[0]
 			if twins := ok && twin.Key() == b.Key(); twins != same {
 				t.Errorf("%s and %s have the same push-time series: %v; they are twins: %v", a, b, same, twins)
 			}

@@ -118,7 +118,7 @@ func checkOwners(t *testing.T, s *store) {
 			t.Fatalf("group %s is not what its key leads to", g.Labels())
 		}
 		for _, f := range g.Families {
-			for _, id := range f.Series {
+			for _, id := range f.Series() {
 				if owner := s.rival(nobody, f.Name, id); owner != g {
 					t.Fatalf("a series of %s in group %s is that of %+v", f.Name, g.Labels(), owner)
 				}

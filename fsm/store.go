@@ -57,7 +57,8 @@ func digestOf(key string, f *expo.Family) digest {
 	h := newHasher("part")
 	h.strings(key, f.Name, f.Help, f.Unit)
 	h.number(uint64(f.Type))
-	h.bytes(f.Metrics)
+	var scratch [256]byte
+	h.bytes(f.MetricsIn(scratch[:0]))
 	return h.digest()
 }
 
@@ -227,7 +228,7 @@ func (s *store) rival(g *Group, name string, id expo.SeriesID) *Group {
 		return nil
 	}
 	owner := s.owners[n]
-	if f, _ := owner.family(name, 0); sure || f.Family != nil && slices.Contains(f.Series, id) {
+	if f, _ := owner.family(name, 0); sure || f.Family != nil && slices.Contains(f.Series(), id) {
 		return owner
 	}
 	return nil
@@ -286,12 +287,12 @@ func (s *store) putSeries(g *Group, was, f *expo.Family) {
 		return
 	}
 	if was != nil {
-		for _, id := range was.Series {
+		for _, id := range was.Series() {
 			s.series.remove(id, g.number)
 		}
 	}
 	if f != nil {
-		for _, id := range f.Series {
+		for _, id := range f.Series() {
 			s.series.put(id, g.number)
 		}
 	}
@@ -310,7 +311,7 @@ func merge(had *Group, replace bool, pushed []*expo.Family, unixNano int64) []St
 	}
 	stay := len(out) > 0
 	for _, f := range pushed {
-		if len(f.Series) == 0 {
+		if f.Len() == 0 {
 			continue
 		}
 		if stay {
@@ -325,4 +326,4 @@ func merge(had *Group, replace bool, pushed []*expo.Family, unixNano int64) []St
 }
 
 // sameSeries tells whether two families have the same series, in order.
-func sameSeries(a, b *expo.Family) bool { return bytes.Equal(bytesOf(a.Series), bytesOf(b.Series)) }
+func sameSeries(a, b *expo.Family) bool { return bytes.Equal(bytesOf(a.Series()), bytesOf(b.Series())) }
