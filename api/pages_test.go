@@ -206,7 +206,7 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 			ask(i)
 		}
 		labels := expo.NewLabels(map[string]string{"job": "late"})
-		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, []*expo.Family{expo.Gauge(&expo.Header{Name: "late", Type: dto.MetricType_GAUGE}, labels, 1)}), time.Unix(1, 0))
+		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, []*expo.Family{expo.Gauge(&expo.Header{Name: "late", Type: dto.MetricType_GAUGE}, labels.Key(), 1)}), time.Unix(1, 0))
 		for i := range 3 {
 			ask(3 + i)
 		}
@@ -328,7 +328,7 @@ func TestADamagedPartDoesNotSpoilTheScrape(t *testing.T) {
 		if !found {
 			t.Fatal("the group is not stored")
 		}
-		bad.Families[0].Metrics[1] ^= 0x40
+		bad.Families[0].Metrics()[1] ^= 0x40
 		for range 2 {
 			page := g.scrape()
 			if !strings.Contains(page, "good{instance=\"\",job=\"good\"} 1\n") || strings.Contains("\n"+page, "\nbad{") {

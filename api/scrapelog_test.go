@@ -77,7 +77,7 @@ func TestWhatEachScrapeMeetsIsLoggedOnce(t *testing.T) {
 		t.Helper()
 		g.must(http.StatusOK, "PUT", "/metrics/job/bad", "# TYPE bad gauge\nbad 1\n")
 		bad, _ := g.replica.FSM.View().Group(expo.NewLabels(map[string]string{"job": "bad"}).Key())
-		bad.Families[0].Metrics[1] ^= 0x40
+		bad.Families[0].Metrics()[1] ^= 0x40
 	}
 	headless := func(t *testing.T, g *gateway) { // as no code leaves it: what reads it panics
 		t.Helper()

@@ -140,7 +140,7 @@ func (a *API) fill(p *page, view *fsm.View) {
 			}
 			family := pageFamily{Name: room.text(f.Name), Type: strings.ToLower(f.Type.String()), Help: room.text(f.Help), Pushed: moment(f.Time)}
 			family.Series = a.series(f.Family, room)
-			family.Hidden = len(f.Series) - len(family.Series)
+			family.Hidden = f.Len() - len(family.Series)
 			group.Families = append(group.Families, family)
 		}
 		p.Groups = append(p.Groups, group)

@@ -351,7 +351,7 @@ func leaderOf(t testing.TB, replicas []*replicaT) (leader *replicaT, others []*r
 func pushCommand(r *replicaT, job string, value float64) []byte {
 	group := expo.NewLabels(map[string]string{"job": job})
 	return fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, group, true,
-		[]*expo.Family{expo.Gauge(&expo.Header{Name: "test_value", Help: "help", Type: dto.MetricType_GAUGE}, group, value)})
+		[]*expo.Family{expo.Gauge(&expo.Header{Name: "test_value", Help: "help", Type: dto.MetricType_GAUGE}, group.Key(), value)})
 }
 
 func testContext(t testing.TB) context.Context {

@@ -304,7 +304,7 @@ func TestTheMetricsTellWhatIsStored(t *testing.T) {
 	apply := func(at int64, job string) {
 		index++
 		group := expo.NewLabels(map[string]string{"job": job})
-		f := expo.Gauge(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, group, 1)
+		f := expo.Gauge(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, group.Key(), 1)
 		command := fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, group, true, []*expo.Family{f})
 		machine.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: fsm.Seal([][]byte{command}, time.Unix(at, 0))})
 	}

@@ -268,7 +268,7 @@ func largePush(r *replicaT, job string, size int) []byte {
 	for i := 0; size > 0; i++ {
 		help := bytes.Repeat([]byte("x"), min(size, 8<<10))
 		size -= len(help)
-		families = append(families, expo.Gauge(&expo.Header{Name: fmt.Sprintf("test_value_%04d", i), Help: string(help), Type: dto.MetricType_GAUGE}, group, 1))
+		families = append(families, expo.Gauge(&expo.Header{Name: fmt.Sprintf("test_value_%04d", i), Help: string(help), Type: dto.MetricType_GAUGE}, group.Key(), 1))
 	}
 	return fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, group, true, families)
 }

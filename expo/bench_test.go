@@ -126,7 +126,7 @@ func mixed(e, other Exposition, instances map[string]bool) Exposition {
 		i := 0
 		for f := range seq {
 			for instance := range instances {
-				if bytes.Contains(f.Metrics, []byte(instance)) {
+				if bytes.Contains(f.Metrics(), []byte(instance)) {
 					parts[h.Name][i] = f
 				}
 			}

@@ -100,41 +100,6 @@ func (ls Labels) textSize() int {
 	return n
 }
 
-// gauge is a Family with one series, in one piece of memory: a store has two of them in each group.
-type gauge struct {
-	Family
-
-	series  [1]SeriesID
-	metrics [80]byte // of a group with labels of a usual length
-}
-
-// newGauge copies the metrics.
-func newGauge(h *Header, metrics []byte, series SeriesID) *Family {
-	g := &gauge{Family: Family{Header: h}, series: [1]SeriesID{series}}
-	g.Metrics = append(g.metrics[:0:len(g.metrics)], metrics...)
-	g.Series = g.series[:]
-	return &g.Family
-}
-
-// Gauge returns a family with one gauge that has the labels of the group, as a push of it
-// to that group would be stored. It takes the header, whose type is GAUGE.
-func Gauge(h *Header, group Labels, value float64) *Family {
-	labels := group
-	if i, found := group.find(model.InstanceLabel); !found {
-		labels = slices.Insert(slices.Clone(group), i, Label{Name: model.InstanceLabel})
-	}
-	var scratch [256]byte
-	id := hashSeries(appendSeries(scratch[:0], h.Name, labels))
-	return newGauge(h, appendPlain(scratch[:0], dto.MetricType_GAUGE, labels, value), id)
-}
-
-// WithValue returns what Gauge has returned with another value.
-func (f *Family) WithValue(value float64) *Family {
-	g := newGauge(f.Header, f.Metrics, f.Series[0])
-	setPlainValue(g.Metrics, value)
-	return g
-}
-
 // checkClashes looks for clashes between the families of one push, which are sorted by
 // name. An empty family writes nothing, so it clashes with nothing but its own name.
 func checkClashes(families []*Family) error {
@@ -148,7 +113,7 @@ func checkClashes(families []*Family) error {
 	for _, f := range families {
 		for _, suffix := range SuffixesOf(f.Type) {
 			other := byName[f.Name+suffix]
-			if other == nil || len(f.Series) == 0 || len(other.Series) == 0 {
+			if other == nil || f.Len() == 0 || other.Len() == 0 {
 				continue
 			}
 			if err := Clash(*f.Header, *other.Header); err != nil {
@@ -283,30 +248,27 @@ func (c *canonicaliser) merge(own []*dto.LabelPair) []*dto.LabelPair {
 // encode sorts the metrics and encodes them.
 func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error) {
 	slices.SortFunc(metrics, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
-	f := &Family{Header: &h}
-	if len(metrics) == 0 {
-		return f, nil
-	}
+	f := new(Family)
 	size := 0
 	for _, m := range metrics {
-		size += proto.Size(m) + 4
+		size += proto.Size(m) + 4 + len(SeriesID{})
 	}
-	f.Metrics = make([]byte, 0, size)
-	f.Series = make([]SeriesID, 0, len(metrics))
+	memory := make([]byte, 0, size)
 	for i, m := range metrics {
 		if i > 0 && compareLabels(metrics[i-1].Label, m.Label) == 0 {
 			return nil, fmt.Errorf("%s is given twice: give each series once", describe(h.Name, m.Label))
 		}
-		var (
-			id  SeriesID
-			err error
-		)
-		id, c.scratch = seriesID(c.scratch, h.Name, m.Label)
-		f.Series = append(f.Series, id)
-		if f.Metrics, err = appendMetric(f.Metrics, m); err != nil {
+		var err error
+		if memory, err = appendMetric(memory, m); err != nil {
 			return nil, fmt.Errorf("%s cannot be encoded: %s", describe(h.Name, m.Label), oneLine(err.Error()))
 		}
 	}
+	for _, m := range metrics {
+		var id SeriesID
+		id, c.scratch = seriesID(c.scratch, h.Name, m.Label)
+		memory = append(memory, id[:]...)
+	}
+	f.Set(&h, memory, len(metrics))
 	return f, nil
 }
 

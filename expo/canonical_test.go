@@ -207,7 +207,7 @@ func TestProtobufPushesThatTextCannotExpress(t *testing.T) {
 
 func TestAFamilyWithoutMetricsStaysAsAnEmptyOne(t *testing.T) {
 	families := mustCanonical(t, nil, []*dto.MetricFamily{family(dto.MetricType_SUMMARY)})
-	if len(families) != 1 || families[0].Name != "x" || len(families[0].Series) != 0 || len(families[0].Metrics) != 0 {
+	if len(families) != 1 || families[0].Name != "x" || len(families[0].Series()) != 0 || len(families[0].Metrics()) != 0 {
 		t.Errorf("got %v", families)
 	}
 }
@@ -293,8 +293,12 @@ func expectSame(tb testing.TB, name string, got, want []*Family) {
 	}
 	for i, f := range got {
 		w := want[i]
-		if *f.Header != *w.Header || !bytes.Equal(f.Metrics, w.Metrics) || !slices.Equal(f.Series, w.Series) {
-			tb.Fatalf("%s: family %q differs from %q:\n%q\n%q", name, f.Name, w.Name, f.Metrics, w.Metrics)
+		if f.MetricsSize() != len(f.Metrics()) || f.Len() != len(f.Series()) {
+			tb.Fatalf("%s: family %q says that it has %d bytes of metrics and %d series, not %d and %d",
+				name, f.Name, f.MetricsSize(), f.Len(), len(f.Metrics()), len(f.Series()))
+		}
+		if *f.Header != *w.Header || !bytes.Equal(f.Metrics(), w.Metrics()) || !slices.Equal(f.Series(), w.Series()) {
+			tb.Fatalf("%s: family %q differs from %q:\n%q\n%q", name, f.Name, w.Name, f.Metrics(), w.Metrics())
 		}
 	}
 }
@@ -325,7 +329,7 @@ func TestSeriesIDsAreEqualExactlyWhenSeriesAre(t *testing.T) {
 	// The same series of two groups: what is found when a push is applied.
 	a := mustCanonical(t, NewLabels(map[string]string{"job": "a"}), []*dto.MetricFamily{gaugeFamily("x", 1, "instance", "i")})
 	b := mustCanonical(t, NewLabels(map[string]string{"job": "a", "instance": "i"}), []*dto.MetricFamily{gaugeFamily("x", 2)})
-	if a[0].Series[0] != b[0].Series[0] {
+	if a[0].Series()[0] != b[0].Series()[0] {
 		t.Error("the same series of two groups has two IDs")
 	}
 }
@@ -347,14 +351,14 @@ func TestWhatCanonicalMakesIsOfTheLayout(t *testing.T) {
 	seen := map[dto.MetricType]int{}
 	for seed := range uint64(50) {
 		for _, f := range mustCanonical(t, NewLabels(map[string]string{"job": "a"}), newRandom(t, seed).families(8, true)) {
-			if n, err := CheckMetrics(f.Type, f.Metrics); err != nil || n != len(f.Series) {
-				t.Fatalf("family %q of %d series: CheckMetrics says %d, %v", f.Name, len(f.Series), n, err)
+			if n, err := CheckMetrics(f.Type, f.Metrics()); err != nil || n != len(f.Series()) {
+				t.Fatalf("family %q of %d series: CheckMetrics says %d, %v", f.Name, len(f.Series()), n, err)
 			}
 			mf, err := f.Decode()
 			if err != nil {
 				t.Fatal(err)
 			}
-			rest := f.Metrics
+			rest := f.Metrics()
 			for _, m := range mf.Metric {
 				metric, after, _ := cutField(rest, fieldMetric)
 				rest = after

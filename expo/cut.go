@@ -71,11 +71,11 @@ func (c *cutter) add(f *Family) {
 		c.next(f) // What made it begin a segment is as it was.
 		return
 	}
-	if len(f.Metrics) == 0 {
+	if f.MetricsSize() == 0 {
 		return
 	}
 	last := c.last()
-	if last == nil || last.gathered != f.gathered || beginsSegment(f, c.target) || c.full() {
+	if last == nil || last.is(isGathered) != f.is(isGathered) || beginsSegment(f, c.target) || c.full() {
 		c.next(f)
 		return
 	}
@@ -110,7 +110,7 @@ func (c *cutter) full() bool {
 func metricsOf(parts []*Family) int {
 	n := 0
 	for _, f := range parts {
-		n += len(f.Metrics)
+		n += f.MetricsSize()
 	}
 	return n
 }
@@ -138,8 +138,8 @@ func (c *cutter) append(f *Family) {
 	}
 	c.begun = true
 	c.parts = append(c.parts, f)
-	c.bytes += len(f.Metrics)
-	c.runs[len(c.runs)-1].metrics += len(f.Metrics)
+	c.bytes += f.MetricsSize()
+	c.runs[len(c.runs)-1].metrics += f.MetricsSize()
 }
 
 // next ends the segment and begins one with the part.
@@ -164,8 +164,8 @@ func (c *cutter) follows(f *Family) bool {
 	if c.at+1 >= len(c.old) || len(c.old[c.at+1].parts) == 0 {
 		return false
 	}
-	series := c.old[c.at+1].parts[0].Series
-	return len(series) > 0 && len(f.Series) > 0 && series[0] == f.Series[0]
+	old, series := c.old[c.at+1].parts[0].Series(), f.Series()
+	return len(old) > 0 && len(series) > 0 && old[0] == series[0]
 }
 
 // end ends the segment, with which the last name ends, too, or not.
@@ -179,7 +179,7 @@ func (c *cutter) end(name bool) {
 		return
 	}
 	c.runs[len(c.runs)-1].ends = name
-	s := &segment{parts: slices.Clone(c.parts), runs: slices.Clone(c.runs), gathered: c.parts[0].gathered}
+	s := &segment{parts: slices.Clone(c.parts), runs: slices.Clone(c.runs), gathered: c.parts[0].is(isGathered)}
 	if c.near {
 		s.before = c.old[c.at]
 	}

@@ -125,7 +125,7 @@ func (e *labelEscaper) collect() {
 	for f := range e.parts {
 		switch f.labelNames() {
 		case legacyNames:
-			for _, id := range f.Series {
+			for _, id := range f.Series() {
 				e.taken[id] = struct{}{}
 			}
 		case utf8Names:

@@ -40,11 +40,11 @@ func decode(body []byte, format BodyFormat, group Labels) {
 func encoding(families []*Family) {
 	size := 0
 	for _, f := range families {
-		size += len(f.Metrics) + len(f.Name) + len(f.Help) + 32
+		size += len(f.Metrics()) + len(f.Name) + len(f.Help) + 32
 	}
 	command := make([]byte, 0, size)
 	for _, f := range families {
-		command = append(append(append(command, f.Name...), f.Help...), f.Metrics...)
+		command = append(append(append(command, f.Name...), f.Help...), f.Metrics()...)
 	}
 	runtime.KeepAlive(command)
 }

@@ -60,8 +60,8 @@ func fuzzBody(t *testing.T, body []byte, format BodyFormat) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(mf.Metric) != len(f.Series) {
-				t.Fatalf("family %q has %d metrics and %d series", f.Name, len(mf.Metric), len(f.Series))
+			if len(mf.Metric) != len(f.Series()) {
+				t.Fatalf("family %q has %d metrics and %d series", f.Name, len(mf.Metric), len(f.Series()))
 			}
 			decoded = append(decoded, mf)
 		}
@@ -86,7 +86,7 @@ func fuzzBody(t *testing.T, body []byte, format BodyFormat) {
 		if again, err = Parse(strings.NewReader(proto), FormatProtobuf, model.UTF8Validation); err != nil {
 			t.Fatalf("what was written cannot be read: %v\n%q", err, proto)
 		}
-		families = slices.DeleteFunc(families, func(f *Family) bool { return len(f.Series) == 0 })
+		families = slices.DeleteFunc(families, func(f *Family) bool { return len(f.Series()) == 0 })
 		expectSame(t, "through protobuf", mustCanonical(t, group, again), families)
 	}
 }
@@ -97,7 +97,7 @@ func FuzzCheckMetrics(f *testing.F) {
 	for seed := range uint64(8) {
 		for _, family := range mustCanonical(f, group, newRandom(f, seed).families(6, seed%2 == 1)) {
 			for kind := range dto.MetricType_name {
-				f.Add(kind, family.Metrics)
+				f.Add(kind, family.Metrics())
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func FuzzCheckMetrics(f *testing.F) {
 		if got, want := scanLabelNames(metrics), scanAnyLabelNames(metrics); got != want {
 			t.Fatalf("the kind of names is %d, not %d", got, want)
 		}
-		family := &Family{Header: &Header{Name: "x", Type: dto.MetricType(kind)}, Metrics: metrics}
+		family := NewFamily(&Header{Name: "x", Type: dto.MetricType(kind)}, metrics, nil)
 		n, err := CheckMetrics(family.Type, metrics)
 		if err != nil {
 			expectError(t, "CheckMetrics", err, ErrDamaged.Error())
@@ -135,7 +135,7 @@ func FuzzCheckMetrics(f *testing.F) {
 func seriesOf(families []*Family) map[SeriesID]string {
 	series := map[SeriesID]string{}
 	for _, f := range families {
-		for _, id := range f.Series {
+		for _, id := range f.Series() {
 			series[id] = f.Name
 		}
 	}

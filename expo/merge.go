@@ -15,21 +15,23 @@ func Gathered(mfs []*dto.MetricFamily) Exposition {
 	families := make([]*Family, 0, len(mfs))
 	for _, mf := range mfs {
 		h := &Header{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType()}
-		f := &Family{Header: h, gathered: true}
 		var (
-			id      SeriesID
-			scratch []byte
+			metrics, scratch []byte
+			series           []SeriesID
+			id               SeriesID
 		)
 		for _, m := range mf.GetMetric() {
-			encoded, err := appendMetric(f.Metrics, m)
+			encoded, err := appendMetric(metrics, m)
 			if err != nil {
 				continue
 			}
 			labels := slices.Clone(m.GetLabel())
 			slices.SortStableFunc(labels, comparePairNames)
-			id, scratch = seriesID(scratch, f.Name, labels)
-			f.Metrics, f.Series = encoded, append(f.Series, id)
+			id, scratch = seriesID(scratch, h.Name, labels)
+			metrics, series = encoded, append(series, id)
 		}
+		f := NewFamily(h, metrics, series)
+		f.state.Store(isGathered)
 		families = append(families, f)
 	}
 	slices.SortStableFunc(families, func(a, b *Family) int { return cmp.Compare(a.Name, b.Name) })

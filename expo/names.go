@@ -18,11 +18,12 @@ const (
 
 // labelNames returns the kind of the family's label names, which is found out once.
 func (f *Family) labelNames() nameKind {
-	if k := nameKind(f.names.Load()); k != unknownNames {
+	if k := nameKind(f.state.Load() & namesMask); k != unknownNames {
 		return k
 	}
-	k := scanLabelNames(f.Metrics)
-	f.names.Store(uint32(k))
+	var scratch [256]byte
+	k := scanLabelNames(f.MetricsIn(scratch[:0]))
+	f.state.Or(uint32(k))
 	return k
 }
 

@@ -106,7 +106,7 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 	headers := map[string]Header{}
 	for h, parts := range own {
 		for f := range parts {
-			if len(f.Metrics) > 0 {
+			if f.MetricsSize() > 0 {
 				headers[h.Name], values[h.Name] = h, f
 			}
 		}
@@ -122,7 +122,7 @@ func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
 			if !found || headers[f.Name] != s.runs[j].Header {
 				return nil, false
 			}
-			s.parts[j], s.runs[j].metrics = value, len(value.Metrics)
+			s.parts[j], s.runs[j].metrics = value, value.MetricsSize()
 			delete(values, f.Name)
 		}
 		segments[i] = s

@@ -136,7 +136,7 @@ func (s *stored) change(tb testing.TB) string {
 		s.parts[name][instance] = s.family(tb, name, instance, "filler", (s.types[name]+1)%6)
 		return "another type in " + name
 	case n < 34:
-		s.parts[name][instance] = &Family{Header: &Header{Name: name, Type: s.types[name]}, Metrics: []byte{4<<3 | 2, 3, 0xff}, Series: []SeriesID{{1}}}
+		s.parts[name][instance] = NewFamily(&Header{Name: name, Type: s.types[name]}, []byte{4<<3 | 2, 3, 0xff}, []SeriesID{{1}})
 		return "damage in " + name
 	case n < 36:
 		s.parts[name][instance] = &Family{Header: &Header{Name: name, Type: s.types[name]}}
@@ -286,7 +286,7 @@ func TestAPushCostsAPageFewSegments(t *testing.T) {
 			for h, parts := range e {
 				if !yield(h, func(yield func(*Family) bool) {
 					for f := range parts {
-						if !bytes.Contains(f.Metrics, []byte(instance)) && !yield(f) {
+						if !bytes.Contains(f.Metrics(), []byte(instance)) && !yield(f) {
 							return
 						}
 					}
@@ -384,7 +384,7 @@ func TestASegmentEndsWhenItIsLargeEnough(t *testing.T) {
 	// boundaries, as it must: where a page is cut depends on what is on it alone.
 	pushed := slices.Clone(groups)
 	first := len(p.segments[0].parts)
-	pushed[first] = []*Family{{Header: groups[first][0].Header, Metrics: groups[first][0].Metrics, Series: groups[first][0].Series}}
+	pushed[first] = []*Family{groups[first][0].Clone()}
 	for _, groups := range [][][]*Family{pushed, groups[1:]} {
 		e := expositionOf(groups...)
 		next, fresh := p.mustNext(t, e), mustPage(t, expfmt.FmtText, Identity).mustNext(t, e)

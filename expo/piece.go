@@ -16,8 +16,8 @@ const pieceBytes = 64 << 10
 // piece of its own.
 func (f *Family) pieces() iter.Seq[*Family] {
 	return func(yield func(*Family) bool) {
-		names := f.names.Load()
-		for rest, series := f.Metrics, f.Series; len(rest) > 0; {
+		state := f.state.Load() &^ isGauge
+		for rest, series := f.Metrics(), f.Series(); len(rest) > 0; {
 			size, n := 0, 0
 			for ; size < len(rest) && size < pieceBytes; n++ {
 				_, after, ok := cutField(rest[size:], fieldMetric)
@@ -27,8 +27,8 @@ func (f *Family) pieces() iter.Seq[*Family] {
 				size = len(rest) - len(after)
 			}
 			n = min(n, len(series))
-			piece := &Family{Header: f.Header, Metrics: rest[:size:size], Series: series[:n:n], gathered: f.gathered}
-			piece.names.Store(names)
+			piece := NewFamily(f.Header, rest[:size], series[:n])
+			piece.state.Store(state)
 			if !yield(piece) {
 				return
 			}
@@ -44,7 +44,7 @@ type EncodedMetric []byte
 // the last.
 func (f *Family) Encoded() iter.Seq2[EncodedMetric, error] {
 	return func(yield func(EncodedMetric, error) bool) {
-		for rest := f.Metrics; len(rest) > 0; {
+		for rest := f.Metrics(); len(rest) > 0; {
 			encoded, after, ok := cutField(rest, fieldMetric)
 			if !ok {
 				yield(nil, fmt.Errorf("decoding family %s: %w", quote(f.Name), ErrDamaged))

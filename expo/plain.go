@@ -63,7 +63,7 @@ func (p *PlainPush) Families() []*Family { return p.out }
 
 // Release gives the memory of the families to the next push. Nothing may be kept of them but what has been copied.
 func (p *PlainPush) Release() {
-	if cap(p.labels) > maxPooledLabels || cap(p.heads) > maxPooledLabels || cap(p.metrics) > maxPooledBytes || cap(p.scratch) > maxPooledBytes {
+	if cap(p.labels) > maxPooledLabels || cap(p.heads) > maxPooledLabels || cap(p.memory) > maxPooledBytes || cap(p.scratch) > maxPooledBytes {
 		return
 	}
 	p.reset()
@@ -93,8 +93,7 @@ type plainParser struct {
 	order    []int // of a family's samples
 	scratch  []byte
 	families []Family
-	metrics  []byte     // of all families, one after the other
-	series   []SeriesID // the same
+	memory   []byte // of all families, one after the other
 }
 
 // plainHead is a family, whose samples come one after the other.
@@ -119,7 +118,7 @@ func (p *plainParser) reset() {
 	clear(p.families)
 	*p = plainParser{
 		group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0],
-		scratch: p.scratch[:0], families: p.families[:0], metrics: p.metrics[:0], series: p.series[:0],
+		scratch: p.scratch[:0], families: p.families[:0], memory: p.memory[:0],
 	}
 }
 
@@ -131,8 +130,7 @@ func (p *plainParser) reserve(n *textCount) {
 	p.samples = slices.Grow(p.samples, int(n.samples))
 	p.labels = slices.Grow(p.labels, int(n.plainLabels(p.group)))
 	p.order = slices.Grow(p.order, int(n.samples))
-	p.series = slices.Grow(p.series, int(n.samples))
-	p.metrics = slices.Grow(p.metrics, int(n.encoded(p.group)))
+	p.memory = slices.Grow(p.memory, int(n.encoded(p.group))+int(n.samples)*len(SeriesID{}))
 }
 
 func (p *plainParser) read(text string) bool {
@@ -338,22 +336,24 @@ func (p *plainParser) family(h *plainHead) *Family {
 	if !slices.IsSortedFunc(p.order, byLabels) {
 		slices.SortFunc(p.order, byLabels)
 	}
-	metrics, series := len(p.metrics), len(p.series)
+	from := len(p.memory)
 	for i, at := range p.order {
 		s := p.samples[at]
 		if i > 0 && p.compare(p.samples[p.order[i-1]], s) == 0 {
 			return nil
 		}
 		labels := p.labels[s.from:s.to]
-		p.metrics = appendPlain(p.metrics, h.Type, labels, s.value)
-		p.scratch = appendSeries(p.scratch[:0], h.Name, labels)
-		p.series = append(p.series, hashSeries(p.scratch))
+		p.memory = appendPlain(p.memory, h.Type, labels, s.value)
+	}
+	for _, at := range p.order {
+		s := p.samples[at]
+		p.scratch = appendSeries(p.scratch[:0], h.Name, p.labels[s.from:s.to])
+		id := hashSeries(p.scratch)
+		p.memory = append(p.memory, id[:]...)
 	}
 	p.families = p.families[:len(p.families)+1]
 	f := &p.families[len(p.families)-1]
-	f.Header = &h.Header
-	f.Metrics = p.metrics[metrics:len(p.metrics):len(p.metrics)]
-	f.Series = p.series[series:len(p.series):len(p.series)]
+	f.Set(&h.Header, p.memory[from:], len(p.order))
 	return f
 }
 
@@ -375,12 +375,7 @@ func appendSeries(b []byte, name string, labels []Label) []byte {
 
 // appendPlain appends the `metric` field of one sample of a plain type, as Go's protobuf library encodes it.
 func appendPlain(b []byte, t dto.MetricType, labels []Label, value float64) []byte {
-	const valueSize = 1 + 1 + 1 + 8 // tag and length of the message, tag and eight bytes of its value
-	size := valueSize
-	for _, l := range labels {
-		size += 1 + protowire.SizeBytes(labelSize(l))
-	}
-	b = appendLength(b, fieldMetric, size)
+	b = appendLength(b, fieldMetric, plainSize(labels))
 	for _, l := range labels {
 		b = appendLength(b, fieldLabel, labelSize(l))
 		b = append(appendLength(b, fieldLabelName, len(l.Name)), l.Name...)
@@ -391,9 +386,15 @@ func appendPlain(b []byte, t dto.MetricType, labels []Label, value float64) []by
 	return binary.LittleEndian.AppendUint64(b, math.Float64bits(value))
 }
 
-// setPlainValue changes the value of the metric that appendPlain has appended last.
-func setPlainValue(b []byte, value float64) {
-	binary.LittleEndian.PutUint64(b[len(b)-8:], math.Float64bits(value))
+const valueSize = 1 + 1 + 1 + 8 // tag and length of the message, tag and eight bytes of its value
+
+// plainSize is the size of what appendPlain appends, without its own tag and length.
+func plainSize(labels []Label) int {
+	size := valueSize
+	for _, l := range labels {
+		size += 1 + protowire.SizeBytes(labelSize(l))
+	}
+	return size
 }
 
 // appendLength begins a field of n bytes. The fields here have small numbers and are mostly short: a byte each for tag and length.

@@ -23,7 +23,8 @@ func (f *Family) appendPlainLines(b []byte) ([]byte, bool) {
 		return b, false
 	}
 	// What is not as Canonical makes it is left to the protobuf library.
-	for rest := f.Metrics; len(rest) > 0; {
+	var scratch [256]byte
+	for rest := f.MetricsIn(scratch[:0]); len(rest) > 0; {
 		var (
 			metric []byte
 			ok     bool

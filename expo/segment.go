@@ -63,11 +63,11 @@ func (r *run) continues(other *run) bool {
 // beginsSegment tells whether a segment begins before the part, whatever is around it, so that what is added or taken away
 // elsewhere moves no boundary. A part of so many bytes is as likely to be one as there should be segments in these.
 func beginsSegment(f *Family, target int) bool {
-	if len(f.Series) == 0 {
+	if f.Len() == 0 {
 		return false
 	}
-	chance := uint64(len(f.Metrics)) * math.MaxUint32 / uint64(target)
-	return uint64(binary.BigEndian.Uint32(f.Series[0][:])) < chance // the ID is a hash
+	chance := uint64(f.MetricsSize()) * math.MaxUint32 / uint64(target)
+	return uint64(binary.BigEndian.Uint32(f.Series()[0][:])) < chance // the ID is a hash
 }
 
 // errIrregular says that a segment cannot say what Write would: something has to be left out, or is named by what stands elsewhere.
@@ -100,7 +100,7 @@ func (s *segment) partsOf(i int) []*Family {
 // write makes the segment's content.
 func (s *segment) write(p *packer, f form, room Room) error {
 	text := f.format.FormatType() == expfmt.TypeTextPlain
-	if len(s.parts) == 1 && len(s.parts[0].Metrics) > pieceBytes {
+	if len(s.parts) == 1 && s.parts[0].MetricsSize() > pieceBytes {
 		return s.writeLarge(p, f, room)
 	}
 	p.raw, p.lines = p.raw[:0], p.lines[:0]
@@ -155,7 +155,7 @@ func (s *segment) writeLarge(p *packer, f form, room Room) error {
 				return errIrregular
 			}
 		} else {
-			p.raw = append(p.raw, piece.Metrics...)
+			p.raw = piece.appendMetrics(p.raw)
 		}
 		if err := flush(); err != nil {
 			return err
@@ -213,7 +213,7 @@ func (s *segment) appendDelimited(b []byte) []byte {
 			b = appendMessageStart(b, r.Header, r.Name, r.total)
 		}
 		for _, f := range s.partsOf(i) {
-			b = append(b, f.Metrics...)
+			b = f.appendMetrics(b)
 		}
 		if r.ends {
 			b = appendUnit(b, r.Header)

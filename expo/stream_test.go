@@ -145,13 +145,13 @@ func TestALargePartIsWrittenInPieces(t *testing.T) {
 	part := large(t, "a", dto.MetricType_HISTOGRAM, 5000, false)
 	pieces, series, metrics := 0, 0, []byte(nil)
 	for piece := range part.pieces() {
-		if len(piece.Metrics) > 2*pieceBytes {
-			t.Errorf("a piece has %d bytes", len(piece.Metrics))
+		if piece.MetricsSize() > 2*pieceBytes {
+			t.Errorf("a piece has %d bytes", piece.MetricsSize())
 		}
-		pieces, series, metrics = pieces+1, series+len(piece.Series), append(metrics, piece.Metrics...)
+		pieces, series, metrics = pieces+1, series+piece.Len(), append(metrics, piece.Metrics()...)
 	}
-	if pieces < 3 || series != len(part.Series) || !bytes.Equal(metrics, part.Metrics) {
-		t.Errorf("%d pieces have %d series and %d bytes, of %d and %d", pieces, series, len(metrics), len(part.Series), len(part.Metrics))
+	if pieces < 3 || series != part.Len() || !bytes.Equal(metrics, part.Metrics()) {
+		t.Errorf("%d pieces have %d series and %d bytes, of %d and %d", pieces, series, len(metrics), part.Len(), part.MetricsSize())
 	}
 	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
 		w := &largestWrite{}
@@ -175,7 +175,7 @@ func TestALargePartIsWrittenInPieces(t *testing.T) {
 // TestADamagedPieceEndsItsPart, and nothing else.
 func TestADamagedPieceEndsItsPart(t *testing.T) {
 	bad, good := large(t, "a", dto.MetricType_GAUGE, 5000, false), gaugeOf("b", "", nil, 1)
-	bad.Metrics[len(bad.Metrics)-9] = 0x0f // the tag of the last value, of a type that there is not
+	bad.Metrics()[bad.MetricsSize()-9] = 0x0f // the tag of the last value, of a type that there is not
 	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoText} {
 		var b bytes.Buffer
 		err := Stream(&b, f, Identity, nil, expositionOf([]*Family{bad, good}))

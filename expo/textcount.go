@@ -27,12 +27,12 @@ const (
 	perByte     = 5          // copies of names, values and texts
 	perComment  = 48         //
 	perEncoded  = 2          // the stored form, and the command that it is copied into
-	valueSize   = 1 + 4 + 24 // of an encoded metric without labels: of a bucket, at most
+	bucketSize  = 1 + 4 + 24 // of an encoded metric without labels: of a bucket, at most
 )
 
 // parsed is what Parse and Canonical allocate, and the encoded command.
 func (n *textCount) parsed(group Labels) int64 {
-	perMetric := int64(8*len(group)) + perEncoded*(group.encoded()+valueSize)
+	perMetric := int64(8*len(group)) + perEncoded*(group.encoded()+bucketSize)
 	return fixed + int64(len(group))*perLabel + n.names*perName + n.samples*(perSample+perMetric) + n.composed*perComposed +
 		n.labels*perLabel + n.crowded*perCrowded + n.bytes*perByte + n.comments*perComment
 }
@@ -61,7 +61,7 @@ func (n *textCount) plainLabels(group Labels) int64 {
 
 // encoded is at least what the samples take in stored form.
 func (n *textCount) encoded(group Labels) int64 {
-	short := n.bytes + n.samples*(group.encoded()+valueSize) + 8*n.labels
+	short := n.bytes + n.samples*(group.encoded()+bucketSize) + 8*n.labels
 	return short + short/32 // lengths of more than a byte
 }
 

@@ -117,7 +117,7 @@ func (s *scrape) skip(err error) {
 
 // fits tells whether f can stand under the header h, and counts it as left out if not.
 func (s *scrape) fits(h Header, f *Family) bool {
-	if len(f.Metrics) == 0 {
+	if f.MetricsSize() == 0 {
 		return false
 	}
 	if f.Type != h.Type {
@@ -196,7 +196,7 @@ func (s *scrape) eachPiece(h Header, parts iter.Seq[*Family], write func(piece *
 			continue
 		}
 		write := write
-		if len(f.Metrics) > pieceBytes {
+		if f.MetricsSize() > pieceBytes {
 			write = inPieces(write)
 		}
 		bad, failed := write(f)
@@ -234,7 +234,7 @@ func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) 
 			s.leftOut = before // The parts are walked again, and counted once.
 			return s.writeEscaped(h, name, parts)
 		}
-		size += len(f.Metrics)
+		size += f.MetricsSize()
 	}
 	if size == 0 {
 		return nil
@@ -246,7 +246,7 @@ func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) 
 		if f.Type != h.Type || f.labelNames() == damaged {
 			continue // Counted above.
 		}
-		if _, err := s.w.Write(f.Metrics); err != nil {
+		if _, err := s.w.Write(f.MetricsIn(s.scratch[:0])); err != nil {
 			return err
 		}
 	}
@@ -280,7 +280,7 @@ func (s *scrape) eachEncoded(h Header, name string, parts iter.Seq[*Family], use
 	labels := s.labelEscaper(h, parts)
 	return s.eachPiece(h, parts, func(piece *Family) (bad, failed error) {
 		if s.asStored(piece, name) {
-			return nil, use(piece.Metrics)
+			return nil, use(piece.Metrics())
 		}
 		mf, err := s.escaped(piece, name, labels)
 		if err != nil {

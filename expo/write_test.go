@@ -138,9 +138,9 @@ func TestPartsThatCannotBeWrittenAreLeftOutAndReported(t *testing.T) {
 		name string
 		bad  *Family
 	}{
-		{"bytes that are no protobuf", &Family{Header: &Header{Name: "x", Type: dto.MetricType_GAUGE}, Metrics: []byte{0xff, 0xff}}},
-		{"a metric that is cut off", &Family{Header: &Header{Name: "x", Type: dto.MetricType_GAUGE}, Metrics: good().Metrics[:20]}},
-		{"another type than the header's", &Family{Header: &Header{Name: "x", Type: dto.MetricType_COUNTER}, Metrics: good().Metrics}},
+		{"bytes that are no protobuf", NewFamily(&Header{Name: "x", Type: dto.MetricType_GAUGE}, []byte{0xff, 0xff}, nil)},
+		{"a metric that is cut off", NewFamily(&Header{Name: "x", Type: dto.MetricType_GAUGE}, good().Metrics()[:20], nil)},
+		{"another type than the header's", NewFamily(&Header{Name: "x", Type: dto.MetricType_COUNTER}, good().Metrics(), nil)},
 	}
 	for _, row := range table {
 		for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
@@ -256,5 +256,5 @@ func benchFamilies() []*dto.MetricFamily {
 
 // gaugeOf is Gauge with a header of its own.
 func gaugeOf(name, help string, group Labels, value float64) *Family {
-	return Gauge(&Header{Name: name, Help: help, Type: dto.MetricType_GAUGE}, group, value)
+	return Gauge(&Header{Name: name, Help: help, Type: dto.MetricType_GAUGE}, group.Key(), value)
 }

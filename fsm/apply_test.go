@@ -171,7 +171,7 @@ func TestGroupsWithTheSamePushTimeSeriesCannotStandTogether(t *testing.T) {
 	m := newMachine(t)
 	m.want(m.put("job=a,instance=", "x 1\n"), Applied, "")
 	before := m.text()
-	m.want(m.put("job=a", "y 1\n"), Rejected, `has the same push_time_seconds series as the stored group {instance="",job="a"}`)
+	m.want(m.put("job=a", "y 1\n"), Rejected, `group {job="a"} has the same push_time_seconds series as the stored group {instance="",job="a"}`)
 	m.want(m.apply(EncodeReject(newRequest(), labelsOf(t, "job=a"))), Applied, "")
 	if got := m.text(); got != before {
 		t.Errorf("the scrape was\n%s\nand is\n%s", before, got)

@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,37 @@ func BenchmarkCheck(b *testing.B) {
 					b.Fatal(reason)
 				}
 			}
+		})
+	}
+}
+
+// What a group takes of the heap, with all that the store knows of it, after the pushes that made it are garbage.
+func BenchmarkMemoryPerGroup(b *testing.B) {
+	const one = "# HELP last_success When the job last succeeded.\n# TYPE last_success gauge\nlast_success 1.5\n"
+	for _, shape := range []struct {
+		name           string
+		body           string
+		groups, series int
+	}{
+		{"series=1", one, 50_000, 1},
+		{"series=20", benchBody(1), 20_000, 20},
+	} {
+		b.Run(shape.name, func(b *testing.B) {
+			for b.Loop() {
+				before := live()
+				m := newMachine(b)
+				for i := range shape.groups {
+					m.apply(pushOf(b, fmt.Sprintf("instance=host-%06d,job=nightly", i), true, shape.body))
+				}
+				m.store.requests = newRequests() // their number does not depend on what is stored
+				after := live()
+				bytes, objects := float64(after.HeapAlloc-before.HeapAlloc), float64(after.HeapObjects-before.HeapObjects)
+				b.ReportMetric(bytes/float64(shape.groups), "B/group")
+				b.ReportMetric(bytes/float64(shape.groups*shape.series), "B/series")
+				b.ReportMetric(objects/float64(shape.groups), "objects/group")
+				runtime.KeepAlive(m)
+			}
+			b.ReportMetric(0, "ns/op") // it is not a time that is measured
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
 
 	"pushquorum/expo"
 )
@@ -17,7 +18,7 @@ import (
 // after is what the group will hold; pushed is the part of it that comes with this push.
 func (s *store) check(old, after *Group, pushed []*expo.Family) string {
 	for place, f := range pushed {
-		if len(f.Series) == 0 {
+		if f.Len() == 0 {
 			continue
 		}
 		had, replaces := old.family(f.Name, place)
@@ -31,8 +32,8 @@ func (s *store) check(old, after *Group, pushed []*expo.Family) string {
 		if replaces && sameSeries(had.Family, f) {
 			continue
 		}
-		for i, id := range f.Series {
-			if owner := s.owner(id); owner != nil && owner.Key != after.Key {
+		for i, id := range f.Series() {
+			if owner := s.rival(after, f.Name, id); owner != nil {
 				return fmt.Sprintf("series %s was pushed before with the same name and labels to group %.200s; delete it there or push to that group",
 					seriesString(f, i), owner.Labels())
 			}
@@ -88,15 +89,30 @@ func (s *store) heldAfter(name string, old, after *Group) (header, bool) {
 // checkTimes returns why a new group cannot exist beside the stored ones, or "". The push-time series of {job="a"} and
 // {job="a",instance=""} are the same, because a series without an instance label gets an empty one.
 func (s *store) checkTimes(g *Group) string {
-	for _, f := range []*expo.Family{g.pushTime, g.failureTime} {
-		for _, id := range f.Series {
-			if owner := s.owner(id); owner != nil && owner.Key != g.Key {
-				return fmt.Sprintf("group %.200s has the same %s series as the stored group %.200s; push to that group or delete it",
-					g.Labels(), f.Name, owner.Labels())
-			}
-		}
+	twin, ok := twinOf(g.Labels())
+	if !ok {
+		return ""
 	}
-	return ""
+	owner := s.group(twin.Key())
+	if owner == nil {
+		return ""
+	}
+	return fmt.Sprintf("group %.200s has the same %s series as the stored group %.200s; push to that group or delete it",
+		g.Labels(), expo.PushTimeName, owner.Labels())
+}
+
+// twinOf returns the labels of the other group that has the same push-time series, if there can be one.
+func twinOf(labels expo.Labels) (expo.Labels, bool) {
+	i, found := slices.BinarySearchFunc(labels, model.InstanceLabel, func(l expo.Label, name string) int {
+		return strings.Compare(l.Name, name)
+	})
+	switch {
+	case !found:
+		return slices.Insert(labels, i, expo.Label{Name: model.InstanceLabel}), true
+	case labels[i].Value == "":
+		return slices.Delete(labels, i, i+1), true
+	}
+	return nil, false
 }
 
 // seriesString writes the i-th series of a family as a user knows it.

@@ -233,7 +233,7 @@ func (c *command) hash() uint64 {
 		h.labels(c.labels)
 		for _, f := range c.families {
 			h.strings(f.Name, f.Help, f.Unit, f.Type.String())
-			h.bytes(f.Metrics)
+			h.bytes(f.Metrics())
 		}
 	case opReject:
 		h.strings("reject")

@@ -22,10 +22,8 @@ func FuzzCommand(f *testing.F) {
 	for _, fam := range families {
 		stored.Families = append(stored.Families, Stored{Family: fam, Time: 1})
 	}
-	damaged := &expo.Family{
-		Header: &expo.Header{Name: "y", Type: dto.MetricType_COUNTER}, Series: make([]expo.SeriesID, 1),
-		Metrics: metricsOf(f, &dto.Metric{TimestampMs: proto.Int64(48)}),
-	}
+	damaged := expo.NewFamily(&expo.Header{Name: "y", Type: dto.MetricType_COUNTER},
+		metricsOf(f, &dto.Metric{TimestampMs: proto.Int64(48)}), make([]expo.SeriesID, 1))
 	for _, command := range [][]byte{
 		EncodePush(newRequest(), group, true, families), EncodePush(newRequest(), group, false, nil), EncodeReject(newRequest(), group),
 		EncodeDelete(newRequest(), group), EncodeWipe(newRequest()), EncodeImport(newRequest(), []*Group{stored}), EncodeNoop(), nil,

@@ -32,19 +32,16 @@ type Group struct {
 
 	pushTime, failureTime *expo.Family // the families of PushTime and FailureTime, see withTimes
 
-	// What the store knows of it, from putGroup on. The sums are kept because what they are made of is costly to hash again
-	// when it goes.
-	shape                       *shape
-	number                      uint32 // see store.owners
-	sum                         digest
-	pushTimeSum, failureTimeSum digest
+	// What the store knows of it, from putGroup on.
+	shape  *shape
+	sum    digest // of the group and its shares of families, kept because those are costly to hash again
+	number uint32 // see store.owners
 }
 
 // Stored is a family in a group.
 type Stored struct {
 	*expo.Family
-	Time int64  // of the push that set it, Unix nanoseconds
-	sum  digest // of this share of the family, see Group
+	Time int64 // of the push that set it, Unix nanoseconds
 }
 
 // Labels returns the labels under which the group was pushed.
@@ -62,9 +59,8 @@ func (g *Group) FailureTimeFamily() *expo.Family { return g.failureTime }
 // withTimes fills in the two push-time families, from old as far as they are the same. It returns g.
 func (g *Group) withTimes(old *Group) *Group {
 	if old == nil {
-		labels := g.Labels()
-		g.pushTime = expo.Gauge(pushTimeHeader, labels, float64(g.PushTime)/1e9)
-		g.failureTime = expo.Gauge(failureTimeHeader, labels, float64(g.FailureTime)/1e9)
+		g.pushTime = expo.Gauge(pushTimeHeader, g.Key, float64(g.PushTime)/1e9)
+		g.failureTime = expo.Gauge(failureTimeHeader, g.Key, float64(g.FailureTime)/1e9)
 		return g
 	}
 	g.pushTime, g.failureTime = old.pushTime, old.failureTime
@@ -93,6 +89,7 @@ func (g *Group) family(name string, place int) (Stored, bool) {
 	return g.Families[i], true
 }
 
+// digest is that of the group without the pushed families, but with their times.
 func (g *Group) digest() digest {
 	h := newHasher("group")
 	h.strings(g.Key)
@@ -102,5 +99,8 @@ func (g *Group) digest() digest {
 	for _, f := range g.Families {
 		h.number(uint64(f.Time))
 	}
-	return h.digest()
+	sum := h.digest()
+	sum.add(digestOf(g.Key, g.pushTime))
+	sum.add(digestOf(g.Key, g.failureTime))
+	return sum
 }

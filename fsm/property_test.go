@@ -111,20 +111,27 @@ func TestAMachineAndOneRestoredFromASnapshotAgree(t *testing.T) {
 // checkOwners: every series leads to the group that has it, and a number that no group has is free.
 func checkOwners(t *testing.T, s *store) {
 	t.Helper()
+	nobody := new(Group)
 	series := 0
 	s.groups.Scan(func(g *Group) bool {
-		for _, f := range append(pointers(g.Families), g.pushTime, g.failureTime) {
-			for _, id := range f.Series {
-				if owner := s.owner(id); owner != g {
+		if s.group(g.Key) != g {
+			t.Fatalf("group %s is not what its key leads to", g.Labels())
+		}
+		for _, f := range g.Families {
+			for _, id := range f.Series() {
+				if owner := s.rival(nobody, f.Name, id); owner != g {
 					t.Fatalf("a series of %s in group %s is that of %+v", f.Name, g.Labels(), owner)
+				}
+				if owner := s.rival(g, f.Name, id); owner != nil {
+					t.Fatalf("a series of %s in group %s is that of %+v, too", f.Name, g.Labels(), owner)
 				}
 				series++
 			}
 		}
 		return true
 	})
-	if series != len(s.series) {
-		t.Fatalf("%d series are stored and %d have an owner", series, len(s.series))
+	if series != s.series.len() || s.groups.Len() != s.keys.len() {
+		t.Fatalf("%d groups with %d series are stored, and %d keys and %d series lead to groups", s.groups.Len(), series, s.keys.len(), s.series.len())
 	}
 	if s.groups.Len()+len(s.free) != len(s.owners) {
 		t.Fatalf("%d groups and %d free numbers, but %d owners", s.groups.Len(), len(s.free), len(s.owners))
@@ -144,9 +151,6 @@ func checkShapes(t *testing.T, m *machine) {
 		}
 		last = g.Key
 		shapes[g.shape]++
-		if m.store.keys[g.Key] != g {
-			t.Fatalf("group %s is not what its key leads to", g.Labels())
-		}
 		for _, f := range append(pointers(g.Families), g.pushTime, g.failureTime) {
 			want[f.Name] = append(want[f.Name], f)
 		}
@@ -165,8 +169,8 @@ func checkShapes(t *testing.T, m *machine) {
 	if len(want) > 0 {
 		t.Fatalf("%d families are missing", len(want))
 	}
-	if len(m.store.shapes) != len(shapes) || len(m.store.keys) != m.View().Len() {
-		t.Fatalf("%d shapes and %d keys are known, of %d and %d", len(m.store.shapes), len(m.store.keys), len(shapes), m.View().Len())
+	if len(m.store.shapes) != len(shapes) || m.store.keys.len() != m.View().Len() {
+		t.Fatalf("%d shapes and %d keys are known, of %d and %d", len(m.store.shapes), m.store.keys.len(), len(shapes), m.View().Len())
 	}
 	for sh, groups := range shapes {
 		if sh.groups != groups || m.store.shapes[sh.names] != sh {

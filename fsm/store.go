@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strings"
 
@@ -16,12 +17,12 @@ import (
 type store struct {
 	groups  *btree.BTreeG[*Group] // by (shape, key)
 	headers *btree.BTreeG[header] // by name
-	keys    map[string]*Group     // the same groups by key. Never ranged over, like all maps here.
-	shapes  map[string]*shape     // those that groups have, by all their names
+	shapes  map[string]*shape     // those that groups have, by all their names. Never ranged over, like all maps here.
 	// lastShape is the id of the shape that came up last.
 	lastShape uint64
-	// series holds every stored series with the number of the group that owns it.
-	series map[expo.SeriesID]uint32
+	// keys and series lead to the groups that have them.
+	keys   index[string]
+	series index[expo.SeriesID]
 	// owners are the groups by number, and free the numbers that no group has. A number is this process's own way
 	// of saying a group in four bytes: it is in no snapshot, and another one on another replica.
 	owners []*Group
@@ -63,7 +64,8 @@ func digestOf(key string, f *expo.Family) digest {
 	h := newHasher("part")
 	h.strings(key, f.Name, f.Help, f.Unit)
 	h.number(uint64(f.Type))
-	h.bytes(f.Metrics)
+	var scratch [256]byte
+	h.bytes(f.MetricsIn(scratch[:0]))
 	return h.digest()
 }
 
@@ -72,9 +74,9 @@ func newStore() *store {
 	return &store{
 		groups:   btree.NewBTreeGOptions(lessByShape, opts),
 		headers:  btree.NewBTreeGOptions(func(a, b header) bool { return a.Name < b.Name }, opts),
-		keys:     map[string]*Group{},
 		shapes:   map[string]*shape{},
-		series:   map[expo.SeriesID]uint32{},
+		keys:     newIndex[string](),
+		series:   newIndex[expo.SeriesID](),
 		requests: newRequests(),
 		usage:    newUsage(),
 	}
@@ -100,7 +102,13 @@ func (s *store) digest() digest {
 	return d
 }
 
-func (s *store) group(key string) *Group { return s.keys[key] }
+// group returns the group with that key, nil for none.
+func (s *store) group(key string) *Group {
+	if n, found, _ := s.keys.find(key); found && s.owners[n].Key == key {
+		return s.owners[n]
+	}
+	return nil
+}
 
 func (s *store) header(name string) (header, bool) {
 	return s.headers.Get(header{Header: expo.Header{Name: name}})
@@ -109,43 +117,32 @@ func (s *store) header(name string) (header, bool) {
 // putGroup replaces old, nil for a new group, by g, at the cost of the families in which they differ. The caller has
 // checked that the result is consistent.
 func (s *store) putGroup(old, g *Group) {
-	var before []Stored
-	if old != nil {
-		before = old.Families
-		g.number = old.number
-		s.sum.remove(old.sum)
-	} else {
-		g.number = s.number()
-	}
-	// Both lists are sorted by name: one pass finds what goes and what comes.
-	i, sameNames := 0, old != nil && len(before) == len(g.Families)
-	for j := range g.Families {
-		f := &g.Families[j]
-		for ; i < len(before) && before[i].Name < f.Name; i++ {
-			s.removePart(before[i].Family, before[i].sum)
-		}
-		if i < len(before) && before[i].Name == f.Name {
-			if before[i].Family != f.Family {
-				f.sum = s.putPart(g, before[i].Family, before[i].sum, f.Family)
-			}
-			i++
-			continue
-		}
-		sameNames = false
-		f.sum = s.putPart(g, nil, digest{}, f.Family)
-	}
-	for ; i < len(before); i++ {
-		s.removePart(before[i].Family, before[i].sum)
-	}
 	var was Group
 	if old != nil {
 		was = *old
+		g.number = old.number
+	} else {
+		g.number = s.number()
+		s.keys.put(g.Key, g.number)
+	}
+	stay, sameNames := len(g.Families), len(was.Families) == len(g.Families) && old != nil
+	sum := digest{}
+	for goes, comes := range differences(was.Families, g.Families) {
+		sameNames = sameNames && goes != nil && comes != nil
+		if comes == nil {
+			s.removePart(goes)
+		} else {
+			stay--
+			s.putPart(goes, comes)
+			sum.add(digestOf(g.Key, comes))
+		}
+		s.putSeries(g, goes, comes)
 	}
 	if was.pushTime != g.pushTime {
-		g.pushTimeSum = s.putPart(g, was.pushTime, was.pushTimeSum, g.pushTime)
+		s.putPart(was.pushTime, g.pushTime)
 	}
 	if was.failureTime != g.failureTime {
-		g.failureTimeSum = s.putPart(g, was.failureTime, was.failureTimeSum, g.failureTime)
+		s.putPart(was.failureTime, g.failureTime)
 	}
 	if sameNames {
 		g.shape = old.shape
@@ -155,23 +152,69 @@ func (s *store) putGroup(old, g *Group) {
 			s.leave(old)
 		}
 	}
+	s.sum.remove(was.sum)
 	g.sum = g.digest()
+	g.sum.add(sum)
+	if stay > 0 {
+		g.sum.add(was.sumOfStaying(g))
+	}
 	s.sum.add(g.sum)
 	s.groups.Set(g)
-	s.keys[g.Key] = g
 	s.owners[g.number] = g
 	s.usage.replaced(old, g)
 }
 
+// sumOfStaying is the sum of the families that next, which replaces the group, has taken over: what is left of the group's
+// sum without the others, because those are at most as large as the push.
+func (g *Group) sumOfStaying(next *Group) digest {
+	sum := g.sum
+	sum.remove(g.digest())
+	for goes := range differences(g.Families, next.Families) {
+		if goes != nil {
+			sum.remove(digestOf(g.Key, goes))
+		}
+	}
+	return sum
+}
+
+// differences yields what differs in two lists that are sorted by name: the family that goes and the one of its name that
+// comes, either of them nil where the other list has none of that name.
+func differences(before, after []Stored) iter.Seq2[*expo.Family, *expo.Family] {
+	return func(yield func(goes, comes *expo.Family) bool) {
+		for len(before) > 0 || len(after) > 0 {
+			var goes, comes *expo.Family
+			order := 0
+			switch {
+			case len(before) == 0:
+				order = 1
+			case len(after) == 0:
+				order = -1
+			default:
+				order = strings.Compare(before[0].Name, after[0].Name)
+			}
+			if order <= 0 {
+				goes, before = before[0].Family, before[1:]
+			}
+			if order >= 0 {
+				comes, after = after[0].Family, after[1:]
+			}
+			if goes != comes && !yield(goes, comes) {
+				return
+			}
+		}
+	}
+}
+
 func (s *store) deleteGroup(g *Group) {
 	for _, f := range g.Families {
-		s.removePart(f.Family, f.sum)
+		s.removePart(f.Family)
+		s.putSeries(g, f.Family, nil)
 	}
-	s.removePart(g.pushTime, g.pushTimeSum)
-	s.removePart(g.failureTime, g.failureTimeSum)
+	s.removePart(g.pushTime)
+	s.removePart(g.failureTime)
 	s.sum.remove(g.sum)
 	s.leave(g)
-	delete(s.keys, g.Key)
+	s.keys.remove(g.Key, g.number)
 	s.owners[g.number] = nil
 	s.free = append(s.free, g.number)
 	s.usage.replaced(g, nil)
@@ -188,17 +231,21 @@ func (s *store) number() uint32 {
 	return uint32(len(s.owners) - 1)
 }
 
-// owner returns the group that has the series, nil for none.
-func (s *store) owner(id expo.SeriesID) *Group {
-	n, found := s.series[id]
-	if !found {
+// rival returns the group other than g that has the series of a family of that name, nil for none.
+func (s *store) rival(g *Group, name string, id expo.SeriesID) *Group {
+	n, found, sure := s.series.find(id)
+	if !found || s.owners[n].Key == g.Key {
 		return nil
 	}
-	return s.owners[n]
+	owner := s.owners[n]
+	if f, _ := owner.family(name, 0); sure || f.Family != nil && slices.Contains(f.Series(), id) {
+		return owner
+	}
+	return nil
 }
 
-// putPart sets a group's share of a family, in place of was, nil for none. It returns its digest.
-func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Family) digest {
+// putPart counts a group's share of a family, in place of was, nil for none, in what the name has once.
+func (s *store) putPart(was, f *expo.Family) {
 	h, found := s.header(f.Name)
 	before := h
 	switch {
@@ -210,11 +257,8 @@ func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Famil
 	default:
 		h.shared = f.Header
 	}
-	same := was != nil && sameSeries(was, f)
 	if was == nil {
 		h.groups++
-	} else if !same {
-		s.forgetSeries(was)
 	}
 	// Where groups disagree on the help text or the unit, the last one pushed that is not empty wins.
 	h.Type = f.Type
@@ -234,21 +278,10 @@ func (s *store) putPart(g *Group, was *expo.Family, wasSum digest, f *expo.Famil
 	if !found || h.Header != before.Header {
 		s.sum.add(h.digest())
 	}
-
-	sum := digestOf(g.Key, f)
-	s.sum.remove(wasSum)
-	s.sum.add(sum)
-	if !same {
-		for _, id := range f.Series {
-			s.series[id] = g.number
-		}
-	}
-	return sum
 }
 
-func (s *store) removePart(f *expo.Family, sum digest) {
-	s.sum.remove(sum)
-	s.forgetSeries(f)
+// removePart is putPart for a share that goes.
+func (s *store) removePart(f *expo.Family) {
 	h, _ := s.header(f.Name)
 	if h.groups--; h.groups > 0 {
 		s.headers.Set(h)
@@ -259,9 +292,21 @@ func (s *store) removePart(f *expo.Family, sum digest) {
 	s.sum.remove(h.digest())
 }
 
-func (s *store) forgetSeries(f *expo.Family) {
-	for _, id := range f.Series {
-		delete(s.series, id)
+// putSeries makes the series of a group's family lead to the group, and no longer those that it replaces. Either is nil for
+// none. Push-time series are not among them, because a group's key says whose they are, see twinOf.
+func (s *store) putSeries(g *Group, was, f *expo.Family) {
+	if was != nil && f != nil && sameSeries(was, f) {
+		return
+	}
+	if was != nil {
+		for _, id := range was.Series() {
+			s.series.remove(id, g.number)
+		}
+	}
+	if f != nil {
+		for _, id := range f.Series() {
+			s.series.put(id, g.number)
+		}
 	}
 }
 
@@ -278,7 +323,7 @@ func merge(had *Group, replace bool, pushed []*expo.Family, unixNano int64) []St
 	}
 	stay := len(out) > 0
 	for _, f := range pushed {
-		if len(f.Series) == 0 {
+		if f.Len() == 0 {
 			continue
 		}
 		if stay {
@@ -293,4 +338,4 @@ func merge(had *Group, replace bool, pushed []*expo.Family, unixNano int64) []St
 }
 
 // sameSeries tells whether two families have the same series, in order.
-func sameSeries(a, b *expo.Family) bool { return bytes.Equal(bytesOf(a.Series), bytesOf(b.Series)) }
+func sameSeries(a, b *expo.Family) bool { return bytes.Equal(bytesOf(a.Series()), bytesOf(b.Series())) }

@@ -29,12 +29,12 @@ func (u *Usage) subtract(d Usage) {
 // allocator rounds up. Measured, see TestAccountedBytesAreThoseOfTheHeap. A map is between half and fully loaded: these
 // are for one in the middle, and rather more than less.
 const (
-	groupCost  = 620 // a group without families, with its two push times
-	keyFactor  = 4   // a byte of its key stands there, in the two push times, and is rounded up
-	familyCost = 100 // a family of a group
-	seriesCost = 64  // a series, beside its metric: its ID, and its place in the map of owners
-	nameCost   = 170 // a name, in the table of headers
-	headerCost = 170 // what a family says, beside the texts
+	groupCost  = 260 // a group without families, with its two push times
+	keyFactor  = 1   // a byte of its key
+	familyCost = 70  // a family of a group
+	seriesCost = 40  // a series, beside its metric: its ID, and its place in the index
+	nameCost   = 140 // a name, in the table of headers
+	headerCost = 140 // what a family says, beside the texts
 	shapeCost  = 130 // a shape, beside the names
 )
 
@@ -71,9 +71,9 @@ func extentOf(g *Group) (e extent) {
 	e.bytes = groupCost + keyFactor*key
 	e.record = recordOverhead + labelOverhead*key
 	for _, f := range g.Families {
-		own := int64(len(f.Metrics) + idSize*len(f.Series))
-		e.series += len(f.Series)
-		e.bytes += familyCost + int64(len(f.Metrics)+seriesCost*len(f.Series))
+		own := int64(f.MetricsSize() + idSize*f.Len())
+		e.series += f.Len()
+		e.bytes += familyCost + int64(f.MetricsSize()+seriesCost*f.Len())
 		e.record += recordOverhead + own + int64(len(f.Name)+len(f.Help)+len(f.Unit))
 		e.names += int64(len(f.Name)) + 1
 	}

@@ -57,7 +57,7 @@ func (v *View) Survey() (s Survey) {
 		}
 		series := 0
 		for _, f := range g.Families {
-			series += len(f.Series)
+			series += f.Len()
 		}
 		s.LargestGroup = max(s.LargestGroup, series)
 		return true

@@ -272,7 +272,7 @@ func decodeLabel(b []byte, in *interner) (l expo.Label, err error) {
 }
 
 func sizeOfFamily(f *expo.Family, unixNano int64) int {
-	n := sizeBytes(len(f.Name)) + sizeBytes(len(f.Help)) + sizeBytes(len(f.Unit)) + sizeBytes(len(f.Metrics)) + sizeBytes(idSize*len(f.Series))
+	n := sizeBytes(len(f.Name)) + sizeBytes(len(f.Help)) + sizeBytes(len(f.Unit)) + sizeBytes(f.MetricsSize()) + sizeBytes(idSize*f.Len())
 	if f.Type != 0 {
 		n += tagSize + protowire.SizeVarint(uint64(f.Type))
 	}
@@ -289,11 +289,11 @@ func appendFamily(b []byte, number protowire.Number, f *expo.Family, unixNano in
 	b = appendText(b, fieldHelp, f.Help)
 	b = appendText(b, fieldUnit, f.Unit)
 	b = appendVarint(b, fieldType, uint64(f.Type))
-	if len(f.Metrics) > 0 {
-		b = protowire.AppendBytes(protowire.AppendTag(b, fieldMetrics, protowire.BytesType), f.Metrics)
+	if metrics := f.Metrics(); len(metrics) > 0 {
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldMetrics, protowire.BytesType), metrics)
 	}
-	if len(f.Series) > 0 {
-		b = protowire.AppendBytes(protowire.AppendTag(b, fieldSeries, protowire.BytesType), bytesOf(f.Series))
+	if series := f.Series(); len(series) > 0 {
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldSeries, protowire.BytesType), bytesOf(series))
 	}
 	return appendFixed(b, fieldStoredTime, uint64(unixNano))
 }
@@ -319,50 +319,36 @@ func decodeFamilies(b []byte, number protowire.Number, in *interner) (families [
 	if n == 0 {
 		return nil, nil, nil
 	}
-	families, times = make([]expo.Family, 0, n), make([]int64, 0, n)
-	var few [8][]byte // of most pushes
-	series := few[:0]
+	families, times = make([]expo.Family, n), make([]int64, 0, n)
+	var few [8]encodedFamily // of most pushes
+	encoded := few[:0]
 	before, size := "", 0
 	err = eachField(b, func(f field) error {
 		if f.number != number {
 			return nil
 		}
-		families = families[:len(families)+1]
-		family := &families[len(families)-1]
-		ids, unixNano, err := decodeFamily(family, f.bytes, in)
+		e, err := decodeFamily(f.bytes, in)
 		if err != nil {
 			return err
 		}
-		series, times = append(series, ids), append(times, unixNano)
-		size += len(family.Metrics) + len(ids)
-		err, before = checkOrder(before, family.Name), family.Name
+		encoded, times = append(encoded, e), append(times, e.unixNano)
+		size += len(e.metrics) + len(e.series)
+		err, before = checkOrder(before, e.header.Name), e.header.Name
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	memory := make([]byte, 0, size)
-	for i := range families {
-		f := &families[i]
+	for i, e := range encoded {
 		from := len(memory)
-		memory = append(memory, f.Metrics...)
-		f.Metrics = memory[from:len(memory):len(memory)]
-		from = len(memory)
-		memory = append(memory, series[i]...)
-		f.Series = seriesIn(memory[from:])
+		memory = append(append(memory, e.metrics...), e.series...)
+		families[i].Set(e.header, memory[from:], len(e.series)/idSize)
 	}
 	return families, times, nil
 }
 
-// seriesIn returns the IDs in b, and bytesOf the other way round, in the same memory: an ID is an array of bytes, so that it may
-// stand anywhere, and many are as many bytes.
-func seriesIn(b []byte) []expo.SeriesID {
-	if len(b) < idSize {
-		return nil
-	}
-	return unsafe.Slice((*expo.SeriesID)(b), len(b)/idSize)
-}
-
+// bytesOf returns the IDs as bytes, in the same memory.
 func bytesOf(series []expo.SeriesID) []byte {
 	if len(series) == 0 {
 		return nil
@@ -370,9 +356,15 @@ func bytesOf(series []expo.SeriesID) []byte {
 	return unsafe.Slice(&series[0][0], idSize*len(series))
 }
 
-// decodeFamily reads a family, with Metrics that are a part of b, and returns its series, which are another, and its time. It
-// refuses a family whose parts do not belong together, or that could not be written later.
-func decodeFamily(out *expo.Family, b []byte, in *interner) (series []byte, unixNano int64, err error) {
+// encodedFamily is a family whose metrics and series are parts of the message.
+type encodedFamily struct {
+	header          *expo.Header
+	metrics, series []byte
+	unixNano        int64
+}
+
+// decodeFamily reads a family. It refuses one whose parts do not belong together, or that could not be written later.
+func decodeFamily(b []byte, in *interner) (out encodedFamily, err error) {
 	var name, help, unit field
 	var kind dto.MetricType
 	err = eachField(b, func(f field) error {
@@ -386,34 +378,35 @@ func decodeFamily(out *expo.Family, b []byte, in *interner) (series []byte, unix
 		case fieldType:
 			kind = dto.MetricType(f.bits)
 		case fieldMetrics:
-			out.Metrics = f.bytes
+			out.metrics = f.bytes
 		case fieldSeries:
-			series = f.bytes
+			out.series = f.bytes
 		case fieldStoredTime:
-			unixNano = int64(f.bits)
+			out.unixNano = int64(f.bits)
 		}
 		return nil
 	})
 	if err == nil {
-		out.Header, err = in.header(name, help, unit, kind)
+		out.header, err = in.header(name, help, unit, kind)
 	}
 	if err != nil {
-		return nil, 0, err
+		return out, err
 	}
-	if _, ok := dto.MetricType_name[int32(out.Type)]; !ok || out.Name == "" || len(series)%idSize != 0 {
-		return nil, 0, malformed("family %.100q has type %d and %d bytes of series", out.Name, out.Type, len(series))
+	h := out.header
+	if _, ok := dto.MetricType_name[int32(h.Type)]; !ok || h.Name == "" || len(out.series)%idSize != 0 {
+		return out, malformed("family %.100q has type %d and %d bytes of series", h.Name, h.Type, len(out.series))
 	}
-	if out.Name == expo.PushTimeName || out.Name == expo.PushFailureTimeName {
-		return nil, 0, malformed("%s is not pushed", out.Name)
+	if h.Name == expo.PushTimeName || h.Name == expo.PushFailureTimeName {
+		return out, malformed("%s is not pushed", h.Name)
 	}
-	n, err := expo.CheckMetrics(out.Type, out.Metrics)
+	n, err := expo.CheckMetrics(h.Type, out.metrics)
 	if err != nil {
-		return nil, 0, malformed("family %.100q: %v", out.Name, err)
+		return out, malformed("family %.100q: %v", h.Name, err)
 	}
-	if n != len(series)/idSize {
-		return nil, 0, malformed("family %.100q has %d metrics and %d series", out.Name, n, len(series)/idSize)
+	if n != len(out.series)/idSize {
+		return out, malformed("family %.100q has %d metrics and %d series", h.Name, n, len(out.series)/idSize)
 	}
-	return series, unixNano, nil
+	return out, nil
 }
 
 // checkOrder refuses families that are not sorted by name, each name once.

@@ -241,10 +241,10 @@ func labelMessages(ls expo.Labels) (out []*fsmpb.Label) {
 
 func familyMessage(f *expo.Family, unixNano int64) *fsmpb.Family {
 	var series []byte
-	for _, id := range f.Series {
+	for _, id := range f.Series() {
 		series = append(series, id[:]...)
 	}
-	return &fsmpb.Family{Name: f.Name, Help: f.Help, Unit: f.Unit, Type: int32(f.Type), Metrics: f.Metrics, Series: series, Time: unixNano}
+	return &fsmpb.Family{Name: f.Name, Help: f.Help, Unit: f.Unit, Type: int32(f.Type), Metrics: f.Metrics(), Series: series, Time: unixNano}
 }
 
 func groupMessage(g *Group) *fsmpb.Group {
@@ -285,14 +285,13 @@ func TestAHeaderIsReadTheSameWhetherItIsKnownOrNot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var in interner
 			for _, met := range [][]byte{row.encoded, row.encoded, text(fieldName, "n"), known, row.encoded} {
-				var f expo.Family
-				_, _, err := decodeFamily(&f, met, &in)
+				f, err := decodeFamily(met, &in)
 				switch {
 				case &met[0] != &row.encoded[0]:
 				case row.fails != (err != nil):
 					t.Errorf("the error is %v", err)
-				case !row.fails && *f.Header != row.want:
-					t.Errorf("it is read as %+v, want %+v", *f.Header, row.want)
+				case !row.fails && *f.header != row.want:
+					t.Errorf("it is read as %+v, want %+v", *f.header, row.want)
 				}
 			}
 		})
