@@ -69,8 +69,8 @@ const (
 // How many answers of a kind are made at a time that cannot be shared.
 const (
 	maxStreams = 4
-	maxQueries = 4
-	maxViews   = 4
+	maxQueries = 2
+	maxViews   = 2
 )
 
 // Config is what the command line and the other packages give to the API. Replica, Store, Registerer and Gatherer are required.

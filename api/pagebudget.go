@@ -91,10 +91,10 @@ func (ps *pages) pinnedLocked(b *build) (bytes int64) {
 	return bytes
 }
 
-// evictLocked drops a page that nobody but its slot holds.
+// evictLocked drops a page that nobody but its slot holds; the first page of a form drops none that is in use.
 func (ps *pages) evictLocked(b *build) bool {
 	for _, s := range ps.list {
-		if s.last != b.before && s.last.holders == 1 {
+		if s.last != b.before && s.last.holders == 1 && (b.before != nil || !ps.isInUse(s)) {
 			ps.dropLocked(s)
 			return true
 		}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,12 @@ const (
 	// maxBuilds is how many pages are built at a time. Each uses all processors; a second one is there for a small page beside
 	// a large one.
 	maxBuilds = 2
+	// maxFirstBuilds of them are of forms for which nothing is kept. Who asks for many forms then hinders those who always ask
+	// for the same little, because a page that is made of the last one costs little.
+	maxFirstBuilds = 1
+	// inUse is how long a page that was asked for again is not dropped for the sake of other forms: longer than the usual
+	// scrape intervals.
+	inUse = 2 * time.Minute
 )
 
 // form is how a page is asked for.
@@ -37,7 +44,8 @@ type pages struct {
 	self   *self // nil where pages have the stored metrics alone, and stay right as long as these are the same
 	busy   expo.Busy
 	now    func() time.Time
-	builds chan struct{} // holds one value for each page that is being built
+	builds chan struct{} // holds one value for each page that is being built, and …
+	firsts chan struct{} // … for each of those of a form for which nothing is kept
 	budget pageBudget
 
 	mu       sync.Mutex
@@ -48,16 +56,18 @@ type pages struct {
 
 func newPages(store Store, self *self, busy expo.Busy, budget pageBudget) *pages {
 	return &pages{
-		store: store, self: self, busy: busy, now: time.Now, builds: make(chan struct{}, maxBuilds), budget: budget,
+		store: store, self: self, busy: busy, now: time.Now, builds: make(chan struct{}, maxBuilds), firsts: make(chan struct{}, maxFirstBuilds), budget: budget,
 		building: map[form]*build{}, live: map[*snapshot]struct{}{},
 	}
 }
 
 // slot is what is kept of one form. Its fields are guarded by pages.mu.
 type slot struct {
-	form form
-	last *snapshot
-	idle *time.Timer // until it is dropped
+	form  form
+	last  *snapshot
+	idle  *time.Timer // until it is dropped
+	asked time.Time   // when it was last asked for
+	again bool        // it has been asked for since it was made
 }
 
 // snapshot is a page of one state. Its page is there until nobody holds it: its slot, the build of the next one, those who are
@@ -84,23 +94,18 @@ type build struct {
 }
 
 // get returns a page that shows the state at the index, or a later one, for the client to be sent and then to be released. It stops
-// waiting when ctx ends. errNoRoom says that there is no room for the page.
+// waiting when ctx ends, and with errNotItsTurn when others are in front for too long. errNoRoom says that there is no room for the page.
 func (ps *pages) get(ctx context.Context, f form, index uint64, to *recipient) (*snapshot, error) {
 	for {
-		made, b := ps.find(f, index, to)
+		made, b, first := ps.find(f, index, to)
 		if made != nil {
 			return made, nil
 		}
 		if b == nil {
-			select {
-			case ps.builds <- struct{}{}:
-			case <-ctx.Done():
-				return nil, ctx.Err()
+			var err error
+			if b, err = ps.build(ctx, f, index, first); err != nil {
+				return nil, err
 			}
-			if b = ps.begin(f, index); b != nil {
-				b.run(ps, f)
-			}
-			<-ps.builds
 			if b == nil {
 				continue // somebody else was first
 			}
@@ -124,20 +129,52 @@ func (ps *pages) get(ctx context.Context, f form, index uint64, to *recipient) (
 	}
 }
 
-// find returns the page that is there and still right, or else the one that is being built, or neither.
-func (ps *pages) find(f form, index uint64, to *recipient) (*snapshot, *build) {
+// errNotItsTurn says that pages in many forms were asked for at a time.
+var errNotItsTurn = fmt.Errorf("pages in many forms are asked for at a time, and it was not the turn of this one within %s: try again", laneWait)
+
+// build waits for its turn and builds a page. It returns nil if that was not necessary any more.
+func (ps *pages) build(ctx context.Context, f form, index uint64, first bool) (*build, error) {
+	turns := []chan struct{}{ps.builds}
+	if first {
+		turns = []chan struct{}{ps.firsts, ps.builds}
+	}
+	over := time.NewTimer(laneWait)
+	defer over.Stop()
+	for _, turn := range turns {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-over.C:
+			return nil, errNotItsTurn
+		}
+	}
+	b := ps.begin(f, index)
+	if b != nil {
+		b.run(ps, f)
+	}
+	return b, nil
+}
+
+// find returns the page that is there and still right, or else the one that is being built, or neither, and whether
+// nothing is kept of the form.
+func (ps *pages) find(f form, index uint64, to *recipient) (made *snapshot, b *build, first bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if last := ps.askedForLocked(f); ps.isRight(last, index) {
+	last := ps.askedForLocked(f)
+	if last != nil {
+		ps.list[len(ps.list)-1].again = true
+	}
+	if ps.isRight(last, index) {
 		last.holders++
 		last.sendTo(to)
-		return last, nil
+		return last, nil, false
 	}
-	b := ps.building[f]
-	if b != nil {
+	if b = ps.building[f]; b != nil {
 		b.waiting++
 	}
-	return nil, b
+	return nil, b, last == nil
 }
 
 func (ps *pages) isRight(s *snapshot, index uint64) bool {
@@ -169,25 +206,34 @@ func (ps *pages) askedForLocked(f form) *snapshot {
 	s := ps.list[i]
 	ps.list = append(slices.Delete(ps.list, i, i+1), s)
 	s.idle.Reset(pageIdle)
+	s.asked = ps.now()
 	return s.last
 }
 
-// keepLocked puts a page into the slot of its form.
+// keepLocked puts a page into the slot of its form. There may be none: all of them are in use.
 func (ps *pages) keepLocked(f form, made *snapshot) {
-	made.holders++
 	if ps.askedForLocked(f) != nil {
 		s := ps.list[len(ps.list)-1]
 		ps.releaseLocked(s.last)
 		s.last = made
+		made.holders++
 		return
 	}
 	if len(ps.list) == maxPages {
-		ps.dropLocked(ps.list[0])
+		i := slices.IndexFunc(ps.list, func(s *slot) bool { return !ps.isInUse(s) })
+		if i < 0 {
+			return
+		}
+		ps.dropLocked(ps.list[i])
 	}
-	s := &slot{form: f, last: made}
+	s := &slot{form: f, last: made, asked: ps.now()}
 	s.idle = time.AfterFunc(pageIdle, func() { ps.drop(s) })
 	ps.list = append(ps.list, s)
+	made.holders++
 }
+
+// isInUse tells whether somebody seems to ask for a form again and again.
+func (ps *pages) isInUse(s *slot) bool { return s.again && ps.now().Sub(s.asked) < inUse }
 
 func (ps *pages) drop(s *slot) {
 	ps.mu.Lock()
@@ -254,8 +300,9 @@ func (b *build) run(ps *pages, f form) {
 		ps.budget.addLocked(made.page.Hold())
 		ps.budget.sizes[f] = made.page.Len()
 		ps.live[made] = struct{}{}
-		b.made, made.holders = made, b.waiting
+		b.made, made.holders = made, b.waiting+1 // this one, for as long as it may be that nobody else does
 		ps.keepLocked(f, made)
+		ps.releaseLocked(made)
 	}
 	if errors.Is(err, errNoRoom) {
 		ps.dropFormLocked(f)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
@@ -236,6 +238,81 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 }
 
 // TestAPageThatNobodyAsksForIsDropped.
+// TestAPageInUseStays, whatever else is asked for, until nobody seems to need it any more.
+func TestAPageInUseStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := newPages(fsm.New(slog.New(slog.DiscardHandler)), nil, nil, unbounded())
+		ask := func(f form) {
+			t.Helper()
+			s, err := ps.get(t.Context(), f, 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ps.release(s, nil)
+		}
+		kept := func(f form) bool { return slices.ContainsFunc(ps.list, func(s *slot) bool { return s.form == f }) }
+		scraper := form{expfmt.FmtText, expo.Gzip}
+		var others []form
+		for _, format := range []expfmt.Format{expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
+			for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
+				others = append(others, form{format, encoding})
+			}
+		}
+		for _, f := range others {
+			if ask(f); !kept(f) {
+				t.Error("what was asked for once is in the way")
+			}
+		}
+		ask(scraper)
+		ask(scraper)
+		for range 3 {
+			for _, f := range others {
+				ask(f)
+				ask(f)
+				if !kept(scraper) || len(ps.list) > maxPages {
+					t.Fatalf("%d pages are kept, the scraper's: %v", len(ps.list), kept(scraper))
+				}
+			}
+		}
+		if n := len(ps.live); n != len(ps.list) {
+			t.Errorf("%d pages are kept, and %d are there", len(ps.list), n)
+		}
+		time.Sleep(inUse) //nolint:forbidigo // the clock is the bubble's
+		for _, f := range others[:maxPages] {
+			ask(f)
+		}
+		if kept(scraper) {
+			t.Errorf("it stays in use without being asked for")
+		}
+	})
+}
+
+// TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot: that costs little, and nobody asks for it for the first time.
+func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := fsm.New(slog.New(slog.DiscardHandler))
+		ps := newPages(m, nil, nil, unbounded())
+		scraper := form{expfmt.FmtText, expo.Gzip}
+		s, err := ps.get(t.Context(), scraper, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps.release(s, nil)
+		ps.firsts <- struct{}{} // one that takes long …
+		ps.builds <- struct{}{} // … and has its turn
+		m.ApplyBatch([]*raft.Log{{Index: 1, Type: raft.LogConfiguration}})
+		began := time.Now()
+		if s, err = ps.get(t.Context(), scraper, 1, nil); err != nil || time.Since(began) > 0 {
+			t.Fatalf("the next page of a form: %v after %s", err, time.Since(began))
+		}
+		ps.release(s, nil)
+		_, err = ps.get(t.Context(), form{expfmt.FmtProtoDelim, expo.Gzip}, 1, nil)
+		if !errors.Is(err, errNotItsTurn) || time.Since(began) != laneWait {
+			t.Errorf("another form: %v after %s", err, time.Since(began))
+		}
+	})
+}
+
 func TestAPageThatNobodyAsksForIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ps := newPages(fsm.New(slog.New(slog.DiscardHandler)), nil, nil, unbounded())

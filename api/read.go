@@ -85,6 +85,9 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		case err == nil:
 			a.sendPage(out, r, f, page, to)
 			return
+		case errors.Is(err, errNotItsTurn):
+			a.refuse(w, r, &problem{http.StatusServiceUnavailable, err.Error()})
+			return
 		case !errors.Is(err, errNoRoom):
 			a.cut(r, out, err)
 		}

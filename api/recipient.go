@@ -12,11 +12,11 @@ import (
 // How an answer has to be taken. What counts is the time that writes wait for the client: making an answer may take as
 // long as it takes, and so may sending a large one to somebody who goes on reading.
 const (
-	recipientChunk = 256 << 10        // bytes of one write
+	recipientChunk = 128 << 10        // bytes of one write
 	recipientGrace = 10 * time.Second // for one write, and for all of them together, beyond …
 	recipientRate  = 64 << 10         // … one second for so many bytes
 	// stalledUnderPressure is how long a write may wait when others wait for what the answer holds.
-	stalledUnderPressure = 2 * time.Second
+	stalledUnderPressure = 500 * time.Millisecond
 )
 
 // errDawdled is what a write to a client comes to that does not take its answer.

@@ -32,7 +32,7 @@ func forms() []map[string]string {
 	for _, format := range []string{
 		"text/plain;version=0.0.4", protobuf + "delimited", protobuf + "text", protobuf + "compact-text",
 	} {
-		for _, escaping := range []string{"allow-utf-8", "underscores", "dots", "values"} {
+		for _, escaping := range []string{"allow-utf-8", "underscores"} {
 			for _, encoding := range []string{"identity", "gzip", "zstd"} {
 				out = append(out, map[string]string{"Accept": format + ";escaping=" + escaping, "Accept-Encoding": encoding})
 			}
