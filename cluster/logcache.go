@@ -165,9 +165,18 @@ func (c *logCache) full(l *raft.Log) (*raft.Log, error) {
 //
 // Raft (1.8) takes that for what it meant to send, because it looks at the request again for each thing that it concludes from
 // the answer: which entry comes next (pipelineSend, updateLastAppended) and which the follower has (updateLastAppended). It does
-// so after the call in the same goroutine, or with the answer. And a follower takes no more than it has been sent for
-// committed, whatever the leader's commit index: of what else its log holds nothing follows a first entry that is another one.
+// so after the call in the same goroutine, or with the answer.
+//
+// The commit index goes no further than what is sent, which Raft leaves to chance: a follower takes for committed what the
+// leader says, up to the end of its own log. That end may be of an old leader, and still be there after what is sent here,
+// if it could not be deleted when it was first found to differ.
 func (c *logCache) cut(request *raft.AppendEntriesRequest) error {
+	err := c.cutEntries(request)
+	request.LeaderCommitIndex = min(request.LeaderCommitIndex, request.PrevLogEntry+uint64(len(request.Entries)))
+	return err
+}
+
+func (c *logCache) cutEntries(request *raft.AppendEntriesRequest) error {
 	size := 0
 	for i, l := range request.Entries {
 		whole, err := c.full(l)

@@ -183,7 +183,7 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 	} {
 		c, _ := openCache(t, test.sizes...)
 		c.recent, c.bytes = nil, 0
-		request := &raft.AppendEntriesRequest{}
+		request := &raft.AppendEntriesRequest{LeaderCommitIndex: 99}
 		for i := range test.sizes {
 			l := new(raft.Log)
 			if err := c.GetLog(uint64(i+1), l); err != nil {
@@ -193,6 +193,9 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 		}
 		if err := c.cut(request); err != nil || len(request.Entries) != test.sent {
 			t.Errorf("%s: %d entries are sent, want %d: %v", name, len(request.Entries), test.sent, err)
+		}
+		if request.LeaderCommitIndex != uint64(test.sent) {
+			t.Errorf("%s: of %d entries that are sent %d are said to be committed", name, test.sent, request.LeaderCommitIndex)
 		}
 		for i, l := range request.Entries {
 			if l.Index != uint64(i+1) || len(l.Data) != test.sizes[i] || l.Data[0] != byte(i+1) {
@@ -208,6 +211,12 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 	}
 	if err := c.cut(&raft.AppendEntriesRequest{Entries: []*raft.Log{l}}); err == nil {
 		t.Error("an entry that is gone is sent")
+	}
+	for commit, want := range map[uint64]uint64{5: 5, 7: 7, 9: 7} {
+		request := &raft.AppendEntriesRequest{PrevLogEntry: 7, LeaderCommitIndex: commit}
+		if err := c.cut(request); err != nil || request.LeaderCommitIndex != want {
+			t.Errorf("after entry 7, of which nothing follows, %d are said to be committed for %d: %v", request.LeaderCommitIndex, commit, err)
+		}
 	}
 }
 
