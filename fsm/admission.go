@@ -21,6 +21,7 @@ type Admission struct {
 	maxGroup int64
 
 	mu       sync.Mutex
+	excess   int64 // the least that was stored since it was more than the limit and the reserve; 0: it is not
 	underWay int
 	alone    bool          // what is under way was decided on by the store as it was
 	reserved reservation   // of what is under way

@@ -34,6 +34,10 @@ func seriesBody(name string, n int) string {
 	return b.String()
 }
 
+func histogramBody(count int) string {
+	return fmt.Sprintf("# TYPE h histogram\nh_bucket{le=\"1\"} %[1]d\nh_bucket{le=\"+Inf\"} %[1]d\nh_sum 1\nh_count %[1]d\n", count)
+}
+
 func (m *machine) reject(group string) []byte { return EncodeReject(newRequest(), labelsOf(m, group)) }
 
 func TestALimitRefusesWhatMakesItsFigureGrow(t *testing.T) {
@@ -93,6 +97,13 @@ func TestALimitRefusesWhatMakesItsFigureGrow(t *testing.T) {
 			{put("job=a", "x 1\n"), ""},
 			{post("job=b", seriesBody("x", 1)), ""},
 			{post("job=b", seriesBody("x", 2)), "--limit.state-bytes="},
+		}},
+		"the same histogram with more in it": {func(m *machine) Limits {
+			m.want(m.put("job=h", histogramBody(100)), Applied, "")
+			return Limits{StateBytes: full(m) / 2}
+		}, []push{
+			{put("job=h", histogramBody(1000)), ""},
+			{put("job=h", histogramBody(1<<60)), ""},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

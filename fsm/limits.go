@@ -91,17 +91,28 @@ func (a *Admission) refusal(used, growth Usage, was, is extent) string {
 			l.SeriesPerGroup, was.series, is.series)
 	case is.record > was.record && is.record > a.maxGroup:
 		return fmt.Sprintf("a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more groups", a.maxGroup, was.record, is.record)
-	case l.StateBytes > 0 && growth.Bytes > 0 && used.Bytes+growth.Bytes > l.StateBytes+l.reserve(growth):
+	case l.StateBytes > 0 && growth.Bytes > 0 && used.Bytes+growth.Bytes > a.mostBytes(used, growth):
 		return fmt.Sprintf(limitPrefix+"state-bytes=%d is reached: what is stored takes %d, and this push would add %d; "+advice, l.StateBytes, used.Bytes, growth.Bytes)
 	}
 	return ""
 }
 
-func (l *Limits) reserve(growth Usage) int64 {
+// mostBytes is what the state may take after a push. One that adds no group and no series has the reserve; where more is
+// stored than the limit allows, which is smaller than it was, it has it on top of the least that has been stored since.
+func (a *Admission) mostBytes(used, growth Usage) int64 {
+	limit := a.limits.StateBytes
 	if growth.Groups > 0 || growth.Series > 0 {
-		return 0
+		return limit
 	}
-	return l.StateBytes / updateReserve
+	reserve := limit / updateReserve
+	if used.Bytes <= limit+reserve {
+		a.excess = 0
+		return limit + reserve
+	}
+	if a.excess == 0 || used.Bytes < a.excess {
+		a.excess = used.Bytes
+	}
+	return a.excess + reserve
 }
 
 // allow tells whether all of the limits are kept, whatever the growth is of, if it is at most so much.
