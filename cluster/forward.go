@@ -155,16 +155,20 @@ func (r *Replica) readable(command []byte) error {
 // applyHere has the commands applied that there is room for on the disks of the cluster, which this replica leads. The result
 // of the others is [fsm.NoSpace].
 func (r *Replica) applyHere(ctx context.Context, _ raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
-	refused := r.diskRefusals(commands)
-	admitted := without(commands, refused)
+	// What is remembered, and limited, is the state with all that earlier leaders have left in the log.
+	if _, err := r.leader.waitReady(ctx); err != nil {
+		return nil, outcomeNotAppended, err
+	}
+	short := r.diskAnswers(commands)
+	admitted := short.without(commands)
 	if len(admitted) == 0 {
-		return refused, outcomeApplied, nil
+		return short.among(nil), outcomeApplied, nil
 	}
 	results, what, err := r.appendHere(ctx, admitted)
 	if what != outcomeApplied {
 		return nil, what, err
 	}
-	return among(results, refused), what, nil
+	return short.among(results), what, nil
 }
 
 // appendHere appends the commands to this replica's log as one entry, which only works while it leads. The time in the entry
@@ -173,18 +177,15 @@ func (r *Replica) appendHere(ctx context.Context, commands [][]byte) ([]fsm.Resu
 	if size := fsm.SealedSize(commands); size > maxSealed {
 		return nil, outcomeNotAppended, fmt.Errorf("%d commands that came together take %d bytes in the log, where at most %d are possible", len(commands), size, maxSealed)
 	}
-	// Limits are about the state with all that earlier leaders have left in the log.
-	if _, err := r.leader.waitReady(ctx); err != nil {
-		return nil, outcomeNotAppended, err
-	}
 	refused, ended, err := r.admission.Admit(ctx, commands)
 	if err != nil {
 		return nil, outcomeNotAppended, err
 	}
-	admitted := without(commands, refused)
+	full := fullAnswers(refused)
+	admitted := full.without(commands)
 	if len(admitted) == 0 {
 		ended()
-		return refused, outcomeApplied, nil
+		return full.among(nil), outcomeApplied, nil
 	}
 	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)
 	if what != outcomeApplied {
@@ -196,37 +197,57 @@ func (r *Replica) appendHere(ctx context.Context, commands [][]byte) ([]fsm.Resu
 	case len(results) != len(admitted):
 		return nil, outcomeUnknown, fmt.Errorf("the state machine answered %d results to %d commands", len(results), len(admitted))
 	}
-	return among(results, refused), outcomeApplied, nil
+	return full.among(results), outcomeApplied, nil
 }
 
 // refusedHere tells whether a status is the leader's refusal of a command that is not in the log.
 func refusedHere(s fsm.Status) bool { return s == fsm.Full || s == fsm.NoSpace }
 
-// without returns the commands that were not refused.
-func without(commands [][]byte, refused []fsm.Result) [][]byte {
+// answers are the results of commands that are answered without an entry of the log, nil for those that need one. All of
+// them nil: none has an answer.
+type answers []*fsm.Result
+
+func fullAnswers(refused []fsm.Result) answers {
 	if refused == nil {
+		return nil
+	}
+	out := make(answers, len(refused))
+	for i := range refused {
+		if refused[i].Status == fsm.Full {
+			out[i] = &refused[i]
+		}
+	}
+	return out
+}
+
+// without returns the commands that have no answer.
+func (a answers) without(commands [][]byte) [][]byte {
+	if a == nil {
 		return commands
 	}
 	var out [][]byte
 	for i, c := range commands {
-		if !refusedHere(refused[i].Status) {
+		if a[i] == nil {
 			out = append(out, c)
 		}
 	}
 	return out
 }
 
-// among puts the results of commands that were applied between those of the ones that were refused.
-func among(applied, refused []fsm.Result) []fsm.Result {
-	if refused == nil {
+// among puts the results of commands that were applied between the answers.
+func (a answers) among(applied []fsm.Result) []fsm.Result {
+	if a == nil {
 		return applied
 	}
-	for i := range refused {
-		if !refusedHere(refused[i].Status) {
-			refused[i], applied = applied[0], applied[1:]
+	out := make([]fsm.Result, len(a))
+	for i, answer := range a {
+		if answer != nil {
+			out[i] = *answer
+		} else {
+			out[i], applied = applied[0], applied[1:]
 		}
 	}
-	return refused
+	return out
 }
 
 // applyLocal hands an entry to Raft and waits for the state machine's answer. It calls ended when the entry is applied, or

@@ -10,20 +10,24 @@ import (
 	"pushquorum/fsm"
 )
 
-// diskRefusals are the answers to commands that would store something while too many voters are short of room, nil while
-// there is enough. The leader asks for them.
-func (r *Replica) diskRefusals(commands [][]byte) []fsm.Result {
+// diskAnswers are the answers to commands that would store something while too many voters are short of room, nil while
+// there is enough. One that was applied before has the answer that it had: the leader has all of what is committed.
+func (r *Replica) diskAnswers(commands [][]byte) answers {
 	why := r.noSpace()
 	if why == "" {
 		return nil
 	}
-	refused := make([]fsm.Result, len(commands))
+	out := make(answers, len(commands))
 	for i, c := range commands {
-		if fsm.Stores(c) {
-			refused[i] = fsm.Result{Status: fsm.NoSpace, Reason: why}
+		if !fsm.Stores(c) {
+			continue
+		}
+		out[i] = &fsm.Result{Status: fsm.NoSpace, Reason: why}
+		if before, known := r.cfg.FSM.Remembered(c); known {
+			out[i] = &before
 		}
 	}
-	return refused
+	return out
 }
 
 // noSpace is why this replica, as the leader, has nothing more stored, or "".

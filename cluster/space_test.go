@@ -117,7 +117,10 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 	r.cfg.Registerer = registry
 	r.start()
 	waitReady(t, r)
-	push(t, r, "before", 1)
+	before := pushCommand(r, "before", 1)
+	if result, err := r.Apply(testContext(t), before); err != nil || result.Status != fsm.Applied {
+		t.Fatalf("a push is answered with %v, %v", result, err)
+	}
 	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
 		t.Errorf("the gauges say %v", got)
 	}
@@ -141,6 +144,10 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 	}
 	if hasJob(r, "after") {
 		t.Error("what was refused is stored")
+	}
+	at := r.cfg.FSM.Applied()
+	if result, err := r.Apply(testContext(t), before); err != nil || result.Status != fsm.Applied || r.cfg.FSM.Applied() != at {
+		t.Errorf("what was applied before is answered with %v, %v, after %d entries more", result, err, r.cfg.FSM.Applied()-at)
 	}
 	if result, err := r.Apply(testContext(t), deleteCommand(r, "before")); err != nil || result.Status != fsm.Applied || hasJob(r, "before") {
 		t.Errorf("nothing can be deleted: %v, %v", result, err)

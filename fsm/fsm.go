@@ -62,6 +62,21 @@ func (f *FSM) CheckEntry(data []byte) error {
 	})
 }
 
+// Remembered returns what came of the request that an encoded command is of, if it was applied before.
+func (f *FSM) Remembered(command []byte) (res Result, known bool) {
+	err := f.check(func(in *interner) error {
+		c, err := decodeCommand(command, in)
+		if err != nil || len(c.id) != idSize {
+			return err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		res, known = f.store.requests.lookup(RequestID(c.id), c.seen, c.fingerprint)
+		return nil
+	})
+	return res, known && err == nil
+}
+
 func (f *FSM) check(read func(*interner) error) error {
 	in, ok := f.checks.Get().(*interner)
 	if !ok {
