@@ -40,9 +40,6 @@ func NewAdmission(f *FSM, limits Limits) *Admission {
 	return &Admission{fsm: f, limits: limits, maxGroup: MaxGroup}
 }
 
-// Limits returns the limits that are kept.
-func (a *Admission) Limits() Limits { return a.limits }
-
 // Admit decides on commands that are to stand in one entry of the log; the store must hold all that stands before it but
 // what this Admission has admitted. refused is nil, or has one result for each command: [Full] for one that must not
 // go into the log. ended must be called once when those that may go are applied, or certainly will not be. With an error

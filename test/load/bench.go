@@ -19,6 +19,7 @@ type size struct {
 	few, many  int // what the time of a push must not depend on
 	checked    int // groups in a Pushgateway that gathers its store on every push
 	scale      []int
+	memory     int           // groups of one series, and half as many of 20
 	window     time.Duration // of one load
 	rounds     int           // windows of each, where a ratio matters
 	scrapes    int           // of which the median is taken
@@ -31,7 +32,7 @@ type size struct {
 
 func fullSize() size {
 	return size{
-		groups: 10_000, few: 100, many: 20_000, checked: 1_000, scale: []int{10_000, 100_000},
+		groups: 10_000, few: 100, many: 20_000, checked: 1_000, scale: []int{10_000, 100_000}, memory: 200_000,
 		window: 3 * time.Second, rounds: 3, scrapes: 7, pacedOne: 1_000, pacedThree: 300, counted: 5_000, profile: 10 * time.Second,
 	}
 }
@@ -39,7 +40,7 @@ func fullSize() size {
 // quickSize shows that everything works. Its figures say nothing.
 func quickSize() size {
 	return size{
-		groups: 300, few: 20, many: 300, checked: 30, scale: []int{100, 500},
+		groups: 300, few: 20, many: 300, checked: 30, scale: []int{100, 500}, memory: 1_000,
 		window: 300 * time.Millisecond, rounds: 1, scrapes: 3, pacedOne: 300, pacedThree: 100, counted: 200, profile: time.Second, quick: true,
 	}
 }
@@ -102,6 +103,7 @@ func (b *bench) stages() []stage {
 		{"growth", b.growth},
 		{"pushgateway", b.besidePushgateway},
 		{"etcd", b.besideEtcd},
+		{"memory", b.memory},
 		{"scrape", b.scrapes},
 		{"disturbed", b.disturbed},
 		{"wipe", b.wipe},

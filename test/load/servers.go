@@ -27,7 +27,8 @@ type web struct {
 	name    string
 	at      []string
 	servers []*process
-	stored  int // status of a push that has been stored; 0 is 200
+	stored  int             // status of a push that has been stored; 0 is 200
+	push    func() template // nil is httpPush
 }
 
 func (w *web) title() string         { return w.name }
@@ -43,12 +44,16 @@ func (w *web) dial(ctx context.Context, at int, seed uint64) (*httpClient, error
 	if err != nil {
 		return nil, err
 	}
-	return &httpClient{c, newFiller(httpPush(), seed), cmp.Or(w.stored, http.StatusOK)}, nil
+	push := w.push
+	if push == nil {
+		push = httpPush
+	}
+	return &httpClient{c, newFiller(push(), seed), cmp.Or(w.stored, http.StatusOK)}, nil
 }
 
 // only is the i-th of the servers alone.
 func (w *web) only(i int) *web {
-	return &web{name: w.name, at: w.at[i : i+1], servers: w.servers[i : i+1], stored: w.stored}
+	return &web{name: w.name, at: w.at[i : i+1], servers: w.servers[i : i+1], stored: w.stored, push: w.push}
 }
 
 // etcd is a cluster that is put into over gRPC.

@@ -49,8 +49,15 @@ func pushBody() (body []byte, valuesAt []int) {
 }
 
 // httpPush is a push as an HTTP/1.1 request, the same for PushQuorum and the Pushgateway.
-func httpPush() template {
-	body, values := pushBody()
+func httpPush() template { return httpPushOf(pushBody()) }
+
+// httpPushOfOne is a push of one series.
+func httpPushOfOne() template {
+	const name = "bench_value "
+	return httpPushOf([]byte(name+valueFormat+"\n"), []int{len(name)})
+}
+
+func httpPushOf(body []byte, values []int) template {
 	head := []byte("PUT /metrics/job/nightly/instance/host-")
 	t := template{groupAt: len(head)}
 	head = append(head, bytes.Repeat([]byte{'0'}, groupDigits)...)
