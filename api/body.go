@@ -34,16 +34,18 @@ type body struct {
 	hold    hold
 	pooled  *wireBuffer // nil: wire has memory of its own
 	wire    []byte
-	decoder io.Reader // nil: wire is what was pushed
-	limit   int64     // bytes, on the wire and decompressed
+	decoder func(io.Reader) (io.Reader, error) // nil: wire is what was pushed
+	limit   int64                              // bytes, on the wire and decompressed
 	timeout time.Duration
 }
 
-// openBody takes r's body from the wire and prepares to decompress it according to its Content-Encoding. An encoding
-// that is not known is left as it is, as the Pushgateway does: the parser then judges the bytes. The body is to be
-// released, also with a problem.
+// openBody takes r's body from the wire, to be decompressed according to its Content-Encoding. An encoding that is not
+// known is left as it is, as the Pushgateway does: the parser then judges the bytes. The body is to be released, also
+// with a problem.
 func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem) {
-	b := &body{hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
+	b := &body{
+		hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout, decoder: decoderOf(r.Header.Get("Content-Encoding")),
+	}
 	if r.ContentLength > b.limit {
 		w.Header().Set("Connection", "close") // rather than read what nobody wants
 		p := b.tooLarge()
@@ -53,20 +55,21 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 		return b, p
 	}
 	// ServeHTTP's deadline would otherwise end the request's context while the push is being replicated.
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{})
-	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
-	case "gzip":
-		z, err := gzip.NewReader(bytes.NewReader(b.wire))
-		if err != nil {
-			p := b.problem(err)
-			return b, p
-		}
-		b.decoder = z
-	case "snappy":
-		b.decoder = snappy.NewReader(bytes.NewReader(b.wire))
-	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return b, nil
+}
+
+// decoderOf returns what makes a decoder for a Content-Encoding, which takes some memory of its own; nil: what is on the
+// wire is what was pushed.
+func decoderOf(encoding string) func(io.Reader) (io.Reader, error) {
+	switch strings.ToLower(encoding) {
+	case "gzip":
+		return func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
+	case "snappy":
+		return func(r io.Reader) (io.Reader, error) { return snappy.NewReader(r), nil }
+	default:
+		return nil
+	}
 }
 
 // receive reads the body. The memory for one of known length is taken before its first byte is read; one of unknown
@@ -128,7 +131,7 @@ func (b *body) release() {
 	if b.pooled != nil {
 		wirePool.Put(b.pooled)
 	}
-	b.pooled, b.wire, b.decoder = nil, nil, nil
+	b.pooled, b.wire = nil, nil
 }
 
 // drainTime is for how long the rest of a body is read that nobody wants.
@@ -153,11 +156,15 @@ func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
 	if b.decoder == nil {
 		return b.wire, nil
 	}
+	decoder, err := b.decoder(bytes.NewReader(b.wire))
+	if err != nil {
+		return nil, b.problem(err)
+	}
 	first := min(max(4*int64(len(b.wire)), 1<<10), smallBody+1)
 	if p := b.hold.resize(b.hold.n + first); p != nil {
 		return nil, p
 	}
-	return b.readAll(io.LimitReader(b.decoder, b.limit+1), make([]byte, 0, first), func(n int) *problem {
+	return b.readAll(io.LimitReader(decoder, b.limit+1), make([]byte, 0, first), func(n int) *problem {
 		if n <= smallBody {
 			return nil
 		}

@@ -119,8 +119,12 @@ func TestABombIsCutOffWhileReading(t *testing.T) {
 			if p != nil {
 				t.Fatal(p.text)
 			}
-			decoded := &counter{Reader: b.decoder}
-			b.decoder = decoded
+			decoded, decoder := &counter{}, b.decoder
+			b.decoder = func(r io.Reader) (io.Reader, error) {
+				var err error
+				decoded.Reader, err = decoder(r)
+				return decoded, err
+			}
 			raw, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight})
 			if p == nil || p.code != http.StatusRequestEntityTooLarge {
 				t.Errorf("want 413, got %+v and %d bytes", p, len(raw))

@@ -76,27 +76,36 @@ func (f *inFlight) neverFits(n int64, to string, part *pool) *problem {
 	)}
 }
 
+// freeHold is what each push may have beside the parts, which is bounded by the number of pushes: so the bodies of most
+// pushes never wait, however many others arrive slowly.
+const freeHold = int64(len(wireBuffer{}))
+
 // hold is what a push has taken for its body, and then for its command.
 type hold struct {
 	in    *inFlight
 	large bool
-	n     int64
+	n     int64 // bytes, with what is free
 }
+
+func charged(n int64) int64 { return max(0, n-freeHold) }
 
 // begin waits for the first n bytes.
 func (h *hold) begin(ctx context.Context, n int64) *problem {
+	take := charged(n)
 	h.large = n > smallBody
-	if n > h.part().size {
+	if take > h.part().size {
 		h.large = true // of which there is more
 	}
-	if n > h.part().size {
+	if take > h.part().size {
 		return h.in.neverFits(n, "receive", h.part())
 	}
-	p := h.in.wait(ctx, h.part(), n)
-	if p == nil {
-		h.n = n
+	if take > 0 {
+		if p := h.in.wait(ctx, h.part(), take); p != nil {
+			return p
+		}
 	}
-	return p
+	h.n = n
+	return nil
 }
 
 func (h *hold) part() *pool {
@@ -108,16 +117,17 @@ func (h *hold) part() *pool {
 
 // resize takes, or gives back, what there is to n bytes. It does not wait.
 func (h *hold) resize(n int64) *problem {
+	before, after := charged(h.n), charged(n)
 	switch large := h.in.large; {
-	case n <= h.n:
-		h.part().give(h.n - n)
-	case !h.large && n <= smallHold && h.in.small.try(n-h.n):
-	case n > large.size:
+	case after <= before:
+		h.part().give(before - after)
+	case !h.large && n <= smallHold && h.in.small.try(after-before):
+	case after > large.size:
 		return h.in.neverFits(n, "receive", large)
-	case h.large && !large.try(n-h.n), !h.large && !large.try(n):
+	case h.large && !large.try(after-before), !h.large && !large.try(after):
 		return h.in.busy(errTaken)
 	case !h.large:
-		h.in.small.give(h.n)
+		h.in.small.give(before)
 		h.large = true
 	}
 	h.n = n
@@ -125,7 +135,7 @@ func (h *hold) resize(n int64) *problem {
 }
 
 func (h *hold) end() {
-	h.part().give(h.n)
+	h.part().give(charged(h.n))
 	h.n = 0
 }
 

@@ -22,16 +22,16 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		request, p := a.request(r)
 		if p != nil {
-			a.refusePush(w, r, p)
+			a.refuseUnread(w, r, p)
 			return
 		}
 		group, err := g.labels(r.URL.Path)
 		if err != nil {
-			a.refusePush(w, r, &problem{http.StatusBadRequest, err.Error()})
+			a.refuseUnread(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
 		if !a.inFlight.requests.try(1) {
-			a.refusePush(w, r, a.inFlight.tooMany())
+			a.refuseUnread(w, r, a.inFlight.tooMany())
 			return
 		}
 		defer a.inFlight.requests.give(1)
@@ -66,6 +66,12 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.metrics.rejected(reason)
 		}
 	}
+}
+
+// refuseUnread answers a push whose body has not been read, when it has: see body.drain.
+func (a *API) refuseUnread(w http.ResponseWriter, r *http.Request, p *problem) {
+	(&body{limit: a.cfg.MaxBodyBytes}).drain(w, r)
+	a.refusePush(w, r, p)
 }
 
 // refusePush answers a push whose body, or what stands before it, is no good, or cannot be taken now.
@@ -195,7 +201,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request, command []byte, ok 
 func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (reason string) {
 	reason = reasonOfLimit(result.Limit())
 	a.met.once(slog.LevelWarn, fmt.Errorf("the limit %s is reached", reason), "pushes are refused for want of room",
-		"path", r.URL.Path, "source", r.RemoteAddr, "first", result.Reason)
+		"path", shownPath(r), "source", r.RemoteAddr, "first", result.Reason)
 	a.refuse(w, r, &problem{http.StatusTooManyRequests, "no room for the pushed metrics: " + result.Reason})
 	return reason
 }

@@ -17,8 +17,13 @@ const (
 	// idleTimeout is how long a connection may be kept for the next request: longer than the usual scrape intervals.
 	// When there are too many connections, it is shorter.
 	idleTimeout = 3 * time.Minute
-	// maxStreams is how many requests at a time a connection may carry in HTTP/2.
-	maxStreams = 100
+	// maxStreams is how many requests at a time a connection may carry in HTTP/2, and maxUnread how many bytes of their
+	// bodies are taken before a handler reads them.
+	maxStreams = 16
+	maxUnread  = 64 << 10
+	// sendBuffer is how much of an answer the kernel keeps, twice of it, for a client that does not read: by itself it would
+	// keep some megabytes, and say that there is room again only when a third of it is free.
+	sendBuffer = 256 << 10
 )
 
 // connections bounds how many there are to the HTTP port. Beyond that, whichever has been without a request for the
@@ -40,13 +45,21 @@ func newConnections(most int) *connections {
 
 // changed is an http.Server.ConnState.
 func (cs *connections) changed(c net.Conn, state http.ConnState) {
-	if surplus := cs.count(c, state); surplus != nil {
-		// Without the farewell of TLS, which its peer may keep waiting.
-		if encrypted, ok := surplus.(*tls.Conn); ok {
-			surplus = encrypted.NetConn()
+	if state == http.StateNew {
+		if sender, ok := underTLS(c).(interface{ SetWriteBuffer(bytes int) error }); ok {
+			_ = sender.SetWriteBuffer(sendBuffer) // a connection that does not allow it is none the worse
 		}
-		_ = surplus.Close()
 	}
+	if surplus := cs.count(c, state); surplus != nil {
+		_ = underTLS(surplus).Close() // without the farewell of TLS, which its peer may keep waiting
+	}
+}
+
+func underTLS(c net.Conn) net.Conn {
+	if encrypted, ok := c.(*tls.Conn); ok {
+		return encrypted.NetConn()
+	}
+	return c
 }
 
 // count returns a connection that is to be closed, if there are too many.
@@ -81,7 +94,9 @@ func newServer(handler http.Handler, headers time.Duration, cs *connections, log
 	return &http.Server{
 		Handler: handler, ConnState: cs.changed,
 		ReadHeaderTimeout: headers, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: maxUnread, MaxReceiveBufferPerStream: maxUnread,
+		},
 		ErrorLog: slog.NewLogLogger(serverHandler{logger.Handler()}, slog.LevelError),
 	}
 }

@@ -93,7 +93,7 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("push.max-body-size", "Largest body of a push, after decompression.").Default("16MB").BytesVar(&o.maxBody)
 	o.bytesInFlight = autoBytesFlag(app, "push.max-bytes-in-flight",
 		"Memory of all pushes that are under way, from their bodies to their answers. A push waits for it for half of --push.timeout, and is then answered 503; one that could never fit is answered 413. auto: an eighth of the memory this process may use, from 8MB to 1GB.")
-	app.Flag("push.max-requests", "Pushes under way at a time; more are answered 503. 0: as many as --web.max-connections.").Default("0").IntVar(&o.maxPushes)
+	app.Flag("push.max-requests", "Pushes under way at a time; more are answered 503. 0: three quarters of --web.max-connections.").Default("0").IntVar(&o.maxPushes)
 
 	app.Flag("read.consistency", "What a scrape promises. available: the latest state while a leader answers, else the last known one, marked as stale; linearizable: never stale; local: never asks.").
 		Default(string(api.Available)).EnumVar((*string)(&o.read.Consistency), string(api.Available), string(api.Linearizable), string(api.Local))

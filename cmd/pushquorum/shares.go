@@ -56,7 +56,7 @@ func (o *options) share(memory, descriptors int64, logger *slog.Logger) error {
 		o.limits.connections = o.maxConnections
 	}
 	if o.maxPushes == 0 {
-		o.maxPushes = o.limits.connections
+		o.maxPushes = max(1, o.limits.connections*3/4) // the others are for probes and scrapes, which are asked for meanwhile
 	}
 	logger.Info("what this process may take", "memory", memory, "state_bytes", o.limits.state, "page_bytes", o.limits.pages,
 		"push_bytes", o.limits.pushes, "connections", o.limits.connections, "pushes", o.maxPushes)
@@ -76,7 +76,7 @@ func (o *options) checkLimits() error {
 	case o.maxConnections < 0:
 		return fmt.Errorf("--web.max-connections=%d is no number of connections: write how many there may be, or 0 for what this machine allows", o.maxConnections)
 	case o.maxPushes < 0:
-		return fmt.Errorf("--push.max-requests=%d is no number of pushes: write how many there may be, or 0 for as many as connections", o.maxPushes)
+		return fmt.Errorf("--push.max-requests=%d is no number of pushes: write how many there may be, or 0 for three quarters of the connections", o.maxPushes)
 	case !o.bytesInFlight.auto && o.bytesInFlight.bytes < leastInFlight:
 		return fmt.Errorf("--push.max-bytes-in-flight=%s has no room for a push: write at least %dMB, or auto for a share of the memory", o.bytesInFlight, leastInFlight>>20)
 	}

