@@ -37,6 +37,8 @@ type Replica interface {
 type Store interface {
 	View() *fsm.View
 	Applied() uint64
+	// Weight is how many bytes what is stored takes, and how many what has been replaced so far took.
+	Weight() (stored, replaced int64)
 }
 
 // Consistency says what a read promises.
@@ -123,6 +125,7 @@ type API struct {
 	metrics  *instruments
 	self     *self // nil unless Config.IncludeSelf
 	pages    *pages
+	pinned   *pinned
 	streams  *lane // answers on the telemetry path that do not fit into PageBytes
 	queries  *lane // answers to /api/v1/metrics
 	views    *lane // pages for people
@@ -167,9 +170,10 @@ func New(cfg Config) (*API, error) {
 	}
 	pushes := &traffic{store: cfg.Store, now: time.Now}
 	a.pages = newPages(cfg.Store, a.self, pushes.busy, newPageBudget(cfg.PageBytes, metrics.pageBytes))
-	a.streams = newLane("the metrics in a form for which there is no room in --web.max-page-bytes", maxStreams)
-	a.queries = newLane("all groups as JSON", maxQueries)
-	a.views = newLane("this page", maxViews)
+	a.pinned = newPinned(cfg.Store)
+	a.streams = newLane("the metrics in a form for which there is no room in --web.max-page-bytes", maxStreams, a.pinned)
+	a.queries = newLane("all groups as JSON", maxQueries, a.pinned)
+	a.views = newLane("this page", maxViews, nil)
 	if a.template, err = template.ParseFS(uiFiles, "ui/page.html"); err != nil {
 		return nil, err
 	}

@@ -18,15 +18,16 @@ const (
 // lane lets few answers of a kind be made at a time, because each of them holds memory, and a state that may have been
 // replaced, until the client has taken it. While others wait, who stalls is cut.
 type lane struct {
-	what  string // is made
-	turns chan struct{}
+	what   string // is made
+	turns  chan struct{}
+	pinned *pinned // nil: who has a turn holds no state
 
 	mu     sync.Mutex
 	inside map[*recipient]struct{}
 }
 
-func newLane(what string, width int) *lane {
-	return &lane{what: what, turns: make(chan struct{}, width), inside: map[*recipient]struct{}{}}
+func newLane(what string, width int, pinned *pinned) *lane {
+	return &lane{what: what, pinned: pinned, turns: make(chan struct{}, width), inside: map[*recipient]struct{}{}}
 }
 
 // enter waits for a turn. It returns the function that gives it back, or why there is none.
@@ -69,7 +70,12 @@ func (l *lane) entered(to *recipient) (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inside[to] = struct{}{}
+	release := func() {}
+	if l.pinned != nil {
+		release = l.pinned.hold(to)
+	}
 	return func() {
+		release()
 		l.mu.Lock()
 		delete(l.inside, to)
 		l.mu.Unlock()

@@ -134,27 +134,34 @@ var errNotItsTurn = fmt.Errorf("pages in many forms are asked for at a time, and
 
 // build waits for its turn and builds a page. It returns nil if that was not necessary any more.
 func (ps *pages) build(ctx context.Context, f form, index uint64, first bool) (*build, error) {
-	turns := []chan struct{}{ps.builds}
-	if first {
-		turns = []chan struct{}{ps.firsts, ps.builds}
-	}
 	over := time.NewTimer(laneWait)
 	defer over.Stop()
-	for _, turn := range turns {
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-over.C:
-			return nil, errNotItsTurn
+	if first {
+		if err := takeTurn(ctx, ps.firsts, over.C); err != nil {
+			return nil, err
 		}
+		defer func() { <-ps.firsts }()
 	}
+	if err := takeTurn(ctx, ps.builds, over.C); err != nil {
+		return nil, err
+	}
+	defer func() { <-ps.builds }()
 	b := ps.begin(f, index)
 	if b != nil {
 		b.run(ps, f)
 	}
 	return b, nil
+}
+
+func takeTurn(ctx context.Context, turns chan struct{}, over <-chan time.Time) error {
+	select {
+	case turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-over:
+		return errNotItsTurn
+	}
 }
 
 // find returns the page that is there and still right, or else the one that is being built, or neither, and whether

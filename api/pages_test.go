@@ -17,7 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
@@ -290,8 +289,8 @@ func TestAPageInUseStays(t *testing.T) {
 // TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot: that costs little, and nobody asks for it for the first time.
 func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := fsm.New(slog.New(slog.DiscardHandler))
-		ps := newPages(m, nil, nil, unbounded())
+		g := startWithoutServer(t)
+		ps := g.api.pages
 		scraper := form{expfmt.FmtText, expo.Gzip}
 		s, err := ps.get(t.Context(), scraper, 0, nil)
 		if err != nil {
@@ -300,13 +299,14 @@ func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 		ps.release(s, nil)
 		ps.firsts <- struct{}{} // one that takes long …
 		ps.builds <- struct{}{} // … and has its turn
-		m.ApplyBatch([]*raft.Log{{Index: 1, Type: raft.LogConfiguration}})
+		benchPush(t, g, 0, 1)
+		index := g.replica.Applied()
 		began := time.Now()
-		if s, err = ps.get(t.Context(), scraper, 1, nil); err != nil || time.Since(began) > 0 {
+		if s, err = ps.get(t.Context(), scraper, index, nil); err != nil || time.Since(began) > 0 {
 			t.Fatalf("the next page of a form: %v after %s", err, time.Since(began))
 		}
 		ps.release(s, nil)
-		_, err = ps.get(t.Context(), form{expfmt.FmtProtoDelim, expo.Gzip}, 1, nil)
+		_, err = ps.get(t.Context(), form{expfmt.FmtProtoDelim, expo.Gzip}, index, nil)
 		if !errors.Is(err, errNotItsTurn) || time.Since(began) != laneWait {
 			t.Errorf("another form: %v after %s", err, time.Since(began))
 		}

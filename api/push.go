@@ -65,6 +65,7 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 		if reason := a.submit(w, r, command, http.StatusOK); reason != "" {
 			a.metrics.rejected(reason)
 		}
+		a.pinned.relieve()
 	}
 }
 

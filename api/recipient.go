@@ -29,7 +29,8 @@ type recipient struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	dawdled prometheus.Counter
-	clear   bool // HTTP/2 ends a stream when its deadline passes, even if nothing is written
+	pinned  *pinned // nil: its answer is not made of a state while it is sent
+	clear   bool    // HTTP/2 ends a stream when its deadline passes, even if nothing is written
 
 	sent   int64         // bytes
 	waited time.Duration // in writes
@@ -61,6 +62,9 @@ func (rc *recipient) Unwrap() http.ResponseWriter { return rc.ResponseWriter }
 func (rc *recipient) Write(b []byte) (int, error) {
 	done := 0
 	for {
+		if rc.pinned != nil {
+			rc.pinned.relieve()
+		}
 		chunk := b[done:min(done+recipientChunk, len(b))]
 		deadline, err := rc.begin(len(chunk))
 		if err != nil {
@@ -120,6 +124,19 @@ func (rc *recipient) cutIfStalled() {
 	}
 	rc.cut = true
 	_ = rc.control.SetWriteDeadline(time.Unix(1, 0))
+}
+
+// cutOff cuts off a client whatever it does.
+func (rc *recipient) cutOff() {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	if rc.cut || rc.done {
+		return
+	}
+	rc.cut = true
+	if !rc.writing.IsZero() {
+		_ = rc.control.SetWriteDeadline(time.Unix(1, 0))
+	}
 }
 
 // finish leaves a while for what net/http writes after the handler.

@@ -92,7 +92,7 @@ func TestWhoReadsIsNotCutAndWhoStopsIs(t *testing.T) {
 // TestWhoStallsWhileOthersWaitIsCut, and whoever does not is not.
 func TestWhoStallsWhileOthersWaitIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLane("something", 1)
+		l := newLane("something", 1, nil)
 		server, client := net.Pipe()
 		defer func() { _ = client.Close() }()
 		stalls := newRecipient(piped{server}, &http.Request{ProtoMajor: 1}, prometheus.NewCounter(prometheus.CounterOpts{}))

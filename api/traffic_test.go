@@ -13,6 +13,9 @@ import (
 type appliedStore struct{ index uint64 }
 
 func (s *appliedStore) View() *fsm.View { panic("a view costs something") }
+
+func (s *appliedStore) Weight() (stored, replaced int64) { return 0, 0 }
+
 func (s *appliedStore) Applied() uint64 { return s.index }
 
 func TestTrafficIsThereWhileTheAppliedIndexMoves(t *testing.T) {

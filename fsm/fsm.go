@@ -160,6 +160,13 @@ func (f *FSM) stop(err error) {
 // Halt stops the state machine because of an entry that it cannot be given.
 func (f *FSM) Halt(err error) { f.stop(err) }
 
+// Weight is how many bytes what is stored takes, as in Usage, and how many that took which has been replaced so far: by
+// as much as that grows while somebody holds a View, this keeps from being freed, at most.
+func (f *FSM) Weight() (stored, replaced int64) {
+	u := f.published()
+	return u.Bytes, u.replaced
+}
+
 // Halted is closed when an entry could not be read. Nothing has been applied since, and the process should end.
 func (f *FSM) Halted() <-chan struct{} { return f.halted }
 

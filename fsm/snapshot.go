@@ -134,6 +134,7 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 		return fmt.Errorf("reading a snapshot: %w", err)
 	}
 	f.mu.Lock()
+	s.usage.tally.replaced = f.store.usage.tally.replaced + f.store.usage.Bytes
 	f.store, f.applied, f.view = s, applied, nil
 	f.publish()
 	f.mu.Unlock()

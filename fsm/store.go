@@ -86,6 +86,7 @@ func newStore() *store {
 func (s *store) wipe() {
 	fresh := newStore()
 	fresh.requests, fresh.written, fresh.setBack = s.requests, s.written, s.setBack
+	fresh.usage.tally.replaced = s.usage.tally.replaced + s.usage.Bytes
 	*s = *fresh
 }
 

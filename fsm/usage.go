@@ -51,6 +51,8 @@ type tally struct {
 	Usage
 	// largest is what no group exceeds: of each figure the highest that any group has had since the store was made.
 	largest extent
+	// replaced is what groups took that are not in the store any more, and may still be in views. It never falls.
+	replaced int64
 }
 
 func newUsage() usage { return usage{holders: map[*expo.Header]int{}} }
@@ -102,6 +104,7 @@ func costOfShape(names int64) int64 { return shapeCost + 2*names }
 func (u *usage) replaced(old, g *Group) {
 	was, is := extentOf(old), extentOf(g)
 	u.largest.raise(is)
+	u.tally.replaced += was.bytes
 	u.Series += is.series - was.series
 	u.Bytes += is.bytes - was.bytes
 	if g != nil {

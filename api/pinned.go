@@ -1,0 +1,76 @@
+package api
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// pinned bounds what those clients keep from being freed to whom a state is sent while the answer is made of it: what has
+// been replaced since they began. Together it may be one state; beyond that, who began first is cut off, because it is who
+// reads slowest. Whoever begins, is sent something, or pushes, has it looked at.
+type pinned struct {
+	store Store
+	count atomic.Int32 // of clients
+
+	mu      sync.Mutex
+	clients map[*recipient]pin
+}
+
+// pin is how much was stored, and had been replaced, when a client's answer began.
+type pin struct{ stored, replaced int64 }
+
+func newPinned(store Store) *pinned { return &pinned{store: store, clients: map[*recipient]pin{}} }
+
+// hold says that a client is about to be sent the state. It returns the function that says that it has been.
+func (p *pinned) hold(to *recipient) (release func()) {
+	stored, replaced := p.store.Weight()
+	p.mu.Lock()
+	p.clients[to] = pin{stored, replaced}
+	p.count.Store(int32(len(p.clients)))
+	p.mu.Unlock()
+	if to != nil { // else it is a test's
+		to.pinned = p
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.clients, to)
+		p.count.Store(int32(len(p.clients)))
+	}
+}
+
+// relieve cuts off whom it must.
+func (p *pinned) relieve() {
+	if p.count.Load() == 0 {
+		return
+	}
+	stored, replaced := p.store.Weight()
+	for _, to := range p.surplus(stored, replaced) {
+		to.cutOff()
+	}
+}
+
+func (p *pinned) surplus(stored, replaced int64) (out []*recipient) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := func(of pin) int64 { return min(replaced-of.replaced, of.stored) }
+	all := int64(0)
+	for _, of := range p.clients {
+		all += kept(of)
+	}
+	for all > stored {
+		var first *recipient
+		for to, of := range p.clients {
+			if first == nil || of.replaced < p.clients[first].replaced {
+				first = to
+			}
+		}
+		if first == nil {
+			return out
+		}
+		all -= kept(p.clients[first])
+		delete(p.clients, first)
+		out = append(out, first)
+	}
+	return out
+}
