@@ -12,9 +12,7 @@ const processMemory = 64 << 20
 
 // shares is what of the machine each kind of work may take, unless a flag says otherwise.
 //
-//	memory   the process itself │ the state, twice, for it may be read anew beside the old one │ pages │ pushes │ garbage
-//
-// What it was measured with is make test-limits; DESIGN.md has the figures.
+// See DESIGN.md for why, and for what was measured (make test-limits).
 type shares struct {
 	state       int64 // bytes, see fsm.Usage
 	pages       int64 // bytes
