@@ -201,16 +201,17 @@ func pageValue(m *dto.Metric, t dto.MetricType) string {
 		}
 	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
 		h := m.GetHistogram()
-		count, _ := histogramBuckets(h)
+		count, buckets := classicCount(h), ""
+		if integer, float := native(h); integer != nil {
+			count, buckets = fmt.Sprint(integer.Count), "\nnative: "+integer.String()
+		} else if float != nil {
+			count, buckets = fmt.Sprint(float.Count), "\nnative: "+float.String()
+		}
 		fmt.Fprintf(&b, "count %s, sum %s", count, number(h.GetSampleSum()))
 		for _, bucket := range h.GetBucket() {
 			fmt.Fprintf(&b, "\n≤ %s: %s", number(bucket.GetUpperBound()), bucketCount(bucket))
 		}
-		if integer, float := native(h); integer != nil {
-			b.WriteString("\nnative: " + integer.String())
-		} else if float != nil {
-			b.WriteString("\nnative: " + float.String())
-		}
+		b.WriteString(buckets)
 	default:
 		return number(simpleValue(m))
 	}
