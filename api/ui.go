@@ -205,9 +205,9 @@ func pageValue(m *dto.Metric, t dto.MetricType) string {
 		h := m.GetHistogram()
 		count, buckets := classicCount(h), ""
 		if integer, float := native(h); integer != nil {
-			count, buckets = fmt.Sprint(integer.Count), nativeValue(integer, len(integer.NegativeBuckets)+len(integer.PositiveBuckets))
+			count, buckets = fmt.Sprint(integer.Count), nativeValue(integer, len(integer.NegativeBuckets), len(integer.PositiveBuckets))
 		} else if float != nil {
-			count, buckets = fmt.Sprint(float.Count), nativeValue(float, len(float.NegativeBuckets)+len(float.PositiveBuckets))
+			count, buckets = fmt.Sprint(float.Count), nativeValue(float, len(float.NegativeBuckets), len(float.PositiveBuckets))
 		}
 		fmt.Fprintf(&b, "count %s, sum %s", count, number(h.GetSampleSum()))
 		for _, bucket := range h.GetBucket() {
@@ -220,9 +220,10 @@ func pageValue(m *dto.Metric, t dto.MetricType) string {
 	return b.String()
 }
 
-// nativeValue puts the buckets of a native histogram into a line. Many are not made into text, most of which would be cut.
-func nativeValue(h fmt.Stringer, buckets int) string {
-	if buckets > maxShownBuckets {
+// nativeValue puts the buckets of a native histogram into a line. Many are not made into text, because most of it would
+// be cut.
+func nativeValue(h fmt.Stringer, negative, positive int) string {
+	if buckets := negative + positive; buckets > maxShownBuckets {
 		return fmt.Sprintf("\nnative: %d buckets, too many for this page", buckets)
 	}
 	return "\nnative: " + h.String()

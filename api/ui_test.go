@@ -145,16 +145,21 @@ func TestManyNativeBucketsAreNeitherMadeIntoTextNorDecodedWithoutEnd(t *testing.
 		t.Errorf("want at most %d bytes allocated for each bucket, got %d", most, per)
 	}
 	bytes := 0
-	for encoded := range f.Encoded() {
+	for encoded, err := range f.Encoded() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		bytes = len(encoded)
 	}
 	if n := len(g.api.series(f, &pageRoom{series: series, bytes: 3 * bytes})); n != 3 {
 		t.Errorf("want as many series to be decoded as the page has room for, 3, got %d", n)
 	}
-	if shown := g.api.series(push(maxShownBuckets), newPageRoom()); !strings.Contains(shown[0].Value, "native: {count:256, sum:0, [-") {
+	shown = g.api.series(push(maxShownBuckets), newPageRoom())
+	if !strings.Contains(shown[0].Value, "native: {count:256, sum:0, [-") {
 		t.Errorf("want %d buckets to be shown, got %q", maxShownBuckets, shown[0].Value)
 	}
-	if shown := g.api.series(push(maxShownMetric), newPageRoom()); !strings.HasPrefix(shown[0].Value, "too long for this page: ") {
+	shown = g.api.series(push(maxShownMetric), newPageRoom())
+	if !strings.HasPrefix(shown[0].Value, "too long for this page: ") {
 		t.Errorf("got %.100q", shown[0].Value)
 	}
 }

@@ -87,7 +87,9 @@ type nativeBuckets[C histogram.BucketCount] interface {
 }
 
 // writeNative writes a native histogram, its buckets one by one, because there may be many.
-func writeNative[C histogram.BucketCount](w *jsonWriter, m *dto.Metric, count C, buckets nativeBuckets[C], negative int) {
+func writeNative[C histogram.BucketCount](
+	w *jsonWriter, m *dto.Metric, count C, buckets nativeBuckets[C], negative int,
+) {
 	w.raw(`{"buckets":`)
 	writeBuckets(w, buckets, negative)
 	w.raw(`,"count":`)
@@ -99,7 +101,8 @@ func writeNative[C histogram.BucketCount](w *jsonWriter, m *dto.Metric, count C,
 	w.raw("}")
 }
 
-// writeBuckets writes each bucket that is not empty as [boundaries, lower, upper, count], from the lowest to the highest.
+// writeBuckets writes each bucket that is not empty as [boundaries, lower, upper, count], from the lowest to the
+// highest. At most so many are negative.
 func writeBuckets[C histogram.BucketCount](w *jsonWriter, h nativeBuckets[C], negative int) {
 	separator := ""
 	write := func(b histogram.Bucket[C]) {

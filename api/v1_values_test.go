@@ -18,8 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// manyBuckets is a native histogram with one observation in each of as many buckets on each side of zero. A bucket takes a
-// byte on the wire.
+// manyBuckets is a native histogram with one observation in each of as many buckets on each side of zero.
 func manyBuckets(buckets int) *dto.Histogram {
 	side := func() []int64 { return append([]int64{1}, make([]int64, buckets-1)...) }
 	spans := []*dto.BucketSpan{span(int32(-buckets/2), uint32(buckets))}
@@ -38,11 +37,13 @@ func allocated(do func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestNativeBucketsAreNotKeptAsText. What is left are the histogram as it is decoded, a copy of it and the buckets below zero.
+// TestNativeBucketsAreNotKeptAsText. What is left are the histogram as it is decoded, a copy of it and the buckets
+// below zero.
 func TestNativeBucketsAreNotKeptAsText(t *testing.T) {
 	const buckets, most = 100_000, 80 // bytes of each
 	g := start(t)
-	g.must(http.StatusOK, "PUT", "/metrics/job/a", delimited(t, histogramFamily("h", dto.MetricType_HISTOGRAM, manyBuckets(buckets))), "Content-Type", protobufType)
+	body := delimited(t, histogramFamily("h", dto.MetricType_HISTOGRAM, manyBuckets(buckets)))
+	g.must(http.StatusOK, "PUT", "/metrics/job/a", body, "Content-Type", protobufType)
 	view := g.replica.View()
 	taken := allocated(func() {
 		if err := writeGroups(io.Discard, view); err != nil {
@@ -62,7 +63,8 @@ func randomNative(rng *rand.Rand) *dto.Histogram {
 	}
 	float := rng.IntN(2) == 0
 	if float {
-		h.SampleCountFloat, h.ZeroCountFloat = proto.Float64(math.Exp2(rng.Float64()*80)), proto.Float64(float64(rng.IntN(2))/3)
+		h.SampleCountFloat = proto.Float64(math.Exp2(rng.Float64() * 80))
+		h.ZeroCountFloat = proto.Float64(float64(rng.IntN(2)) / 3)
 	} else {
 		h.SampleCount, h.ZeroCount = proto.Uint64(rng.Uint64()), proto.Uint64(uint64(rng.IntN(2)))
 	}
@@ -94,7 +96,8 @@ func wholeNative[C histogram.BucketCount](t *testing.T, m *dto.Metric, count C, 
 	buckets := [][4]any{}
 	add := func(b histogram.Bucket[C]) {
 		if b.Count != 0 {
-			buckets = append(buckets, [4]any{boundaries(b.LowerInclusive, b.UpperInclusive), fmt.Sprint(b.Lower), fmt.Sprint(b.Upper), fmt.Sprint(b.Count)})
+			ends := boundaries(b.LowerInclusive, b.UpperInclusive)
+			buckets = append(buckets, [4]any{ends, fmt.Sprint(b.Lower), fmt.Sprint(b.Upper), fmt.Sprint(b.Count)})
 		}
 	}
 	var below []histogram.Bucket[C]
@@ -108,7 +111,8 @@ func wholeNative[C histogram.BucketCount](t *testing.T, m *dto.Metric, count C, 
 		add(it.At())
 	}
 	whole, err := json.Marshal(metricObject{
-		"labels": labelMap(m), "buckets": buckets, "count": fmt.Sprint(count), "sum": fmt.Sprint(m.GetHistogram().GetSampleSum()),
+		"labels": labelMap(m), "buckets": buckets,
+		"count": fmt.Sprint(count), "sum": fmt.Sprint(m.GetHistogram().GetSampleSum()),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +125,8 @@ func TestNativeBucketsAreStreamedAsTheyWereEncodedAtOnce(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 8))
 	kinds := [3]int{}
 	for range 1000 {
-		m := &dto.Metric{Label: []*dto.LabelPair{{Name: proto.String("l"), Value: proto.String("<&>")}}, Histogram: randomNative(rng)}
+		labels := []*dto.LabelPair{{Name: proto.String("l"), Value: proto.String("<&>")}}
+		m := &dto.Metric{Label: labels, Histogram: randomNative(rng)}
 		var want string
 		switch integer, float := native(m.GetHistogram()); {
 		case integer != nil:
@@ -156,7 +161,8 @@ func TestCustomBucketsAreShown(t *testing.T) {
 		Schema: proto.Int32(histogram.CustomBucketsSchema), SampleCount: proto.Uint64(2), SampleSum: proto.Float64(3),
 		PositiveSpan: []*dto.BucketSpan{span(0, 1)}, PositiveDelta: []int64{2},
 	}
-	g.must(http.StatusOK, "PUT", "/metrics/job/a", delimited(t, histogramFamily("h", dto.MetricType_HISTOGRAM, h)), "Content-Type", protobufType)
+	body := delimited(t, histogramFamily("h", dto.MetricType_HISTOGRAM, h))
+	g.must(http.StatusOK, "PUT", "/metrics/job/a", body, "Content-Type", protobufType)
 	const want = `"buckets":[[3,"-Inf","+Inf","2"]],"count":"2"`
 	if got := g.must(http.StatusOK, "GET", "/api/v1/metrics", "").body; !strings.Contains(got, want) {
 		t.Errorf("want %s in\n%s", want, got)
