@@ -169,6 +169,7 @@ func selected(g *fsm.Group, query string) bool {
 // series returns as many of a family's series as there is room for. The others are not decoded: they may be many.
 func (a *API) series(f *expo.Family, room *pageRoom) (shown []pageSeries) {
 	for encoded, err := range f.Encoded() {
+		left := room.bytes
 		if err == nil && !room.oneSeries() {
 			break
 		}
@@ -185,6 +186,7 @@ func (a *API) series(f *expo.Family, room *pageRoom) (shown []pageSeries) {
 			break
 		}
 		shown = append(shown, pageSeries{Labels: room.text(expo.NewLabels(labelMap(m)).String()), Value: room.long(pageValue(m, f.Type))})
+		room.bytes = min(room.bytes, left-len(encoded)) // because what is decoded takes time, though little of it is shown
 	}
 	return shown
 }
@@ -201,20 +203,30 @@ func pageValue(m *dto.Metric, t dto.MetricType) string {
 		}
 	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
 		h := m.GetHistogram()
-		count, _ := histogramBuckets(h)
+		count, buckets := classicCount(h), ""
+		if integer, float := native(h); integer != nil {
+			count, buckets = fmt.Sprint(integer.Count), nativeValue(integer, len(integer.NegativeBuckets), len(integer.PositiveBuckets))
+		} else if float != nil {
+			count, buckets = fmt.Sprint(float.Count), nativeValue(float, len(float.NegativeBuckets), len(float.PositiveBuckets))
+		}
 		fmt.Fprintf(&b, "count %s, sum %s", count, number(h.GetSampleSum()))
 		for _, bucket := range h.GetBucket() {
 			fmt.Fprintf(&b, "\n≤ %s: %s", number(bucket.GetUpperBound()), bucketCount(bucket))
 		}
-		if integer, float := native(h); integer != nil {
-			b.WriteString("\nnative: " + integer.String())
-		} else if float != nil {
-			b.WriteString("\nnative: " + float.String())
-		}
+		b.WriteString(buckets)
 	default:
 		return number(simpleValue(m))
 	}
 	return b.String()
+}
+
+// nativeValue puts the buckets of a native histogram into a line. Many are not made into text, because most of it would
+// be cut.
+func nativeValue(h fmt.Stringer, negative, positive int) string {
+	if buckets := negative + positive; buckets > maxShownBuckets {
+		return fmt.Sprintf("\nnative: %d buckets, too many for this page", buckets)
+	}
+	return "\nnative: " + h.String()
 }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

@@ -12,10 +12,11 @@ const (
 	maxPageSeries = 20000
 	maxPageBytes  = 4 << 20
 
-	maxShownText   = 1 << 10 // bytes of a label, a name or a help
-	maxShownValue  = 8 << 10 // of a value: a histogram has a line for each bucket
-	maxShownLink   = 8 << 10 // of a group's path: few servers take longer ones
-	maxShownMetric = 64 << 10
+	maxShownText    = 1 << 10 // bytes of a label, a name or a help
+	maxShownValue   = 8 << 10 // of a value: a histogram has a line for each bucket
+	maxShownLink    = 8 << 10 // of a group's path: few servers take longer ones
+	maxShownMetric  = 8 << 10 // as it is stored: a larger one is not decoded
+	maxShownBuckets = 256     // of a native histogram: they take about maxShownValue
 )
 
 // About how many bytes of the page there are beside the texts.

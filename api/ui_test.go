@@ -8,6 +8,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
 )
 
 func TestHostileTextIsShownAsText(t *testing.T) {
@@ -112,4 +117,49 @@ func TestThePageLoadsNothingFromElsewhere(t *testing.T) {
 	}
 	g.must(http.StatusNotFound, "GET", "/static/%2e%2e/page.html", "")
 	g.must(http.StatusNotFound, "GET", "/static/", "")
+}
+
+// TestManyNativeBucketsAreNeitherMadeIntoTextNorDecodedWithoutEnd, though they take little room on the page.
+func TestManyNativeBucketsAreNeitherMadeIntoTextNorDecodedWithoutEnd(t *testing.T) {
+	const series, buckets, most = 10, 3000, 60 // bytes allocated for each bucket
+	g := start(t)
+	push := func(buckets int) *expo.Family {
+		body := &dto.MetricFamily{Name: proto.String("h"), Type: dto.MetricType_HISTOGRAM.Enum()}
+		for i := range series {
+			label := &dto.LabelPair{Name: proto.String("l"), Value: proto.String(fmt.Sprint(i))}
+			body.Metric = append(body.Metric, &dto.Metric{Label: []*dto.LabelPair{label}, Histogram: manyBuckets(buckets / 2)})
+		}
+		g.must(http.StatusOK, "PUT", "/metrics/job/a", delimited(t, body), "Content-Type", protobufType)
+		for group := range g.replica.View().Groups() {
+			return group.Families[0].Family
+		}
+		return nil
+	}
+	f := push(buckets)
+	var shown []pageSeries
+	taken := allocated(func() { shown = g.api.series(f, newPageRoom()) })
+	if len(shown) != series || shown[0].Value != "count 3000, sum 0\nnative: 3000 buckets, too many for this page" {
+		t.Errorf("got %q", shown)
+	}
+	if per := taken / (series * buckets); per > most {
+		t.Errorf("want at most %d bytes allocated for each bucket, got %d", most, per)
+	}
+	bytes := 0
+	for encoded, err := range f.Encoded() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes = len(encoded)
+	}
+	if n := len(g.api.series(f, &pageRoom{series: series, bytes: 3 * bytes})); n != 3 {
+		t.Errorf("want as many series to be decoded as the page has room for, 3, got %d", n)
+	}
+	shown = g.api.series(push(maxShownBuckets), newPageRoom())
+	if !strings.Contains(shown[0].Value, "native: {count:256, sum:0, [-") {
+		t.Errorf("want %d buckets to be shown, got %q", maxShownBuckets, shown[0].Value)
+	}
+	shown = g.api.series(push(maxShownMetric), newPageRoom())
+	if !strings.HasPrefix(shown[0].Value, "too long for this page: ") {
+		t.Errorf("got %.100q", shown[0].Value)
+	}
 }

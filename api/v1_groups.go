@@ -121,7 +121,7 @@ func (w *jsonWriter) family(f *expo.Family, unixNano int64) {
 			return
 		}
 		w.raw(separator)
-		w.value(newMetricObject(m, f.Type))
+		w.metric(m, f.Type)
 		separator = ","
 	}
 	w.raw("]}")

@@ -2,6 +2,8 @@ package api
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -12,7 +14,19 @@ import (
 // metricObject has the keys of its type; all numbers are strings, because JSON has no NaN.
 type metricObject map[string]any
 
-// newMetricObject puts a metric into the form of the Pushgateway's query API.
+// metric writes a metric in the form of the Pushgateway's query API.
+func (w *jsonWriter) metric(m *dto.Metric, t dto.MetricType) {
+	switch integer, float := native(m.GetHistogram()); {
+	case integer != nil:
+		writeNative(w, m, integer.Count, integer, len(integer.NegativeBuckets))
+	case float != nil:
+		writeNative(w, m, float.Count, float, len(float.NegativeBuckets))
+	default:
+		w.value(newMetricObject(m, t))
+	}
+}
+
+// newMetricObject returns a metric that is no native histogram.
 func newMetricObject(m *dto.Metric, t dto.MetricType) metricObject {
 	object := metricObject{"labels": labelMap(m)}
 	switch t {
@@ -25,30 +39,28 @@ func newMetricObject(m *dto.Metric, t dto.MetricType) metricObject {
 		object["quantiles"], object["count"], object["sum"] = quantiles, fmt.Sprint(s.GetSampleCount()), fmt.Sprint(s.GetSampleSum())
 	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
 		h := m.GetHistogram()
-		object["sum"] = fmt.Sprint(h.GetSampleSum())
-		object["count"], object["buckets"] = histogramBuckets(h)
+		object["buckets"], object["count"], object["sum"] = classicBuckets(h), classicCount(h), fmt.Sprint(h.GetSampleSum())
 	default:
 		object["value"] = fmt.Sprint(simpleValue(m))
 	}
 	return object
 }
 
-// histogramBuckets returns a count and either the classic buckets (upper bound → cumulative count) or, if there are any, the
-// native ones, from the lowest to the highest.
-func histogramBuckets(h *dto.Histogram) (count string, buckets any) {
-	if integer, float := native(h); integer != nil {
-		return fmt.Sprint(integer.Count), nativeBuckets(integer.NegativeBucketIterator(), integer.ZeroBucket(), integer.PositiveBucketIterator())
-	} else if float != nil {
-		return fmt.Sprint(float.Count), nativeBuckets(float.NegativeBucketIterator(), float.ZeroBucket(), float.PositiveBucketIterator())
-	}
-	classic := make(map[string]string, len(h.GetBucket()))
-	for _, b := range h.GetBucket() {
-		classic[fmt.Sprint(b.GetUpperBound())] = bucketCount(b)
-	}
+// classicCount is how many observations a histogram that is not native has.
+func classicCount(h *dto.Histogram) string {
 	if n := h.GetSampleCountFloat(); n > 0 {
-		return fmt.Sprint(n), classic
+		return fmt.Sprint(n)
 	}
-	return fmt.Sprint(h.GetSampleCount()), classic
+	return fmt.Sprint(h.GetSampleCount())
+}
+
+// classicBuckets maps upper bounds to cumulative counts.
+func classicBuckets(h *dto.Histogram) map[string]string {
+	buckets := make(map[string]string, len(h.GetBucket()))
+	for _, b := range h.GetBucket() {
+		buckets[fmt.Sprint(b.GetUpperBound())] = bucketCount(b)
+	}
+	return buckets
 }
 
 func bucketCount(b *dto.Bucket) string {
@@ -66,26 +78,77 @@ func native(h *dto.Histogram) (*histogram.Histogram, *histogram.FloatHistogram) 
 	return expo.Native(h)
 }
 
-// nativeBuckets returns each bucket that is not empty as [boundaries, lower, upper, count].
-func nativeBuckets[C histogram.BucketCount](negative histogram.BucketIterator[C], zero histogram.Bucket[C], positive histogram.BucketIterator[C]) [][4]any {
-	buckets := [][4]any{}
-	add := func(b histogram.Bucket[C]) {
+// nativeBuckets are those of either kind of native histogram.
+type nativeBuckets[C histogram.BucketCount] interface {
+	NegativeBucketIterator() histogram.BucketIterator[C]
+	ZeroBucket() histogram.Bucket[C]
+	PositiveBucketIterator() histogram.BucketIterator[C]
+	UsesCustomBuckets() bool
+}
+
+// writeNative writes a native histogram, its buckets one by one, because there may be many.
+func writeNative[C histogram.BucketCount](
+	w *jsonWriter, m *dto.Metric, count C, buckets nativeBuckets[C], negative int,
+) {
+	w.raw(`{"buckets":`)
+	writeBuckets(w, buckets, negative)
+	w.raw(`,"count":`)
+	w.value(fmt.Sprint(count))
+	w.raw(`,"labels":`)
+	w.value(labelMap(m))
+	w.raw(`,"sum":`)
+	w.value(fmt.Sprint(m.GetHistogram().GetSampleSum()))
+	w.raw("}")
+}
+
+// writeBuckets writes each bucket that is not empty as [boundaries, lower, upper, count], from the lowest to the
+// highest. At most so many are negative.
+func writeBuckets[C histogram.BucketCount](w *jsonWriter, h nativeBuckets[C], negative int) {
+	separator := ""
+	write := func(b histogram.Bucket[C]) {
 		if b.Count != 0 {
-			buckets = append(buckets, [4]any{boundaries(b.LowerInclusive, b.UpperInclusive), fmt.Sprint(b.Lower), fmt.Sprint(b.Upper), fmt.Sprint(b.Count)})
+			w.raw(separator)
+			writeBucket(w, b)
+			separator = ","
 		}
 	}
-	var below []histogram.Bucket[C] // iterated from zero down
-	for negative.Next() {
-		below = append(below, negative.At())
+	below := make([]histogram.Bucket[C], 0, negative) // iterated from zero down
+	for it := h.NegativeBucketIterator(); it.Next(); {
+		below = append(below, it.At())
 	}
-	for i := len(below) - 1; i >= 0; i-- {
-		add(below[i])
+	w.raw("[")
+	for _, b := range slices.Backward(below) {
+		write(b)
 	}
-	add(zero)
-	for positive.Next() {
-		add(positive.At())
+	if !h.UsesCustomBuckets() { // because these have none, and panic
+		write(h.ZeroBucket())
 	}
-	return buckets
+	for it := h.PositiveBucketIterator(); it.Next() && w.err == nil; {
+		write(it.At())
+	}
+	w.raw("]")
+}
+
+// writeBucket makes no strings, because a push of 400 kB may have 400,000 buckets.
+func writeBucket[C histogram.BucketCount](w *jsonWriter, b histogram.Bucket[C]) {
+	if w.err != nil {
+		return
+	}
+	out := append(w.AvailableBuffer(), '[')
+	out = strconv.AppendInt(out, int64(boundaries(b.LowerInclusive, b.UpperInclusive)), 10)
+	for _, bound := range [...]float64{b.Lower, b.Upper} {
+		out = append(out, `,"`...)
+		out = strconv.AppendFloat(out, bound, 'g', -1, 64)
+		out = append(out, '"')
+	}
+	out = append(out, `,"`...)
+	switch n := any(b.Count).(type) {
+	case uint64:
+		out = strconv.AppendUint(out, n, 10)
+	case float64:
+		out = strconv.AppendFloat(out, n, 'g', -1, 64)
+	}
+	_, w.err = w.Write(append(out, `"]`...))
 }
 
 // boundaries encodes which ends belong to a bucket, as Prometheus's HTTP API does.
