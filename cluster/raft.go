@@ -27,7 +27,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	cfg.Logger = logger
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = r.tune.heartbeat, r.tune.election
 	cfg.LeaderLeaseTimeout, cfg.CommitTimeout = r.tune.lease, r.tune.commit
-	cfg.MaxAppendEntries = 64
+	cfg.MaxAppendEntries = maxRequest
 	cfg.BatchApplyCh = true
 	cfg.TrailingLogs = r.cfg.SnapshotEntries
 	cfg.SnapshotThreshold = math.MaxUint64 // takeSnapshots decides

@@ -26,15 +26,34 @@ type shortDisk struct {
 	quiet time.Time // until then it was said that there is no room
 }
 
-// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one holds, and all
-// that came since. Bytes.
+// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one holds, all that
+// came since, and what of that stays in the log even so. Bytes.
 func (s *storage) nextSnapshot() uint64 {
-	most := s.snaps.size.Load() + s.log.bytesSinceSnapshot()
+	since := s.log.bytesSinceSnapshot()
+	_, kept := s.log.latest.kept()
+	most := s.snaps.size.Load() + since + min(since, kept)
 	return most - min(most, s.snaps.coming.Load())
 }
 
+// shorten deletes the log behind the newest snapshot, which is only kept for replicas that were away, but for what may be unanswered.
+func (s *storage) shorten(applied uint64) error {
+	first, last := s.log.first.Load(), s.log.last.Load()
+	kept, _ := s.log.latest.kept()
+	if end := min(s.snapshotIndex(), last-min(last, kept), applied); first != 0 && end >= first {
+		return s.logs.DeleteRange(first, end)
+	}
+	return nil
+}
+
+// trailing is how many entries stay in the log at a snapshot, for replicas that were away: so many as wanted, and in any case what may
+// be unanswered.
+func (s *storage) trailing(wanted uint64) uint64 {
+	kept, _ := s.log.latest.kept()
+	return max(kept, wanted)
+}
+
 // makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and the log behind
-// that one, which is only kept for replicas that were away.
+// that one.
 func (s *shortDisk) makeRoom() (tight bool) {
 	r := s.r
 	if _, tight = r.space.room(r.store.nextSnapshot() / 2); !tight {
@@ -43,12 +62,8 @@ func (s *shortDisk) makeRoom() (tight bool) {
 	if err := r.store.snaps.reapOld(); err != nil {
 		r.logger.Warn("cannot delete old snapshots, trying again", "err", err)
 	}
-	// The last entry stays: Raft always has one.
-	first, last := r.store.log.first.Load(), r.store.log.last.Load()
-	if end := min(r.store.snapshotIndex(), last-min(last, 1), r.cfg.FSM.Applied()); first != 0 && end >= first {
-		if err := r.store.logs.DeleteRange(first, end); err != nil {
-			r.logger.Warn("cannot shorten the log, trying again", "err", err)
-		}
+	if err := r.store.shorten(r.cfg.FSM.Applied()); err != nil {
+		r.logger.Warn("cannot shorten the log, trying again", "err", err)
 	}
 	return true
 }
