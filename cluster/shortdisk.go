@@ -45,13 +45,6 @@ func (s *storage) shorten(applied uint64) error {
 	return nil
 }
 
-// trailing is how many entries stay in the log at a snapshot, for replicas that were away: so many as wanted, and in any case what may
-// be unanswered.
-func (s *storage) trailing(wanted uint64) uint64 {
-	kept, _ := s.log.latest.kept()
-	return max(kept, wanted)
-}
-
 // makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and the log behind
 // that one.
 func (s *shortDisk) makeRoom() (tight bool) {

@@ -37,9 +37,9 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 			continue
 		}
 		reload := r.raft.ReloadableConfig()
-		reload.TrailingLogs = r.store.trailing(min(entries, r.cfg.SnapshotEntries))
+		reload.TrailingLogs = max(1, min(entries, r.cfg.SnapshotEntries))
 		if tight {
-			reload.TrailingLogs = r.store.trailing(0)
+			reload.TrailingLogs, _ = r.store.log.latest.kept()
 		}
 		if err := r.raft.ReloadConfig(reload); err != nil {
 			r.logger.Error("cannot set how much log to keep", "err", err)

@@ -65,7 +65,7 @@ func TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort(t *testing.T) {
 	snapshot := func() {
 		t.Helper()
 		reload := f.raft.ReloadableConfig()
-		reload.TrailingLogs = f.store.trailing(0)
+		reload.TrailingLogs, _ = f.store.log.latest.kept()
 		if err := f.raft.ReloadConfig(reload); err != nil {
 			t.Fatal(err)
 		}
