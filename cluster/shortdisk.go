@@ -14,16 +14,41 @@ const (
 	// one, and by shortLeast bytes at least.
 	shortWorth = 8
 	shortLeast = 256 << 10
-	// shortRest is how many times as long as a snapshot took, or would have, nothing is tried again while nothing more is stored.
+	// shortRest is how many times as long as a snapshot took nothing is tried again for the sake of what was deleted.
 	shortRest = 1
+	// shortPatience is how long a snapshot waits for deletes to pause: one after the first few writes nearly the whole state again,
+	// and takes the time of the one that makes room.
+	shortPatience = 5 * time.Second
+	// measureRest is how many times as long as it took to measure a snapshot that does not fit nothing is measured again, and
+	// measureRestMin how long at least: all of the state is encoded for it.
+	measureRest    = 10
+	measureRestMin = 3 * time.Second
 )
 
 // shortDisk frees room on a disk that is short of it, so that what is deleted really goes: the log is only shortened behind a
 // snapshot, so there has to be room for the next one at any time.
 type shortDisk struct {
-	r     *Replica
-	next  time.Time // when the next snapshot may be taken for the sake of what was deleted
-	quiet time.Time // until then it was said that there is no room
+	r       *Replica
+	next    time.Time // when the next snapshot may be taken for the sake of what was deleted
+	measure time.Time // when one that may not fit may be measured again
+	quiet   time.Time // until then it was said that there is no room
+	deletes deletes
+	paused  bool // the deletes, by this tick
+}
+
+// deletes notices when they pause.
+type deletes struct {
+	applied uint64    // at the last tick
+	since   time.Time // when they began
+}
+
+// over tells whether deletes have paused, or come for so long that nobody waits for their end.
+func (d *deletes) over(applied uint64, now time.Time) bool {
+	paused := applied == d.applied
+	if d.applied = applied; paused || d.since.IsZero() {
+		d.since = now
+	}
+	return paused || now.Sub(d.since) >= shortPatience
 }
 
 // nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one holds, all that
@@ -49,6 +74,7 @@ func (s *storage) shorten(applied uint64) error {
 // that one.
 func (s *shortDisk) makeRoom() (tight bool) {
 	r := s.r
+	s.paused = s.deletes.over(r.cfg.FSM.Applied(), time.Now())
 	if _, tight = r.space.room(r.store.nextSnapshot() / 2); !tight {
 		return false
 	}
@@ -65,7 +91,7 @@ func (s *shortDisk) makeRoom() (tight bool) {
 func (s *shortDisk) snapshotDue(due bool) bool {
 	r := s.r
 	grown, size := r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load()
-	freed := r.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
+	freed := s.paused && r.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
 		return false
 	}
@@ -75,9 +101,13 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 	if grown+size <= free {
 		return true
 	}
+	if time.Now().Before(s.measure) {
+		return false
+	}
 	began := time.Now()
 	exact, err := snapshotSize(r.cfg.FSM)
-	s.tried(time.Since(began))
+	took := time.Since(began)
+	s.tried(took)
 	switch {
 	case err != nil:
 		return false // the state machine has halted
@@ -87,6 +117,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		r.space.giveUpReserve()
 		return true
 	}
+	s.measure = time.Now().Add(max(measureRest*took, measureRestMin))
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
 		r.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: make room on the file system, or delete groups",
