@@ -31,9 +31,25 @@ type shortDisk struct {
 	r       *Replica
 	next    time.Time // when the next snapshot may be taken for the sake of what was deleted
 	measure time.Time // when one that may not fit may be measured again
+	known   measured
 	quiet   time.Time // until then it was said that there is no room
 	deletes deletes
 	paused  bool // the deletes, by this tick
+}
+
+// measured is how large a snapshot would have been at a time.
+type measured struct {
+	bytes uint64
+	grown uint64 // so many bytes had come into the log since the newest snapshot
+	after uint64 // the last entry in that one
+}
+
+// most is how many bytes a snapshot has at most, from what is known and so many bytes in the log since the newest snapshot of a size.
+func (m measured) most(grown, after, size uint64) uint64 {
+	if m.bytes == 0 || m.after != after || grown < m.grown {
+		return size + grown
+	}
+	return min(size+grown, m.bytes+grown-m.grown)
 }
 
 // deletes notices when they pause.
@@ -90,6 +106,7 @@ func (s *shortDisk) makeRoom() (tight bool) {
 // snapshotDue tells whether a snapshot is worth while, or due anyway, and fits.
 func (s *shortDisk) snapshotDue(due bool) bool {
 	r := s.r
+	after := r.store.snapshotIndex()
 	grown, size := r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load()
 	freed := s.paused && r.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
@@ -98,7 +115,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 	r.space.look()
 	free, _ := r.space.room(0)
 	free -= min(free, shortLeast) // which goes on being appended to the log
-	if grown+size <= free {
+	if s.known.most(grown, after, size) <= free {
 		return true
 	}
 	if time.Now().Before(s.measure) {
@@ -117,6 +134,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		r.space.giveUpReserve()
 		return true
 	}
+	s.known = measured{exact, grown, after}
 	s.measure = time.Now().Add(max(measureRest*took, measureRestMin))
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
