@@ -20,9 +20,9 @@ const (
 	// and takes the time of the one that makes room.
 	shortPatience = 5 * time.Second
 	// measureRest is how many times as long as it took to measure a snapshot that does not fit nothing is measured again, and
-	// measureRestMin how long at least: all of the state is encoded for it.
+	// measureRestLeast how long at least: all of the state is encoded for it.
 	measureRest    = 10
-	measureRestMin = 3 * time.Second
+	measureRestLeast = 3 * time.Second
 )
 
 // shortDisk frees room on a disk that is short of it, so that what is deleted really goes: the log is only shortened behind a
@@ -135,7 +135,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		return true
 	}
 	s.known = measured{exact, grown, after}
-	s.measure = time.Now().Add(max(measureRest*took, measureRestMin))
+	s.measure = time.Now().Add(max(measureRest*took, measureRestLeast))
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
 		r.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: make room on the file system, or delete groups",

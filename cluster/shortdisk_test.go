@@ -64,7 +64,7 @@ func TestASnapshotThatDoesNotFitIsNotMeasuredAgainAndAgain(t *testing.T) {
 	if !measures() || measures() || measures() {
 		t.Error("it is not measured just once")
 	}
-	if rest := time.Until(s.measure); rest < measureRestMin/2 {
+	if rest := time.Until(s.measure); rest < measureRestLeast/2 {
 		t.Errorf("it is measured again after %s", rest)
 	}
 	s.measure = time.Now() // some time later
