@@ -31,8 +31,10 @@ type pilot struct {
 	auto *autopilot.Autopilot
 	gone *absences
 
-	shortage atomic.Pointer[string] // why nothing more is stored; nil while there is room, and when this replica does not lead
-	madeWay  time.Time              // when it last tried to hand over to a voter with room; known to autopilot's goroutine only
+	room atomic.Pointer[room] // that all have said to have; nil until they were asked, and when this replica does not lead
+	// When and to whom it last tried to hand over because that one has room; known to autopilot's goroutine only.
+	madeWay   time.Time
+	madeWayTo raft.ServerID
 
 	mu    sync.Mutex
 	ctx   context.Context          // of the present leadership
@@ -93,7 +95,7 @@ func (p *pilot) begin(ctx context.Context) {
 // end waits until nothing is being changed any more. Raft answers what it has been asked when it ceases to lead.
 func (p *pilot) end() {
 	<-p.auto.Stop()
-	p.shortage.Store(nil)
+	p.room.Store(nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state, p.heard, p.silent, p.resigned = nil, nil, nil, nil

@@ -53,6 +53,7 @@ func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64)
 			return 0, nil, damagedLog(s.fileOf(index), "entry %d is of term %d, the one before of %d", index, l.Term, term)
 		}
 		chain, term = own, l.Term
+		s.latest.add(index, uint64(len(l.Data)))
 		if index > covered {
 			s.growth.add(index, uint64(len(l.Data)))
 			if l.Type == raft.LogConfiguration {

@@ -59,6 +59,7 @@ type logStore struct {
 	base        atomic.Pointer[base] // of the newest snapshot, nil when there is none
 
 	growth *growth // in bytes of data, since the newest snapshot's last entry
+	latest unanswered
 	fence  atomic.Pointer[error]
 
 	waiting sync.Mutex
@@ -162,6 +163,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.publish(next)
 	for _, l := range logs {
 		s.growth.add(l.Index, uint64(len(l.Data)))
+		s.latest.add(l.Index, uint64(len(l.Data)))
 	}
 	s.waiting.Lock()
 	if s.grown != nil {

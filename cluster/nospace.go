@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -32,21 +33,25 @@ func (r *Replica) diskAnswers(commands [][]byte) answers {
 
 // noSpace is why this replica, as the leader, has nothing more stored, or "".
 func (r *Replica) noSpace() string {
+	own := r.space.shortage()
 	if r.pilot == nil {
-		return r.space.shortage()
+		return own
 	}
-	if why := r.pilot.shortage.Load(); why != nil {
-		return *why
+	switch said := r.pilot.room.Load(); {
+	case said == nil:
+		return own
+	case said.shortage == "" && !said.ownShort:
+		return own
+	default:
+		return said.shortage
 	}
-	return ""
 }
 
-// spaceEnds is called when this replica's own disk has become short of room. Mostly those of the others are as full: until they have
-// been asked, which is within a second, nothing is stored.
-func (p *pilot) spaceEnds(why string) {
-	if p.r.raft.State() == raft.Leader {
-		p.shortage.Store(&why)
-	}
+// room is what the leader knows of the disks of all, since it last asked them. Mostly the others' are as full as its own: when that has
+// become short, or was when it began to lead, nothing is stored until they have been asked, which is within a second.
+type room struct {
+	shortage string // why nothing more is stored, "" while a majority has room
+	ownShort bool   // the leader's own disk was short when that was decided
 }
 
 // makeWayEvery is how often a leader that is short of room tries to hand over to a voter that has some.
@@ -56,24 +61,42 @@ const makeWayEvery = 10 * time.Second
 // while a majority has some hands over to one of these.
 func (p *pilot) lookAtSpace(heard map[raft.ServerID]answer) {
 	configuration := p.r.raft.GetConfiguration().Configuration()
-	if why := shortage(configuration, heard); why != "" {
-		p.shortage.Store(&why)
+	own := p.r.space.shortage() // and not what it was before the others were asked
+	if a, ok := heard[p.r.serverID]; ok {
+		a.NoSpace = own
+		heard = maps.Clone(heard)
+		heard[p.r.serverID] = a
+	}
+	now := &room{shortage: shortage(configuration, heard), ownShort: own != ""}
+	p.room.Store(now)
+	if now.shortage != "" || !now.ownShort || time.Since(p.madeWay) < makeWayEvery {
 		return
 	}
-	p.shortage.Store(nil)
-	if p.r.space.shortage() == "" || time.Since(p.madeWay) < makeWayEvery {
+	to := successor(configuration, heard, p.r.serverID, p.madeWayTo)
+	if to == nil {
 		return
 	}
-	for _, s := range configuration.Servers {
-		if a, ok := heard[s.ID]; ok && s.Suffrage == raft.Voter && s.ID != p.r.serverID && a.NoSpace == "" && !a.Draining {
-			p.madeWay = time.Now()
-			p.r.spawn(func(ctx context.Context) {
-				err := waitFuture(ctx, p.r.raft.LeadershipTransferToServer(s.ID, s.Address))
-				p.r.logger.Info("short of room on the disk: handing the leadership to a voter that has some", "to", p.r.nameOf(s.ID), "err", err)
-			})
-			return
+	p.madeWay, p.madeWayTo = time.Now(), to.ID
+	p.r.spawn(func(ctx context.Context) {
+		err := waitFuture(ctx, p.r.raft.LeadershipTransferToServer(to.ID, to.Address))
+		p.r.logger.Info("short of room on the disk: handing the leadership to a voter that has some", "to", p.r.nameOf(to.ID), "err", err)
+	})
+}
+
+// successor is the voter with room that a leader without hands over to: the one with the most of the log, which takes over soonest, but
+// the one tried last only where there is no other. It is nil if there is none.
+func successor(c raft.Configuration, heard map[raft.ServerID]answer, self, tried raft.ServerID) *raft.Server {
+	var best *raft.Server
+	for _, s := range c.Servers {
+		a, ok := heard[s.ID]
+		if !ok || s.Suffrage != raft.Voter || s.ID == self || a.NoSpace != "" || a.Draining {
+			continue
+		}
+		if best == nil || best.ID == tried || s.ID != tried && a.LastLogIndex > heard[best.ID].LastLogIndex {
+			best = &s
 		}
 	}
+	return best
 }
 
 // shortage is what the voters that are short of room say, if the others that answer are no majority: who goes on until its disk

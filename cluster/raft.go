@@ -27,7 +27,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	cfg.Logger = logger
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = r.tune.heartbeat, r.tune.election
 	cfg.LeaderLeaseTimeout, cfg.CommitTimeout = r.tune.lease, r.tune.commit
-	cfg.MaxAppendEntries = 64
+	cfg.MaxAppendEntries = maxRequest
 	cfg.BatchApplyCh = true
 	cfg.TrailingLogs = r.cfg.SnapshotEntries
 	cfg.SnapshotThreshold = math.MaxUint64 // takeSnapshots decides
@@ -69,7 +69,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		r.trans = r.network
 	}
 	loading := &loadingFSM{
-		BatchingFSM: &pacedFSM{r.cfg.FSM, r.ctx.Done()}, logs: r.store.logs, fail: r.cfg.FSM.Halt,
+		BatchingFSM: &pacedFSM{r.cfg.FSM, pace{r.ctx.Done(), func() bool { return r.space.shortage() != "" }}}, logs: r.store.logs, fail: r.cfg.FSM.Halt,
 		dropped: func(index uint64) bool { return index <= r.store.snapshotIndex() },
 	}
 	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{loading, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},

@@ -14,41 +14,91 @@ const (
 	// one, and by shortLeast bytes at least.
 	shortWorth = 8
 	shortLeast = 256 << 10
-	// shortRest is how many times as long as a snapshot took, or would have, nothing is tried again while nothing more is stored.
+	// shortRest is how many times as long as a snapshot took nothing is tried again for the sake of what was deleted.
 	shortRest = 1
+	// shortPatience is how long a snapshot waits for deletes to pause: one after the first few writes nearly the whole state again,
+	// and takes the time of the one that makes room.
+	shortPatience = 5 * time.Second
+	// measureRest is how many times as long as it took to measure a snapshot that does not fit nothing is measured again, and
+	// measureRestLeast how long at least: all of the state is encoded for it.
+	measureRest    = 10
+	measureRestLeast = 3 * time.Second
 )
 
 // shortDisk frees room on a disk that is short of it, so that what is deleted really goes: the log is only shortened behind a
 // snapshot, so there has to be room for the next one at any time.
 type shortDisk struct {
-	r     *Replica
-	next  time.Time // when the next snapshot may be taken for the sake of what was deleted
-	quiet time.Time // until then it was said that there is no room
+	r       *Replica
+	next    time.Time // when the next snapshot may be taken for the sake of what was deleted
+	measure time.Time // when one that may not fit may be measured again
+	known   measured
+	quiet   time.Time // until then it was said that there is no room
+	deletes deletes
+	paused  bool // the deletes, by this tick
 }
 
-// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one holds, and all
-// that came since. Bytes.
+// measured is how large a snapshot would have been at a time.
+type measured struct {
+	bytes uint64
+	grown uint64 // so many bytes had come into the log since the newest snapshot
+	after uint64 // the last entry in that one
+}
+
+// most is how many bytes a snapshot has at most, from what is known and so many bytes in the log since the newest snapshot of a size.
+func (m measured) most(grown, after, size uint64) uint64 {
+	if m.bytes == 0 || m.after != after || grown < m.grown {
+		return size + grown
+	}
+	return min(size+grown, m.bytes+grown-m.grown)
+}
+
+// deletes notices when they pause.
+type deletes struct {
+	applied uint64    // at the last tick
+	since   time.Time // when they began
+}
+
+// over tells whether deletes have paused, or come for so long that nobody waits for their end.
+func (d *deletes) over(applied uint64, now time.Time) bool {
+	paused := applied == d.applied
+	if d.applied = applied; paused || d.since.IsZero() {
+		d.since = now
+	}
+	return paused || now.Sub(d.since) >= shortPatience
+}
+
+// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one holds, all that
+// came since, and what of that stays in the log even so. Bytes.
 func (s *storage) nextSnapshot() uint64 {
-	most := s.snaps.size.Load() + s.log.bytesSinceSnapshot()
+	since := s.log.bytesSinceSnapshot()
+	_, kept := s.log.latest.kept()
+	most := s.snaps.size.Load() + since + min(since, kept)
 	return most - min(most, s.snaps.coming.Load())
 }
 
+// shorten deletes the log behind the newest snapshot, which is only kept for replicas that were away, but for what may be unanswered.
+func (s *storage) shorten(applied uint64) error {
+	first, last := s.log.first.Load(), s.log.last.Load()
+	kept, _ := s.log.latest.kept()
+	if end := min(s.snapshotIndex(), last-min(last, kept), applied); first != 0 && end >= first {
+		return s.logs.DeleteRange(first, end)
+	}
+	return nil
+}
+
 // makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and the log behind
-// that one, which is only kept for replicas that were away.
+// that one.
 func (s *shortDisk) makeRoom() (tight bool) {
 	r := s.r
+	s.paused = s.deletes.over(r.cfg.FSM.Applied(), time.Now())
 	if _, tight = r.space.room(r.store.nextSnapshot() / 2); !tight {
 		return false
 	}
 	if err := r.store.snaps.reapOld(); err != nil {
 		r.logger.Warn("cannot delete old snapshots, trying again", "err", err)
 	}
-	// The last entry stays: Raft always has one.
-	first, last := r.store.log.first.Load(), r.store.log.last.Load()
-	if end := min(r.store.snapshotIndex(), last-min(last, 1), r.cfg.FSM.Applied()); first != 0 && end >= first {
-		if err := r.store.logs.DeleteRange(first, end); err != nil {
-			r.logger.Warn("cannot shorten the log, trying again", "err", err)
-		}
+	if err := r.store.shorten(r.cfg.FSM.Applied()); err != nil {
+		r.logger.Warn("cannot shorten the log, trying again", "err", err)
 	}
 	return true
 }
@@ -56,20 +106,25 @@ func (s *shortDisk) makeRoom() (tight bool) {
 // snapshotDue tells whether a snapshot is worth while, or due anyway, and fits.
 func (s *shortDisk) snapshotDue(due bool) bool {
 	r := s.r
+	after := r.store.snapshotIndex()
 	grown, size := r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load()
-	freed := r.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
+	freed := s.paused && r.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
 		return false
 	}
 	r.space.look()
 	free, _ := r.space.room(0)
 	free -= min(free, shortLeast) // which goes on being appended to the log
-	if grown+size <= free {
+	if s.known.most(grown, after, size) <= free {
 		return true
+	}
+	if time.Now().Before(s.measure) {
+		return false
 	}
 	began := time.Now()
 	exact, err := snapshotSize(r.cfg.FSM)
-	s.tried(time.Since(began))
+	took := time.Since(began)
+	s.tried(took)
 	switch {
 	case err != nil:
 		return false // the state machine has halted
@@ -79,6 +134,8 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		r.space.giveUpReserve()
 		return true
 	}
+	s.known = measured{exact, grown, after}
+	s.measure = time.Now().Add(max(measureRest*took, measureRestLeast))
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
 		r.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: make room on the file system, or delete groups",

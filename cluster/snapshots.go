@@ -39,7 +39,7 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		reload := r.raft.ReloadableConfig()
 		reload.TrailingLogs = max(1, min(entries, r.cfg.SnapshotEntries))
 		if tight {
-			reload.TrailingLogs = 1
+			reload.TrailingLogs, _ = r.store.log.latest.kept()
 		}
 		if err := r.raft.ReloadConfig(reload); err != nil {
 			r.logger.Error("cannot set how much log to keep", "err", err)
@@ -78,7 +78,15 @@ func lateness() float64 { return 1 + rand.Float64()/4 }
 // pacedFSM takes snapshots that leave most of a processor and of the disk to others.
 type pacedFSM struct {
 	raft.BatchingFSM
+	pace pace
+}
+
+// pace says when a snapshot rests no more.
+type pace struct {
 	closing <-chan struct{}
+	// hurry tells whether it should not rest now, because the disk is short: until it is there nothing is stored, or what others
+	// have stored takes the room of it.
+	hurry func() bool
 }
 
 // Snapshot implements raft.FSM.
@@ -87,17 +95,17 @@ func (f *pacedFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ownSnapshot{&pacedSnapshot{s, f.closing}}, nil
+	return ownSnapshot{&pacedSnapshot{s, f.pace}}, nil
 }
 
 type pacedSnapshot struct {
 	raft.FSMSnapshot
-	closing <-chan struct{}
+	pace pace
 }
 
 // Persist implements raft.FSMSnapshot.
 func (s *pacedSnapshot) Persist(sink raft.SnapshotSink) error {
-	return s.FSMSnapshot.Persist(&pacedSink{SnapshotSink: sink, closing: s.closing, last: time.Now()})
+	return s.FSMSnapshot.Persist(&pacedSink{SnapshotSink: sink, pace: s.pace, last: time.Now()})
 }
 
 // A snapshot rests three times as long as it works, whether it waits for a processor or for the disk, but not for ever: it is
@@ -110,8 +118,8 @@ const (
 // pacedSink rests after each write.
 type pacedSink struct {
 	raft.SnapshotSink
-	closing <-chan struct{}
-	last    time.Time // the end of the last rest
+	pace pace
+	last time.Time // the end of the last rest
 }
 
 // Write implements io.Writer.
@@ -120,11 +128,15 @@ func (s *pacedSink) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	rest := time.NewTimer(min(snapshotRest*time.Since(s.last), snapshotRestMax))
+	length := min(snapshotRest*time.Since(s.last), snapshotRestMax)
+	if s.pace.hurry() {
+		length = 0
+	}
+	rest := time.NewTimer(length)
 	defer rest.Stop()
 	select {
 	case <-rest.C:
-	case <-s.closing:
+	case <-s.pace.closing:
 		return n, errClosing
 	}
 	s.last = time.Now()

@@ -73,14 +73,22 @@ func (writes) Persist(sink raft.SnapshotSink) error {
 	return nil
 }
 
+func rests() bool   { return false }
+func hurries() bool { return true }
+
 func TestASnapshotRestsAsItWorks(t *testing.T) {
-	for _, tc := range []struct{ takes, want time.Duration }{
-		{time.Millisecond, 10 * 4 * time.Millisecond},
-		{time.Second, 10 * (time.Second + snapshotRestMax)},
+	for _, tc := range []struct {
+		takes time.Duration
+		hurry func() bool
+		want  time.Duration
+	}{
+		{time.Millisecond, rests, 10 * 4 * time.Millisecond},
+		{time.Second, rests, 10 * (time.Second + snapshotRestMax)},
+		{time.Second, hurries, 10 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			began, sink := time.Now(), &slowSink{takes: tc.takes}
-			err := (&pacedSnapshot{writes{}, t.Context().Done()}).Persist(sink)
+			err := (&pacedSnapshot{writes{}, pace{t.Context().Done(), tc.hurry}}).Persist(sink)
 			if took := time.Since(began); err != nil || took != tc.want || sink.taken != 1000 {
 				t.Errorf("ten writes of %s: took %s, want %s; %d bytes, %v", tc.takes, took, tc.want, sink.taken, err)
 			}
@@ -93,7 +101,7 @@ func TestASnapshotThatIsUnderWayDoesNotHoldUpTheEnd(t *testing.T) {
 		closing := make(chan struct{})
 		time.AfterFunc(10*time.Millisecond, func() { close(closing) })
 		sink := &slowSink{takes: 3 * time.Millisecond}
-		if err := (&pacedSnapshot{writes{}, closing}).Persist(sink); !errors.Is(err, errClosing) || sink.taken != 100 {
+		if err := (&pacedSnapshot{writes{}, pace{closing, rests}}).Persist(sink); !errors.Is(err, errClosing) || sink.taken != 100 {
 			t.Errorf("after %d bytes: %v, want %v", sink.taken, err, errClosing)
 		}
 	})
@@ -101,7 +109,7 @@ func TestASnapshotThatIsUnderWayDoesNotHoldUpTheEnd(t *testing.T) {
 
 func TestAFailedWriteOfASnapshotIsItsError(t *testing.T) {
 	want := errors.New("disk full")
-	if err := (&pacedSnapshot{writes{}, nil}).Persist(&slowSink{err: want}); !errors.Is(err, want) {
+	if err := (&pacedSnapshot{writes{}, pace{nil, rests}}).Persist(&slowSink{err: want}); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func (s *snapshotSink) ownWith(content []byte) error {
 // finish writes the state of a machine as its own snapshot.
 func finish(t *testing.T, sink raft.SnapshotSink, state *fsm.FSM) error {
 	t.Helper()
-	snap, err := (&pacedFSM{state, t.Context().Done()}).Snapshot()
+	snap, err := (&pacedFSM{state, pace{t.Context().Done(), rests}}).Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,16 +42,17 @@ type spaceWatch struct {
 	reserve  *reserve
 	logger   *slog.Logger
 
-	// began is called when the room has become too little; may be nil.
-	began func(why string)
+	// What is known is read without a lock, because a disk that hangs is asked for as long as it hangs.
+	lack    atomic.Pointer[string]     // why nothing more should be stored, nil while there is room
+	seen    atomic.Pointer[fileSystem] // by the last look that got an answer, nil before
+	files   atomic.Pointer[fileSizes]  // as of last second, nil before
+	written atomic.Uint64              // bytes, since the last look
+	worth   atomic.Uint64              // a look, as soon as so many have been written
 
-	lack    atomic.Pointer[string] // why nothing more should be stored, nil while there is room
-	written atomic.Uint64          // bytes, since the last look
-	worth   atomic.Uint64          // a look, as soon as so many have been written
+	looking sync.Mutex
+	failed  bool // the last look got no answer
 
-	mu     sync.Mutex // held while the disk is asked
-	seen   fileSystem // by the last look that got an answer
-	failed bool       // the last look got none
+	noReserve bool // it could not be made; known to run's goroutine only
 }
 
 func newSpaceWatch(dir, name string, minFree int64, measure func(string) (fileSystem, error), snapshot func() uint64, reserve *reserve,
@@ -66,6 +67,7 @@ func (w *spaceWatch) run(ctx context.Context, every time.Duration) {
 	for {
 		w.look()
 		w.keepReserve()
+		w.files.Store(w.measureFiles())
 		select {
 		case <-ctx.Done():
 			return
@@ -76,8 +78,8 @@ func (w *spaceWatch) run(ctx context.Context, every time.Duration) {
 
 // look finds out how much room there is now. Where that cannot be told, what was known stands.
 func (w *spaceWatch) look() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.looking.Lock()
+	defer w.looking.Unlock()
 	now, err := w.measure(w.dir)
 	if err != nil {
 		if !w.failed {
@@ -86,7 +88,8 @@ func (w *spaceWatch) look() {
 		w.failed = true
 		return
 	}
-	w.seen, w.failed = now, false
+	w.seen.Store(&now)
+	w.failed = false
 	least := w.least()
 	w.written.Store(0)
 	w.worth.Store((now.free - min(now.free, least)) / spaceParts)
@@ -104,9 +107,6 @@ func (w *spaceWatch) look() {
 		w.dir, w.name, megabytes(now.free), megabytes(w.minimum()), w.andSnapshot())
 	if w.lack.Store(&why); before == nil {
 		w.logger.Error(why)
-		if w.began != nil {
-			w.began(why)
-		}
 	}
 }
 
@@ -127,9 +127,14 @@ func (w *spaceWatch) keepReserve() {
 	if w.lack.Load() != nil || now.free < required+2*w.reserve.size {
 		return
 	}
-	if err := w.reserve.keep(); err != nil {
-		w.logger.Warn("cannot keep a reserve for when the disk is full", "file", w.reserve.path, "err", err)
+	err := w.reserve.keep()
+	switch {
+	case err != nil && !w.noReserve:
+		w.logger.Warn("cannot keep a reserve for when the disk is full, trying again", "file", w.reserve.path, "err", err)
+	case err == nil && w.noReserve:
+		w.logger.Info("a reserve for when the disk is full can be kept again", "file", w.reserve.path)
 	}
+	w.noReserve = err != nil
 }
 
 // full is called when a write has found no room.
@@ -164,18 +169,23 @@ func (w *spaceWatch) andSnapshot() string {
 	return ""
 }
 
+func (w *spaceWatch) lastSeen() fileSystem {
+	if now := w.seen.Load(); now != nil {
+		return *now
+	}
+	return fileSystem{}
+}
+
 // last is what the last look has seen, and how much must be free; not known where that cannot be measured.
 func (w *spaceWatch) last() (now fileSystem, required uint64, known bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.seen, w.least(), w.seen.size > 0
+	now = w.lastSeen()
+	return now, w.least(), now.size > 0
 }
 
 // room is how much was free at the last look, and whether that is less than what must be free and so many bytes more.
 func (w *spaceWatch) room(more uint64) (free uint64, tight bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.seen.free, w.seen.size > 0 && w.seen.free < w.least()+more
+	now, required, known := w.last()
+	return now.free, known && now.free < required+more
 }
 
 // minimum is --storage.min-free.
@@ -186,7 +196,7 @@ func (w *spaceWatch) minimum() uint64 {
 	case w.minFree > 0:
 		return uint64(w.minFree)
 	}
-	return min(w.seen.size/minFreeShare, maxMinFree)
+	return min(w.lastSeen().size/minFreeShare, maxMinFree)
 }
 
 // shortage is why nothing more should be stored, or "".

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -271,4 +273,121 @@ func TestAClusterStoresForAsLongAsAMajorityHasRoom(t *testing.T) {
 	eventually(t, "the leader knows that there is room", func() bool { return leader.noSpace() == "" })
 	push(t, others[0], "b", 1)
 	sameState(t, replicas...)
+}
+
+// What is measured is wanted most while the disk hangs.
+func TestADiskThatHangsHoldsUpNoScrape(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1)
+	space := withSpace(r)
+	var hangs atomic.Bool
+	hung, release := make(chan struct{}, 1), make(chan struct{})
+	r.tune.measure = func(dir string) (fileSystem, error) {
+		if hangs.Load() {
+			select {
+			case hung <- struct{}{}:
+			default:
+			}
+			<-release
+		}
+		return space.measure(dir)
+	}
+	registry := prometheus.NewRegistry()
+	r.cfg.Registerer = registry
+	r.start()
+	t.Cleanup(func() { close(release) })
+	waitReady(t, r)
+	eventually(t, "it is known what the files take", func() bool { return storageBytes(t, registry)["log"] > 0 })
+	hangs.Store(true)
+	<-hung
+	gathered := make(chan error, 1)
+	go func() {
+		_, err := registry.Gather()
+		gathered <- err
+	}()
+	eventually(t, "the metrics are there", func() bool {
+		select {
+		case err := <-gathered:
+			return err == nil
+		default:
+			return false
+		}
+	})
+	if got := storageBytes(t, registry); got["free"] != 1<<29 || got["log"] < 1 || len(got) != 6 {
+		t.Errorf("the gauges say %v", got)
+	}
+}
+
+func TestAReserveThatCannotBeKeptIsSaidOnce(t *testing.T) {
+	logs, dir := &logBuffer{}, t.TempDir()
+	w := newSpaceWatch(dir, "r1", 0, func(string) (fileSystem, error) { return fileSystem{size: 1 << 30, free: 1 << 29}, nil },
+		noSnapshot, newReserve(dir, 1), slog.New(slog.NewTextHandler(logs, nil)))
+	w.look()
+	if err := os.Mkdir(w.reserve.path+".tmp", 0o700); err != nil { // so that it cannot be made
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.reserve.path+".tmp", "a"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.keepReserve()
+	}
+	if err := os.RemoveAll(w.reserve.path + ".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.keepReserve()
+	}
+	if s := logs.String(); strings.Count(s, "cannot keep a reserve") != 1 || strings.Count(s, "can be kept again") != 1 {
+		t.Errorf("not said once each:\n%s", s)
+	}
+}
+
+// A leader knows of its own disk before it has asked the others.
+func TestWhatALeaderSaysOfRoomBeforeItHasAskedTheOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		own  string
+		said *room
+		want string
+	}{
+		"nothing is short, and nobody was asked":          {"", nil, ""},
+		"it was short when it began to lead":              {"own", nil, "own"},
+		"it became short after all were asked":            {"own", &room{}, "own"},
+		"a majority has room, and it knew that it is not": {"own", &room{ownShort: true}, ""},
+		"a majority is short":                             {"own", &room{shortage: "theirs", ownShort: true}, "theirs"},
+		"a majority is short, and it is not":              {"", &room{shortage: "theirs"}, "theirs"},
+	} {
+		r := &Replica{space: &spaceWatch{}, pilot: &pilot{}}
+		if c.own != "" {
+			r.space.lack.Store(&c.own)
+		}
+		r.pilot.room.Store(c.said)
+		if got := r.noSpace(); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestWhoTakesOverFromALeaderWithoutRoom(t *testing.T) {
+	at := func(index uint64) answer { return answer{StatusReply: StatusReply{LastLogIndex: index}} }
+	for name, c := range map[string]struct {
+		heard map[raft.ServerID]answer
+		tried raft.ServerID
+		want  raft.ServerID
+	}{
+		"nobody answers":                            {nil, "", ""},
+		"the most of the log":                       {map[raft.ServerID]answer{"a": at(90), "b": at(10), "c": at(30), "d": at(20)}, "", "c"},
+		"not who was tried last":                    {map[raft.ServerID]answer{"b": at(10), "c": at(30), "d": at(20)}, "c", "d"},
+		"nor where that comes first":                {map[raft.ServerID]answer{"b": at(30), "c": at(10), "d": at(20)}, "b", "d"},
+		"unless there is no other":                  {map[raft.ServerID]answer{"c": at(30)}, "c", "c"},
+		"none that is short, stops or may not vote": {map[raft.ServerID]answer{"b": {StatusReply: StatusReply{NoSpace: "no"}}, "c": {StatusReply: StatusReply{Draining: true}}, "n": at(90)}, "", ""},
+	} {
+		configuration := raft.Configuration{Servers: []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d"}, {ID: "n", Suffrage: raft.Nonvoter}}}
+		got := raft.ServerID("")
+		if s := successor(configuration, c.heard, "a", c.tried); s != nil {
+			got = s.ID
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// storageCollector tells how much room there is and what takes it. Files are looked at when somebody asks: there are a few dozen.
+// storageCollector tells how much room there is and what takes it. It never asks the disk, because
+// what it says is wanted most while that hangs.
 type storageCollector struct {
 	r    *Replica
 	desc *prometheus.Desc
@@ -18,17 +19,30 @@ func (c *storageCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 // Collect implements prometheus.Collector.
 func (c *storageCollector) Collect(ch chan<- prometheus.Metric) {
-	dir := c.r.cfg.DataDir
 	show := func(what string, n uint64) {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), what)
 	}
-	show("log", sizeBelow(filepath.Join(dir, walDir))+sizeBelow(filepath.Join(dir, raftFile)))
-	show("snapshots", sizeBelow(filepath.Join(dir, snapshotsDir)))
-	show("reserve", sizeBelow(c.r.space.reserve.path))
+	if files := c.r.space.files.Load(); files != nil {
+		show("log", files.log)
+		show("snapshots", files.snapshots)
+		show("reserve", files.reserve)
+	}
 	if now, required, known := c.r.space.last(); known {
 		show("size", now.size)
 		show("free", now.free)
 		show("required", required)
+	}
+}
+
+// fileSizes is what the files of a data directory take. Bytes.
+type fileSizes struct{ log, snapshots, reserve uint64 }
+
+// measureFiles looks at all files, of which there are a few dozen.
+func (w *spaceWatch) measureFiles() *fileSizes {
+	return &fileSizes{
+		log:       sizeBelow(filepath.Join(w.dir, walDir)) + sizeBelow(filepath.Join(w.dir, raftFile)),
+		snapshots: sizeBelow(filepath.Join(w.dir, snapshotsDir)),
+		reserve:   sizeBelow(w.reserve.path),
 	}
 }
 
