@@ -127,10 +127,18 @@ func (p *plainParser) reserve(n *textCount) {
 	if !n.exact {
 		return
 	}
-	p.samples = slices.Grow(p.samples, int(n.samples))
-	p.labels = slices.Grow(p.labels, int(n.plainLabels(p.group)))
-	p.order = slices.Grow(p.order, int(n.samples))
-	p.memory = slices.Grow(p.memory, int(n.encoded(p.group))+int(n.samples)*len(SeriesID{}))
+	p.samples = withRoom(p.samples, int(n.samples))
+	p.labels = withRoom(p.labels, int(n.plainLabels(p.group)))
+	p.order = withRoom(p.order, int(n.samples))
+	p.memory = withRoom(p.memory, int(n.encoded(p.group))+int(n.samples)*len(SeriesID{}))
+}
+
+// withRoom is an empty slice with room for n. Unlike slices.Grow it never makes more than that.
+func withRoom[T any](s []T, n int) []T {
+	if cap(s) >= n {
+		return s[:0]
+	}
+	return make([]T, 0, n)
 }
 
 func (p *plainParser) read(text string) bool {
