@@ -21,7 +21,7 @@ const (
 	shortPatience = 5 * time.Second
 	// measureRest is how many times as long as it took to measure a snapshot that does not fit nothing is measured again, and
 	// measureRestLeast how long at least: all of the state is encoded for it.
-	measureRest    = 10
+	measureRest      = 10
 	measureRestLeast = 3 * time.Second
 )
 
