@@ -51,15 +51,15 @@ func (n *newest) remove(conn net.Conn) {
 
 // gossipTransport is memberlist's, with a bound on the streams that others have open at a time. Memberlist gives each a few seconds.
 type gossipTransport struct {
-	*memberlist.NetTransport
+	memberlist.NodeAwareTransport
 	streams chan net.Conn
 	done    chan struct{}
 	stop    func()
 	open    newest
 }
 
-func newGossipTransport(inner *memberlist.NetTransport, limit int) *gossipTransport {
-	t := &gossipTransport{NetTransport: inner, streams: make(chan net.Conn), done: make(chan struct{}), open: newest{limit: limit}}
+func newGossipTransport(inner memberlist.NodeAwareTransport, limit int) *gossipTransport {
+	t := &gossipTransport{NodeAwareTransport: inner, streams: make(chan net.Conn), done: make(chan struct{}), open: newest{limit: limit}}
 	t.stop = sync.OnceFunc(func() { close(t.done) })
 	go t.pass()
 	return t
@@ -68,7 +68,7 @@ func newGossipTransport(inner *memberlist.NetTransport, limit int) *gossipTransp
 func (t *gossipTransport) pass() {
 	for {
 		select {
-		case conn := <-t.NetTransport.StreamCh():
+		case conn := <-t.NodeAwareTransport.StreamCh():
 			t.open.add(conn)
 			select {
 			case t.streams <- &gossipStream{Conn: conn, t: t}:
@@ -88,7 +88,7 @@ func (t *gossipTransport) StreamCh() <-chan net.Conn { return t.streams }
 // Shutdown implements memberlist.Transport.
 func (t *gossipTransport) Shutdown() error {
 	defer t.stop() // later: the listener may be handing over a stream
-	return t.NetTransport.Shutdown()
+	return t.NodeAwareTransport.Shutdown()
 }
 
 type gossipStream struct {

@@ -83,11 +83,14 @@ func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 	failed := func(err error) error {
 		return fmt.Errorf("starting gossip on %s: %w; if the port is taken, change --cluster.listen-address", g.addrs.gossipBind, err)
 	}
-	inner, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: slog.NewLogLogger(gossipHandler{slog.DiscardHandler, cfg.LogOutput}, slog.LevelInfo),
-	})
-	if err != nil {
-		return failed(err)
+	inner, given := cfg.Transport.(memberlist.NodeAwareTransport) // by a test
+	if !given {
+		var err error
+		if inner, err = memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+			BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: slog.NewLogLogger(gossipHandler{slog.DiscardHandler, cfg.LogOutput}, slog.LevelInfo),
+		}); err != nil {
+			return failed(err)
+		}
 	}
 	transport := newGossipTransport(inner, connLimit())
 	cfg.Transport = transport
