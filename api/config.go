@@ -170,7 +170,7 @@ func New(cfg Config) (*API, error) {
 	}
 	pushes := &traffic{store: cfg.Store, now: time.Now}
 	a.pages = newPages(cfg.Store, a.self, pushes.busy, newPageBudget(cfg.PageBytes, metrics.pageBytes))
-	a.pinned = newPinned(cfg.Store)
+	a.pinned = newPinned(cfg.Store, cfg.Limits.StateBytes)
 	a.streams = newLane("the metrics in a form for which there is no room in --web.max-page-bytes", maxStreams, a.pinned)
 	a.queries = newLane("all groups as JSON", maxQueries, a.pinned)
 	a.views = newLane("this page", maxViews, nil)

@@ -6,10 +6,11 @@ import (
 )
 
 // pinned bounds what those clients keep from being freed to whom a state is sent while the answer is made of it: what has
-// been replaced since they began. Together it may be one state; beyond that, who began first is cut off, because it is who
-// reads slowest. Whoever begins, is sent something, or pushes, has it looked at.
+// been replaced since they began. Together it may be as much as may be stored; beyond that, who began first is cut off,
+// because it is who reads slowest. Whoever begins, is sent something, or pushes, has it looked at.
 type pinned struct {
 	store Store
+	limit int64        // bytes; 0: any number
 	count atomic.Int32 // of clients
 
 	mu      sync.Mutex
@@ -19,7 +20,9 @@ type pinned struct {
 // pin is how much was stored, and had been replaced, when a client's answer began.
 type pin struct{ stored, replaced int64 }
 
-func newPinned(store Store) *pinned { return &pinned{store: store, clients: map[*recipient]pin{}} }
+func newPinned(store Store, limit int64) *pinned {
+	return &pinned{store: store, limit: limit, clients: map[*recipient]pin{}}
+}
 
 // hold says that a client is about to be sent the state. It returns the function that says that it has been.
 func (p *pinned) hold(to *recipient) (release func()) {
@@ -41,16 +44,16 @@ func (p *pinned) hold(to *recipient) (release func()) {
 
 // relieve cuts off whom it must.
 func (p *pinned) relieve() {
-	if p.count.Load() == 0 {
+	if p.count.Load() == 0 || p.limit == 0 {
 		return
 	}
 	stored, replaced := p.store.Weight()
-	for _, to := range p.surplus(stored, replaced) {
+	for _, to := range p.surplus(max(stored, p.limit), replaced) {
 		to.cutOff()
 	}
 }
 
-func (p *pinned) surplus(stored, replaced int64) (out []*recipient) {
+func (p *pinned) surplus(room, replaced int64) (out []*recipient) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kept := func(of pin) int64 { return min(replaced-of.replaced, of.stored) }
@@ -58,7 +61,7 @@ func (p *pinned) surplus(stored, replaced int64) (out []*recipient) {
 	for _, of := range p.clients {
 		all += kept(of)
 	}
-	for all > stored {
+	for all > room {
 		var first *recipient
 		for to, of := range p.clients {
 			if first == nil || of.replaced < p.clients[first].replaced {

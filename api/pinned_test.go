@@ -20,7 +20,7 @@ func (w *weights) Weight() (stored, replaced int64) { return w.stored, w.replace
 
 func TestWhoBeganFirstIsCutWhenTheStateIsReplaced(t *testing.T) {
 	store := &weights{stored: 100}
-	p := newPinned(store)
+	p := newPinned(store, 100)
 	cut := prometheus.NewCounter(prometheus.CounterOpts{Name: "cut"})
 	client := func() *recipient {
 		return newRecipient(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody), cut)
@@ -42,10 +42,14 @@ func TestWhoBeganFirstIsCutWhenTheStateIsReplaced(t *testing.T) {
 			t.Errorf("when %d are replaced: the first is cut: %v, the second: %v", row.replaced, first.cut, second.cut)
 		}
 	}
+	p.limit = 50 // which is less than there is
+	if p.relieve(); second.cut {
+		t.Error("not even one state may be kept")
+	}
 	store.stored = 50 // what was larger is one no more
 	p.relieve()
 	if !second.cut {
-		t.Error("more is kept than is stored")
+		t.Error("more is kept than may be stored")
 	}
 	if _, err := first.Write([]byte("x")); err == nil {
 		t.Error("who is cut is sent more")
@@ -61,7 +65,7 @@ func TestWhoBeganFirstIsCutWhenTheStateIsReplaced(t *testing.T) {
 func TestSlowReadersKeepOneStateAtMost(t *testing.T) {
 	for _, path := range []string{"/api/v1/metrics", "/metrics"} {
 		synctest.Test(t, func(t *testing.T) {
-			g := startWithoutServer(t, func(c *Config) { c.PageBytes = 1 }) // every page is streamed
+			g := startWithoutServer(t, func(c *Config) { c.PageBytes, c.Limits.StateBytes = 1, 1 }) // every page is streamed
 			push := func(value int) {
 				for i := range 100 {
 					benchPush(t, g, i, value)
