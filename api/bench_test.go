@@ -20,6 +20,7 @@ type discard struct {
 	header http.Header
 	code   int // 0 for 200
 	bytes  int64
+	cut    bool // the handler has ended the connection
 }
 
 func (d *discard) Header() http.Header  { return d.header }
