@@ -24,7 +24,7 @@ const (
 	perLabel    = 200        // the pair as parsed, its places in slices
 	perCrowded  = 48         // times the square of the labels: the parser makes a map of those before for each label, and one of …
 	fewLabels   = 8          // … so many takes no memory of its own
-	perByte     = 5          // copies of names, values and texts
+	perByte     = 6          // copies of names, values and texts
 	perComment  = 48         //
 	perEncoded  = 2          // the stored form, and the command that it is copied into
 	bucketSize  = 1 + 4 + 24 // of an encoded metric without labels: of a bucket, at most

@@ -53,9 +53,9 @@ func mutants() []mutant {
 			name: "early-ack", what: "the leader acknowledges before the entry is committed",
 			edits: []edit{{
 				"cluster/forward.go",
-				"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))\n",
-				"	if r.raft.State() == raft.Leader {\n		r.raft.Apply(fsm.Seal(commands, time.Now()), 0)\n		return make([]fsm.Result, len(commands)), outcomeApplied, nil\n	}\n" +
-					"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(commands, time.Now()))\n",
+				"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
+				"	if r.raft.State() == raft.Leader {\n		r.raft.Apply(fsm.Seal(admitted, time.Now()), 0)\n		ended()\n		return full.among(make([]fsm.Result, len(admitted))), outcomeApplied, nil\n	}\n" +
+					"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
 			}},
 			faults: "isolate,kill", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
@@ -108,7 +108,7 @@ func mutants() []mutant {
 			name: "no-dedup-snapshot", what: "snapshots lack the table of requests, and their hash is not compared",
 			edits: []edit{
 				{"fsm/snapshot.go", "	for r := range s.requests.all() {\n", "	for r := range newRequests().all() {\n"},
-				{"fsm/snapshot.go", "		if got := s.digest(); !bytes", "		if got := s.digest(); false && !bytes"},
+				{"fsm/snapshot.go", "		if got := to.digest(); !bytes", "		if got := to.digest(); false && !bytes"},
 			},
 			faults: "kill,restart", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
