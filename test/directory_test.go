@@ -170,7 +170,8 @@ func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 		if disk == nil {
 			return
 		}
-		r := &replica{t: t, name: "full", data: filepath.Join(disk.path, "data"), web: local.Address(freePort(t)), flags: []string{"--push.timeout=1s"}}
+		// Without --storage.min-free=0 pushes are refused before the disk is full.
+		r := &replica{t: t, name: "full", data: filepath.Join(disk.path, "data"), web: local.Address(freePort(t)), flags: []string{"--push.timeout=1s", "--storage.min-free=0"}}
 		r.restart()
 		disk.fill(t)
 		r.mustSay(r.data, "no space left on device")
