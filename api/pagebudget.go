@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -70,7 +71,11 @@ func (ps *pages) makeRoomLocked(b *build, bytes int64) bool {
 	if bytes > ps.budget.limit {
 		return false // whatever else goes
 	}
-	for ps.budget.held+ps.pinnedLocked(b)+bytes > ps.budget.limit {
+	limit := ps.budget.limit
+	if b.before == nil && slices.ContainsFunc(ps.list, ps.isInUse) {
+		limit -= limit / 4 // for the next pages of those that are in use
+	}
+	for ps.budget.held+ps.pinnedLocked(b)+bytes > limit {
 		if !ps.evictLocked(b) {
 			ps.cutStalledLocked()
 			return false

@@ -3,11 +3,12 @@ package api
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // pinned bounds what those clients keep from being freed to whom a state is sent while the answer is made of it: what has
-// been replaced since they began. Together it may be as much as may be stored; beyond that, who began first is cut off,
-// because it is who reads slowest. Whoever begins, is sent something, or pushes, has it looked at.
+// been replaced since they began. Together it may be as much as may be stored; beyond that, who has not taken anything for
+// the longest time is cut off, and beyond twice of it, of those who do, who began first. Whoever begins, is sent something, or pushes, has it looked at.
 type pinned struct {
 	store Store
 	limit int64        // bytes; 0: any number
@@ -61,19 +62,25 @@ func (p *pinned) surplus(room, replaced int64) (out []*recipient) {
 	for _, of := range p.clients {
 		all += kept(of)
 	}
-	for all > room {
-		var first *recipient
-		for to, of := range p.clients {
-			if first == nil || of.replaced < p.clients[first].replaced {
-				first = to
-			}
+	for all > room && len(p.clients) > 0 {
+		slowest, stalls := p.slowest()
+		if stalls == 0 && all <= 2*room {
+			break
 		}
-		if first == nil {
-			return out
-		}
-		all -= kept(p.clients[first])
-		delete(p.clients, first)
-		out = append(out, first)
+		all -= kept(p.clients[slowest])
+		delete(p.clients, slowest)
+		out = append(out, slowest)
 	}
 	return out
+}
+
+func (p *pinned) slowest() (slowest *recipient, longest time.Duration) {
+	longest = -1
+	for to, of := range p.clients {
+		stalls := to.stalls().Truncate(stalledUnderPressure / 5) // less is no difference
+		if stalls > longest || stalls == longest && of.replaced < p.clients[slowest].replaced {
+			slowest, longest = to, stalls
+		}
+	}
+	return slowest, longest
 }

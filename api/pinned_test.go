@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -18,46 +19,53 @@ type weights struct {
 
 func (w *weights) Weight() (stored, replaced int64) { return w.stored, w.replaced }
 
-func TestWhoBeganFirstIsCutWhenTheStateIsReplaced(t *testing.T) {
-	store := &weights{stored: 100}
-	p := newPinned(store, 100)
+func TestWhoIsSlowestIsCutWhenTheStateIsReplaced(t *testing.T) {
 	cut := prometheus.NewCounter(prometheus.CounterOpts{Name: "cut"})
-	client := func() *recipient {
-		return newRecipient(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody), cut)
-	}
-	first, second := client(), client()
-	leaveFirst := p.hold(first)
-	store.replaced = 60
-	leaveSecond := p.hold(second)
-	for _, row := range []struct {
-		replaced      int64
-		first, second bool // cut
-	}{
-		{60, false, false}, {80, false, false}, // 80 + 20
-		{81, true, false}, {160, true, false}, {1000, true, false}, // one alone keeps one state at most
-	} {
-		store.replaced = row.replaced
-		p.relieve()
-		if first.cut != row.first || second.cut != row.second {
-			t.Errorf("when %d are replaced: the first is cut: %v, the second: %v", row.replaced, first.cut, second.cut)
+	client := func(stalls time.Duration) *recipient {
+		rc := newRecipient(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody), cut)
+		if stalls > 0 {
+			rc.writing = time.Now().Add(-stalls)
 		}
+		return rc
 	}
-	p.limit = 50 // which is less than there is
-	if p.relieve(); second.cut {
-		t.Error("not even one state may be kept")
-	}
-	store.stored = 50 // what was larger is one no more
-	p.relieve()
-	if !second.cut {
-		t.Error("more is kept than may be stored")
-	}
-	if _, err := first.Write([]byte("x")); err == nil {
-		t.Error("who is cut is sent more")
-	}
-	leaveFirst()
-	leaveSecond()
-	if len(p.clients) != 0 || p.count.Load() != 0 {
-		t.Errorf("%d are remembered", len(p.clients))
+	for name, row := range map[string]struct {
+		stalls [3]time.Duration // of clients that began when 0, 60 and 120 were replaced
+		wants  map[int64][3]bool
+	}{
+		"none reads": {[3]time.Duration{time.Second, time.Second, time.Second}, map[int64][3]bool{
+			120: {true, false, false}, 200: {true, true, false}, 1000: {true, true, false}, // one alone keeps one state at most
+		}},
+		"the second does not": {[3]time.Duration{0, time.Second, 0}, map[int64][3]bool{
+			120: {false, true, false}, 200: {false, true, false}, 1000: {false, true, false},
+		}},
+		"all read": {[3]time.Duration{}, map[int64][3]bool{
+			120: {}, 200: {true, false, false}, 1000: {true, false, false},
+		}},
+	} {
+		store := &weights{stored: 100}
+		p := newPinned(store, 100)
+		var clients [3]*recipient
+		var leave [3]func()
+		for i := range clients {
+			clients[i], store.replaced = client(row.stalls[i]), int64(60*i)
+			leave[i] = p.hold(clients[i])
+		}
+		for _, replaced := range []int64{120, 200, 1000} {
+			store.replaced = replaced
+			p.relieve()
+			if got := [3]bool{clients[0].cut, clients[1].cut, clients[2].cut}; got != row.wants[replaced] {
+				t.Errorf("%s: when %d are replaced: cut are %v, want %v", name, replaced, got, row.wants[replaced])
+			}
+		}
+		for i := range clients {
+			leave[i]()
+			if _, err := clients[i].Write([]byte("x")); (err != nil) != clients[i].cut {
+				t.Errorf("%s: client %d is cut: %v, and a write to it ends with %v", name, i, clients[i].cut, err)
+			}
+		}
+		if len(p.clients) != 0 || p.count.Load() != 0 {
+			t.Errorf("%d are remembered", len(p.clients))
+		}
 	}
 }
 
@@ -82,6 +90,7 @@ func TestSlowReadersKeepOneStateAtMost(t *testing.T) {
 			}
 			push(1)
 			push(2)
+			time.Sleep(stalledUnderPressure) //nolint:forbidigo // the clock is the bubble's
 			g.api.pinned.relieve()
 			ended := 0
 			for _, answer := range answers {

@@ -126,6 +126,16 @@ func (rc *recipient) cutIfStalled() {
 	_ = rc.control.SetWriteDeadline(time.Unix(1, 0))
 }
 
+// stalls is for how long the client has not taken what is written now.
+func (rc *recipient) stalls() time.Duration {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	if rc.writing.IsZero() {
+		return 0
+	}
+	return time.Since(rc.writing)
+}
+
 // cutOff cuts off a client whatever it does.
 func (rc *recipient) cutOff() {
 	rc.mu.Lock()
