@@ -124,9 +124,11 @@ func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 					t.Fatal("taken")
 				}
 			}
+			given := make(chan struct{})
 			go func() {
+				defer close(given)
 				for _, p := range wait.pools {
-					time.Sleep(timeout/2 - time.Millisecond) // of the bubble's time
+					<-time.After(timeout/2 - time.Millisecond) // of the bubble's time
 					p.give(p.size)
 				}
 			}()
@@ -138,7 +140,7 @@ func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 			if unknown := strings.Contains(w.Body.String(), "the outcome is unknown"); unknown != wait.unknown {
 				t.Errorf("%s: got %q", name, w.Body)
 			}
-			time.Sleep(timeout)
+			<-given
 			g.idle()
 		}
 	})

@@ -115,6 +115,20 @@ func TestPathsNameGroups(t *testing.T) {
 	}
 }
 
+func TestSlashesMayBeDoubledInTheRoutePrefix(t *testing.T) {
+	g := start(t, func(c *Config) { c.RoutePrefix = "/some/prefix" })
+	for _, path := range []string{"/some/prefix//metrics/job/a/b/c", "//some//prefix/metrics/job/a/b/c", "/some/prefix/metrics/job/a/b/c/"} {
+		g.must(http.StatusOK, "PUT", path, "x 1\n")
+		g.must(http.StatusAccepted, "DELETE", path, "")
+		if n := g.replica.View().Len(); n != 0 {
+			t.Errorf("%s: %d groups are left, want none", path, n)
+		}
+	}
+	for _, path := range []string{"//metrics/job/a", "/some/prefixmetrics/job/a", "/prefix/some/metrics/job/a", "/some/prefix/metricsjob/a"} {
+		g.must(http.StatusNotFound, "PUT", path, "x 1\n")
+	}
+}
+
 // FuzzPath decodes any path. One that is accepted names a group that can be stored, and that the path made for it names, too.
 func FuzzPath(f *testing.F) {
 	for _, seed := range []string{

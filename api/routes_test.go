@@ -1,8 +1,11 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -105,6 +108,27 @@ func TestWhereThingsAreGoesByTheConfiguration(t *testing.T) {
 		if a := g.do(method, path, ""); a.body != want {
 			t.Errorf("%s: want %q, got %d %q", request, want, a.code, a.body)
 		}
+	}
+}
+
+// TestWhoSendsAllBeforeReadingHearsWhereToPush: Python and Java do, and see nothing of an answer if the connection is closed meanwhile.
+func TestWhoSendsAllBeforeReadingHearsWhereToPush(t *testing.T) {
+	g := start(t)
+	const size = 8 << 20
+	for _, path := range []string{"/metrics", "/metrics/jobs/a", "/metrics/job/a/.."} {
+		conn := dial(t, g, fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", path, size))
+		if _, err := conn.Write(make([]byte, size)); err != nil {
+			t.Fatalf("%s: sending: %v", path, err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: reading the answer: %v", path, err)
+		}
+		text, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode < 400 || len(text) == 0 {
+			t.Errorf("%s: got %d %q, %v", path, res.StatusCode, text, err)
+		}
+		_ = res.Body.Close()
 	}
 }
 

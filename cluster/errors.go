@@ -13,9 +13,7 @@ var ErrUnavailable = errors.New("unavailable")
 // errClosing is the cause when the replica itself is stopping.
 var errClosing = errors.New("this replica is stopping")
 
-func unavailable(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrUnavailable, fmt.Errorf(format, args...))
-}
+func unavailable(why error) error { return fmt.Errorf("%w: %w", ErrUnavailable, why) }
 
 // damaged is how every check of the data directory reports what it found: the file first, then what is wrong.
 func damaged(path, format string, args ...any) error {

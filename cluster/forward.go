@@ -331,7 +331,7 @@ func (r *Replica) giveUp(err error, maybe bool) error {
 	} else {
 		err = r.explain(err)
 	}
-	if err = unavailable("%w", err); maybe {
+	if err = unavailable(err); maybe {
 		return err
 	}
 	return &fsm.NotAppliedError{Err: err}
@@ -344,7 +344,7 @@ func (r *Replica) explain(err error) error {
 	}
 	leader, since := r.leader.state()
 	if leader == "" || errors.Is(err, errNoLeader) {
-		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))
+		return fmt.Errorf("no leader has been known for %s", time.Since(since).Round(time.Millisecond))
 	}
 	return err
 }

@@ -49,41 +49,43 @@ func TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt(t *testing.T) {
 		"leadership lost, then a full store":   {[]attempt{lost, full}, false},
 		"leadership lost, then no room at all": {[]attempt{lost, noSpace, never}, false},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			node := &fakeNode{leader: "a"}
-			r := &Replica{
-				serverID: "a", tune: defaultTuning(), dir: &directory{}, metrics: newMetrics(), ctx: t.Context(),
-				leader: &leadership{
-					raft: node, self: "a", logger: slog.New(slog.DiscardHandler), changed: make(chan struct{}),
-					nameOf: func(id raft.ServerID) string { return string(id) }, onGain: func() {},
-				},
-			}
-			left := test.attempts
-			r.appends = &batcher{
-				leader: r.leader.current,
-				run:    func(f func(context.Context)) bool { go f(ctx); return len(test.attempts) > 0 },
-				send: func(context.Context, raft.ServerID, [][]byte) ([]fsm.Result, outcome, error) {
-					next := left[0]
-					if len(left) > 1 {
-						left = left[1:] // the last one is repeated until time is up
-					}
-					if next.what == outcomeApplied {
-						return []fsm.Result{{Status: next.status, Reason: "a reason"}}, next.what, nil
-					}
-					return nil, next.what, next.err
-				},
-			}
-			_, err := r.Apply(ctx, []byte("x"))
-			if !errors.Is(err, ErrUnavailable) || notApplied(err) != test.certain {
-				t.Errorf("%s: got %v, certainly not applied: %v, want %v", name, err, notApplied(err), test.certain)
-			}
-			for _, fate := range []string{"applied", "stored", "known"} { // which only the type says
-				if err != nil && strings.Contains(err.Error(), fate) {
-					t.Errorf("%s: the text says something about it, too: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				node := &fakeNode{leader: "a"}
+				r := &Replica{
+					serverID: "a", tune: defaultTuning(), dir: &directory{}, metrics: newMetrics(), ctx: t.Context(),
+					leader: &leadership{
+						raft: node, self: "a", logger: slog.New(slog.DiscardHandler), changed: make(chan struct{}),
+						nameOf: func(id raft.ServerID) string { return string(id) }, onGain: func() {},
+					},
 				}
-			}
+				left := test.attempts
+				r.appends = &batcher{
+					leader: r.leader.current,
+					run:    func(f func(context.Context)) bool { go f(ctx); return len(test.attempts) > 0 },
+					send: func(context.Context, raft.ServerID, [][]byte) ([]fsm.Result, outcome, error) {
+						next := left[0]
+						if len(left) > 1 {
+							left = left[1:] // the last one is repeated until time is up
+						}
+						if next.what == outcomeApplied {
+							return []fsm.Result{{Status: next.status, Reason: "a reason"}}, next.what, nil
+						}
+						return nil, next.what, next.err
+					},
+				}
+				_, err := r.Apply(ctx, []byte("x"))
+				if !errors.Is(err, ErrUnavailable) || notApplied(err) != test.certain {
+					t.Errorf("got %v, certainly not applied: %v, want %v", err, notApplied(err), test.certain)
+				}
+				for _, fate := range []string{"applied", "stored", "known"} { // which only the type says
+					if err != nil && strings.Contains(err.Error(), fate) {
+						t.Errorf("the text says something about it, too: %v", err)
+					}
+				}
+			})
 		})
 	}
 }
