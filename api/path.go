@@ -53,13 +53,16 @@ func (g groupPath) labelsOf(u *url.URL) (expo.Labels, error) {
 	return g.labels(u.Path)
 }
 
-// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing. The job in the prefix's place
-// wins over a label `job` later in the path; of any other repeated label the last value counts.
+// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing after a value; after a label's
+// name an empty value follows it, as in a Pushgateway: clients that do not escape write one so. The job in the prefix's place wins
+// over a label `job` later in the path; of any other repeated label the last value counts.
 func (g groupPath) labels(path string) (expo.Labels, error) {
 	rest, _ := g.below(path)
-	rest, slash := strings.CutSuffix(rest, "/")
 	parts := strings.Split(rest, "/")
-	if err := refuseGaps(path, parts, slash); err != nil {
+	if last := len(parts) - 1; last%2 != 0 && parts[last] == "" {
+		parts = parts[:last]
+	}
+	if err := refuseGaps(path, parts); err != nil {
 		return nil, err
 	}
 	job := parts[0]
@@ -85,13 +88,12 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 	return group, nil
 }
 
-// refuseGaps says which component of a path is empty, or missing at its end. A Pushgateway redirects to the path without the
-// empty one, which most clients do not follow, and which would name another group. parts are the job and the labels; slash tells
-// whether there was one after them.
-func refuseGaps(path string, parts []string, slash bool) error {
+// refuseGaps says which component of a path is empty before its end, or missing there. A Pushgateway redirects to the path
+// without the empty one, which most clients do not follow, and which would name another group. parts are the job and the labels.
+func refuseGaps(path string, parts []string) error {
 	for i, part := range parts {
 		switch {
-		case part != "":
+		case part != "", i > 0 && i%2 == 0 && i == len(parts)-1:
 		case i == 0:
 			return errNoJob(path)
 		case i%2 == 0:
@@ -101,11 +103,8 @@ func refuseGaps(path string, parts []string, slash bool) error {
 				"an empty value is written <label>%s/=", shorten(parts[i-1]), shorten(path), base64Suffix)
 		}
 	}
-	switch {
-	case len(parts)%2 != 0:
+	if len(parts)%2 != 0 {
 		return nil
-	case slash:
-		return errNoValue(path, parts[len(parts)-1])
 	}
 	return fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>%s/=",
 		shorten("/"+strings.Join(parts[1:], "/")), base64Suffix)
