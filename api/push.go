@@ -118,10 +118,8 @@ func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*ex
 			return nil, err
 		}
 	}
-	if a.self != nil {
-		if err := a.self.clash(families); err != nil {
-			return nil, err
-		}
+	if err := a.own.clash(families); err != nil {
+		return nil, err
 	}
 	use(families)
 	return nil, nil
