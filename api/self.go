@@ -137,9 +137,9 @@ func (g *gathered) clashes(families []*expo.Family) error {
 			reasons = append(reasons, ownReason(f.Header, own))
 		}
 	}
-	mend := "push under other names"
+	mend := "push under another name"
 	if typed {
-		mend = fmt.Sprintf(`push with that type, as by "# TYPE %s %s", or under other names`, first.Name, expo.TypeWord(first.Type))
+		mend = fmt.Sprintf(`push with that type, as by "# TYPE %s %s", or under another name`, first.Name, expo.TypeWord(first.Type))
 	}
 	return fmt.Errorf("%s: %s", expo.Some(reasons, n, room), mend)
 }
@@ -149,11 +149,10 @@ func ownReason(pushed *expo.Header, own expo.Header) string {
 	word := expo.TypeWord
 	switch {
 	case pushed.Name == own.Name:
-		return fmt.Sprintf("%q has the type %s, but this gateway itself has it as a metric of its own with the type %s",
-			own.Name, word(pushed.Type), word(own.Type))
+		return fmt.Sprintf("%q is pushed as %s, but is a %s of this gateway itself", own.Name, word(pushed.Type), word(own.Type))
 	case strings.HasPrefix(pushed.Name, own.Name):
-		return fmt.Sprintf("%q is a name of samples of the %s %q, which this gateway itself has", pushed.Name, word(own.Type), own.Name)
+		return fmt.Sprintf("%q is a name of samples of the %s %q of this gateway itself", pushed.Name, word(own.Type), own.Name)
 	default:
-		return fmt.Sprintf("the %s %q has samples of the name %q, which this gateway itself has", word(pushed.Type), pushed.Name, own.Name)
+		return fmt.Sprintf("the %s %q has samples of the name %q, which is a metric of this gateway itself", word(pushed.Type), pushed.Name, own.Name)
 	}
 }

@@ -24,25 +24,25 @@ func withOwn(include bool) func(*Config) {
 }
 
 func TestAPushThatClashesWithOwnMetricsIsAFailedPush(t *testing.T) {
-	const noHint = "push under other names"
+	const noHint = "push under another name"
 	for name, test := range map[string]struct{ body, want string }{
 		"another type": {
 			"# TYPE own counter\nown 1\n",
-			`"own" has the type counter, but this gateway itself has it as a metric of its own with the type gauge: ` +
-				`push with that type, as by "# TYPE own gauge", or under other names`,
+			`"own" is pushed as counter, but is a gauge of this gateway itself: ` +
+				`push with that type, as by "# TYPE own gauge", or under another name`,
 		},
-		"no type": {"own_hits_total 1\n", `"own_hits_total" has the type untyped, but this gateway itself has it as a metric of its own with the type counter: push`},
+		"no type": {"own_hits_total 1\n", `"own_hits_total" is pushed as untyped, but is a counter of this gateway itself: push`},
 		"several": {
 			"fine 1\nown 1\nown_hits_total 1\n",
-			`with the type gauge, "own_hits_total" has the type untyped, but this gateway itself has it as a metric of its own with the type counter: push with that type, as by "# TYPE own gauge",`,
+			`but is a gauge of this gateway itself, "own_hits_total" is pushed as untyped, but is a counter of this gateway itself: push with that type, as by "# TYPE own gauge",`,
 		},
 		"a suffix of its own": {
 			"# TYPE own_size_sum gauge\nown_size_sum 1\n",
-			`"own_size_sum" is a name of samples of the summary "own_size", which this gateway itself has: ` + noHint,
+			`"own_size_sum" is a name of samples of the summary "own_size" of this gateway itself: ` + noHint,
 		},
 		"a suffix of the push": {
 			"# TYPE own_jobs histogram\nown_jobs_count 1\n",
-			`the histogram "own_jobs" has samples of the name "own_jobs_count", which this gateway itself has: ` + noHint,
+			`the histogram "own_jobs" has samples of the name "own_jobs_count", which is a metric of this gateway itself: ` + noHint,
 		},
 	} {
 		for mode, include := range map[string]bool{"its page has them": true, "in a cluster": false} {

@@ -29,7 +29,7 @@ func (s *store) check(old, after *Group, pushed []*expo.Family) (reason func() s
 		}
 		for i, id := range f.Series() {
 			if owner := s.rival(after, f.Name, id); owner != nil {
-				return func() string { return duplicateReason(f, i, owner) }
+				return duplicateReason(f, i, owner)
 			}
 		}
 	}

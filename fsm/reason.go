@@ -86,10 +86,12 @@ func (s *store) heldBy(names []string, but string) string {
 	return "held by " + expo.Some(paths, n, roomForHolders)
 }
 
-// duplicateReason says that another group has the i-th series of a family.
-func duplicateReason(f *expo.Family, i int, owner *Group) string {
-	return fmt.Sprintf("series %.240s was pushed before with the same name and labels to %s: push it there, give it a label that tells the two apart, or DELETE that group first",
-		seriesString(f, i), pathOf(owner.Key))
+// duplicateReason says, to who asks, that another group has the i-th series of a family.
+func duplicateReason(f *expo.Family, i int, owner *Group) func() string {
+	return func() string {
+		return fmt.Sprintf("series %.240s was pushed before with the same name and labels to %s: push it there, give it a label that tells the two apart, or DELETE that group first",
+			seriesString(f, i), pathOf(owner.Key))
+	}
 }
 
 // pathOf is the path of the group with that key, cut if it is too long for a reason.

@@ -83,3 +83,20 @@ func TestReplicasAgreeOnWhatWasDecidedAndNotOnItsWords(t *testing.T) {
 		t.Errorf("the snapshot lost the reason: %+v", res)
 	}
 }
+
+// The check of a push that is accepted, which is nearly each, makes nothing for words that nobody asks for.
+func TestTheCheckMakesNoGarbage(t *testing.T) {
+	m := newMachine(t)
+	m.want(m.put("job=a", "y 1\n"+histogramOf("h")), Applied, "")
+	m.want(m.put("job=b", "x 1\n"+histogramOf("h")), Applied, "")
+	labels := labelsOf(t, "job=b")
+	old := m.store.group(labels.Key())
+	pushed := familiesOf(t, labels, "x{l=\"v\"} 1\nx_count 1\n") // a histogram has names that must be made
+	if n := testing.AllocsPerRun(100, func() {
+		if reason := m.store.check(old, old, pushed); reason != nil {
+			t.Fatal(reason())
+		}
+	}); n != 0 {
+		t.Errorf("a check makes %v allocations, want none", n)
+	}
+}
