@@ -127,13 +127,13 @@ func TestARejectedPushChangesOnlyTheFailureTime(t *testing.T) {
 			group:  "job=a", body: "y 1\nx{instance=\"i\"} 1\n", post: true, reason: `to /metrics/job/a/instance/i: push it there, give it a label that tells the two apart, or DELETE that group first`,
 		},
 		"a name that a stored histogram uses": {
-			stored: [][2]string{{"job=a", histogramOf("h")}},
+			stored: [][2]string{{"job=a", histogramH}},
 			group:  "job=b", body: "h_count 1\n",
 			reason: `the untyped "h_count" collides with the samples of the stored histogram "h"; held by /metrics/job/a: push under another name, or DELETE those groups first`,
 		},
 		"a histogram over a stored name": {
 			stored: [][2]string{{"job=a", "h_bucket 1\n"}},
-			group:  "job=b", body: histogramOf("h"), reason: `the samples of the histogram "h" collide with the stored untyped "h_bucket"; held by /metrics/job/a: push under another`,
+			group:  "job=b", body: histogramH, reason: `the samples of the histogram "h" collide with the stored untyped "h_bucket"; held by /metrics/job/a: push under another`,
 		},
 		"a summary over a stored name": {
 			stored: [][2]string{{"job=a", "s_sum 1\n"}},
@@ -141,11 +141,11 @@ func TestARejectedPushChangesOnlyTheFailureTime(t *testing.T) {
 		},
 		"a name and a type": {
 			stored: [][2]string{{"job=a", "h_sum 1\n"}, {"job=b", "x 1\n"}},
-			group:  "job=c", body: histogramOf("h") + "# TYPE x gauge\nx 1\n",
+			group:  "job=c", body: histogramH + "# TYPE x gauge\nx 1\n",
 			reason: `the stored untyped "h_sum", "x" is pushed as gauge, but stored as untyped; held by /metrics/job/a, /metrics/job/b: push under another name`,
 		},
 		"a POST that collides with the group's own histogram": {
-			stored: [][2]string{{"job=a", histogramOf("h")}},
+			stored: [][2]string{{"job=a", histogramH}},
 			group:  "job=a", body: "h_sum 1\n", post: true,
 			reason: `collides with the samples of the stored histogram "h"; held by this group itself: push under another name, or PUT to replace the whole group`,
 		},
@@ -187,9 +187,7 @@ func namesOfType(typ string, n int) string {
 	return b.String()
 }
 
-func histogramOf(name string) string {
-	return fmt.Sprintf("# TYPE %[1]s histogram\n%[1]s_bucket{le=\"+Inf\"} 1\n%[1]s_sum 1\n%[1]s_count 1\n", name)
-}
+const histogramH = "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"
 
 func withoutFailureTimes(text string) string {
 	var b strings.Builder

@@ -87,8 +87,8 @@ func TestReplicasAgreeOnWhatWasDecidedAndNotOnItsWords(t *testing.T) {
 // The check of a push that is accepted, which is nearly each, makes nothing for words that nobody asks for.
 func TestTheCheckMakesNoGarbage(t *testing.T) {
 	m := newMachine(t)
-	m.want(m.put("job=a", "y 1\n"+histogramOf("h")), Applied, "")
-	m.want(m.put("job=b", "x 1\n"+histogramOf("h")), Applied, "")
+	m.want(m.put("job=a", "y 1\n"+histogramH), Applied, "")
+	m.want(m.put("job=b", "x 1\n"+histogramH), Applied, "")
 	labels := labelsOf(t, "job=b")
 	old := m.store.group(labels.Key())
 	pushed := familiesOf(t, labels, "x{l=\"v\"} 1\nx_count 1\n") // a histogram has names that must be made
