@@ -56,7 +56,9 @@ func (s *self) merge(own *gathered, stored expo.Exposition) expo.Exposition {
 		for h, parts := range stored {
 			if rival, clashes := own.rivalOf(h); clashes {
 				err := expo.Clash(h, rival)
-				s.met.once(slog.LevelWarn, err, "a stored metric is left out of the page, because this gateway itself has one: delete its groups, or push it under another name", "metric", h.Name)
+				s.met.once(slog.LevelWarn, err,
+					"a stored metric is left out of the page, because this gateway itself has one: delete its groups, or push it under another name",
+					"metric", h.Name)
 				continue
 			}
 			if !yield(h, parts) {
@@ -153,6 +155,7 @@ func ownReason(pushed *expo.Header, own expo.Header) string {
 	case strings.HasPrefix(pushed.Name, own.Name):
 		return fmt.Sprintf("%q is a name of samples of the %s %q of this gateway itself", pushed.Name, word(own.Type), own.Name)
 	default:
-		return fmt.Sprintf("the %s %q has samples of the name %q, which is a metric of this gateway itself", word(pushed.Type), pushed.Name, own.Name)
+		return fmt.Sprintf("the %s %q has samples of the name %q, which is a metric of this gateway itself",
+			word(pushed.Type), pushed.Name, own.Name)
 	}
 }

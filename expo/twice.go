@@ -45,7 +45,8 @@ func (c *canonicaliser) whyTwice(h Header, labels []*dto.LabelPair, pushed []*dt
 			return replacedError(h, l, values, n)
 		}
 	}
-	return fmt.Errorf(`%s is given twice, with %s="" and without it, which is the same: give each series once`, describe(h.Name, labels), model.InstanceLabel)
+	return fmt.Errorf(`%s is given twice, with %s="" and without it, which is the same: give each series once`,
+		describe(h.Name, labels), model.InstanceLabel)
 }
 
 // replacedError is about n series that differ in a label which the group has, too.

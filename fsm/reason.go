@@ -67,9 +67,11 @@ func (c clash) String() string {
 	case c.held.Name == f.Name:
 		return fmt.Sprintf("%.*q is pushed as %s, but stored as %s", n, f.Name, word(f.Type), word(c.held.Type))
 	case len(c.held.Name) > len(f.Name):
-		return fmt.Sprintf("the samples of the %s %.*q collide with the stored %s %.*q", word(f.Type), n, f.Name, word(c.held.Type), n, c.held.Name)
+		return fmt.Sprintf("the samples of the %s %.*q collide with the stored %s %.*q",
+			word(f.Type), n, f.Name, word(c.held.Type), n, c.held.Name)
 	default:
-		return fmt.Sprintf("the %s %.*q collides with the samples of the stored %s %.*q", word(f.Type), n, f.Name, word(c.held.Type), n, c.held.Name)
+		return fmt.Sprintf("the %s %.*q collides with the samples of the stored %s %.*q",
+			word(f.Type), n, f.Name, word(c.held.Type), n, c.held.Name)
 	}
 }
 
@@ -89,7 +91,8 @@ func (s *store) heldBy(names []string, but string) string {
 // duplicateReason says, to who asks, that another group has the i-th series of a family.
 func duplicateReason(f *expo.Family, i int, owner *Group) func() string {
 	return func() string {
-		return fmt.Sprintf("series %.240s was pushed before with the same name and labels to %s: push it there, give it a label that tells the two apart, or DELETE that group first",
+		return fmt.Sprintf("series %.240s was pushed before with the same name and labels to %s: "+
+			"push it there, give it a label that tells the two apart, or DELETE that group first",
 			seriesString(f, i), pathOf(owner.Key))
 	}
 }
