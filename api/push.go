@@ -125,10 +125,8 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 			return nil, err
 		}
 	}
-	if a.self != nil {
-		if err := a.self.clash(families); err != nil {
-			return nil, err
-		}
+	if err := a.own.clash(families); err != nil {
+		return nil, err
 	}
 	use(families)
 	return nil, nil

@@ -105,8 +105,12 @@ func (ls Labels) textSize() int {
 func checkClashes(families []*Family) error {
 	byName := make(map[string]*Family, len(families))
 	for _, f := range families {
-		if byName[f.Name] != nil {
-			return fmt.Errorf("metric family %s is given twice: give it once", quote(f.Name))
+		if other := byName[f.Name]; other != nil {
+			if other.Type != f.Type {
+				return fmt.Errorf("metric family %s is given twice, with the types %s and %s: give it once, with one type",
+					quote(f.Name), TypeWord(other.Type), TypeWord(f.Type))
+			}
+			return fmt.Errorf("metric family %s is given twice: give it once, with all its series", quote(f.Name))
 		}
 		byName[f.Name] = f
 	}
@@ -117,7 +121,7 @@ func checkClashes(families []*Family) error {
 				continue
 			}
 			if err := Clash(*f.Header, *other.Header); err != nil {
-				return err
+				return fmt.Errorf("%w: rename one of them", err)
 			}
 		}
 	}
@@ -163,7 +167,12 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		}
 		metrics = append(metrics, out)
 	}
-	return c.encode(h, metrics)
+	f, err := c.encode(h, metrics)
+	var twice *twiceError
+	if errors.As(err, &twice) {
+		return nil, c.whyTwice(h, twice.labels, mf.GetMetric())
+	}
+	return f, err
 }
 
 // metric returns the canonical form of m, without an encoding.
@@ -256,7 +265,7 @@ func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error)
 	memory := make([]byte, 0, size)
 	for i, m := range metrics {
 		if i > 0 && compareLabels(metrics[i-1].Label, m.Label) == 0 {
-			return nil, fmt.Errorf("%s is given twice: give each series once", describe(h.Name, m.Label))
+			return nil, &twiceError{h.Name, m.Label}
 		}
 		var err error
 		if memory, err = appendMetric(memory, m); err != nil {
