@@ -98,6 +98,7 @@ func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*ex
 	var plain *expo.PlainPush
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
+		raw = expo.Tidy(raw)
 		if p := t.afford(r.Context(), expo.EstimatePlain(raw, group, most)); p != nil {
 			return p, nil
 		}
@@ -112,7 +113,7 @@ func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*ex
 		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
 		if err != nil {
-			return b.problem(err), nil
+			return b.problem(expo.Diagnose(raw, a.naming.scheme, err)), nil
 		}
 		if families, err = expo.Canonical(group, parsed, a.naming.scheme); err != nil {
 			return nil, err
