@@ -309,12 +309,13 @@ func TestARefusedTextIsToldWhatToWriteInstead(t *testing.T) {
 func TestWithUTF8NamesQuotesAreSuggested(t *testing.T) {
 	for body, says := range map[string]string{
 		"a-b 1\n":              `write a_b, or {"a-b"}`,
+		"a\\b 1\n":             `'\\' is not allowed in a metric name: write a_b`,
 		"m{x-y=\"1\"} 1\n":     `write x_y, or "x-y"`,
 		"# TYPE a-b counter\n": `write a_b, or "a-b"`,
 		"\"a b\"c 1\n":         `line 1, column 6: 'c' follows the name: write a blank between them`,
 		"{\"\"} 1\n":           `line 1, column 2: a label name is empty`,
 	} {
-		if got := expectDiagnosis(t, []byte(body), model.UTF8Validation); !strings.Contains(got, says) {
+		if got := expectDiagnosis(t, []byte(body), model.UTF8Validation); !strings.HasSuffix(got, says) {
 			t.Errorf("%q: want %q, got %q", body, says, got)
 		}
 	}

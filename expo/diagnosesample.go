@@ -22,7 +22,7 @@ func (d *diagnosis) sample() *finding {
 		if c := d.peek(); !isBlank(c) && c != '{' && d.at < len(d.text) {
 			// A value may follow without a blank between, as in `a-1`.
 			end := d.at
-			_, err := textFloat(d.word())
+			err := checkFloat(d.word())
 			if d.at = end; err != nil {
 				return d.notInName(begin, true)
 			}
@@ -213,7 +213,7 @@ func (d *diagnosis) labelValue(name string) *finding {
 			value[at], quote(name))
 	}
 	if numbers, ok := numbered[name]; ok && strings.Contains(d.parser, "for '"+name+"' label") {
-		if _, err := textFloat(value); err != nil {
+		if err := checkFloat(value); err != nil {
 			return d.says(begin, "label %s of a %s must be a number, not %s: write, for example, %s",
 				name, numbers.kind, quote(value), numbers.example)
 		}

@@ -15,7 +15,7 @@ func (d *diagnosis) justValue(begin int) *finding {
 	if token == "" {
 		return d.says(at, "the value is missing: write a number after the name and its labels")
 	}
-	if _, err := textFloat(token); err != nil {
+	if err := checkFloat(token); err != nil {
 		if n := strings.IndexByte(token, '\r'); n >= 0 {
 			return d.says(at+n, carriageReturn)
 		}
@@ -39,18 +39,19 @@ func (d *diagnosis) justValue(begin int) *finding {
 		return d.says(d.at, "%s follows the value and a timestamp: write each sample on a line of its own, without one",
 			quote(d.text[d.at:]))
 	}
-	if _, err := textFloat(next); err == nil {
+	if err := checkFloat(next); err == nil {
 		return d.says(at, "%s follows the value: write one number; pushed samples have no timestamps", quote(next))
 	}
 	return d.says(at, "%s follows the value: write each sample on a line of its own", quote(next))
 }
 
-// textFloat reads a value as the parser does.
-func textFloat(s string) (float64, error) {
+// checkFloat returns why the parser does not take s for a value.
+func checkFloat(s string) error {
 	if strings.ContainsAny(s, "pP_") {
-		return 0, strconv.ErrSyntax
+		return strconv.ErrSyntax
 	}
-	return strconv.ParseFloat(s, 64)
+	_, err := strconv.ParseFloat(s, 64)
+	return err
 }
 
 // notANumber says what is wrong with a value.
@@ -62,7 +63,7 @@ func (d *diagnosis) notANumber(begin, at int, token string, err error) string {
 		return quote(token) + " is not a number: write " + write
 	}
 	if inner := strings.Trim(token, `"'`); inner != token {
-		if _, err := textFloat(inner); err == nil {
+		if err := checkFloat(inner); err == nil {
 			return "the value " + inQuotes(inner) + " is in quotes: write it without"
 		}
 	}
@@ -99,7 +100,7 @@ func separated(token string) (write string, ok bool) {
 		return "", false
 	}
 	number := strings.NewReplacer(",", "", "_", "", "'", "").Replace(token)
-	if _, err := textFloat(number); err != nil || number == token || strings.ContainsFunc(number, unicode.IsLetter) {
+	if err := checkFloat(number); err != nil || number == token || strings.ContainsFunc(number, unicode.IsLetter) {
 		return "", false
 	}
 	whole, fraction, comma := strings.Cut(token, ",")
@@ -125,7 +126,7 @@ func withoutUnit(token string) string {
 			return ""
 		}
 	}
-	if _, err := textFloat(number); err != nil {
+	if err := checkFloat(number); err != nil {
 		return ""
 	}
 	return number
