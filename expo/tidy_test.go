@@ -89,7 +89,7 @@ func parsed(t testing.TB, text string) []*dto.MetricFamily {
 func TestNoTextThatIsTakenMeansSomethingElseWhenTidy(t *testing.T) {
 	r := newRandom(t, 9)
 	taken := 0
-	for range 40_000 {
+	for range 15_000 {
 		if expectTidyIsExact(t, messy(r.Rand)) {
 			taken++
 		}
@@ -97,7 +97,7 @@ func TestNoTextThatIsTakenMeansSomethingElseWhenTidy(t *testing.T) {
 			return
 		}
 	}
-	if taken < 4_000 {
+	if taken < 1_500 {
 		t.Errorf("only %d of the texts were taken by the parser: the test does not test much", taken)
 	}
 }
