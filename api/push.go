@@ -105,6 +105,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 	var plain *expo.PlainPush
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
+		raw = expo.Tidy(raw)
 		if p := t.afford(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
 			return p, nil
 		}
@@ -119,7 +120,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
 		if err != nil {
-			return b.problem(err), nil
+			return b.problem(expo.Diagnose(raw, a.naming.scheme, err)), nil
 		}
 		if families, err = expo.Canonical(group, parsed, a.naming.scheme); err != nil {
 			return nil, err

@@ -150,10 +150,10 @@ func TestABadPushChangesAtMostTheFailureTime(t *testing.T) {
 		recorded bool // as a failed push: the body could be parsed
 		says     string
 	}{
-		"no newline at the end":         {"y 1", nil, false, "unexpected end of input stream"},
-		"CRLF":                          {"y 1\r\n", nil, false, "parsing error in line 1"},
-		"not a metric":                  {"{\"y\":1}\n", nil, false, "parsing error in line 1"},
-		"text that is not UTF-8":        {"y{l=\"\xff\"} 1\n", nil, false, "invalid label value"},
+		"a line that is cut":            {"x 1\ny{l=", nil, false, "line 2, column 5: label \"l\" has no value"},
+		"carriage returns alone":        {"y 1\rz 2\r", nil, false, "line 1, column 4: a carriage return within a line"},
+		"not a metric":                  {"{\"y\":1}\n", nil, false, "line 1, column 5: after the name \"y\" in braces there must be ',', '}' or '='"},
+		"text that is not UTF-8":        {"y{l=\"\xff\"} 1\n", nil, false, "line 1, column 6: byte 0xff in the value of label \"l\" is not UTF-8"},
 		"truncated gzip":                {gzipped(t, "y 1\n")[:20], []string{"Content-Encoding", "gzip"}, false, "unexpected EOF"},
 		"gzip with a wrong checksum":    {gzipped(t, "y 1\n")[:24] + "\x00\x00\x00\x00\x04\x00\x00\x00", []string{"Content-Encoding", "gzip"}, false, "checksum"},
 		"no gzip at all":                {"y 1\n", []string{"Content-Encoding", "gzip"}, false, "EOF"},
@@ -161,7 +161,7 @@ func TestABadPushChangesAtMostTheFailureTime(t *testing.T) {
 		"snappy cut off":                {snappyFramed(t, "y 1\n")[:15], []string{"Content-Encoding", "snappy"}, false, "snappy: corrupt input"},
 		"truncated protobuf":            {good[:len(good)-1], pb, false, "protobuf message 1"},
 		"text sent as protobuf":         {"y 1\n", pb, false, "protobuf message 1"},
-		"a timestamp":                   {"y 1 1000\n", nil, true, "timestamp"},
+		"a timestamp":                   {"y 1 1000\n", nil, true, "has the timestamp 1000: pushed metrics must not have timestamps, leave it out"},
 		"a series twice":                {"y{l=\"1\"} 1\ny{l=\"1\"} 2\n", nil, true, "twice"},
 		"a type and its samples":        {delimited(t, &dto.MetricFamily{Name: proto.String("y"), Type: dto.MetricType_COUNTER.Enum(), Metric: gaugeFamily("y").GetMetric()}), pb, true, "counter"},
 		"a protobuf name that is bad":   {delimited(t, gaugeFamily("y y\n")), pb, true, "not valid"},

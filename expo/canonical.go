@@ -36,7 +36,8 @@ func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) 
 	for _, mf := range mfs {
 		for _, m := range mf.GetMetric() {
 			if m.TimestampMs != nil {
-				return nil, fmt.Errorf("%s has a timestamp: pushed metrics must not have timestamps", describe(mf.GetName(), m.GetLabel()))
+				return nil, fmt.Errorf("%s has the timestamp %d: pushed metrics must not have timestamps, leave it out",
+					describe(mf.GetName(), m.GetLabel()), m.GetTimestampMs())
 			}
 		}
 	}

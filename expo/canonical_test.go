@@ -75,7 +75,7 @@ func TestWhatIsStoredOfAPush(t *testing.T) {
 			text:   "# HELP s a\\nb\n# TYPE s summary\ns{quantile=\"0.5\"} 2\ns_sum 3\ns_count 4\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_sum 3\nh_count 4\n",
 			stored: "# TYPE h histogram\nh_bucket{instance=\"\",job=\"j\",le=\"1\"} 2\nh_bucket{instance=\"\",job=\"j\",le=\"+Inf\"} 4\nh_sum{instance=\"\",job=\"j\"} 3\nh_count{instance=\"\",job=\"j\"} 4\n# HELP s a\\nb\n# TYPE s summary\ns{instance=\"\",job=\"j\",quantile=\"0.5\"} 2\ns_sum{instance=\"\",job=\"j\"} 3\ns_count{instance=\"\",job=\"j\"} 4\n",
 		},
-		{name: "a timestamp", group: job, text: "x{a=\"b\"} 1 1234\n", err: `x{a="b"} has a timestamp: pushed metrics must not have timestamps`},
+		{name: "a timestamp", group: job, text: "x{a=\"b\"} 1 1234\n", err: `x{a="b"} has the timestamp 1234: pushed metrics must not have timestamps, leave it out`},
 		{name: "a timestamp of an overridden family", group: job, text: "push_time_seconds 1 1234\n", err: "must not have timestamps"},
 		{name: "a series twice", group: job, text: "x{a=\"b\"} 1\nx{a=\"b\"} 2\n", err: `x{a="b",instance="",job="j"} is given twice`},
 		{name: "a series twice, its labels in another order", group: job, text: "x{a=\"b\",c=\"d\"} 1\nx{c=\"d\",a=\"b\"} 2\n", err: `x{a="b",c="d",instance="",job="j"} is given twice: give each series once`},
