@@ -22,16 +22,16 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		request, p := a.request(r)
 		if p != nil {
-			a.refuseUnread(w, r, p)
+			a.refusePush(w, r, p)
 			return
 		}
 		group, err := g.labels(r.URL.Path)
 		if err != nil {
-			a.refuseUnread(w, r, &problem{http.StatusBadRequest, err.Error()})
+			a.refusePush(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
 		if !a.inFlight.requests.try(1) {
-			a.refuseUnread(w, r, a.inFlight.tooMany())
+			a.refusePush(w, r, a.inFlight.tooMany())
 			return
 		}
 		defer a.inFlight.requests.give(1)
@@ -40,9 +40,6 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 		if p != nil {
 			b.release()
 			b.hold.end()
-			if p.code != http.StatusRequestTimeout {
-				b.drain(w, r)
-			}
 			a.refusePush(w, r, p)
 			return
 		}
@@ -69,12 +66,6 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	}
 }
 
-// refuseUnread answers a push whose body has not been read, when it has: see body.drain.
-func (a *API) refuseUnread(w http.ResponseWriter, r *http.Request, p *problem) {
-	(&body{limit: a.cfg.MaxBodyBytes}).drain(w, r)
-	a.refusePush(w, r, p)
-}
-
 // refusePush answers a push whose body, or what stands before it, is no good, or cannot be taken now.
 func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
 	a.metrics.rejected(reasonOf(p))
@@ -99,7 +90,7 @@ func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*ex
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
 		if p := t.afford(r.Context(), expo.EstimatePlain(raw, group, most)); p != nil {
-			return p, nil
+			return b.unaffordable(raw, p), nil
 		}
 		plain = expo.Plain(raw, group)
 	}
@@ -108,11 +99,11 @@ func (a *API) decode(r *http.Request, b *body, group expo.Labels, use func([]*ex
 		families = plain.Families()
 	} else {
 		if p := t.afford(r.Context(), expo.Estimate(raw, format, group, most)); p != nil {
-			return p, nil
+			return b.unaffordable(raw, p), nil
 		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
 		if err != nil {
-			return b.problem(err), nil
+			return b.unreadable(r.Header.Get("Content-Type"), raw, err), nil
 		}
 		if families, err = expo.Canonical(group, parsed, a.naming.scheme); err != nil {
 			return nil, err
@@ -238,5 +229,8 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	if p.code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	http.Error(w, p.text, p.code)
+	if p.code == http.StatusUnsupportedMediaType {
+		w.Header().Set("Accept-Encoding", acceptedEncodings)
+	}
+	http.Error(w, oneLine(p.text), p.code)
 }

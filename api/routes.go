@@ -180,10 +180,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = to.control.SetReadDeadline(time.Now().Add(a.cfg.PushTimeout))
 	}
-	if len(r.URL.Path) > maxPath {
-		a.refuse(to, r, &problem{http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes: use at most %d", len(r.URL.Path), maxPath)})
-	} else {
-		a.handler.ServeHTTP(to, r)
+	early, answer := a.newEarlyAnswer(to, r), http.ResponseWriter(to)
+	if early != nil {
+		answer = early
 	}
-	to.finish()
+	if len(r.URL.Path) > maxPath {
+		a.refuse(answer, r, &problem{http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes: use at most %d", len(r.URL.Path), maxPath)})
+	} else {
+		a.handler.ServeHTTP(answer, r)
+	}
+	early.finish(to.finish)
 }
