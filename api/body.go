@@ -79,7 +79,9 @@ func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 
 // readAll reads all of r, into buffer first. Before it makes a larger one it takes the memory for it. It calls grown
 // with the size that is exceeded, and failed with the error that ends it too soon.
-func (b *body) readAll(r io.Reader, buffer []byte, grown func(n int) *problem, failed func(error) *problem) ([]byte, *problem) {
+func (b *body) readAll(
+	r io.Reader, buffer []byte, grown func(n int) *problem, failed func(error) *problem,
+) ([]byte, *problem) {
 	for {
 		if len(buffer) == cap(buffer) {
 			if p := grown(len(buffer)); p != nil {

@@ -15,6 +15,9 @@ const (
 	restKept = 256 << 10
 	// restIdle is how long a client may pause in it.
 	restIdle = 2 * time.Second
+	// streamIdle is the same of HTTP/2, where an answer ends only when the reading does, and some clients (Go's) do not
+	// send on when they see that they are refused.
+	streamIdle = 500 * time.Millisecond
 	// restMost is where it ends even for those who send fast.
 	restMost = 256 << 20
 	// heldAnswer is how long an answer may be whose length is told before it is written: longer than any refusal.
@@ -22,17 +25,16 @@ const (
 )
 
 // earlyAnswer is the writer of answers to requests that have a body. Many clients send all of it before they read
-// (client_python, Java's HttpURLConnection); if the connection is closed while they send, their kernel throws the answer
-// away, and all they see is a reset. So an answer that comes before the body has been read is followed by the rest of
-// the body, which is read into nothing:
+// (client_python, Java's HttpURLConnection); if the connection is closed while they send, their kernel throws the
+// answer away, and all they see is a reset. So with an answer that comes before the body has been read goes the rest
+// of the body, which is read into nothing:
 //
 //   - a short rest before the answer is sent: the connection goes on;
 //   - otherwise after the answer, which says that the connection will be closed and how long it is itself: who reads
 //     while he sends can stop at once, and who waits for "100 Continue" is never told to continue.
 //
-// It is bounded by time, by size, and by how many do it at a time, and holds the memory of one read.
-//
-// HTTP/2 needs none of it: the end of a stream does not take its answer away.
+// It is bounded by time, by size, and by how many do it at a time, and holds the memory of one read. With HTTP/2 it is
+// the stream that is closed, which takes the answer away from curl 7.88 all the same.
 type earlyAnswer struct {
 	http.ResponseWriter
 	r       *http.Request
@@ -49,7 +51,7 @@ type earlyAnswer struct {
 
 // newEarlyAnswer returns nil for a request of which there is nothing more to read.
 func (a *API) newEarlyAnswer(w http.ResponseWriter, r *http.Request) *earlyAnswer {
-	if r.Body == nil || r.Body == http.NoBody || r.ProtoMajor >= 2 {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 { // the last in HTTP/2
 		return nil
 	}
 	return &earlyAnswer{ResponseWriter: w, r: r, drains: a.inFlight.drains, longest: a.cfg.PushTimeout}
@@ -89,16 +91,23 @@ func (e *earlyAnswer) WriteHeader(code int) {
 
 // restRead reads what is left, if it is little and the client sends it unasked.
 func (e *earlyAnswer) restRead(code int) bool {
-	if e.r.ContentLength > restKept || code == http.StatusRequestTimeout || strings.EqualFold(e.r.Header.Get("Expect"), "100-continue") {
+	slow := code == http.StatusRequestTimeout
+	if slow || e.r.ContentLength > restKept || e.asksBefore() {
 		return false
 	}
 	control := http.NewResponseController(e.ResponseWriter)
 	_ = control.SetReadDeadline(time.Now().Add(restIdle))
-	if _, err := io.CopyN(io.Discard, e.r.Body, restKept+1); err != io.EOF { //nolint:errorlint // a reader's end is EOF itself
+	_, err := io.CopyN(io.Discard, e.r.Body, restKept+1)
+	if err != io.EOF { //nolint:errorlint // a reader's end is EOF itself
 		return false
 	}
 	_ = control.SetReadDeadline(time.Time{}) // at which net/http would end the request that is still being answered
 	return true
+}
+
+// asksBefore tells whether the client may wait to be told to send the body, which reading from it would do.
+func (e *earlyAnswer) asksBefore() bool {
+	return strings.EqualFold(e.r.Header.Get("Expect"), "100-continue")
 }
 
 // Write implements http.ResponseWriter.
@@ -123,7 +132,9 @@ func (e *earlyAnswer) release() error {
 	if e.held == 0 {
 		return nil
 	}
-	e.Header().Set("Connection", "close")
+	if e.r.ProtoMajor < 2 {
+		e.Header().Set("Connection", "close")
+	}
 	e.ResponseWriter.WriteHeader(e.held)
 	e.held = 0
 	_, err := e.ResponseWriter.Write(e.text)
@@ -152,15 +163,20 @@ func (e *earlyAnswer) finish(written func()) {
 
 // drain reads until the client has sent all, or has seen that it need not.
 func (e *earlyAnswer) drain() {
-	if !e.drains.try(1) {
+	// In HTTP/2, net/http would tell it to go on even after the answer.
+	if e.r.ProtoMajor >= 2 && e.asksBefore() || !e.drains.try(1) {
 		return
 	}
 	defer e.drains.give(1)
 	buffer := wirePool.Get().(*wireBuffer)
 	defer wirePool.Put(buffer)
 	control, end := http.NewResponseController(e.ResponseWriter), time.Now().Add(e.longest)
+	idle := restIdle
+	if e.r.ProtoMajor >= 2 {
+		idle = streamIdle
+	}
 	for rest := restMost; rest > 0; {
-		deadline := time.Now().Add(restIdle)
+		deadline := time.Now().Add(idle)
 		if deadline.After(end) {
 			deadline = end
 		}

@@ -24,9 +24,9 @@ type coding struct {
 	fault func(wire []byte, err error) string
 }
 
-// contentCoding returns how a body is compressed, nil if it is not; or, with other codings than those, what the headers say.
-// By RFC 9110, 8.4, they are lists in any case of letters, x-gzip is gzip, and identity says nothing. A body that is
-// compressed more than once is not decoded: what comes out first may be a thousand times as much as went in.
+// contentCoding returns how a body is compressed, nil if it is not; or, with other codings than those, what the headers
+// say. By RFC 9110, 8.4, they are lists in any case of letters, x-gzip is gzip, and identity says nothing. A body that
+// is compressed more than once is not decoded: what comes out first may be a thousand times as much as went in.
 func contentCoding(h http.Header) (c *coding, other string) {
 	headers := h.Values("Content-Encoding")
 	var names []string
@@ -42,9 +42,11 @@ func contentCoding(h http.Header) (c *coding, other string) {
 		return nil, ""
 	case len(names) > 1:
 	case names[0] == "gzip", names[0] == "x-gzip":
-		return &coding{"gzip", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }, gzipFault}, ""
+		open := func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
+		return &coding{"gzip", open, gzipFault}, ""
 	case names[0] == "snappy":
-		return &coding{"snappy", func(r io.Reader) (io.Reader, error) { return snappy.NewReader(r), nil }, snappyFault}, ""
+		open := func(r io.Reader) (io.Reader, error) { return snappy.NewReader(r), nil }
+		return &coding{"snappy", open, snappyFault}, ""
 	}
 	return nil, strings.Join(headers, ", ")
 }
@@ -55,19 +57,24 @@ const (
 )
 
 func gzipFault(wire []byte, err error) string {
+	n := len(wire)
 	switch {
-	case len(wire) == 0:
-		return "the body is empty, though Content-Encoding says gzip: leave the header out to push nothing, or compress that, too (it becomes 20 bytes or more)"
+	case n == 0:
+		return "the body is empty, though Content-Encoding says gzip: " +
+			"leave the header out to push nothing, or compress that, too (it becomes 20 bytes or more)"
 	case !beginsLike(wire, gzipMagic):
 		return foreign(wire, "gzip", "gzip", "compress it with gzip")
 	case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF: //nolint:errorlint // the end itself
-		return fmt.Sprintf("the body is gzip that is cut off after %d bytes: send all of it, and nothing after it", len(wire))
+		return fmt.Sprintf("the body is gzip that is cut off after %d bytes: send all of it, and nothing after it", n)
 	case errors.Is(err, gzip.ErrChecksum):
-		return fmt.Sprintf("the body is gzip of %d bytes that do not fit their checksum: they have been changed since they were compressed", len(wire))
+		return fmt.Sprintf("the body is gzip of %d bytes that do not fit their checksum: "+
+			"they have been changed since they were compressed", n)
 	case errors.Is(err, gzip.ErrHeader):
-		return fmt.Sprintf("the body has %d bytes, and is gzip only at its beginning: send nothing after the end of what is compressed", len(wire))
+		return fmt.Sprintf("the body has %d bytes, and is gzip only at its beginning: "+
+			"send nothing after the end of what is compressed", n)
 	}
-	return fmt.Sprintf("the body begins like gzip, and is damaged somewhere in its %d bytes: send it as it was compressed, in binary", len(wire))
+	return fmt.Sprintf("the body begins like gzip, and is damaged somewhere in its %d bytes: "+
+		"send it as it was compressed, in binary", n)
 }
 
 func snappyFault(wire []byte, _ error) string {
@@ -77,7 +84,8 @@ func snappyFault(wire []byte, _ error) string {
 	case snappyCutOff(wire):
 		return fmt.Sprintf("the body is framed snappy that is cut off after %d bytes: send all of it", len(wire))
 	}
-	return fmt.Sprintf("the body begins like framed snappy, and is damaged somewhere in its %d bytes, or does not fit its checksums: send it as it was compressed, in binary", len(wire))
+	return fmt.Sprintf("the body begins like framed snappy, and is damaged somewhere in its %d bytes, "+
+		"or does not fit its checksums: send it as it was compressed, in binary", len(wire))
 }
 
 // foreign says that a body is not what Content-Encoding says.
@@ -118,7 +126,8 @@ func snappyCutOff(wire []byte) bool {
 // what is wrong with it if it is taken as it is, which is what a Pushgateway does.
 func unsupported(encoding string, raw []byte, reason error) *problem {
 	p := &problem{http.StatusUnsupportedMediaType, fmt.Sprintf(
-		"a body cannot be decoded with Content-Encoding %q: send it with gzip or snappy, once, or without that header", shorten(encoding),
+		"a body cannot be decoded with Content-Encoding %q: send it with gzip or snappy, once, or without that header",
+		shorten(encoding),
 	)}
 	if isText(bytes.TrimSpace(raw)) {
 		p.text += "; taken as text it cannot be read either: " + reason.Error()

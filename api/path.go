@@ -106,14 +106,17 @@ func base64Fault(s string) string {
 	}
 	for i, r := range urlSafe {
 		switch {
-		case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_', r == '\n', r == '\r': // which decoders skip
+		case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_':
+		case r == '\n', r == '\r': // which decoders skip
 		case r == '=':
 			return fmt.Sprintf("its padding, =, is followed by something else after %d characters", i)
 		default:
-			return fmt.Sprintf("%q is not in the URL-safe alphabet (A-Z, a-z, 0-9, - and _); write a value as it is without %s", r, base64Suffix)
+			return fmt.Sprintf("%q is not in the URL-safe alphabet (A-Z, a-z, 0-9, - and _); "+
+				"write a value as it is without %s", r, base64Suffix)
 		}
 	}
-	return fmt.Sprintf("it has %d characters, which make no whole number of bytes: it is cut off, or is not base64; write a value as it is without %s", len(s), base64Suffix)
+	return fmt.Sprintf("it has %d characters, which make no whole number of bytes: it is cut off, or is not base64; "+
+		"write a value as it is without %s", len(s), base64Suffix)
 }
 
 // pathOf is the inverse of groupPath.labels: a path, without the route prefix, that names the group whatever its labels hold.

@@ -29,14 +29,18 @@ const (
 	// sniffedText is the same for texts that have to be taken apart.
 	sniffedText = 64 << 10
 
-	textMend   = `push the text format instead, "name value" on each line`
-	blockMend  = "compress them in the framed format (application/x-snappy-framed), with the header Content-Encoding: snappy, or not at all"
-	remoteMend = "this is not a remote-write endpoint: let remote_write send to a Prometheus or another store that receives it, and push the text format here"
+	curlMend  = "with curl --data-binary @file"
+	textMend  = `push the text format instead, "name value" on each line`
+	blockMend = "compress them in the framed format (application/x-snappy-framed), with the header " +
+		"Content-Encoding: snappy, or not at all"
+	remoteMend = "this is not a remote-write endpoint: let remote_write send to a Prometheus or another store " +
+		"that receives it, and push the text format here"
+	typeMend = "with the header Content-Type: " + protobufContentType
 )
 
-// sniff returns what a body looks like; nil if like nothing that is known. Whatever it returns has been made sure of: a few
-// first bytes could be anything. It looks at a bounded part of the body, except for a search or two, and makes at
-// most some ten kilobytes of it. Brotli is not among it, because it has nothing to know it by.
+// sniff returns what a body looks like; nil if like nothing that is known. Whatever it returns has been made sure of: a
+// few first bytes could be anything. It looks at a bounded part of the body, except for a search or two, and makes at
+// most some hundred kilobytes of it. Brotli is not among it, because it has nothing to know it by.
 func sniff(raw []byte) *look {
 	looks := []look{
 		{"gzip", "send it with the header Content-Encoding: gzip", isGzip},
@@ -45,18 +49,18 @@ func sniff(raw []byte) *look {
 		{"zlib (deflate)", "compress it with gzip or snappy, or not at all", isZlib},
 		{"UTF-16, which PowerShell and other tools of Windows write", "send UTF-8", isUTF16},
 		{"a remote-write request", remoteMend, isRemoteWrite},
-		{"a remote-write request in snappy's block format", remoteMend, func(b []byte) bool { return isRemoteWrite(snappyBegin(b)) }},
+		{"a remote-write request in snappy's block format", remoteMend, isRemoteWriteBlock},
 		{"metrics in snappy's block format", blockMend, isSnappyBlock},
-		{"delimited protobuf of MetricFamily", "send it with the header Content-Type: " + protobufContentType, isDelimited},
-		{"a protobuf MetricFamily without its length before it", "write each one delimited, with the header Content-Type: " + protobufContentType, isFamily},
+		{"delimited protobuf of MetricFamily", "send it " + typeMend, isDelimited},
+		{"a protobuf MetricFamily without its length before it", "write each one delimited, " + typeMend, isFamily},
 	}
 	if isText(raw) {
 		looks = []look{
 			{"JSON", textMend, isJSON},
 			{"HTML, perhaps a page that tells of an error", "see what made it, and push the text format", isHTML},
 			{"XML", textMend, isXML},
-			{"a form with files (multipart/form-data), as curl -F sends it", "send the metrics alone, with curl --data-binary @file", isMultipart},
-			{"percent-encoded text, as forms and curl --data-urlencode send it", "send it as it is, with curl --data-binary @file", isPercentEncoded},
+			{"a form with files (multipart/form-data), as curl -F sends it", "send it alone, " + curlMend, isMultipart},
+			{"percent-encoded text, as forms and curl --data-urlencode have it", "send it plain, " + curlMend, isPercentEncoded},
 			{"the fields of a form (name=value)", textMend, isForm},
 		}
 	}
@@ -91,12 +95,13 @@ func opens(b []byte, open func(io.Reader) (io.ReadCloser, error)) bool {
 		return false
 	}
 	_, err = io.CopyN(io.Discard, r, sniffed)
-	// One that is cut off is no other format for that.
-	return err == nil || err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) && len(b) > 64 //nolint:errorlint // the end itself
+	cutOff := errors.Is(err, io.ErrUnexpectedEOF) && len(b) > 64 // and no other format for that
+	return err == nil || err == io.EOF || cutOff                 //nolint:errorlint // the end itself
 }
 
 func isGzip(b []byte) bool {
-	return bytes.HasPrefix(b, []byte(gzipMagic)) && opens(b, func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) })
+	return bytes.HasPrefix(b, []byte(gzipMagic)) &&
+		opens(b, func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) })
 }
 
 func isZlib(b []byte) bool {
@@ -173,14 +178,16 @@ func isXML(b []byte) bool {
 
 func isMultipart(b []byte) bool {
 	boundary, rest, found := bytes.Cut(beginning(b, sniffed), []byte("\n"))
-	return found && bytes.HasPrefix(boundary, []byte("--")) && bytes.HasPrefix(bytes.ToLower(rest), []byte("content-disposition: form-data"))
+	return found && bytes.HasPrefix(boundary, []byte("--")) &&
+		bytes.HasPrefix(bytes.ToLower(rest), []byte("content-disposition: form-data"))
 }
 
 // isPercentEncoded tells whether blanks or newlines are encoded, and none is left.
 func isPercentEncoded(b []byte) bool {
 	text := strings.TrimRight(string(beginning(b, sniffedText)), "\r\n")
 	decoded, err := url.QueryUnescape(text)
-	return err == nil && len(b) <= sniffedText && !strings.ContainsAny(text, " \t\r\n{\"") && strings.Contains(text, "%") && strings.ContainsAny(decoded, " \n")
+	return err == nil && len(b) <= sniffedText && strings.Contains(text, "%") &&
+		!strings.ContainsAny(text, " \t\r\n{\"") && strings.ContainsAny(decoded, " \n")
 }
 
 // isForm tells whether a body is one line of name=value&name=value.

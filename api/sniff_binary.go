@@ -13,8 +13,8 @@ func isDelimited(b []byte) bool {
 	return n > 0 && isFamily(family)
 }
 
-// isFamily tells whether b is a MetricFamily: a name, and nothing that does not belong to one, among its first fields. Its
-// metrics are not looked into.
+// isFamily tells whether b is a MetricFamily: a name, and nothing that does not belong to one, among its first fields.
+// Its metrics are not looked into.
 func isFamily(b []byte) bool {
 	const name, help, kind, metric, unit = 1, 2, 3, 4, 5
 	const most = 1000 // fields
@@ -47,8 +47,8 @@ func isFamily(b []byte) bool {
 	return named && more
 }
 
-// isRemoteWrite tells whether b begins like a request of Prometheus's remote write: version 1 with the labels of a first
-// series, version 2 with the strings that its series are made of. Each has the name of a metric there.
+// isRemoteWrite tells whether b begins like a request of Prometheus's remote write: version 1 with the labels of a
+// first series, version 2 with the strings that its series are made of. Each has the name of a metric there.
 func isRemoteWrite(b []byte) bool {
 	const timeseries, labels, labelName, symbols = 1, 1, 1, 4
 	const wanted = "__name__"
@@ -98,12 +98,13 @@ func consumeField(b []byte, number protowire.Number) (value, rest []byte, ok boo
 	return b[:size], b[size:], true
 }
 
-// snappyBegin decodes the beginning of snappy's block format; nil if b is none. It decodes so much and no more because a
-// block becomes many times its size. (https://github.com/google/snappy/blob/main/format_description.txt)
+// snappyBegin decodes the beginning of snappy's block format; nil if b is none. It decodes so much and no more because
+// a block becomes many times its size. (https://github.com/google/snappy/blob/main/format_description.txt)
 func snappyBegin(b []byte) []byte {
 	const leastRatio, mostRatio = 7.0 / 6, 64.0 // of sizes: what cannot be compressed grows by a sixth
 	size, n := binary.Uvarint(b)
-	if n <= 0 || size == 0 || float64(size) > mostRatio*float64(len(b)) || float64(len(b)) > leastRatio*float64(size)+32 {
+	from, to := float64(len(b)), float64(size)
+	if n <= 0 || size == 0 || to > mostRatio*from || from > leastRatio*to+32 {
 		return nil
 	}
 	b = b[n:]
@@ -125,6 +126,8 @@ func snappyBegin(b []byte) []byte {
 	}
 	return out
 }
+
+func isRemoteWriteBlock(b []byte) bool { return isRemoteWrite(snappyBegin(b)) }
 
 // isSnappyBlock tells whether b is something that could be pushed, in snappy's block format.
 func isSnappyBlock(b []byte) bool {

@@ -11,8 +11,8 @@ import (
 )
 
 // unreadable is the answer to a body that cannot be read for some reason, with what it looks like and what to send
-// instead, where that can be told. raw is what was pushed, decompressed. Only what no parser takes comes here: so however
-// wrong its headers are, what can be read is.
+// instead, where that can be told. raw is what was pushed, decompressed. Only what no parser takes comes here: so
+// however wrong its headers are, what can be read is.
 func (b *body) unreadable(contentType string, raw []byte, reason error) *problem {
 	if b.encoding != "" {
 		return unsupported(b.encoding, raw, reason)
@@ -27,8 +27,8 @@ func (b *body) unreadable(contentType string, raw []byte, reason error) *problem
 	return &problem{http.StatusBadRequest, text}
 }
 
-// unaffordable is the answer to a body that there is no memory to read for, as a problem says. One that would never be read is
-// told what it looks like: bytes that are no text can look like a great many series.
+// unaffordable is the answer to a body that there is no memory to read for, as a problem says. One that would never be
+// read is told what it looks like: bytes that are no text can look like a great many series.
 func (b *body) unaffordable(raw []byte, p *problem) *problem {
 	if p.code == http.StatusRequestEntityTooLarge && b.encoding == "" && !isText(raw) {
 		if l := sniff(raw); l != nil {
@@ -55,14 +55,22 @@ func aboutText(contentType string, raw []byte, reason string) string {
 	mediaType, _, _ := strings.Cut(strings.ToLower(contentType), ";")
 	switch mediaType = strings.TrimSpace(mediaType); {
 	case expo.BodyFormatOf(contentType) == expo.FormatProtobuf:
-		return "Content-Type says protobuf, but the body is text: send it without that header, or as text/plain (" + reason + ")"
+		return "Content-Type says protobuf, but the body is text: send it without that header, or as text/plain (" +
+			reason + ")"
 	case mediaType == "application/openmetrics-text", bytes.HasSuffix(bytes.TrimSpace(raw), []byte("\n# EOF")):
-		return reason + " (OpenMetrics is taken only as far as it can be read as the text format 0.0.4, and this cannot: write # TYPE and # HELP with the name that the" +
-			" samples have, such as x_total, no exemplars, no # EOF, gauge for info and stateset, and untyped for unknown)"
-	case mediaType == "application/x-www-form-urlencoded" && !bytes.ContainsAny(bytes.TrimSpace(raw), "\r\n") && len(bytes.Fields(beginning(raw, sniffed))) > 2:
-		return reason + " (the body is a single line: if it was more, use curl --data-binary @file, because -d takes the line breaks away)"
+		return reason + " (OpenMetrics is taken only as far as it can be read as the text format 0.0.4, " +
+			"and this cannot: write # TYPE and # HELP with the name that the samples have, such as x_total, no exemplars, no # EOF, " +
+			"gauge for info and stateset, and untyped for unknown)"
+	case mediaType == "application/x-www-form-urlencoded" && isJoined(raw):
+		return reason + " (the body is a single line: if it was more, use curl --data-binary @file, " +
+			"because -d takes the line breaks away)"
 	}
 	return reason
+}
+
+// isJoined tells whether a body is a single line, and more than a name and a value.
+func isJoined(raw []byte) bool {
+	return !bytes.ContainsAny(bytes.TrimSpace(raw), "\r\n") && len(bytes.Fields(beginning(raw, sniffed))) > 2
 }
 
 // oneLine makes a text of an answer that has something foreign in it printable, and short enough, on one line.
