@@ -39,7 +39,7 @@ func TestEncodingsOfABody(t *testing.T) {
 		"deflate":                     {"deflate", zlibbed(t, lines), http.StatusUnsupportedMediaType, `Content-Encoding "deflate"`},
 		"gzip twice":                  {"gzip, gzip", gzipped(t, zipped), http.StatusUnsupportedMediaType, `Content-Encoding "gzip, gzip"`},
 		"gzip and snappy":             {"gzip, snappy", snappyFramed(t, zipped), http.StatusUnsupportedMediaType, `"gzip, snappy": send it with gzip or snappy, once`},
-		"another, and a wrong text":   {"utf-8", "m one\n", http.StatusUnsupportedMediaType, "taken as text it cannot be read either: text format parsing error in line 1"},
+		"another, and a wrong text":   {"utf-8", "m one\n", http.StatusUnsupportedMediaType, "taken as text it cannot be read either: "},
 		"one with bytes of its own":   {"\x80\xff\"", "\x00", http.StatusUnsupportedMediaType, `"\x80\xff\""`},
 		"a long one":                  {strings.Repeat("x", 10_000), "\x00", http.StatusUnsupportedMediaType, "(10000 bytes)"},
 		"no gzip but nothing":         {"gzip", "", http.StatusBadRequest, "the body is empty, though Content-Encoding says gzip"},

@@ -107,7 +107,7 @@ func isGzip(b []byte) bool {
 func isZlib(b []byte) bool {
 	const deflate, fits = 8, 31 // the method, and what a header of two bytes can be divided by
 	return len(b) > 2 && b[0]&0xf == deflate && b[0]>>4 < 8 && (int(b[0])<<8|int(b[1]))%fits == 0 &&
-		opens(b, func(r io.Reader) (io.ReadCloser, error) { return zlib.NewReader(r) })
+		opens(b, zlib.NewReader)
 }
 
 func isZstd(b []byte) bool {
@@ -149,7 +149,7 @@ func isJSON(b []byte) bool {
 	decoder := json.NewDecoder(bytes.NewReader(b))
 	for n := range 100 {
 		if _, err := decoder.Token(); err != nil {
-			ends := err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) //nolint:errorlint // the end itself
+			ends := err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)
 			return ends && (n > 2 || whole && json.Valid(b))
 		}
 	}

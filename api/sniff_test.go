@@ -106,6 +106,7 @@ func TestABodyThatCannotBeReadIsToldWhatItLooksLike(t *testing.T) {
 		kind     string // Content-Type
 		encoding string // Content-Encoding
 		says     []string
+		lacks    string
 	}{
 		"gzip":                       {body: gzipped(t, text), says: []string{"looks like gzip:", "Content-Encoding: gzip"}},
 		"gzip of one line":           {body: gzipped(t, "m 1\n"), says: []string{"looks like gzip:"}},
@@ -134,7 +135,7 @@ func TestABodyThatCannotBeReadIsToldWhatItLooksLike(t *testing.T) {
 		"a form of names and values": {body: "m=1&n=2", kind: form, says: []string{"the fields of a form"}},
 		"an encoded form":            {body: "m%201%0An+2%0A", kind: form, says: []string{"percent-encoded text", "--data-binary"}},
 		"an encoded field of a form": {body: "data=m%201%0A", kind: form, says: []string{"percent-encoded text", "--data-binary"}},
-		"lines that -d has joined":   {body: "m 1n 2o 3", kind: form, says: []string{"parsing error in line 1", "curl --data-binary @file, because -d takes the line breaks away"}},
+		"lines that -d has joined":   {body: "m 1n 2o 3", kind: form, says: []string{"line 1", "curl --data-binary @file, because -d takes the line breaks away"}},
 		"protobuf of another type":   {body: delimited(t, gaugeFamily("x")), kind: "application/x-protobuf", says: []string{"looks like delimited protobuf of MetricFamily:", "Content-Type: " + protobufContentType}},
 		"protobuf of no type":        {body: delimited(t, gaugeFamily("x"), gaugeFamily("y")), says: []string{"looks like delimited protobuf"}},
 		"protobuf of a form":         {body: delimited(t, gaugeFamily("x")), kind: form, says: []string{"looks like delimited protobuf"}},
@@ -150,10 +151,10 @@ func TestABodyThatCannotBeReadIsToldWhatItLooksLike(t *testing.T) {
 		"UTF-16 of Windows":          {body: utf16of(text, true, true), says: []string{"looks like UTF-16", "send UTF-8"}},
 		"UTF-16, big end first":      {body: utf16of(text, false, true), says: []string{"looks like UTF-16"}},
 		"UTF-16 without a mark":      {body: utf16of(text, true, false), says: []string{"looks like UTF-16"}},
-		"OpenMetrics":                {body: "# TYPE m counter\nm_total 1 # {x=\"1\"} 1\n# EOF\n", kind: "application/openmetrics-text; version=1.0.0", says: []string{"parsing error in line 2", "OpenMetrics is taken only as far as", "no exemplars, no # EOF"}},
-		"OpenMetrics of no type":     {body: "# TYPE m unknown\nm 1\n# EOF\n", says: []string{"parsing error in line 1", "OpenMetrics is taken only as far as", "untyped for unknown"}},
-		"a typing error alone":       {body: "m one\n", kind: form, says: []string{`text format parsing error in line 1: expected float as value, got "one"` + "\n"}},
-		"bytes of no kind":           {body: "\x00\x01\x02\x03\xff\xfe\n", says: []string{"parsing error in line 1"}},
+		"OpenMetrics":                {body: "# TYPE m counter\nm_total 1 # {x=\"1\"} 1\n# EOF\n", kind: "application/openmetrics-text; version=1.0.0", says: []string{"line 2", "OpenMetrics is taken only as far as", "no exemplars, no # EOF"}},
+		"OpenMetrics of no type":     {body: "# TYPE m unknown\nm 1 # {x=\"1\"} 1\n# EOF\n", says: []string{"OpenMetrics is taken only as far as", "untyped for unknown"}},
+		"a typing error alone":       {body: "m one\n", kind: form, says: []string{"line 1", "one"}, lacks: "curl"},
+		"bytes of no kind":           {body: "\x00\x01\x02\x03\xff\xfe\n", says: []string{"line 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
@@ -163,6 +164,9 @@ func TestABodyThatCannotBeReadIsToldWhatItLooksLike(t *testing.T) {
 				if !strings.Contains(a.body, part) {
 					t.Errorf("want %q in %q", part, a.body)
 				}
+			}
+			if test.lacks != "" && strings.Contains(a.body, test.lacks) {
+				t.Errorf("want nothing of %q in %q", test.lacks, a.body)
 			}
 			if n := g.replica.applied(); n != 0 {
 				t.Errorf("%d commands were replicated, want none", n)

@@ -71,10 +71,6 @@ func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(clientTimeout)); err != nil {
-				t.Fatal(err)
-			}
 			answer, sent, err := sendThenRead(conn, size, chunked)
 			if sent != nil || err != nil || !strings.HasPrefix(answer, "HTTP/1.1 413 ") || !strings.Contains(answer, "--push.max-body-size") {
 				t.Errorf("%d bytes, chunked=%v: want 413 with the flag, got %q; sending %v, reading %v", size, chunked, answer, sent, err)
@@ -86,6 +82,10 @@ func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 }
 
 func sendThenRead(conn net.Conn, size int, chunked bool) (answer string, sent, err error) {
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(clientTimeout)); err != nil {
+		return "", nil, err
+	}
 	part := make([]byte, 1<<20)
 	head, tail := fmt.Sprintf("Content-Length: %d\r\n\r\n", size), ""
 	if chunked {

@@ -19,7 +19,9 @@ func reportedBodyRows(t testing.TB) []row {
 	zipped, framed := compressed(t, toGzip, gauge("m", 1)), compressed(t, func(w io.Writer) io.WriteCloser { return snappy.NewBufferedWriter(w) }, gauge("m", 1))
 	oneGauge := scraped("# HELP m A gauge of the end-to-end tests.\n# TYPE m gauge\nm{instance=\"\",job=\"a\"} 1\n", `instance="",job="a" <time> 0`)
 	nothing := scraped("")
-	encoded := func(body, encoding string) step { return put("/metrics/job/a", body).with("Content-Encoding", encoding) }
+	encoded := func(body, encoding string) step {
+		return put("/metrics/job/a", body).with("Content-Encoding", encoding)
+	}
 	rows := []row{
 		{
 			name: "gzip by its old name", steps: []step{encoded(zipped, "x-gzip")},
