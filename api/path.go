@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -161,8 +162,33 @@ func (n naming) pairLabels(parts []string) ([]expo.Label, error) {
 
 // decodeBase64 decodes the URL-safe alphabet of RFC 4648, with or without padding. "=" stands for the empty string.
 func decodeBase64(s string) (string, error) {
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "="))
-	return string(b), err
+	unpadded := strings.TrimRight(s, "=")
+	b, err := base64.RawURLEncoding.DecodeString(unpadded)
+	if err != nil {
+		return "", errors.New(base64Fault(unpadded))
+	}
+	return string(b), nil
+}
+
+// base64Fault says what is wrong with a value, without padding, that is not base64.
+func base64Fault(s string) string {
+	urlSafe := strings.NewReplacer("+", "-", "/", "_").Replace(s)
+	if _, err := base64.RawURLEncoding.DecodeString(urlSafe); err == nil {
+		return fmt.Sprintf("a path takes the URL-safe alphabet, with - for + and _ for /: write %s", shorten(urlSafe))
+	}
+	for i, r := range urlSafe {
+		switch {
+		case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_':
+		case r == '\n', r == '\r': // which decoders skip
+		case r == '=':
+			return fmt.Sprintf("its padding, =, is followed by something else after %d characters", i)
+		default:
+			return fmt.Sprintf("%q is not in the URL-safe alphabet (A-Z, a-z, 0-9, - and _); "+
+				"write a value as it is without %s", r, base64Suffix)
+		}
+	}
+	return fmt.Sprintf("it has %d characters, which make no whole number of bytes: it is cut off, or is not base64; "+
+		"write a value as it is without %s", len(s), base64Suffix)
 }
 
 // pathOf is the inverse of groupPath.labels: a path, without the route prefix, that names the group whatever its labels hold.

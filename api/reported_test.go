@@ -57,7 +57,7 @@ func TestARefusedTextIsToldWhereItIsWrong(t *testing.T) {
 		"y{l=v} 1\n":                          `line 1, column 5: the value of label "l" is not in double quotes: write l="v"`,
 		"y{l=\"C:\\dir\"} 1\n":                `line 1, column 8: \d means nothing, only \\, \" and \n do: write \\d`,
 		"\xef\xbb\xbf  y 1,5":                 "line 1, column 5: \"1,5\" is not a number: write 1.5",
-		"\xff\xfey\x00 \x001\x00\r\x00\n\x00": "line 1, column 1: the body looks like UTF-16: send UTF-8",
+		"\xff\xfey\x00 \x001\x00\r\x00\n\x00": "the body looks like UTF-16, which tools of Windows write: send UTF-8",
 	} {
 		for _, method := range []string{"PUT", "POST"} {
 			g := start(t)

@@ -22,10 +22,6 @@ func Diagnose(body []byte, s model.ValidationScheme, err error) error {
 	}
 	// Not a copy: a line may be as long as the body. Nothing of it is kept but what is quoted, which is copied.
 	text := unsafe.String(unsafe.SliceData(body), len(body))
-	if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
-		return errors.New("line 1, column 1: the body looks like UTF-16: " +
-			`send UTF-8, in PowerShell by "Out-File -Encoding utf8" instead of ">"`)
-	}
 	d := newDiagnosis(text, s, refused)
 	found := d.line()
 	if found == nil {

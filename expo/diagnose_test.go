@@ -256,11 +256,6 @@ var mistakes = []struct{ name, body, says, mended string }{
 		`column 4: a carriage return within a line: end each line with \n or \r\n`,
 		"m 1\nn 2\n",
 	},
-	{
-		"UTF-16", "\xff\xfem\x00 \x001\x00\n\x00",
-		`line 1, column 1: the body looks like UTF-16: send UTF-8, in PowerShell by "Out-File -Encoding utf8" instead of ">"`,
-		"m 1\n",
-	},
 	{"UTF-16 without a mark", "m\x00 \x001\x00\n\x00", `column 2: a NUL byte: send text in UTF-8`, "m 1\n"},
 	{
 		"a byte order mark within", "m 1\n\xef\xbb\xbfn 1\n",
