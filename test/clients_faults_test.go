@@ -1,0 +1,152 @@
+package test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// pushMuch pushes what is just allowed, and what is too much: that answer must reach the client, which sends all of its
+// body before it reads.
+func (p *pusher) pushMuch(t *testing.T, c *clusterOf) {
+	line := p.line(t)
+	job := "much." + p.name
+	follower := c.followers()[0]
+	t.Run("15 MB are taken", func(t *testing.T) {
+		metrics, parts := megabytes(15)
+		if o := p.run(t, line, metrics, "push", follower.url(""), job); o.code != taken {
+			t.Fatalf("want it to be taken, got: %s", o.line)
+		}
+		if got := storedGroup(t, c.leader(), group(job, nil)); len(got) != parts {
+			t.Errorf("want %d series stored, got %d", parts, len(got))
+		}
+		if o := p.run(t, line, "", "delete", follower.url(""), job); o.code != taken {
+			t.Fatalf("delete: want it to be taken, got: %s", o.line)
+		}
+	})
+	t.Run("20 MB are refused with an answer", func(t *testing.T) {
+		metrics, _ := megabytes(20)
+		// Whether a client has sent all of it before the connection breaks is a matter of luck.
+		for range 3 {
+			o := p.run(t, line, metrics, "push", follower.url(""), job)
+			if o.code != refused || o.status() != http.StatusRequestEntityTooLarge {
+				t.Fatalf("want the client to read a 413, got: %s", o.line)
+			}
+		}
+	})
+}
+
+// megabytes are metrics for a body of at least so many, in series of 10 kB.
+func megabytes(n int) (metrics string, parts int) {
+	parts = n * 100
+	var text strings.Builder
+	padding := strings.Repeat("x", 10_000)
+	for i := range parts {
+		fmt.Fprintf(&text, "e2e_client_much %05d%s %d\n", i, padding, i)
+	}
+	return text.String(), parts
+}
+
+// sticky is a client that goes on pushing, one number after the other, to one replica until that breaks, and then to the
+// others.
+type sticky struct {
+	*pusher
+	line         []string
+	acknowledged atomic.Int64 // the last number that was taken
+	broken       int          // how often it has had no answer
+}
+
+// dieUnderClients kills the leader, which all of them talk to. Each finds a broken connection at most, goes on with the
+// living replicas, and what it was told to be taken is there.
+func dieUnderClients(t *testing.T, c *clusterOf, clients []*pusher) {
+	victim, living := c.leader(), c.followers()
+	var all []*sticky
+	for _, p := range clients {
+		t.Run(p.name, func(t *testing.T) {
+			all = append(all, &sticky{pusher: p, line: p.line(t)})
+		})
+	}
+	if len(all) == 0 {
+		t.Skip("no client is installed")
+	}
+	quit := make(chan struct{})
+	var done sync.WaitGroup
+	end := sync.OnceFunc(func() { close(quit); done.Wait() })
+	defer end()
+	for _, s := range all {
+		done.Go(func() { s.pushOn(t, append([]*replica{victim}, living...), quit) })
+	}
+	progress := func(n int64) {
+		t.Helper()
+		for _, s := range all {
+			want := s.acknowledged.Load() + n
+			eventually(t, clientTimeout, s.name+" goes on pushing", func() error {
+				if got := s.acknowledged.Load(); got < want {
+					return fmt.Errorf("%d more pushes wanted", want-got)
+				}
+				return nil
+			})
+		}
+	}
+	progress(3)
+	victim.kill()
+	progress(3)
+	end()
+
+	for _, s := range all {
+		if s.broken == 0 {
+			t.Errorf("%s has not noticed that its replica died", s.name)
+		}
+	}
+	check := func(replicas []*replica) {
+		t.Helper()
+		for _, s := range all {
+			want := map[string]string{"e2e_client_a/x": fmt.Sprint(s.acknowledged.Load())}
+			for _, r := range replicas {
+				if got := storedGroup(t, r, group("dying."+s.name, nil)); !maps.Equal(got, want) {
+					t.Errorf("%s on %s: want what was acknowledged last, %v, got %v", s.name, r.name, want, got)
+				}
+			}
+		}
+	}
+	check(living)
+	victim.restart()
+	c.mustAgree()
+	check([]*replica{victim})
+}
+
+// pushOn begins no new push after quit, and ends with one that was taken.
+func (s *sticky) pushOn(t *testing.T, replicas []*replica, quit chan struct{}) {
+	at := 0
+	deadline := time.Now().Add(3 * clientTimeout)
+	for n := int64(1); ; n++ {
+		for {
+			action := []string{"push", "add"}[n%2]
+			o := s.run(t, s.line, fmt.Sprintf("e2e_client_a x %d\n", n), action, replicas[at].url(""), "dying."+s.name)
+			if o.code == taken {
+				break
+			}
+			if o.code != unanswered || at != 0 || time.Now().After(deadline) {
+				t.Errorf("%s: push %d to %s: want it to be taken, or a broken connection to the replica that dies, got: %s",
+					s.name, n, replicas[at].name, o.line)
+				return
+			}
+			s.broken++
+			at = 1
+		}
+		s.acknowledged.Store(n)
+		select {
+		case <-quit:
+			return
+		default:
+		}
+		if at != 0 {
+			at = 3 - at // the one living replica, and the other
+		}
+	}
+}
