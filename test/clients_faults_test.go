@@ -52,8 +52,8 @@ func megabytes(n int) (metrics string, parts int) {
 	return text.String(), parts
 }
 
-// sticky is a client that goes on pushing, one number after the other, to one replica until that breaks, and then to the
-// others.
+// sticky is a client that goes on pushing, one number after the other, to one replica until that breaks, and then to
+// the others.
 type sticky struct {
 	*pusher
 	line         []string
@@ -72,7 +72,8 @@ func dieUnderClients(t *testing.T, c *clusterOf, clients []*pusher) {
 	var all []*sticky
 	for _, p := range clients {
 		t.Run(p.name, func(t *testing.T) {
-			all = append(all, &sticky{pusher: p, line: p.line(t), to: "leader"}, &sticky{pusher: p, line: p.line(t), to: "follower", at: 1})
+			line := p.line(t)
+			all = append(all, &sticky{pusher: p, line: line, to: "leader"}, &sticky{pusher: p, line: line, to: "follower", at: 1})
 		})
 	}
 	if len(all) == 0 {
@@ -124,8 +125,8 @@ func dieUnderClients(t *testing.T, c *clusterOf, clients []*pusher) {
 	check(victim)
 }
 
-// pushOn begins no new push after quit, and ends with one that was taken. It takes its time, so that a slow client has a
-// part of the processors.
+// pushOn begins no new push after quit, and ends with one that was taken. It takes its time, so that a slow client has
+// a part of the processors.
 func (s *sticky) pushOn(t *testing.T, replicas []*replica, quit chan struct{}) {
 	pace := time.NewTicker(100 * time.Millisecond)
 	defer pace.Stop()
@@ -137,7 +138,7 @@ func (s *sticky) pushOn(t *testing.T, replicas []*replica, quit chan struct{}) {
 				break
 			}
 			if o.code != unanswered || s.at != 0 {
-				t.Errorf("%s: push %d to %s: want it to be taken, or a broken connection to the replica that dies, got: %s",
+				t.Errorf("%s: push %d to %s: want it taken, or a broken connection to the replica that dies, got: %s",
 					s.job(), n, replicas[s.at].name, o.line)
 				return
 			}

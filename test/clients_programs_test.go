@@ -44,7 +44,8 @@ func todaysClients() []*pusher {
 		}},
 		{name: "prometheus-cpp", swapped: true, program: func(sources, dir string) ([]string, error) {
 			program := filepath.Join(dir, "client")
-			err := tool(filepath.Join(sources, "cpp"), "g++", "-o", program, "client.cc", "-lprometheus-cpp-push", "-lprometheus-cpp-core")
+			libraries := []string{"-lprometheus-cpp-push", "-lprometheus-cpp-core"}
+			err := tool(filepath.Join(sources, "cpp"), "g++", append([]string{"-o", program, "client.cc"}, libraries...)...)
 			if err != nil && strings.Contains(err.Error(), "prometheus/gateway.h: No such file") {
 				err = absent{"prometheus-cpp", "Debian has it in: prometheus-cpp-dev"}
 			}
@@ -74,7 +75,7 @@ func clientGolang2019() *pusher {
 func shell(client string) func(sources, dir string) ([]string, error) {
 	return func(sources, _ string) ([]string, error) {
 		if _, err := exec.LookPath(client); err != nil {
-			return nil, absent{client, "Debian has it in: " + client}
+			return nil, absent{client, "Debian has it in: " + debianPackage(client)}
 		}
 		return []string{"sh", filepath.Join(sources, "shell", "client.sh"), client}, nil
 	}
@@ -84,7 +85,7 @@ func shell(client string) func(sources, dir string) ([]string, error) {
 func tool(dir, name string, args ...string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return absent{name, "install it"}
+		return absent{name, "Debian has it in: " + debianPackage(name)}
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = dir

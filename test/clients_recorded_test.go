@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// TestClientsThatAreRecorded sends, byte by byte, what clients send that a machine may not have. Their answers are judged
-// as the client's source judges them, and what they meant must be stored.
+// TestClientsThatAreRecorded sends, byte by byte, what clients send that a machine may not have. Their answers are
+// judged as the client's source judges them, and what they meant must be stored.
 func TestClientsThatAreRecorded(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/clients/*.http")

@@ -16,8 +16,8 @@ func TestClientsByTheirOwnCode(t *testing.T) {
 	tryClients(t, c, todaysClients())
 }
 
-// TestAClientOf2019TakesTheAnswersOfAGatewayOf2019: up to 0.9 of the Pushgateway every push was answered with 202, later
-// ones answer so with a flag, and clients of that time take nothing else.
+// TestAClientOf2019TakesTheAnswersOfAGatewayOf2019: up to 0.9 of the Pushgateway every push was answered with 202,
+// later ones answer so with a flag. Clients of that time take nothing else.
 func TestAClientOf2019TakesTheAnswersOfAGatewayOf2019(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, "--push.disable-consistency-check")
@@ -65,18 +65,24 @@ type instead struct {
 // writesPlus: url.QueryEscape, urllib's quote_plus and java.net.URLEncoder write a form's field, not a path.
 const writesPlus = "the client writes + for a blank, and in a path that is a plus; a Pushgateway stores it as well"
 
-// writesNothing: base64 for an empty value came to client_golang with 1.7 and to prometheus-cpp with 1.2. A Pushgateway takes
-// a slash at the end for an empty value; here it means nothing, since most such values were in a variable that was empty.
+// badRequest is how a client ends whose path is refused.
+func badRequest(why string) instead {
+	return instead{code: refused, status: http.StatusBadRequest, why: why}
+}
+
+// writesNothing: base64 for an empty value came to client_golang with 1.7 and to prometheus-cpp with 1.2. A Pushgateway
+// takes a slash at the end for an empty value; here it means nothing, since most such values were in a variable that
+// was empty.
 var writesNothing = map[string]instead{
-	"client_golang-1.1.0": {code: refused, status: http.StatusBadRequest, why: "it writes nothing for an empty value: the path has // or ends with a slash"},
-	"prometheus-cpp":      {code: refused, status: http.StatusBadRequest, why: "1.0 writes nothing for an empty value: the path has // or ends with a slash"},
+	"client_golang-1.1.0": badRequest("it writes nothing for an empty value: the path has // or ends with a slash"),
+	"prometheus-cpp":      badRequest("1.0 writes nothing for an empty value: the path has // or ends with a slash"),
 }
 
 var pushedValues = []pushedValue{
 	{name: "plain", job: "batch.", labels: []string{"path=plain"}},
 	{name: "no label", job: "alone."},
 	{name: "slashes", job: "a/b/", labels: []string{"path=/var/tmp/x"}, differs: map[string]instead{
-		"prometheus-cpp": {code: refused, status: http.StatusBadRequest, why: "1.0 escapes nothing: the value becomes more labels"},
+		"prometheus-cpp": badRequest("1.0 escapes nothing: the value becomes more labels"),
 	}},
 	{name: "blanks", job: "a b ", labels: []string{"path=with a blank"}, differs: map[string]instead{
 		"client_golang":       {job: "a+b+", labels: []string{"path=with+a+blank"}, why: writesPlus},
@@ -88,8 +94,8 @@ var pushedValues = []pushedValue{
 	{name: "an empty value", job: "batch.", labels: []string{"path="}, differs: writesNothing},
 	{name: "an empty value before another", job: "batch.", labels: []string{"path=", "zone=x"}, differs: writesNothing},
 	{name: "Greek", job: "Ελλάς.", labels: []string{"path=Ἀθῆναι"}},
-	{name: "a plus, a quote and a percent sign", job: "1+1.", labels: []string{`path=a+b"100%`}, differs: map[string]instead{
-		"prometheus-cpp": {code: refused, status: http.StatusBadRequest, why: "1.0 escapes nothing: a URL has two digits after %"},
+	{name: "signs that a URL escapes", job: "1+1.", labels: []string{`path=a+b"100%`}, differs: map[string]instead{
+		"prometheus-cpp": badRequest("1.0 escapes nothing: a URL has two digits after %"),
 	}},
 }
 
@@ -120,7 +126,8 @@ func (p *pusher) pushAddDelete(t *testing.T, line []string, c *clusterOf, v push
 		o := p.run(t, line, step.metrics, step.action, c.at(i).url(""), job, labels...)
 		if other && differs.code != taken {
 			if o.code != differs.code || o.status() != differs.status {
-				t.Errorf("%s (%s): want exit code %d and status %d, got %d: %s", step.action, differs.why, differs.code, differs.status, o.code, o.line)
+				t.Errorf("%s (%s): want exit code %d and status %d, got %d: %s",
+					step.action, differs.why, differs.code, differs.status, o.code, o.line)
 			}
 			step.want = nil
 		} else if o.code != taken {

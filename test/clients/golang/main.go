@@ -74,7 +74,8 @@ func read(metrics io.Reader) (map[string]*prometheus.GaugeVec, error) {
 		}
 		gauge := gauges[fields[0]]
 		if gauge == nil {
-			gauge = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: fields[0], Help: "A gauge of the clients' tests."}, []string{"part"})
+			opts := prometheus.GaugeOpts{Name: fields[0], Help: "A gauge of the clients' tests."}
+			gauge = prometheus.NewGaugeVec(opts, []string{"part"})
 			gauges[fields[0]] = gauge
 		}
 		gauge.WithLabelValues(fields[1]).Set(value)

@@ -11,8 +11,8 @@ import java.util.LinkedHashSet;
 import java.util.Set;
 
 /**
- * Pushes with the JDK's own HttpURLConnection, as test/clients/README.md has it, and with the paths, the content type and
- * the timeouts of the Java clients, all of which are built on it.
+ * Pushes with the JDK's own HttpURLConnection, as test/clients/README.md has it, and with the paths, the content type
+ * and the timeouts of the Java clients, all of which are built on it.
  */
 public class Client {
   private static final int TIMEOUT_MS = 10_000;
