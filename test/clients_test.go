@@ -35,7 +35,7 @@ func tryClients(t *testing.T, clients []*pusher, flags ...string) {
 			})
 		}
 	})
-	mustLack(t, c.mustAgree(), "e2e_client") // under whatever labels
+	t.Run("nothing is left, under whatever labels", func(t *testing.T) { mustLack(t, c.mustAgree(), "e2e_client") })
 	t.Run("a replica dies", func(t *testing.T) { dieUnderClients(t, c, clients) })
 	// One replica: with the race detector and on a busy machine, three need longer for 15 MB than a client waits.
 	t.Run("large bodies", func(t *testing.T) {
