@@ -30,6 +30,9 @@ func tryClients(t *testing.T, clients []*pusher, flags ...string) {
 				t.Parallel()
 				line := p.line(t)
 				for _, v := range pushedValues {
+					if v.without == p.name {
+						continue
+					}
 					t.Run(v.name, func(t *testing.T) { p.pushAddDelete(t, line, c, v) })
 				}
 			})
@@ -53,6 +56,8 @@ type pushedValue struct {
 	// differs is, by the name of the client, what comes of it where that is not what was meant; all is for every client
 	// that is not named.
 	differs map[string]instead
+	// without is a client that is not tried.
+	without string
 }
 
 // instead is what comes of a value that a client does not write as it was meant, or not at all.
@@ -74,13 +79,9 @@ func badRequest(why string) instead {
 	return instead{code: refused, status: http.StatusBadRequest, why: why}
 }
 
-// writesNothing: base64 for an empty value came to client_golang with 1.7 and to prometheus-cpp with 1.2. A Pushgateway
-// takes a slash at the end for an empty value; here it means nothing, since most such values were in a variable that
-// was empty.
-var writesNothing = map[string]instead{
-	"client_golang-1.1.0": badRequest("it writes nothing for an empty value: the path has // or ends with a slash"),
-	"prometheus-cpp":      badRequest("1.0 writes nothing for an empty value: the path has // or ends with a slash"),
-}
+// writesNothing: base64 for an empty value came to client_golang with 1.7 and to prometheus-cpp with 1.2. At the end of a path, nothing
+// after a slash is an empty value for a Pushgateway and here.
+const writesNothing = "1.0 writes nothing for an empty value: the path has //"
 
 var pushedValues = []pushedValue{
 	{name: "plain", job: "batch.*", labels: []string{"path=plain"}},
@@ -95,8 +96,13 @@ var pushedValues = []pushedValue{
 		"HttpURLConnection":   {job: "a+b+*", labels: []string{"path=with+a+blank"}, why: writesPlus},
 		"prometheus-cpp":      {code: unsent, why: "1.0 escapes nothing, and libcurl takes no URL with a blank"},
 	}},
-	{name: "an empty value", job: "batch.*", labels: []string{"path="}, differs: writesNothing},
-	{name: "an empty value before another", job: "batch.*", labels: []string{"path=", "zone=x"}, differs: writesNothing},
+	{name: "an empty value", job: "batch.*", labels: []string{"path="}},
+	{
+		name: "an empty value before another", job: "batch.*", labels: []string{"path=", "zone=x"},
+		differs: map[string]instead{"prometheus-cpp": badRequest(writesNothing)},
+		// Its order of labels is random: it writes // half of the time, and a slash at the end otherwise.
+		without: "client_golang-1.1.0",
+	},
 	{name: "an empty job", labels: []string{"path=x"}, differs: map[string]instead{
 		all:             badRequest("a job is not empty"),
 		"client_golang": {code: unsent, why: "it does not take an empty job"},

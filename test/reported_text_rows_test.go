@@ -6,16 +6,16 @@ import "net/http"
 // ambiguous it is taken, as Prometheus takes most of them in a scrape; where something is wrong, it is refused as by a
 // Pushgateway, and the answer says where, and what to write instead.
 var reportedTextRows = []row{
-	taken("no newline at the end", "m 1"),
-	taken("no newline after the last of many lines", "# TYPE m untyped\n# a comment\nm 1"),
-	taken("CRLF", "m 1\r\n"),
-	taken("CRLF in every line", "# TYPE m untyped\r\n\r\n# a comment\r\nm 1\r\n"),
-	taken("CRLF, cut to a carriage return", "m 1\r"),
-	taken("a blank after the value", "m 1 \n"),
-	taken("tabs and blanks after the value, and CRLF", "m 1\t \r\n"),
-	taken("a blank after the type", "# TYPE m untyped \nm 1\n"),
-	taken("a byte order mark", "\xef\xbb\xbfm 1\n"),
-	taken("a byte order mark, CRLF and no newline at the end", "\xef\xbb\xbf# TYPE m untyped\r\nm 1"),
+	takenRow("no newline at the end", "m 1"),
+	takenRow("no newline after the last of many lines", "# TYPE m untyped\n# a comment\nm 1"),
+	takenRow("CRLF", "m 1\r\n"),
+	takenRow("CRLF in every line", "# TYPE m untyped\r\n\r\n# a comment\r\nm 1\r\n"),
+	takenRow("CRLF, cut to a carriage return", "m 1\r"),
+	takenRow("a blank after the value", "m 1 \n"),
+	takenRow("tabs and blanks after the value, and CRLF", "m 1\t \r\n"),
+	takenRow("a blank after the type", "# TYPE m untyped \nm 1\n"),
+	takenRow("a byte order mark", "\xef\xbb\xbfm 1\n"),
+	takenRow("a byte order mark, CRLF and no newline at the end", "\xef\xbb\xbf# TYPE m untyped\r\nm 1"),
 	{
 		name: "CRLF after a HELP", steps: []step{put("/metrics/job/a", "# HELP m Text.\r\n# TYPE m gauge\nm 1\n")},
 		differs:  "a Pushgateway takes the carriage return for a letter of the text",
@@ -48,8 +48,8 @@ var reportedTextRows = []row{
 	}},
 }
 
-// taken is the row of a text that holds nothing but `m 1`, and that a Pushgateway refuses.
-func taken(name, body string) row {
+// takenRow is the row of a text that holds nothing but `m 1`, and that a Pushgateway refuses.
+func takenRow(name, body string) row {
 	return row{
 		name: name, steps: []step{put("/metrics/job/a", body), post("/metrics/job/a", body)},
 		differs:  "a Pushgateway refuses the text, though it is clear what it says",
