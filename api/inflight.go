@@ -64,7 +64,7 @@ func (f *inFlight) busy(reason error) *problem {
 // tooMany is the answer to a push that comes when there are as many as may be.
 func (f *inFlight) tooMany() *problem {
 	return &problem{http.StatusServiceUnavailable, fmt.Sprintf(
-		"%d pushes are under way, no more may be: try again, or raise --push.max-requests=%d", f.requests.size, f.requests.size,
+		"as many pushes are under way as may be, %d: try again, or raise --push.max-requests=%d", f.requests.size, f.requests.size,
 	)}
 }
 
