@@ -76,9 +76,6 @@ func remedy(dir string, err error) string {
 	if serr != nil {
 		return ""
 	}
-	if os.Geteuid() == 0 {
-		return fmt.Sprintf("; not even user 0 may write to %s: choose another directory", refused)
-	}
 	return fmt.Sprintf("; this process runs as user %d, group %d, and %s belongs to %s, with mode %s: give the directory to that user (chown -R %d %s), or in Kubernetes set fsGroup: %d",
 		os.Geteuid(), os.Getegid(), refused, owner(info), info.Mode(), os.Geteuid(), dir, os.Geteuid())
 }
