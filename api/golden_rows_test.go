@@ -225,11 +225,12 @@ var roomRefusals = []refusal{
 	{name: "no room for a series", body: "m 1\n", before: noRoom(fsm.Limits{Series: 2}), want: 429, value: "--limit.series=2", mend: "delete groups"},
 	{name: "no room in the group", body: "m 1\nn 1\no 1\n", before: noRoom(fsm.Limits{SeriesPerGroup: 2}), want: 429, value: "--limit.series-per-group=2", mend: "push fewer series"},
 	{name: "no room in memory", body: "m 1\n", before: noRoom(fsm.Limits{StateBytes: 1}), want: 429, value: "--limit.state-bytes=1", mend: "delete groups"},
-	{name: "no room on the disk", body: "m 1\n", before: answering(fsm.NoSpace, shortOfRoom), want: 507, value: "storage.min-free", mend: "make room"},
+	{name: "no room on the disk", body: "m 1\n", before: answering(fsm.NoSpace, shortOfRoom), want: 507, value: "--storage.min-free", mend: "make room"},
 }
 
 // shortOfRoom is what cluster says, whose own test holds it to the rule.
-const shortOfRoom = "r1: 10 MB are free in /data, --storage.min-free=200MB: make room there, or delete groups"
+const shortOfRoom = "the disk is nearly full and nothing more is stored: /data of r1 has 10.0MB free, and should have --storage.min-free=200.0MB; " +
+	"make room on its file system or delete groups, which is possible"
 
 var outcomeRefusals = []refusal{
 	{name: "no leader", body: "m 1\n", before: applyFails(errNoLeader), want: 503, value: "no leader", mend: "try again"},

@@ -40,6 +40,8 @@ func ifRefused(dir string, err error) error {
 	switch {
 	case err == nil, strings.HasPrefix(err.Error(), "--"):
 		return err
+	case errors.Is(err, syscall.EIO):
+		return fmt.Errorf("--storage.path=%s: %w; the disk fails: look into the kernel's log, and replace it, or give --storage.path another directory", dir, err)
 	case !refuses(err) || errors.Is(err, ErrCannotWrite):
 		return fmt.Errorf("--storage.path=%s: %w", dir, err)
 	}
@@ -60,7 +62,7 @@ func remedy(dir string, err error) string {
 	case isFull(err):
 		return "; make room on its file system"
 	case errors.Is(err, syscall.EROFS):
-		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written"
+		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written; in a container with a read-only root, mount a volume there"
 	case !errors.Is(err, fs.ErrPermission):
 		return ""
 	}
