@@ -154,8 +154,8 @@ func manySeries(n int) string {
 func protobufRefusals(t *testing.T) []refusal {
 	t.Helper()
 	header := []string{"Content-Type", protobufType}
-	row := func(name, value, mend, breaks string, families ...*dto.MetricFamily) refusal {
-		return refusal{name: name, header: header, body: delimited(t, families...), want: 400, value: value, mend: mend, breaks: breaks}
+	row := func(name, value, mend string, families ...*dto.MetricFamily) refusal {
+		return refusal{name: name, header: header, body: delimited(t, families...), want: 400, value: value, mend: mend}
 	}
 	family := func(kind dto.MetricType, m *dto.Metric) *dto.MetricFamily {
 		return &dto.MetricFamily{Name: proto.String("m"), Type: kind.Enum(), Metric: []*dto.Metric{m}}
@@ -178,28 +178,28 @@ func protobufRefusals(t *testing.T) []refusal {
 		{name: "protobuf that is cut off", header: header, body: whole[:len(whole)-3], want: 400, value: "message 1", breaks: "does not say what to do: the body"},
 		{name: "text that is said to be protobuf", header: header, body: "m 1\n", want: 400, value: "message 1", breaks: "does not say what to do: the body"},
 		{name: "a message that is none", header: header, body: "\x02\xff\xff", want: 400, value: "message 1", breaks: "does not say what to do: the body"},
-		row("a help that is not UTF-8", `"m"`, "encode it", "", gauge(func(f *dto.MetricFamily) { f.Help = proto.String("\xff") })),
-		row("a unit that is not UTF-8", `"m"`, "encode it", "", gauge(func(f *dto.MetricFamily) { f.Unit = proto.String("\xff") })),
-		row("a type of the future", "type 9", "use one of the protocol's types", "", gauge(func(f *dto.MetricFamily) { f.Type = dto.MetricType(9).Enum() })),
-		row("a label name twice", `"x"`, "give it once", "", labelled(pair("x", "1"), pair("x", "2"))),
-		row("a label value that is not UTF-8", `"x"`, "encode it as UTF-8", "", labelled(pair("x", "\xff"))),
-		row("a label name that is none", `"x-y"`, "it must match", "", labelled(pair("x-y", "1"))),
-		row("a reserved name of a label", `"__x"`, "must not begin with", "", labelled(pair("__x", "1"))),
-		row("a metric name that is none", `"m-n"`, "it must match", "", gauge(func(f *dto.MetricFamily) { f.Name = proto.String("m-n") })),
-		row("no value", "gauge", "give it one", "", family(dto.MetricType_GAUGE, &dto.Metric{})),
-		row("a value of another type", "counter", "give both one type", "", family(dto.MetricType_COUNTER, &dto.Metric{Gauge: &dto.Gauge{Value: proto.Float64(1)}})),
-		row("an exemplar's label without a name", `""`, "give it a name", "", counter(&dto.Exemplar{Label: []*dto.LabelPair{pair("", "v")}, Value: proto.Float64(1)})),
-		row("an exemplar's value that is not UTF-8", `"x"`, "encode it", "", counter(&dto.Exemplar{Label: []*dto.LabelPair{pair("x", "\xff")}, Value: proto.Float64(1)})),
-		row("integer and float buckets", "native histogram", "give one kind", "", histogram(&dto.Histogram{
+		row("a help that is not UTF-8", `"m"`, "encode it", gauge(func(f *dto.MetricFamily) { f.Help = proto.String("\xff") })),
+		row("a unit that is not UTF-8", `"m"`, "encode it", gauge(func(f *dto.MetricFamily) { f.Unit = proto.String("\xff") })),
+		row("a type of the future", "type 9", "use one of the protocol's types", gauge(func(f *dto.MetricFamily) { f.Type = dto.MetricType(9).Enum() })),
+		row("a label name twice", `"x"`, "give it once", labelled(pair("x", "1"), pair("x", "2"))),
+		row("a label value that is not UTF-8", `"x"`, "encode it as UTF-8", labelled(pair("x", "\xff"))),
+		row("a label name that is none", `"x-y"`, "it must match", labelled(pair("x-y", "1"))),
+		row("a reserved name of a label", `"__x"`, "must not begin with", labelled(pair("__x", "1"))),
+		row("a metric name that is none", `"m-n"`, "it must match", gauge(func(f *dto.MetricFamily) { f.Name = proto.String("m-n") })),
+		row("no value", "gauge", "give it one", family(dto.MetricType_GAUGE, &dto.Metric{})),
+		row("a value of another type", "counter", "give both one type", family(dto.MetricType_COUNTER, &dto.Metric{Gauge: &dto.Gauge{Value: proto.Float64(1)}})),
+		row("an exemplar's label without a name", `""`, "give it a name", counter(&dto.Exemplar{Label: []*dto.LabelPair{pair("", "v")}, Value: proto.Float64(1)})),
+		row("an exemplar's value that is not UTF-8", `"x"`, "encode it", counter(&dto.Exemplar{Label: []*dto.LabelPair{pair("x", "\xff")}, Value: proto.Float64(1)})),
+		row("integer and float buckets", "native histogram", "give one kind", histogram(&dto.Histogram{
 			SampleCount: proto.Uint64(1), SampleSum: proto.Float64(1), Schema: proto.Int32(0), ZeroThreshold: proto.Float64(0.1),
 			PositiveSpan: []*dto.BucketSpan{{Offset: proto.Int32(0), Length: proto.Uint32(1)}}, PositiveDelta: []int64{1}, PositiveCount: []float64{1},
 		})),
-		row("a native histogram that does not add up", "native histogram", "fit together", "", histogram(&dto.Histogram{
+		row("a native histogram that does not add up", "native histogram", "fit together", histogram(&dto.Histogram{
 			SampleCount: proto.Uint64(7), SampleSum: proto.Float64(1), Schema: proto.Int32(0), ZeroThreshold: proto.Float64(0.1),
 			PositiveSpan: []*dto.BucketSpan{{Offset: proto.Int32(0), Length: proto.Uint32(1)}}, PositiveDelta: []int64{1},
 		})),
-		withNames(row("a metric name with a NUL", `"m\x00"`, "leave it out", "", gauge(func(f *dto.MetricFamily) { f.Name = proto.String("m\x00") }))),
-		row("a bucket that is no number twice", "NaN", "give each once", "", histogram(&dto.Histogram{
+		withNames(row("a metric name with a NUL", `"m\x00"`, "leave it out", gauge(func(f *dto.MetricFamily) { f.Name = proto.String("m\x00") }))),
+		row("a bucket that is no number twice", "NaN", "give each once", histogram(&dto.Histogram{
 			SampleCount: proto.Uint64(1), SampleSum: proto.Float64(1),
 			Bucket: []*dto.Bucket{{UpperBound: proto.Float64(math.NaN()), CumulativeCount: proto.Uint64(1)}, {UpperBound: proto.Float64(math.NaN()), CumulativeCount: proto.Uint64(1)}},
 		})),

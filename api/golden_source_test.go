@@ -107,6 +107,7 @@ func errorTexts(t *testing.T, file string) []errorText {
 	if err != nil {
 		t.Fatal(err)
 	}
+	makers := []string{"errors.New", "fmt.Errorf", "fmt.Sprintf", "http.Error", "io.WriteString"}
 	constants := map[string]string{}
 	var out []errorText
 	add := func(e ast.Expr) {
@@ -136,15 +137,15 @@ func errorTexts(t *testing.T, file string) []errorText {
 				}
 			}
 		case *ast.CallExpr:
-			switch called := n.Fun.(type) {
-			case *ast.SelectorExpr:
-				if pkg, ok := called.X.(*ast.Ident); ok && slices.Contains([]string{"errors.New", "fmt.Errorf", "fmt.Sprintf", "http.Error", "io.WriteString"}, pkg.Name+"."+called.Sel.Name) {
-					argument := map[string]int{"Error": 1, "WriteString": 1}[called.Sel.Name]
-					if called.Sel.Name != "Sprintf" || refuses(file) {
-						add(n.Args[argument])
-					}
-				}
+			called, ok := n.Fun.(*ast.SelectorExpr)
+			if !ok {
+				break
 			}
+			pkg, ok := called.X.(*ast.Ident)
+			if !ok || !slices.Contains(makers, pkg.Name+"."+called.Sel.Name) || called.Sel.Name == "Sprintf" && !refuses(file) {
+				break
+			}
+			add(n.Args[map[string]int{"Error": 1, "WriteString": 1}[called.Sel.Name]])
 		}
 		return true
 	})
@@ -186,7 +187,7 @@ func cond(ok bool, text string) string {
 
 var verb = regexp.MustCompile(`%[-+# 0]*[0-9]*(\.[0-9]+)?[a-zA-Z]`)
 
-// matches tells whether a line in the content can have been made of the text.
+// matches tells whether a line in the content, or a part of one, can have been made of the text.
 func (e errorText) matches(content string) bool {
 	var pattern strings.Builder
 	at := 0
@@ -195,5 +196,5 @@ func (e errorText) matches(content string) bool {
 		at = place[1]
 	}
 	pattern.WriteString(regexp.QuoteMeta(strings.ReplaceAll(e.format[at:], "%%", "%")))
-	return regexp.MustCompile(`(?m)^< .*` + pattern.String()).MatchString(content)
+	return regexp.MustCompile(`(?m)^< (|.*(: |; |\())` + pattern.String()).MatchString(content)
 }

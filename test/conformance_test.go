@@ -89,9 +89,14 @@ func TestEveryRequestIsAnsweredAsAPushgatewayAnswersIt(t *testing.T) {
 					t.Errorf("step %d: want Location %q, got %q", i+1, want, oursAnswers[i].header.Get("Location"))
 				}
 			}
-			peerScrape := mustDo(t, http.StatusOK, request{url: peer.url("/metrics")})
-			if want := withoutTimes(pushedLines(peerScrape.body)); !slices.Equal(inOrder(lines), inOrder(want)) {
-				t.Errorf("the scrapes differ (- peer, + ours):\n%s", diffLines(want, lines))
+			if err := attempt(settles, func() error {
+				peerScrape := mustDo(t, http.StatusOK, request{url: peer.url("/metrics")})
+				if want := withoutTimes(pushedLines(peerScrape.body)); !slices.Equal(inOrder(lines), inOrder(want)) {
+					return fmt.Errorf("the scrapes differ (- peer, + ours):\n%s", diffLines(want, lines))
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
 			}
 			if want, got := query(t, peer.url("")), query(t, ours.url("")); want != got {
 				t.Errorf("/api/v1/metrics differs:\npeer %s\nours %s", want, got)

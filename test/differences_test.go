@@ -2,6 +2,7 @@ package test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDifferences has every row of the conformance tables with a real Pushgateway and with PushQuorum, also those that the
@@ -42,6 +44,15 @@ func TestDifferences(t *testing.T) {
 		}
 		theirs, ours := observe(t, row.steps, peer.url("")), observe(t, row.steps, bases...)
 		lines := theirs.against(ours)
+		if len(lines) > 0 && !theirs.broken {
+			_ = attempt(settles, func() error { // with an error they do differ
+				theirs.read(t, peer.url(""))
+				if lines = theirs.against(ours); len(lines) > 0 {
+					return errors.New("they differ")
+				}
+				return nil
+			})
+		}
 		if len(lines) > 0 {
 			different++
 			report.WriteString(row.told(lines))
@@ -56,6 +67,9 @@ func TestDifferences(t *testing.T) {
 	}
 	fmt.Printf("\nA Pushgateway %s and PushQuorum (replicas: %d) differ in %d of %d rows.\n%s", version, len(bases), different, len(rows), &report)
 }
+
+// settles is how long a Pushgateway may take to do what it has answered: it answers a DELETE before it has done it.
+const settles = 300 * time.Millisecond
 
 // outcome is what somebody has seen of a conversation, and of what was stored by it.
 type outcome struct {
@@ -75,18 +89,22 @@ func observe(t *testing.T, steps []step, bases ...string) outcome {
 	for _, a := range answers {
 		seen.told = append(seen.told, a.header.Get("Location"))
 	}
-	last := bases[len(steps)%len(bases)]
-	scrape, err := do(request{url: last + "/metrics"})
+	seen.read(t, bases[len(steps)%len(bases)])
+	return seen
+}
+
+// read is what is seen of what is stored.
+func (o *outcome) read(t *testing.T, base string) {
+	t.Helper()
+	scrape, err := do(request{url: base + "/metrics"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if scrape.status != http.StatusOK {
-		seen.broken, seen.lines = true, []string{fmt.Sprintf("(the scrape is answered %d)", scrape.status)}
-		return seen
+		o.broken, o.lines = true, []string{fmt.Sprintf("(the scrape is answered %d)", scrape.status)}
+		return
 	}
-	seen.lines = inOrder(withoutTimes(pushedLines(scrape.body)))
-	seen.query = query(t, last)
-	return seen
+	o.lines, o.query = inOrder(withoutTimes(pushedLines(scrape.body))), query(t, base)
 }
 
 // against says in lines how two outcomes differ, the peer's and ours.

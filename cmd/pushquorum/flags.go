@@ -177,7 +177,9 @@ func (o *options) check() error {
 		flag string
 		time time.Duration
 	}{
-		{"push.timeout", o.pushTimeout}, {"read.timeout", o.read.Timeout}, {"read.max-staleness", o.read.MaxStaleness},
+		{"push.timeout", o.pushTimeout},
+		{"read.timeout", o.read.Timeout},
+		{"read.max-staleness", o.read.MaxStaleness},
 		{"cluster.dead-server-grace", c.DeadServerGrace},
 	} {
 		if wait.time <= 0 {
