@@ -19,7 +19,7 @@ var flagStarts = []start{
 	{name: "no time to read", args: []string{"--read.timeout=0s"}, value: "--read.timeout=0s", mend: "write a positive duration"},
 	{name: "a negative staleness", args: []string{"--read.max-staleness=-1s"}, value: "--read.max-staleness=-1s", mend: "write a positive duration"},
 	{name: "a negative delay", args: []string{"--web.drain-delay=-1s"}, value: "--web.drain-delay=-1s", mend: "--web.drain-delay=5s"},
-	{name: "an interval that is none", args: []string{"--persistence.interval=5"}, value: "--persistence.interval=5", mend: "write a number and its unit"},
+	{name: "an interval that is none", args: []string{"--persistence.interval=5"}, value: "--persistence.interval=5 ", mend: "such as --persistence.interval=5m"},
 	{name: "a size without a unit", args: []string{"--push.max-body-size=16"}, value: "--push.max-body-size=16", mend: "such as --push.max-body-size=16MB"},
 	{name: "a body of no size", args: []string{"--push.max-body-size=0"}, value: "--push.max-body-size=0B", mend: "such as --push.max-body-size=16MB"},
 	{name: "a snapshot after no byte", args: []string{"--storage.snapshot-bytes=0"}, value: "--storage.snapshot-bytes=0B", mend: "write a size above 0"},

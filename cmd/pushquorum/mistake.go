@@ -117,6 +117,8 @@ func badValue(flag *kingpin.FlagModel, value string, why error) error {
 	}
 	if len(flag.Default) > 0 {
 		example = fmt.Sprintf("such as --%s=%s", flag.Name, flag.Default[0])
+	} else if flag.Name == "persistence.interval" { // the only one of these kinds without a default
+		example = "such as --persistence.interval=5m"
 	}
 	is := given(flag.Name, value)
 	if choices, ok := strings.CutPrefix(text, "enum value must be one of "); ok {

@@ -36,6 +36,8 @@ func (l Line) Check() error {
 		return fmt.Errorf("it has %d bytes, want at most %d", len(text), longest)
 	case strings.TrimSpace(text) != text:
 		return fmt.Errorf("it begins or ends with a blank: %q", text)
+	case strings.ContainsAny(text[len(text)-1:], ",:;"):
+		return fmt.Errorf("it ends in the middle: %q", text)
 	case !unicode.IsLower(first) && !strings.HasPrefix(text, "-"):
 		return fmt.Errorf("it begins with %q, want lower-case prose, or a flag", first)
 	case l.Value != "" && !strings.Contains(text, l.Value):

@@ -18,6 +18,7 @@ func TestTheRule(t *testing.T) {
 		"a tab":                   {Line{"wrong\twrite", "", "write"}, "control character"},
 		"foreign bytes":           {Line{"wrong \xff write", "", "write"}, "UTF-8"},
 		"a book":                  {Line{"write " + strings.Repeat("a", longest), "", "write"}, "at most"},
+		"half a line":             {Line{"wrong: write,", "", "write"}, "in the middle"},
 		"a shout":                 {Line{"Bad: write", "", "write"}, "lower-case"},
 		"a blank in front":        {Line{" wrong: write", "", "write"}, "blank"},
 		"the value is not named":  {Line{good, "--limit.groups=y", "write"}, "does not name"},
