@@ -67,7 +67,9 @@ func (f *inFlight) busy(reason error) *problem {
 
 // tooMany is the answer to a push that comes when there are as many as may be.
 func (f *inFlight) tooMany() *problem {
-	return unavailable(pushing.nothingDone(fmt.Sprintf("%d pushes are under way, no more may be: if that goes on, raise --push.max-requests=%[1]d", f.requests.size)))
+	return unavailable(pushing.nothingDone(fmt.Sprintf(
+		"as many pushes are under way as may be, %d; if that goes on, raise --push.max-requests=%[1]d", f.requests.size,
+	)))
 }
 
 // neverFits is the answer to a push that would be refused each time.

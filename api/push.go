@@ -156,7 +156,7 @@ func (a *API) request(r *http.Request) (fsm.Request, *problem) {
 	case key == "":
 		request.ID = fsm.NewRequestID()
 	case len(key) > maxIdempotencyKey:
-		return request, &problem{http.StatusBadRequest, fmt.Sprintf("%s is %d bytes long: use at most %d", idempotencyKey, len(key), maxIdempotencyKey)}
+		return request, &problem{http.StatusBadRequest, fmt.Sprintf("the header %s has %d bytes: use at most %d", idempotencyKey, len(key), maxIdempotencyKey)}
 	default:
 		request.ID = fsm.RequestIDFromKey(key)
 	}

@@ -103,7 +103,7 @@ func (a *API) listRoutes() ([]*route, error) {
 
 	for _, r := range rt[1:] {
 		if r.matches(telemetry) && r.methods[http.MethodGet] != nil {
-			return nil, fmt.Errorf("telemetry path %q is already used: choose another --web.telemetry-path", telemetry)
+			return nil, fmt.Errorf("--web.telemetry-path=%s is a path at which something else is served: choose another, such as --web.telemetry-path=/metrics", a.cfg.TelemetryPath)
 		}
 	}
 	for _, r := range rt {

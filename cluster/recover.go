@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -54,7 +51,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	if err := cfg.complete(); err != nil {
 		return rec, err
 	}
-	if _, err := os.Lstat(filepath.Join(cfg.DataDir, identityFile)); errors.Is(err, fs.ErrNotExist) {
+	if !HoldsReplica(cfg.DataDir) {
 		return rec, fmt.Errorf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir)
 	}
 	lock, err := lockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it

@@ -150,10 +150,10 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		return nil, err
 	}
 	if !utf8.ValidString(h.Help) {
-		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s", quote(h.Name), quote(h.Help))
+		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s: encode it as UTF-8", quote(h.Name), quote(h.Help))
 	}
 	if !utf8.ValidString(h.Unit) {
-		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s", quote(h.Name), quote(h.Unit))
+		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s: encode it as UTF-8", quote(h.Name), quote(h.Unit))
 	}
 	// No type at all is proto2's default, counter: encoders that follow proto3 leave it
 	// out for counters, and the Pushgateway accepts that.
@@ -195,13 +195,13 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 	slices.SortStableFunc(own, comparePairNames)
 	for i, l := range own {
 		if i > 0 && own[i-1].GetName() == l.GetName() {
-			return nil, fmt.Errorf("label %s is given twice", quote(l.GetName()))
+			return nil, fmt.Errorf("label %s is given twice: give it once", quote(l.GetName()))
 		}
 		if err := checkLabelName(l.GetName(), c.scheme); err != nil {
 			return nil, err
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8", quote(l.GetValue()), quote(l.GetName()))
+			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", quote(l.GetValue()), quote(l.GetName()))
 		}
 		if l.Name == nil || l.Value == nil || len(l.ProtoReflect().GetUnknown()) > 0 {
 			own[i] = &dto.LabelPair{Name: proto.String(l.GetName()), Value: proto.String(l.GetValue())}
@@ -213,7 +213,7 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 	}
 	for _, l := range labels {
 		if name := l.GetName(); name == reservedFor(t) && name != "" {
-			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves", typeName(t), name)
+			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves: rename it", typeName(t), name)
 		}
 	}
 	return labels, nil
@@ -288,9 +288,9 @@ func takeValue(out, m *dto.Metric, t dto.MetricType) error {
 	if !hasValue(m, t) {
 		has := valuesOf(m)
 		if has == "" {
-			return fmt.Errorf("the family is of type %s, but the metric has no value", typeName(t))
+			return fmt.Errorf("the family is of type %s, but the metric has no value: give it one of that type", typeName(t))
 		}
-		return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has)
+		return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has + ": give both one type")
 	}
 	switch t {
 	case dto.MetricType_COUNTER:
