@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,8 +15,6 @@ import (
 	"pushquorum/fsm"
 	"pushquorum/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // refusal is a request that is not done, and why.
 type refusal struct {
@@ -55,9 +52,7 @@ func TestGoldenRefusals(t *testing.T) {
 			row.write(&file, text, headers)
 		})
 	}
-	if !t.Failed() || *update {
-		golden.Compare(t, "testdata/refusals.golden", file.String(), *update)
-	}
+	golden.Compare(t, "testdata/refusals.golden", file.String())
 }
 
 func (r *refusal) defaults() {

@@ -125,6 +125,9 @@ func (a *API) rejected(w http.ResponseWriter, r *http.Request, reason string) {
 	a.refuse(w, r, &problem{http.StatusBadRequest, "pushed metrics are invalid or inconsistent with existing metrics: " + reason})
 }
 
+// maxAnswer is how long the text of a problem may be, in bytes: whatever is quoted in it is shorter.
+const maxAnswer = 4 << 10
+
 // refuse answers with a problem, in one line of text.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	a.log.Debug("request refused", "method", r.Method, "path", shownPath(r), "source", r.RemoteAddr, "code", p.code, "err", p.text)
@@ -134,5 +137,5 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	if p.code == http.StatusUnsupportedMediaType {
 		w.Header().Set("Accept-Encoding", acceptedEncodings)
 	}
-	http.Error(w, oneLine(p.text), p.code)
+	http.Error(w, expo.OneLine(p.text, maxAnswer), p.code)
 }

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"strings"
 	"time"
+
+	"pushquorum/expo"
 )
 
 // maxPath is how long a path may be, in bytes: room for a group of more than a hundred labels. Longer ones are refused, because each name
@@ -20,10 +21,7 @@ func shownPath(r *http.Request) string { return shorten(r.URL.Path) }
 // shorten cuts what a client has written to a length that a log or an answer can bear.
 func shorten(s string) string {
 	const longest = 256 // bytes
-	if len(s) <= longest {
-		return s
-	}
-	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:longest], ""), len(s))
+	return expo.Shorten(s, longest)
 }
 
 // routes builds the handler of all paths. A ServeMux in front cleans the path of who reads as the Pushgateway's does, with a 307 to

@@ -19,6 +19,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
 )
 
 func zlibbed(t testing.TB, s string) string {
@@ -315,6 +317,6 @@ func FuzzUnreadable(f *testing.F) {
 		if p == nil {
 			p = b.unreadable(kind, out, errNoLeader)
 		}
-		mustBeALine(t, oneLine(p.text)+"\n")
+		mustBeALine(t, expo.OneLine(p.text, maxAnswer)+"\n")
 	})
 }

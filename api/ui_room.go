@@ -1,9 +1,9 @@
 package api
 
 import (
-	"fmt"
 	"strings"
-	"unicode/utf8"
+
+	"pushquorum/expo"
 )
 
 // What one page shows at most, so that it stays usable, and small, however much is stored.
@@ -68,13 +68,7 @@ func (room *pageRoom) link(path string) string {
 
 // cut returns s, or its beginning and how long it is, and takes the room for it.
 func (room *pageRoom) cut(s string, most, times int) string {
-	if len(s) > most {
-		n := most
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = fmt.Sprintf("%s… (%d bytes)", s[:n], len(s))
-	}
+	s = expo.Shorten(s, most)
 	room.bytes -= times * htmlLen(s)
 	return s
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode"
 
 	"pushquorum/expo"
 )
@@ -71,18 +70,4 @@ func aboutText(contentType string, raw []byte, reason string) string {
 // isJoined tells whether a body is a single line, and more than a name and a value.
 func isJoined(raw []byte) bool {
 	return !bytes.ContainsAny(bytes.TrimSpace(raw), "\r\n") && len(bytes.Fields(beginning(raw, sniffed))) > 2
-}
-
-// oneLine makes a text of an answer that has something foreign in it printable, and short enough, on one line.
-func oneLine(s string) string {
-	const longest = 4 << 10 // bytes
-	if len(s) > longest {
-		s = strings.ToValidUTF8(s[:longest], "") + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,8 +14,6 @@ import (
 
 	"pushquorum/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // TestGoldenFaults holds what is said of disks, directories and addresses to the rule of test/golden: most of it cannot be
 // brought about from outside. All of it is in testdata/faults.golden.
@@ -67,7 +64,7 @@ func TestGoldenFaults(t *testing.T) {
 		}
 		fmt.Fprintf(&file, "\n%s\n  %s\n", row.name, text)
 	}
-	golden.Compare(t, "testdata/faults.golden", file.String(), *update)
+	golden.Compare(t, "testdata/faults.golden", file.String())
 }
 
 // shortOf is what a replica says when its disk has 10 MB, should have 200 MB, and needs so much for a snapshot.

@@ -25,9 +25,8 @@ func cannotMake(dir string, err error) error {
 		return cannotWrite(dir, err)
 	}
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
-		at := dir
-		for info, serr := os.Lstat(at); serr != nil && filepath.Dir(at) != at; info, serr = os.Lstat(at) {
-			_ = info
+		at := dir // and then the nearest above it that is there
+		for _, serr := os.Lstat(at); serr != nil && filepath.Dir(at) != at; _, serr = os.Lstat(at) {
 			at = filepath.Dir(at)
 		}
 		return fmt.Errorf("--storage.path=%s cannot be made: %s is a file: name a directory, or a path at which one can be made", dir, at)

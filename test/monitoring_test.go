@@ -115,6 +115,7 @@ func TestWhatIsWatchedIsThere(t *testing.T) {
 	})
 	t.Run("runbooks", func(t *testing.T) {
 		bash := need(t, "bash")
+		need(t, "curl")
 		need(t, "jq")
 		where := fmt.Sprintf("export URL=%s REPLICAS='%[1]s %s %s'\n", c.at(0).url(""), c.at(1).url(""), c.at(2).url(""))
 		for _, block := range matches("(?s)```bash\n(.*?)```", readFile(t, monitoring+"runbooks.md")) {

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -18,8 +18,6 @@ import (
 
 	"pushquorum/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // asProgram makes this test binary the program, for what a process does as a whole.
 const asProgram = "PUSHQUORUM_AS_PROGRAM"
@@ -68,24 +66,12 @@ func TestGoldenStart(t *testing.T) {
 	file.WriteString("Command lines that cannot work, and the one line that the program ends with (exit code 1).\n")
 	for i, row := range rows {
 		fmt.Fprintf(&file, "\n%s\n$ pushquorum %s\n", row.name, strings.Join(row.shownArgs(), " "))
-		for _, name := range slices.Sorted(mapKeys(row.files)) {
+		for _, name := range slices.Sorted(maps.Keys(row.files)) {
 			fmt.Fprintf(&file, "  with %s: %q\n", name, row.files[name])
 		}
 		fmt.Fprintf(&file, "  %s\n", lines[i])
 	}
-	if !t.Failed() || *update {
-		golden.Compare(t, "testdata/start.golden", file.String(), *update)
-	}
-}
-
-func mapKeys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
+	golden.Compare(t, "testdata/start.golden", file.String())
 }
 
 func (s start) shownArgs() []string {

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/prometheus/common/promslog"
+
+	"pushquorum/expo"
 )
 
-// maxLogged is how many bytes of a value are logged. Values are paths, labels, errors that quote a body, names out of
+// maxLogged is how many bytes of a value are logged, or repeated in an error. Values are paths, labels, errors that quote a body, names out of
 // the gossip: what others can make as long as they like. A message is our own text, and is logged whole.
 const maxLogged = 200
 
@@ -102,13 +103,4 @@ func cutAttr(a slog.Attr) slog.Attr {
 }
 
 // cut returns the beginning of a text that is too long, and how long it was. No rune is cut in two.
-func cut(text string) string {
-	if len(text) <= maxLogged {
-		return text
-	}
-	end := maxLogged
-	for end > maxLogged-utf8.UTFMax && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return fmt.Sprintf("%s… (%d bytes)", text[:end], len(text))
-}
+func cut(text string) string { return expo.Shorten(text, maxLogged) }

@@ -154,10 +154,7 @@ func given(flag, value string) string { return "--" + flag + "=" + shown(value) 
 
 // shown is what was written, in what can stand in a line.
 func shown(text string) string {
-	const longest = 200 // bytes
-	if len(text) > longest {
-		text = fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(text[:longest], ""), len(text))
-	}
+	text = cut(text)
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }) {
 		return fmt.Sprintf("%q", text)
 	}

@@ -1,17 +1,24 @@
 package golden
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// Compare fails the test when a golden file does not say what came, and shows the lines that differ. With update the
-// file is written instead.
-func Compare(t testing.TB, file, got string, update bool) {
+// update is a flag of every test binary that imports this package.
+var update = flag.Bool("update", false, "write the golden files")
+
+// Compare fails the test when a golden file does not say what came, and shows the lines that differ. With the flag -update
+// the file is written instead. Where the test has failed before, what came may not be all, and is not compared.
+func Compare(t testing.TB, file, got string) {
 	t.Helper()
-	if update {
+	if t.Failed() && !*update {
+		return
+	}
+	if *update {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}

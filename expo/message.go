@@ -1,6 +1,7 @@
 package expo
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -36,9 +37,12 @@ func cut(s string, n int) string {
 }
 
 // oneLine returns a message of foreign origin on one line, printable and bounded.
-func oneLine(s string) string {
-	if len(s) > maxMessage {
-		s = cut(s, maxMessage) + "…"
+func oneLine(s string) string { return OneLine(s, maxMessage) }
+
+// OneLine returns a text that has something foreign in it on one line, printable, and cut to most bytes.
+func OneLine(s string, most int) string {
+	if len(s) > most {
+		s = cut(s, most) + "…"
 	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -46,4 +50,28 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// Shorten returns a text that has more than most bytes cut to that, without splitting a character, and says how long it
+// was.
+func Shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return fmt.Sprintf("%s… (%d bytes)", cut(s, most), len(s))
+}
+
+// Some lists what a message has room for: as many of the items as fit into so many bytes, one at least, and how many
+// more there are of the total.
+func Some(items []string, total, room int) string {
+	n, size := 0, 0
+	for n < len(items) && (n == 0 || size+len(items[n]) <= room) {
+		size += len(items[n]) + len(", ")
+		n++
+	}
+	list := strings.Join(items[:n], ", ")
+	if total > n {
+		return fmt.Sprintf("%s and %d more", list, total-n)
+	}
+	return list
 }
