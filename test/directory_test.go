@@ -307,7 +307,7 @@ func unprivileged(t *testing.T) (start func(*replica), dir string) {
 		if err := os.Chown(home, nobody, nobody); err != nil {
 			t.Fatal(err)
 		}
-		line = []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL"}
+		line = []string{need(t, "setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL"}
 	}
 	return func(r *replica) {
 		t.Helper()

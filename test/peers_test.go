@@ -41,6 +41,8 @@ func debianPackage(program string) string {
 	switch program {
 	case "promtool":
 		return "prometheus"
+	case "setpriv":
+		return "util-linux"
 	case "javac":
 		return "default-jdk-headless"
 	case python:

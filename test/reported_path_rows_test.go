@@ -56,6 +56,7 @@ var reportedPathRows = []row{
 
 func head(path string) step { return step{method: http.MethodHead, path: path} }
 
+// refusedRow is the row of requests that are refused, where a Pushgateway redirects.
 func refusedRow(name string, steps ...step) row {
 	return row{
 		name: name, steps: steps,
