@@ -20,8 +20,8 @@ import (
 
 // Replica is what the API needs of the consensus layer. Its methods are safe for concurrent use.
 type Replica interface {
-	// Apply replicates an encoded command and returns its result. An error means that the outcome is unknown or, if it is an
-	// [fsm.NotAppliedError], that nothing has changed; the same command may be sent again.
+	// Apply replicates an encoded command and returns its result. An error means that the outcome is unknown or, if it
+	// is an [fsm.NotAppliedError], that nothing has changed; the same command may be sent again.
 	Apply(ctx context.Context, command []byte) (fsm.Result, error)
 	// ReadBarrier returns nil once the local state includes every command that any replica acknowledged before the call.
 	ReadBarrier(ctx context.Context) error
@@ -85,7 +85,8 @@ type Config struct {
 	// Registerer gets the API's own metrics, Gatherer serves all of the process's (usually one prometheus.Registry).
 	Registerer prometheus.Registerer
 	Gatherer   prometheus.Gatherer
-	// IncludeSelf adds the Gatherer's metrics to the telemetry path. A push that clashes with them is rejected in any case.
+	// IncludeSelf adds the Gatherer's metrics to the telemetry path. A push that clashes with them is rejected in any
+	// case.
 	IncludeSelf bool
 
 	RoutePrefix    string // as ComputeRoutePrefix returns it: "" or "/prefix"

@@ -18,8 +18,8 @@ import (
 
 const megabyte = 1 << 20
 
-// raw sends a request by hand, as clients do that send all before they read: the head, and then each part of the body. It
-// returns the answer, and how sending ended.
+// raw sends a request by hand, as clients do that send all before they read: the head, and then each part of the body.
+// It returns the answer, and how sending ended.
 func (g *gateway) raw(head string, parts func(write func([]byte) error) error) (res *http.Response, text string, sent, received error) {
 	g.t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(g.t.Context(), "tcp", strings.TrimPrefix(g.server.URL, "http://"))

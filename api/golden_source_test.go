@@ -56,8 +56,8 @@ var unanswered = map[string]string{
 	"label %s is given twice or out of order":     "the labels of a path have been sorted, and each is there once",
 }
 
-// TestEveryRefusalIsInARow reads the sources, and looks for each text of an error in the golden file: so that whoever writes a
-// refusal shows it to a reviewer.
+// TestEveryRefusalIsInARow reads the sources, and looks for each text of an error in the golden file: so that whoever
+// writes a refusal shows it to a reviewer.
 func TestEveryRefusalIsInARow(t *testing.T) {
 	content, err := os.ReadFile("testdata/refusals.golden")
 	if err != nil {
@@ -102,7 +102,8 @@ type errorText struct {
 	format string
 }
 
-// errorTexts are the formats of errors and problems in a file. One that only hands on another's text, such as "%w", is none.
+// errorTexts are the formats of errors and problems in a file. One that only hands on another's text, such as "%w", is
+// none.
 func errorTexts(t *testing.T, file string) []errorText {
 	t.Helper()
 	files := token.NewFileSet()
@@ -155,7 +156,8 @@ func errorTexts(t *testing.T, file string) []errorText {
 	return out
 }
 
-// refuses tells whether texts that are made by fmt.Sprintf in a file are refusals: elsewhere they are part of what is served.
+// refuses tells whether texts that are made by fmt.Sprintf in a file are refusals: elsewhere they are part of what is
+// served.
 func refuses(file string) bool {
 	return slices.Contains([]string{
 		"body.go", "encoding.go", "inflight.go", "lane.go", "outcome.go", "path.go", "push.go", "read.go", "router.go", "routes.go", "unreadable.go",

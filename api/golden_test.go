@@ -24,7 +24,8 @@ type refusal struct {
 	body         string
 	options      []func(*Config)
 	before       func(g *gateway)
-	// What a plain request cannot show: a body that stops half-way, one of unknown length, and what needs more time than a test has.
+	// What a plain request cannot show: a body that stops half-way, one of unknown length, and what needs more time
+	// than a test has.
 	stalls, chunked bool
 	made            func(g *gateway) *problem
 	want            int

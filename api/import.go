@@ -42,10 +42,10 @@ func (f *gobFamily) GobDecode(b []byte) error {
 	return nil
 }
 
-// ReadPersistenceFile reads what a Pushgateway (1.0 or later) wrote to its --persistence.file. The groups are sorted by grouping
-// key and in the form that a push would have had. What a push could not have brought in is left out, each group or family with
-// one error in skipped; clashes between groups are not looked for. err is set if the file is not a complete one. In a file
-// without a byte there is nothing, as for a Pushgateway.
+// ReadPersistenceFile reads what a Pushgateway (1.0 or later) wrote to its --persistence.file. The groups are sorted by
+// grouping key and in the form that a push would have had. What a push could not have brought in is left out, each
+// group or family with one error in skipped; clashes between groups are not looked for. err is set if the file is not a
+// complete one. In a file without a byte there is nothing, as for a Pushgateway.
 func ReadPersistenceFile(r io.Reader) (groups []*fsm.Group, skipped []error, err error) {
 	in := bufio.NewReader(r) // gob reads not a byte further than it needs
 	var stored map[string]gobGroup

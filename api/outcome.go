@@ -11,8 +11,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// intent is what a client has asked for. A 503 says one of two things about it, because whoever wrote the client has to decide by
-// it: nothingDone or unknown.
+// intent is what a client has asked for. A 503 says one of two things about it, because whoever wrote the client has to
+// decide by it: nothingDone or unknown.
 type intent uint8
 
 const (
@@ -51,8 +51,8 @@ func (i intent) unknown(keyed bool, why string) string {
 
 func unavailable(text string) *problem { return &problem{http.StatusServiceUnavailable, text} }
 
-// submit replicates a command until ctx ends, answers with what came of it, and returns the reason if that is not what was asked
-// for.
+// submit replicates a command until ctx ends, answers with what came of it, and returns the reason if that is not what
+// was asked for.
 func (a *API) submit(ctx context.Context, w http.ResponseWriter, r *http.Request, i intent, command []byte) (reason string) {
 	result, err := a.cfg.Replica.Apply(ctx, command)
 	if err != nil {
@@ -92,8 +92,8 @@ func (a *API) success(i intent) int {
 	return http.StatusAccepted
 }
 
-// full answers a push that a limit has no room for. There is no Retry-After: room comes of what somebody does, and not of
-// time. Who reads the log is told once, and not with each push.
+// full answers a push that a limit has no room for. There is no Retry-After: room comes of what somebody does, and not
+// of time. Who reads the log is told once, and not with each push.
 func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (reason string) {
 	reason = reasonOfLimit(result.Limit())
 	a.met.once(slog.LevelWarn, fmt.Errorf("the limit %s is reached", reason), "pushes are refused for want of room",
@@ -103,7 +103,8 @@ func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (r
 }
 
 // reject records a failed push of a group and answers why it failed. The answer is final even if the record cannot be
-// replicated, or a limit has no room for its group: nothing of the push has been stored, and sending it again cannot help.
+// replicated, or a limit has no room for its group: nothing of the push has been stored, and sending it again cannot
+// help.
 func (a *API) reject(ctx context.Context, w http.ResponseWriter, r *http.Request, request fsm.Request, group expo.Labels, reason error) {
 	a.metrics.rejected(reasonInvalid)
 	result, err := a.cfg.Replica.Apply(ctx, fsm.EncodeReject(request, group))

@@ -22,8 +22,8 @@ var requests = map[string]struct{ method, path, nothing, unknown string }{
 	"wipe":   {"PUT", "/api/v1/admin/wipe", "nothing was deleted: wipe again", "it may be deleted or not; wiping again is safe"},
 }
 
-// TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays: whoever gets a 503 knows that nothing has happened, or that it is not known. It is
-// never said that both are so.
+// TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays: whoever gets a 503 knows that nothing has happened, or that it is not
+// known. It is never said that both are so.
 func TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays(t *testing.T) {
 	certain := &fsm.NotAppliedError{Err: errNoLeader}
 	const nothing, unknown = "nothing", "unknown"
@@ -100,7 +100,8 @@ func TestWhoIsTooManyHearsThatNothingWasStored(t *testing.T) {
 	})
 }
 
-// TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor: each wait takes nearly as long as it may, and the cluster never answers.
+// TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor: each wait takes nearly as long as it may, and the cluster never
+// answers.
 func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const timeout = 8 * time.Second

@@ -31,8 +31,8 @@ type groupPath struct {
 	naming    naming
 }
 
-// below returns what follows the prefix. Up to its end a slash may stand for several: a base URL that ends with one has been put
-// before a path, and they mean nothing. Further on an empty component does mean something.
+// below returns what follows the prefix. Up to its end a slash may stand for several: a base URL that ends with one has
+// been put before a path, and they mean nothing. Further on an empty component does mean something.
 func (g groupPath) below(path string) (rest string, ok bool) {
 	if rest, ok = strings.CutPrefix(path, g.prefix); ok {
 		return rest, true
@@ -54,9 +54,9 @@ func (g groupPath) labelsOf(u *url.URL) (expo.Labels, error) {
 	return g.labels(u.Path)
 }
 
-// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing after a value; after a label's
-// name an empty value follows it, as in a Pushgateway: clients that do not escape write one so. The job in the prefix's place wins
-// over a label `job` later in the path; of any other repeated label the last value counts.
+// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing after a value; after
+// a label's name an empty value follows it, as in a Pushgateway: clients that do not escape write one so. The job in
+// the prefix's place wins over a label `job` later in the path; of any other repeated label the last value counts.
 func (g groupPath) labels(path string) (expo.Labels, error) {
 	rest, _ := g.below(path)
 	parts := strings.Split(rest, "/")
@@ -89,8 +89,9 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 	return group, nil
 }
 
-// refuseGaps says which component of a path is empty before its end, or missing there. A Pushgateway redirects to the path
-// without the empty one, which most clients do not follow, and which would name another group. parts are the job and the labels.
+// refuseGaps says which component of a path is empty before its end, or missing there. A Pushgateway redirects to the
+// path without the empty one, which most clients do not follow, and which would name another group. parts are the job
+// and the labels.
 func refuseGaps(path string, parts []string) error {
 	for i, part := range parts {
 		switch {
@@ -122,8 +123,8 @@ func errNoValue(path, label string) error {
 		label, shorten(path), strconv.Quote(label+base64Suffix+"/="))
 }
 
-// refuseDots refuses components that are "." or "..", as they stand in the request: clients and proxies resolve them, each in
-// its way, and so does a Pushgateway, by a redirect. One that is percent-encoded is a name like any other.
+// refuseDots refuses components that are "." or "..", as they stand in the request: clients and proxies resolve them,
+// each in its way, and so does a Pushgateway, by a redirect. One that is percent-encoded is a name like any other.
 func refuseDots(u *url.URL) error {
 	if !strings.Contains(u.Path, "/.") {
 		return nil

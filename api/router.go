@@ -39,9 +39,9 @@ func (r *route) corrected(p string) (string, bool) {
 	return "", false
 }
 
-// router finds the handler of a request. To a path or method that nothing serves it answers as the Pushgateway's httprouter does,
-// with OPTIONS and 405 with an Allow header, or 404, but says what to do instead. It redirects to a corrected path only who reads:
-// most clients that write do not follow, and take it for a success.
+// router finds the handler of a request. To a path or method that nothing serves it answers as the Pushgateway's
+// httprouter does, with OPTIONS and 405 with an Allow header, or 404, but says what to do instead. It redirects to a
+// corrected path only who reads: most clients that write do not follow, and take it for a success.
 type router struct {
 	routes []*route
 	refuse func(http.ResponseWriter, *http.Request, *problem)

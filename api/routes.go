@@ -24,8 +24,8 @@ func shorten(s string) string {
 	return expo.Shorten(s, longest)
 }
 
-// routes builds the handler of all paths. A ServeMux in front cleans the path of who reads as the Pushgateway's does, with a 307 to
-// the clean one (it looks at the escaped path, so that %2F and %2e hide nothing from the routes below).
+// routes builds the handler of all paths. A ServeMux in front cleans the path of who reads as the Pushgateway's does,
+// with a 307 to the clean one (it looks at the escaped path, so that %2F and %2e hide nothing from the routes below).
 func (a *API) routes() (http.Handler, error) {
 	list, err := a.listRoutes()
 	if err != nil {

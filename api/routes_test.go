@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestOtherPathsAnswerAsInThePushgateway was written down from a running Pushgateway 1.11.3, but for the texts of 404 and 405, for
-// HEAD, and for who writes: he is not redirected.
+// TestOtherPathsAnswerAsInThePushgateway was written down from a running Pushgateway 1.11.3, but for the texts of 404
+// and 405, for HEAD, and for who writes: he is not redirected.
 func TestOtherPathsAnswerAsInThePushgateway(t *testing.T) {
 	const (
 		put    = "DELETE, OPTIONS, POST, PUT"
@@ -111,7 +111,8 @@ func TestWhereThingsAreGoesByTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestWhoSendsAllBeforeReadingHearsWhereToPush: Python and Java do, and see nothing of an answer if the connection is closed meanwhile.
+// TestWhoSendsAllBeforeReadingHearsWhereToPush: Python and Java do, and see nothing of an answer if the connection is
+// closed meanwhile.
 func TestWhoSendsAllBeforeReadingHearsWhereToPush(t *testing.T) {
 	g := start(t)
 	const size = 8 << 20
@@ -132,8 +133,8 @@ func TestWhoSendsAllBeforeReadingHearsWhereToPush(t *testing.T) {
 	}
 }
 
-// TestEveryRouteThatCanBeReadHasHEAD asks every route twice. What HEAD is answered says nothing else than GET's answer, and less only
-// where finding it out would cost as much.
+// TestEveryRouteThatCanBeReadHasHEAD asks every route twice. What HEAD is answered says nothing else than GET's answer,
+// and less only where finding it out would cost as much.
 func TestEveryRouteThatCanBeReadHasHEAD(t *testing.T) {
 	g := start(t, func(c *Config) {
 		c.Cluster = func(context.Context) ClusterStatus { return ClusterStatus{} }

@@ -17,9 +17,9 @@ import (
 // series comes late; gathering it for each push would cost more than the push.
 const selfMaxAge = 10 * time.Second
 
-// self is the process's own metrics. Their names and types are theirs, whether they share a page with the pushed ones or
-// not: what one client pushes under such a name in another type would be in the way of all clients that push the metrics
-// of their own processes.
+// self is the process's own metrics. Their names and types are theirs, whether they share a page with the pushed ones
+// or not: what one client pushes under such a name in another type would be in the way of all clients that push the
+// metrics of their own processes.
 type self struct {
 	gatherer prometheus.Gatherer
 	met      *scrapeLog

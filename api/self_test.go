@@ -60,8 +60,8 @@ func TestAPushThatClashesWithOwnMetricsIsAFailedPush(t *testing.T) {
 	}
 }
 
-// A push of the gateway's own kind of metric may be stored in another type: by an older version, or by a replica that did
-// not have the metric. Who pushes the right type is told whose group is in the way.
+// A push of the gateway's own kind of metric may be stored in another type: by an older version, or by a replica that
+// did not have the metric. Who pushes the right type is told whose group is in the way.
 func TestWhoIsInTheWayOfAnOwnMetricIsNamed(t *testing.T) {
 	var registerer prometheus.Registerer
 	g := start(t, func(c *Config) { registerer = c.Registerer })

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ErrUnavailable is wrapped by every error of [Replica.Apply] and [Replica.ReadBarrier]: the cluster did not
-// answer in time. After Apply the outcome is unknown, unless the error is an [fsm.NotAppliedError], too; the same command may be
+// ErrUnavailable is wrapped by every error of [Replica.Apply] and [Replica.ReadBarrier]: the cluster did not answer in
+// time. After Apply the outcome is unknown, unless the error is an [fsm.NotAppliedError], too; the same command may be
 // applied again, it is applied at most once. HTTP calls it 503.
 var ErrUnavailable = errors.New("unavailable")
 

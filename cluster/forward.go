@@ -323,8 +323,8 @@ func (r *Replica) pause(ctx context.Context) bool {
 	return ctx.Err() == nil && r.ctx.Err() == nil
 }
 
-// giveUp is the error of a command whose time is up, and which may be in the log or certainly is not. Only its type says which
-// of the two: a text that has been put together of several attempts could say both.
+// giveUp is the error of a command whose time is up, and which may be in the log or certainly is not. Only its type
+// says which of the two: a text that has been put together of several attempts could say both.
 func (r *Replica) giveUp(err error, maybe bool) error {
 	if r.ctx.Err() != nil {
 		err = errClosing

@@ -20,8 +20,8 @@ func notApplied(err error) bool {
 	return errors.As(err, &not)
 }
 
-// TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt goes through what attempts of one command may come to, in their order;
-// after the last one time is up.
+// TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt goes through what attempts of one command may come to, in
+// their order; after the last one time is up.
 func TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt(t *testing.T) {
 	type attempt struct {
 		what   outcome

@@ -15,8 +15,8 @@ import (
 	"pushquorum/test/golden"
 )
 
-// TestGoldenFaults holds what is said of disks, directories and addresses to the rule of test/golden: most of it cannot be
-// brought about from outside. All of it is in testdata/faults.golden.
+// TestGoldenFaults holds what is said of disks, directories and addresses to the rule of test/golden: most of it cannot
+// be brought about from outside. All of it is in testdata/faults.golden.
 func TestGoldenFaults(t *testing.T) {
 	open := func(err error) error { return &os.PathError{Op: "open", Path: "/nowhere/data/probe", Err: err} }
 	listen := func(err error) error {

@@ -12,8 +12,8 @@ import (
 
 var errNoName = errors.New("the name is not known")
 
-// ListenFault is what is wrong with an address on which this process cannot listen, without the address and the names of
-// system calls.
+// ListenFault is what is wrong with an address on which this process cannot listen, without the address and the names
+// of system calls.
 func ListenFault(err error) error {
 	for _, errno := range []syscall.Errno{syscall.EADDRINUSE, syscall.EADDRNOTAVAIL, syscall.EACCES} {
 		if strings.HasSuffix(err.Error(), errno.Error()) { // memberlist wraps none

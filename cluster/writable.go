@@ -34,7 +34,8 @@ func cannotMake(dir string, err error) error {
 	return fmt.Errorf("--storage.path=%s cannot be made: %w: name a directory, or a path at which one can be made", dir, err)
 }
 
-// ifRefused makes an error of opening the directory one of those if that is what it says. In any case it names the flag.
+// ifRefused makes an error of opening the directory one of those if that is what it says. In any case it names the
+// flag.
 func ifRefused(dir string, err error) error {
 	switch {
 	case err == nil, strings.HasPrefix(err.Error(), "--"):

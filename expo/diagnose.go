@@ -12,9 +12,9 @@ import (
 )
 
 // Diagnose says of a text that Parse has refused with err, under s, where it is wrong and what to write instead. err
-// names the line, and the line is then read as the parser reads it, as far as the place where it gives up: so nothing is
-// claimed of a text but what the parser minds, and no text that it takes is ever looked at. Where that finds nothing, the
-// parser's words stay. An error that is not about a line is returned as it is.
+// names the line, and the line is then read as the parser reads it, as far as the place where it gives up: so nothing
+// is claimed of a text but what the parser minds, and no text that it takes is ever looked at. Where that finds
+// nothing, the parser's words stay. An error that is not about a line is returned as it is.
 func Diagnose(body []byte, s model.ValidationScheme, err error) error {
 	var refused expfmt.ParseError
 	if !errors.As(err, &refused) {

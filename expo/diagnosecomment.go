@@ -126,8 +126,8 @@ func afterName(s, name string) (rest string, ok bool) {
 	return rest, ok
 }
 
-// familyOf returns the family that a line with that name is about if there is none of the name itself: a histogram, or a
-// summary, is meant by the names of its samples, too.
+// familyOf returns the family that a line with that name is about if there is none of the name itself: a histogram, or
+// a summary, is meant by the names of its samples, too.
 func familyOf(name string) string {
 	for _, suffix := range []string{"_count", "_sum", "_bucket"} {
 		if family, ok := strings.CutSuffix(name, suffix); ok && family != "" {

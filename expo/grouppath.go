@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Path returns the path, below a gateway's address and route prefix, to which the group of these labels is pushed and by
-// which it is deleted, as a person would write it: a value is in base64 only if it cannot be written otherwise.
+// Path returns the path, below a gateway's address and route prefix, to which the group of these labels is pushed and
+// by which it is deleted, as a person would write it: a value is in base64 only if it cannot be written otherwise.
 func (ls Labels) Path() string {
 	var b strings.Builder
 	b.WriteString("/metrics")

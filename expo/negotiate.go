@@ -50,11 +50,11 @@ func formatOf(clause goautoneg.Accept) (expfmt.Format, bool) {
 	return "", false
 }
 
-// escapingFor returns how names are escaped for a client that gets the format of a clause; past the last clause, that of
-// none. What the clause itself says counts most. Else a client that says allow-utf-8 anywhere can read such names,
+// escapingFor returns how names are escaped for a client that gets the format of a clause; past the last clause, that
+// of none. What the clause itself says counts most. Else a client that says allow-utf-8 anywhere can read such names,
 // whatever the format: Prometheus 3 says it beside OpenMetrics and text 1.0.0 alone, and a series must have one name in
-// all its scrape jobs, whether they ask for protobuf or not. Else the clauses before count, the nearest first, as in the
-// Pushgateway 1.11, and at last those after.
+// all its scrape jobs, whether they ask for protobuf or not. Else the clauses before count, the nearest first, as in
+// the Pushgateway 1.11, and at last those after.
 func escapingFor(clauses []goautoneg.Accept, chosen int) string {
 	if chosen < len(clauses) {
 		if scheme, ok := escapingOf(clauses[chosen]); ok {
@@ -74,8 +74,8 @@ func escapingFor(clauses []goautoneg.Accept, chosen int) string {
 	return cmp.Or(said, model.NameEscapingScheme.String())
 }
 
-// isLegacyOpenMetrics tells whether a clause is that of a Prometheus that wants no UTF-8 names. Those before 3.3 say allow-utf-8
-// beside text 1.0.0 nevertheless, and fail the whole scrape over the first such name that they get.
+// isLegacyOpenMetrics tells whether a clause is that of a Prometheus that wants no UTF-8 names. Those before 3.3 say
+// allow-utf-8 beside text 1.0.0 nevertheless, and fail the whole scrape over the first such name that they get.
 func isLegacyOpenMetrics(clause goautoneg.Accept) bool {
 	_, escaped := escapingOf(clause)
 	return clause.Type == "application" && clause.SubType == "openmetrics-text" && clause.Params["version"] == "1.0.0" && !escaped

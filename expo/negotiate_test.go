@@ -49,8 +49,8 @@ func TestTheFormatIsNegotiated(t *testing.T) {
 	}
 }
 
-// What Prometheus sends, word for word. One server must get the same names in all its scrape jobs: a job that asks for native
-// histograms gets protobuf, and another one text.
+// What Prometheus sends, word for word. One server must get the same names in all its scrape jobs: a job that asks for
+// native histograms gets protobuf, and another one text.
 func TestPrometheusGetsTheSameNamesInEveryFormat(t *testing.T) {
 	const proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 	openMetrics := func(escaping string) string {

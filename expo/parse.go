@@ -101,7 +101,8 @@ func readAll(r io.Reader) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// parseText reads the text format, whose last line may have no newline: that a body is whole is known before it is read.
+// parseText reads the text format, whose last line may have no newline: that a body is whole is known before it is
+// read.
 func parseText(r io.Reader, s model.ValidationScheme) (byName map[string]*dto.MetricFamily, err error) {
 	guard := &textGuard{r: io.MultiReader(r, strings.NewReader("\n"))}
 	in := bufio.NewReader(guard)

@@ -61,7 +61,8 @@ func replacedError(h Header, l *dto.LabelPair, values []string, n int) error {
 		name, quote(l.GetValue()), Some(values, n, room), n, quote(h.Name), mend)
 }
 
-// becomes tells whether a series that is pushed with some labels is stored with others, which are sorted. Both are valid.
+// becomes tells whether a series that is pushed with some labels is stored with others, which are sorted. Both are
+// valid.
 func (c *canonicaliser) becomes(pushed, stored []*dto.LabelPair) bool {
 	n := len(c.group)
 	_, hasInstance := valueOf(c.group, model.InstanceLabel)

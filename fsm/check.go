@@ -12,8 +12,8 @@ import (
 )
 
 // check returns nil, or what says why a push to a group must be refused. It is what depends on the rest of the store: a
-// push that is inconsistent in itself has been refused by expo.Canonical before it came to the log. It looks at the pushed
-// names alone, so that it costs O(push) whatever is stored; the words cost more, and are made only for who asks.
+// push that is inconsistent in itself has been refused by expo.Canonical before it came to the log. It looks at the
+// pushed names alone, so that it costs O(push) whatever is stored; the words cost more, and are made only for who asks.
 //
 // after is what the group will hold; pushed is the part of it that comes with this push.
 func (s *store) check(old, after *Group, pushed []*expo.Family) (reason func() string) {
@@ -50,8 +50,8 @@ func (s *store) clashOf(f *expo.Family, place int, old, after *Group) (clash, bo
 	if h, elsewhere := s.heldElsewhere(f.Name, replaces); elsewhere && h.Type != f.Type {
 		return clash{f, expo.Header{Name: f.Name, Type: h.Type}, false}, true
 	}
-	// Names that the samples of a histogram or summary would take from another family: `h` with a series `h_count`, and a
-	// family `h_count`.
+	// Names that the samples of a histogram or summary would take from another family: `h` with a series `h_count`, and
+	// a family `h_count`.
 	for _, suffix := range expo.SuffixesOf(f.Type) {
 		if h, here, found := s.heldAfter(f.Name+suffix, old, after); found {
 			return clash{f, h, here}, true
@@ -82,8 +82,8 @@ func (s *store) heldElsewhere(name string, held bool) (header, bool) {
 	return h, others > 0
 }
 
-// heldAfter returns name and type of a family that some group holds once the push is applied, and whether that is the pushed
-// one.
+// heldAfter returns name and type of a family that some group holds once the push is applied, and whether that is the
+// pushed one.
 func (s *store) heldAfter(name string, old, after *Group) (h expo.Header, here, found bool) {
 	if f, found := after.family(name, 0); found {
 		return expo.Header{Name: name, Type: f.Type}, true, true

@@ -7,17 +7,17 @@ import (
 const (
 	// holdersListed is how many groups a reason names at most.
 	holdersListed = 3
-	// shapesSearched bounds the search for the groups that hold a name: with more shapes than this there is none. A push that
-	// is refused again and again must not cost more than one that is applied.
+	// shapesSearched bounds the search for the groups that hold a name: with more shapes than this there is none. A
+	// push that is refused again and again must not cost more than one that is applied.
 	shapesSearched = 256
 	// pastAllKeys comes after every grouping key, which begins with the name of a label.
 	pastAllKeys = "\xff"
 )
 
-// holders returns the keys of groups that hold a family of any of the names, but for one group: the first by key, and how many
-// there are in all, 0 if that is not looked for. No index leads from names to groups. But the groups of one shape hold the
-// same names, so a look at one of each tells, and what it tells depends on what is stored alone: it is the same on every
-// replica.
+// holders returns the keys of groups that hold a family of any of the names, but for one group: the first by key, and
+// how many there are in all, 0 if that is not looked for. No index leads from names to groups. But the groups of one
+// shape hold the same names, so a look at one of each tells, and what it tells depends on what is stored alone: it is
+// the same on every replica.
 func (s *store) holders(names []string, but string) (keys []string, n int) {
 	if len(s.shapes) > shapesSearched {
 		return nil, 0

@@ -6,8 +6,8 @@ import (
 	"pushquorum/expo"
 )
 
-// What a reason lists at most: metrics, and bytes of them and of the paths of groups. It must fit into maxReason with all
-// that is said around it.
+// What a reason lists at most: metrics, and bytes of them and of the paths of groups. It must fit into maxReason with
+// all that is said around it.
 const (
 	clashesListed    = 5
 	roomForClashes   = 180
@@ -15,7 +15,8 @@ const (
 	longestNameShown = 64
 )
 
-// clashReason says which of the pushed families clash with what is held, by whom it is held, and what to do. One of them does.
+// clashReason says which of the pushed families clash with what is held, by whom it is held, and what to do. One of
+// them does.
 func (s *store) clashReason(pushed []*expo.Family, old, after *Group) string {
 	var items, names []string
 	var first clash

@@ -58,8 +58,8 @@ func TestAReasonIsCutBehindAWord(t *testing.T) {
 	}
 }
 
-// Two versions may word a refusal differently. They must not look as if their states had diverged, nor refuse each other's
-// snapshots; what was decided is another matter.
+// Two versions may word a refusal differently. They must not look as if their states had diverged, nor refuse each
+// other's snapshots; what was decided is another matter.
 func TestReplicasAgreeOnWhatWasDecidedAndNotOnItsWords(t *testing.T) {
 	refused := func(change func(*Result)) *machine {
 		m := newMachine(t)

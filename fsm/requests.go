@@ -18,7 +18,8 @@ type request struct {
 	result      Result
 }
 
-// digest leaves out the reason: what was decided is what replicas must agree on, and two versions may say it in other words.
+// digest leaves out the reason: what was decided is what replicas must agree on, and two versions may say it in other
+// words.
 func (r *request) digest() digest {
 	h := newHasher("request")
 	h.bytes(r.id[:])

@@ -41,7 +41,8 @@ func TestCurlReadsWhyAPushIsRefused(t *testing.T) {
 	}
 }
 
-// TestWhoSendsAllBeforeReadingSeesTheAnswer writes a body by hand, as clients do that look for an answer only afterwards.
+// TestWhoSendsAllBeforeReadingSeesTheAnswer writes a body by hand, as clients do that look for an answer only
+// afterwards.
 func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 	t.Parallel()
 	r := startReplica(t)

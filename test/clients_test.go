@@ -79,8 +79,8 @@ func badRequest(why string) instead {
 	return instead{code: refused, status: http.StatusBadRequest, why: why}
 }
 
-// writesNothing: base64 for an empty value came to client_golang with 1.7 and to prometheus-cpp with 1.2. At the end of a path, nothing
-// after a slash is an empty value for a Pushgateway and here.
+// writesNothing: base64 for an empty value came to client_golang with 1.7 and to prometheus-cpp with 1.2. At the end of
+// a path, nothing after a slash is an empty value for a Pushgateway and here.
 const writesNothing = "1.0 writes nothing for an empty value: the path has //"
 
 var pushedValues = []pushedValue{

@@ -18,8 +18,8 @@ type row struct {
 	name  string
 	steps []step
 	// differs is why PushQuorum does otherwise: then statuses and lines are what it does. A Pushgateway of the version
-	// in since, or later, does as PushQuorum does, and the row is compared as any other; "" is no version yet. So does one
-	// that is older than from. `make differences` finds out whether that is so.
+	// in since, or later, does as PushQuorum does, and the row is compared as any other; "" is no version yet. So does
+	// one that is older than from. `make differences` finds out whether that is so.
 	differs, since, from string
 	statuses             []int
 	lines                []string

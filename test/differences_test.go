@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// TestDifferences has every row of the conformance tables with a real Pushgateway and with PushQuorum, also those that the
-// conformance test holds PushQuorum alone to, and prints where they differ. `make differences` runs it.
+// TestDifferences has every row of the conformance tables with a real Pushgateway and with PushQuorum, also those that
+// the conformance test holds PushQuorum alone to, and prints where they differ. `make differences` runs it.
 //
 // A row that differs says why, and one that says why differs: else it fails.
 func TestDifferences(t *testing.T) {

@@ -48,8 +48,8 @@ func matches(pattern, text string) []string {
 	return found
 }
 
-// TestEveryAlertIsTriedAndExplained has promtool try the alerts, and looks that none of them is untried or lacks its chapter in the
-// runbooks.
+// TestEveryAlertIsTriedAndExplained has promtool try the alerts, and looks that none of them is untried or lacks its
+// chapter in the runbooks.
 func TestEveryAlertIsTriedAndExplained(t *testing.T) {
 	t.Parallel()
 	promtool := need(t, "promtool")
@@ -87,8 +87,9 @@ func lower(names []string) []string {
 	return out
 }
 
-// TestWhatIsWatchedIsThere has a real Prometheus scrape three replicas that are used. It asks each query of the dashboards, looks
-// that each metric of the alerts is there, runs the commands of the runbooks, and takes the majority away.
+// TestWhatIsWatchedIsThere has a real Prometheus scrape three replicas that are used. It asks each query of the
+// dashboards, looks that each metric of the alerts is there, runs the commands of the runbooks, and takes the majority
+// away.
 func TestWhatIsWatchedIsThere(t *testing.T) {
 	t.Parallel()
 	need(t, "prometheus")
@@ -180,7 +181,8 @@ func useForMonitoring(t *testing.T, c *clusterOf) (stop func()) {
 	return stop
 }
 
-// startMonitoring starts a Prometheus with the alerts, which scrapes the own metrics of all replicas, and what is pushed from one.
+// startMonitoring starts a Prometheus with the alerts, which scrapes the own metrics of all replicas, and what is
+// pushed from one.
 func startMonitoring(t *testing.T, c *clusterOf) *prometheusServer {
 	t.Helper()
 	dir := t.TempDir()
@@ -241,8 +243,8 @@ func panelsOf(t testing.TB, file string) []panel {
 	return shown
 }
 
-// mustShow asks the queries of a panel until each has data, and looks that there are no more lines than the panel says there are, and
-// that whoever reads every series says so and is not asked unless a person opens it.
+// mustShow asks the queries of a panel until each has data, and looks that there are no more lines than the panel says
+// there are, and that whoever reads every series says so and is not asked unless a person opens it.
 func (p *prometheusServer) mustShow(t *testing.T, panel *panel) {
 	t.Helper()
 	said := matches(`At most (\d+) lines?\b`, panel.Description)

@@ -99,7 +99,8 @@ func TestWithoutAQuorumTheAnswerSaysWhatIsKnown(t *testing.T) {
 		}
 		nothing[path] = certain
 	}
-	// The first comes to a leader that does not know yet that it is alone; the last ones to a replica that knows no leader.
+	// The first comes to a leader that does not know yet that it is alone; the last ones to a replica that knows no
+	// leader.
 	ask(http.MethodPut, "/metrics/job/first", gauge("e2e_fate", 1), "stored")
 	eventually(t, 20*time.Second, "lose the leadership", func() error {
 		if status, err := left.status(); err != nil || status.Leader != "" {

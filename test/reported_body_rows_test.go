@@ -11,8 +11,8 @@ import (
 	"github.com/golang/snappy"
 )
 
-// reportedBodyRows are bodies that people have sent to a Pushgateway, by their public reports, and what was wrong with them.
-// What a refusal says of them is in TestARefusedBodyIsToldWhatItLooksLike.
+// reportedBodyRows are bodies that people have sent to a Pushgateway, by their public reports, and what was wrong with
+// them. What a refusal says of them is in TestARefusedBodyIsToldWhatItLooksLike.
 func reportedBodyRows(t testing.TB) []row {
 	t.Helper()
 	toGzip := func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// reportedPathRows are requests of which users of the Pushgateway have told that they go wrong, or are lost without a word.
+// reportedPathRows are requests of which users of the Pushgateway have told that they go wrong, or are lost without a
+// word.
 var reportedPathRows = []row{
 	refusedRow("an empty job", put("/metrics/job//instance/h", gauge("m", 1)), post("/metrics/job//x", gauge("m", 1)), del("/metrics/job@base64//x/1")),
 	refusedRow("an empty job and nothing else", put("/metrics/job/", gauge("m", 1)), post("/metrics/job@base64/", gauge("m", 1))),
@@ -66,8 +67,8 @@ func refusedRow(name string, steps ...step) row {
 	}
 }
 
-// TestWithoutTheConsistencyCheckAPushIsAnswered202 as a Pushgateway does: client_golang before 1.2 and Java's simpleclient before 0.8 take
-// nothing else.
+// TestWithoutTheConsistencyCheckAPushIsAnswered202 as a Pushgateway does: client_golang before 1.2 and Java's
+// simpleclient before 0.8 take nothing else.
 func TestWithoutTheConsistencyCheckAPushIsAnswered202(t *testing.T) {
 	t.Parallel()
 	const flag = "--push.disable-consistency-check"

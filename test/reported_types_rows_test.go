@@ -15,7 +15,8 @@ const (
 	counterCPU = "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 1\n"
 )
 
-// reportedTypesRows are pushes that people have sent and could not tell what was wrong with: clashes of types and names.
+// reportedTypesRows are pushes that people have sent and could not tell what was wrong with: clashes of types and
+// names.
 var reportedTypesRows = []row{
 	{name: "a process metric without its type, and then those of a client", steps: []step{
 		put("/metrics/job/script", untypedCPU), put("/metrics/job/client", counterCPU), put("/metrics/job/client/instance/i", counterCPU),

@@ -118,8 +118,8 @@ func cannotListen(address string, err error) error {
 	return fmt.Errorf("%s: %w: %s", given("web.listen-address", address), cluster.ListenFault(err), cluster.ListenMend(err))
 }
 
-// checkPersistenceFile reads the file of a replica that will be the first and only one to have what is in it. That
-// of a cluster's may come too late to be imported, and a replica that has to replace another one must not be kept from it.
+// checkPersistenceFile reads the file of a replica that will be the first and only one to have what is in it. That of a
+// cluster's may come too late to be imported, and a replica that has to replace another one must not be kept from it.
 func (o *options) checkPersistenceFile() error {
 	file := o.persistenceFile
 	if file == "" || o.cluster.ListenAddress != "" || cluster.HoldsReplica(o.cluster.DataDir) {

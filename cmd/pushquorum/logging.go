@@ -11,8 +11,9 @@ import (
 	"pushquorum/expo"
 )
 
-// maxLogged is how many bytes of a value are logged, or repeated in an error. Values are paths, labels, errors that quote a body, names out of
-// the gossip: what others can make as long as they like. A message is our own text, and is logged whole.
+// maxLogged is how many bytes of a value are logged, or repeated in an error. Values are paths, labels, errors that
+// quote a body, names out of the gossip: what others can make as long as they like. A message is our own text, and is
+// logged whole.
 const maxLogged = 200
 
 // cuttingHandler cuts the values of what it hands on, wherever they were logged.

@@ -11,8 +11,8 @@ import (
 // update is a flag of every test binary that imports this package.
 var update = flag.Bool("update", false, "write the golden files")
 
-// Compare fails the test when a golden file does not say what came, and shows the lines that differ. With the flag -update
-// the file is written instead. Where the test has failed before, what came may not be all, and is not compared.
+// Compare fails the test when a golden file does not say what came, and shows the lines that differ. With the flag
+// -update the file is written instead. Where the test has failed before, what came may not be all, and is not compared.
 func Compare(t testing.TB, file, got string) {
 	t.Helper()
 	if t.Failed() && !*update {
