@@ -18,7 +18,7 @@ import (
 
 const (
 	pushTimeout = 10 * time.Second // what client libraries have
-	pauseAfter  = 20 * time.Millisecond
+	pauseAfter  = 40 * time.Millisecond
 	workersEach = 2
 	// staleHeader is on a page that may lack pushes that were acknowledged.
 	staleHeader = "X-PushQuorum-Stale"
@@ -162,7 +162,7 @@ func (c *clients) scrapes(ctx context.Context) {
 		c.mu.Unlock()
 		select {
 		case <-ctx.Done():
-		case <-time.After(5 * pauseAfter):
+		case <-time.After(3 * pauseAfter):
 		}
 	}
 }

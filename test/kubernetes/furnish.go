@@ -15,6 +15,7 @@ const (
 	otherNamespace = "others"
 	openNamespace  = "open"
 	dryNamespace   = "dry"
+	monitorsLive   = "monitoring" // unless the chart is told otherwise
 )
 
 const volumeCount = 40
@@ -47,7 +48,7 @@ spec:
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [%s]}]}]}}
 `, i, dir, nodeName)
 	}
-	for _, namespace := range []string{mainNamespace, otherNamespace, dryNamespace, openNamespace} {
+	for _, namespace := range []string{mainNamespace, otherNamespace, dryNamespace, openNamespace, monitorsLive} {
 		level := "restricted"
 		if namespace == openNamespace {
 			level = "privileged"

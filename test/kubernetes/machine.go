@@ -24,6 +24,7 @@ var installed = [][2]string{
 	{"curl", "curl"},
 	{"prometheus", "prometheus"},
 	{"docker", "docker.io"},
+	{shellProgram, "busybox-static"},
 }
 
 // pluginsDir is where Debian's containernetworking-plugins are.

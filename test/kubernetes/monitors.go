@@ -13,6 +13,7 @@ type monitor struct {
 	Kind     string
 	Metadata struct{ Name, Namespace string }
 	Spec     struct {
+		NamespaceSelector   struct{ MatchNames []string }
 		Selector            struct{ MatchLabels map[string]string }
 		Endpoints           []endpoint
 		PodMetricsEndpoints []endpoint
@@ -28,8 +29,9 @@ type endpoint struct {
 type relabeling map[string]any
 
 // job is what the operator gives Prometheus for the first endpoint of a monitor: first the rules that it has for every monitor of that
-// kind, then the monitor's own, and at last those that share the targets among several Prometheus servers.
-func (m *monitor) job(kubeconfig string) map[string]any {
+// kind, then the monitor's own, and at last those that share the targets among several Prometheus servers. But for the discovery: the
+// targets come in a file.
+func (m *monitor) job(targets string) map[string]any {
 	role, subject, from := "endpoints", "service", m.Spec.Endpoints
 	if m.Kind == "PodMonitor" {
 		role, subject, from = "pod", "pod", m.Spec.PodMetricsEndpoints
@@ -41,7 +43,7 @@ func (m *monitor) job(kubeconfig string) map[string]any {
 	}
 	for _, label := range slices.Sorted(maps.Keys(m.Spec.Selector.MatchLabels)) {
 		name := "__meta_kubernetes_" + subject + "_label"
-		word := strings.NewReplacer(".", "_", "/", "_", "-", "_").Replace(label)
+		word := labelWord.Replace(label)
 		rules = append(rules, relabeling{
 			"action": "keep", "source_labels": []string{name + "_" + word, name + "present_" + word},
 			"regex": fmt.Sprintf("(%s);true", m.Spec.Selector.MatchLabels[label]),
@@ -76,9 +78,7 @@ func (m *monitor) job(kubeconfig string) map[string]any {
 	)
 	job := map[string]any{
 		"job_name": m.jobName(), "honor_labels": e.HonorLabels,
-		"kubernetes_sd_configs": []any{map[string]any{
-			"role": role, "kubeconfig_file": kubeconfig, "namespaces": map[string]any{"names": []string{m.Metadata.Namespace}},
-		}},
+		"file_sd_configs": []any{map[string]any{"files": []string{targets}}},
 		"relabel_configs": rules,
 	}
 	if e.Path != "" {
@@ -89,6 +89,14 @@ func (m *monitor) job(kubeconfig string) map[string]any {
 
 func (m *monitor) jobName() string {
 	return fmt.Sprintf("%s/%s/%s/0", strings.ToLower(m.Kind), m.Metadata.Namespace, m.Metadata.Name)
+}
+
+// namespaces are those whose objects the monitor selects.
+func (m *monitor) namespaces() []string {
+	if len(m.Spec.NamespaceSelector.MatchNames) > 0 {
+		return m.Spec.NamespaceSelector.MatchNames
+	}
+	return []string{m.Metadata.Namespace}
 }
 
 // dropEnded leaves out pods that have ended but are still known.

@@ -24,7 +24,7 @@ type release struct {
 func values() []string {
 	return []string{
 		"--set=image.registry=docker.io", "--set=image.repository=library/pushquorum", "--set=image.tag=test",
-		"--set=extraArgs={--web.enable-admin-api}",
+		"--set=extraArgs={--web.enable-admin-api}", "--set=resources.limits.memory=256Mi", "--set=persistentVolume.enabled=true",
 	}
 }
 
@@ -77,7 +77,9 @@ func (r *release) replicas(ctx context.Context) ([]pod, error) {
 		return nil, err
 	}
 	all, err := r.pods(ctx, r.namespace, r.labels())
-	all = slices.DeleteFunc(all, func(p pod) bool { return !strings.HasPrefix(p.Metadata.Name, set.Metadata.Name+"-") })
+	all = slices.DeleteFunc(all, func(p pod) bool {
+		return !strings.HasPrefix(p.Metadata.Name, set.Metadata.Name+"-") || p.Metadata.Labels["controller-revision-hash"] == ""
+	})
 	slices.SortFunc(all, func(a, b pod) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
 	return all, err
 }

@@ -41,7 +41,15 @@ func monitored(ctx context.Context, r *release) error {
 	control.Metadata.Name = "control"
 	control.Spec.Endpoints = []endpoint{ofService.Spec.Endpoints[0]}
 	control.Spec.Endpoints[0].Relabelings = []map[string]any{{"targetLabel": "control", "replacement": "yes"}}
-	config, err := prometheusConfig(ofService.job(r.kubeconfig()), ofPods.job(r.kubeconfig()), control.job(r.kubeconfig()))
+	var jobs []map[string]any
+	for i, m := range []*monitor{&ofService, &ofPods, &control} {
+		targets := filepath.Join(r.dir, fmt.Sprintf("targets-%d.json", i))
+		if err := r.discover(ctx, m, targets); err != nil {
+			return err
+		}
+		jobs = append(jobs, m.job(targets))
+	}
+	config, err := prometheusConfig(jobs...)
 	if err != nil {
 		return err
 	}
@@ -64,9 +72,6 @@ func monitored(ctx context.Context, r *release) error {
 		{`count by (__name__) ({__name__="process_start_time_seconds"})`, map[string]int{"process_start_time_seconds": 3}},
 	}
 	return until(ctx, 60*time.Second, "Prometheus has what was pushed once", func(ctx context.Context) error {
-		if err := r.components["prometheus"].Ended(); err != nil {
-			return err
-		}
 		targets := targets(ctx, map[string]int{ofService.jobName(): 1, ofPods.jobName(): 3, control.jobName(): 3})
 		return errors.Join(targets, counted(ctx, expected))
 	})
@@ -139,7 +144,7 @@ func ask(ctx context.Context, path string, into any) error {
 
 func (r *release) monitor(ctx context.Context, kind string) (monitor, error) {
 	var list struct{ Items []monitor }
-	err := r.get(ctx, "/apis/monitoring.coreos.com/v1/namespaces/"+r.namespace+"/"+kind+"?labelSelector="+r.labels(), &list)
+	err := r.get(ctx, "/apis/monitoring.coreos.com/v1/"+kind+"?labelSelector="+r.labels(), &list)
 	if err == nil && len(list.Items) != 1 {
 		err = fmt.Errorf("release %s has %d %s, and not one", r.name, len(list.Items), kind)
 	}

@@ -135,4 +135,3 @@ func seedTakesPushes(ctx context.Context, t *trial) error {
 	_, err = t.kubectl(ctx, strings.Replace(pushgateway, pushgatewayImage, imageInside, 1), "delete", "--namespace="+openNamespace, "--filename=-")
 	return err
 }
-

@@ -30,9 +30,13 @@ type table struct {
 
 func newTable(out io.Writer) *table { return &table{out: out, began: time.Now()} }
 
-func (t *table) line(format string, args ...any) { _, _ = fmt.Fprintf(t.out, "kubernetes: "+format+"\n", args...) }
+func (t *table) line(format string, args ...any) {
+	_, _ = fmt.Fprintf(t.out, "kubernetes: "+format+"\n", args...)
+}
 
-func (t *table) fail(err error) { t.line("FAILED: %s", strings.ReplaceAll(err.Error(), "\n", "\n    ")) }
+func (t *table) fail(err error) {
+	t.line("FAILED: %s", strings.ReplaceAll(err.Error(), "\n", "\n    "))
+}
 
 // step says that one is over, and how long it took.
 func (t *table) step(name string, took time.Duration, err error) {

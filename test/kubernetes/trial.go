@@ -46,12 +46,13 @@ func (t *trial) scene(ctx context.Context) string {
 	if err != nil {
 		return "\n" + err.Error()
 	}
-	events, err := t.kubectl(ctx, "", "get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")
+	events, err := t.kubectl(ctx, "", "get", "events", "--all-namespaces", "--sort-by=.lastTimestamp",
+		"--field-selector=type=Warning")
 	if err != nil {
 		return "\n" + err.Error()
 	}
 	last := strings.Split(strings.TrimSpace(events), "\n")
-	return "\n" + pods + "last events:\n" + strings.Join(last[max(0, len(last)-15):], "\n")
+	return "\n" + pods + "last warnings:\n" + strings.Join(last[max(0, len(last)-15):], "\n")
 }
 
 // tool runs kubectl or helm as a user would, and fails with what it said.
