@@ -15,6 +15,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// ErrNothingToRecover means that a replica can be started as it is, because it has no other members to wait for.
+var ErrNothingToRecover = errors.New("nothing to recover")
+
 // Recovery is what [Recover] has found in a data directory.
 type Recovery struct {
 	Name    string    // of this replica, as configured now
@@ -55,7 +58,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, err
 	}
 	if _, err := os.Lstat(filepath.Join(cfg.DataDir, identityFile)); errors.Is(err, fs.ErrNotExist) {
-		return rec, fmt.Errorf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir)
+		return rec, fmt.Errorf("%w: --storage.path=%s holds no replica: give the data directory of one", ErrNothingToRecover, cfg.DataDir)
 	}
 	lock, err := lockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it
 	if err != nil {
@@ -203,9 +206,9 @@ func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
 	servers := s.configuration.Servers
 	switch {
 	case !s.hasState || len(servers) == 0:
-		return rec, fmt.Errorf("%s: holds no state of a cluster, so there is nothing to recover", s.path)
+		return rec, fmt.Errorf("%w: %s holds no state of a cluster", ErrNothingToRecover, s.path)
 	case len(servers) == 1 && servers[0].ID == serverID(self):
-		return rec, fmt.Errorf("%s: this replica is the only member of its cluster already: start it as usual", s.path)
+		return rec, fmt.Errorf("%w: %s is that of the only member of its cluster already: start it as usual", ErrNothingToRecover, s.path)
 	}
 	snapshots, err := s.snaps.List()
 	if err != nil {
