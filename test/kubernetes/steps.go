@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -79,8 +80,16 @@ func installedThree(ctx context.Context, r *release) error {
 }
 
 func tested(ctx context.Context, r *release) error {
-	_, err := r.helm(ctx, "test", r.name, "--namespace="+r.namespace, "--logs", "--timeout=60s")
-	return err
+	_, err := r.helm(ctx, "test", r.name, "--namespace="+r.namespace, "--timeout=60s")
+	if err == nil {
+		return nil
+	}
+	set, missing := r.set(ctx)
+	if missing != nil {
+		return errors.Join(err, missing)
+	}
+	said, missing := r.kubectl(ctx, "", "--namespace="+r.namespace, "logs", set.Metadata.Name+"-test")
+	return errors.Join(err, missing, errors.New("the test said: "+said))
 }
 
 func upgraded(ctx context.Context, r *release) error {
