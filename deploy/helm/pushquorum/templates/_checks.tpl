@@ -17,9 +17,6 @@ What is refused before anything is changed, because Kubernetes would take it, or
 {{- if and .Values.persistentVolume.existingClaim (gt $n 1) -}}
 {{- fail (printf "persistentVolume.existingClaim=%s with replicaCount=%d: one claim cannot be the volume of several pods; install with replicaCount=1, which imports --persistence.file from it, then leave existingClaim out and raise replicaCount" .Values.persistentVolume.existingClaim $n) -}}
 {{- end -}}
-{{- if and .Values.cluster.shrinkToOne (eq ((.Values.persistentVolumeClaimRetentionPolicy).whenScaled | default "") "Retain") -}}
-{{- fail "persistentVolumeClaimRetentionPolicy.whenScaled=Retain with cluster.shrinkToOne: the claims that were left would found the old cluster again beside the new one when replicaCount is raised; leave whenScaled out" -}}
-{{- end -}}
 {{- include "pushquorum.checkBudget" . -}}
 {{- include "pushquorum.checkLive" . -}}
 {{- end -}}
