@@ -30,19 +30,19 @@ type pushed func(ctx context.Context, url, body string) error
 // clients push and scrape through a Service until they are stopped, each push to a group of its own, so that each acknowledged value can
 // be looked for.
 type clients struct {
-	job, push, scrape string // URLs of the Services
-	stop              context.CancelFunc
-	wg                sync.WaitGroup
+	job, push, read string // the latter are URLs of the Services
+	stop            context.CancelFunc
+	wg              sync.WaitGroup
 
 	mu       sync.Mutex
-	began    time.Time
 	acked    map[string]int       // the group's labels, the value
 	last     map[string]time.Time // the last acknowledged push of each kind
 	gaps     map[string]time.Duration
 	acks     map[string]int // of each kind
 	row      row
-	failures map[string]int // what was said instead of an acknowledgement
-	scraped  time.Time
+	began    time.Time
+	failures map[string]*failure // by what was said instead of an acknowledgement
+	scraped  map[string]time.Time
 }
 
 const (
@@ -79,14 +79,14 @@ func curl(ctx context.Context, url, body string) error {
 	return nil
 }
 
-// startClients starts all kinds, pushing through one address and scraping through another.
-func startClients(ctx context.Context, name, push, scrape string) *clients {
+// startClients starts all kinds, pushing through one address, and scraping through that and another one.
+func startClients(ctx context.Context, name, push, read string) *clients {
 	ctx, stop := context.WithCancel(ctx)
 	now := time.Now()
 	c := &clients{
-		job: strings.Map(wordRune, name), push: push, scrape: scrape, stop: stop, began: now, scraped: now, row: row{name: name},
+		job: strings.Map(wordRune, name), push: push, read: read, stop: stop, row: row{name: name},
 		acked: map[string]int{}, last: map[string]time.Time{}, gaps: map[string]time.Duration{}, acks: map[string]int{},
-		failures: map[string]int{},
+		began: now, failures: map[string]*failure{}, scraped: map[string]time.Time{push: now, read: now},
 	}
 	for kind, by := range kinds() {
 		c.last[kind] = now
@@ -94,7 +94,8 @@ func startClients(ctx context.Context, name, push, scrape string) *clients {
 			c.wg.Go(func() { c.work(ctx, kind, w, by) })
 		}
 	}
-	c.wg.Go(func() { c.scrapes(ctx) })
+	c.wg.Go(func() { c.scrapes(ctx, push, "scrape", &c.row.scrapes) })
+	c.wg.Go(func() { c.scrapes(ctx, read, "scrape through -read", &c.row.reads) })
 	return c
 }
 
@@ -125,7 +126,7 @@ func (c *clients) pushed(kind, labels string, n int, err error) {
 	c.row.sent++
 	if err != nil {
 		c.row.failed++
-		c.failures[kind+": "+sameReason(err)]++
+		c.fail(kind, err)
 		return
 	}
 	c.acked[labels] = n
@@ -133,6 +134,24 @@ func (c *clients) pushed(kind, labels string, n int, err error) {
 	now := time.Now()
 	c.gaps[kind] = max(c.gaps[kind], now.Sub(c.last[kind]))
 	c.last[kind] = now
+}
+
+// failure is how often something was said, and when.
+type failure struct {
+	count       int
+	first, last time.Duration
+}
+
+func (c *clients) fail(kind string, err error) {
+	reason := kind + ": " + sameReason(err)
+	at := time.Since(c.began)
+	f := c.failures[reason]
+	if f == nil {
+		f = &failure{first: at}
+		c.failures[reason] = f
+	}
+	f.count++
+	f.last = at
 }
 
 var numbers = regexp.MustCompile(`\d+(\.\d+)*(:\d+)?`)
@@ -146,18 +165,18 @@ func sameReason(err error) string {
 	return numbers.ReplaceAllString(said, "N")
 }
 
-func (c *clients) scrapes(ctx context.Context) {
+func (c *clients) scrapes(ctx context.Context, service, kind string, seen *scraping) {
 	client := newClient(false)
 	for ctx.Err() == nil {
-		err := drain(context.WithoutCancel(ctx), client, c.scrape+"/metrics")
+		err := drain(context.WithoutCancel(ctx), client, service+"/metrics")
 		c.mu.Lock()
-		c.row.scrapes++
+		seen.sent++
 		if now := time.Now(); err == nil {
-			c.row.scrapeGap = max(c.row.scrapeGap, now.Sub(c.scraped))
-			c.scraped = now
+			seen.gap = max(seen.gap, now.Sub(c.scraped[service]))
+			c.scraped[service] = now
 		} else {
-			c.row.unscraped++
-			c.failures["scrape: "+sameReason(err)]++
+			seen.failed++
+			c.fail(kind, err)
 		}
 		c.mu.Unlock()
 		select {
@@ -210,7 +229,9 @@ func (c *clients) end() row {
 	for kind, last := range c.last {
 		c.row.gap = max(c.row.gap, c.gaps[kind], time.Since(last))
 	}
-	c.row.scrapeGap = max(c.row.scrapeGap, time.Since(c.scraped))
+	c.row.scrapes.gap = max(c.row.scrapes.gap, time.Since(c.scraped[c.push]))
+	c.row.reads.gap = max(c.row.reads.gap, time.Since(c.scraped[c.read]))
+	c.row.reasons = c.reasons()
 	return c.row
 }
 
@@ -218,14 +239,8 @@ func (c *clients) end() row {
 func (c *clients) reasons() string {
 	var told strings.Builder
 	for _, reason := range slices.Sorted(maps.Keys(c.failures)) {
-		fmt.Fprintf(&told, "\n%d × %s", c.failures[reason], reason)
+		f := c.failures[reason]
+		fmt.Fprintf(&told, "\n%d × %s (from %.1f s to %.1f s)", f.count, reason, f.first.Seconds(), f.last.Seconds())
 	}
 	return told.String()
-}
-
-// saw is what the clients have seen so far.
-func (c *clients) saw() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return fmt.Sprintf(" %d of %d pushes failed%s", c.row.failed, c.row.sent, c.reasons())
 }

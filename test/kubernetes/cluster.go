@@ -19,7 +19,7 @@ const (
 	nodeName    = "node1"
 	nodeAddress = "10.89.0.1"
 	podNetwork  = "10.244.0.0/24"
-	services    = "10.96.0.0/16"
+	services    = "10.96.0.0/16,fd00:10:96::/112" // of both families, so that values which ask for both are valid
 	apiService  = "10.96.0.1" // the first of services: that is where the API server's own is
 	imageInside = "docker.io/library/pushquorum:test"
 )
@@ -32,6 +32,7 @@ type cluster struct {
 	options
 	spawner    *local.Spawner
 	components map[string]*local.Process
+	proxyMode  string
 	*api
 }
 

@@ -13,78 +13,45 @@ import (
 	"strings"
 )
 
-// image is what one is made of. There is no registry to pull from: the pause image, which holds a pod's namespaces, and the one with a
-// shell, with which the chart's test runs, are made here.
-type image struct {
-	name     string
-	programs []string // go to /bin; the first is what runs
-	links    []string // other names of the first, in /bin
-}
-
-// write writes it in the form that `docker save` has.
-func (i image) write(path string) error {
-	entries := []entry{}
-	for _, program := range i.programs {
-		content, err := os.ReadFile(program)
-		if err != nil {
-			return err
-		}
-		entries = append(entries, entry{name: "bin/" + filepath.Base(program), mode: 0o755, content: content})
+// writeImage writes an image of one static program in the form that `docker save` has. The pause image, which holds a pod's
+// namespaces, is made in this way: there is no registry to pull it from.
+func writeImage(path, name, program string) error {
+	content, err := os.ReadFile(program)
+	if err != nil {
+		return err
 	}
-	first := filepath.Base(i.programs[0])
-	for _, link := range i.links {
-		entries = append(entries, entry{name: "bin/" + link, link: first})
-	}
+	file := filepath.Base(program)
 	var layer bytes.Buffer
-	if err := writeTar(&layer, entries); err != nil {
+	if err := writeTar(&layer, map[string][]byte{file: content}); err != nil {
 		return err
 	}
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Entrypoint": []string{"/bin/" + first}, "User": "65535:65535"},
+		"config": map[string]any{"Entrypoint": []string{"/" + file}, "User": "65535:65535"},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))}},
 	})
 	if err != nil {
 		return err
 	}
-	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{i.name}, "Layers": []string{"layer.tar"}}})
+	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
 	if err != nil {
 		return err
 	}
-	file, err := os.Create(path)
+	var archive bytes.Buffer
+	err = writeTar(&archive, map[string][]byte{"manifest.json": manifest, "config.json": config, "layer.tar": layer.Bytes()})
 	if err != nil {
 		return err
 	}
-	err = writeTar(file, []entry{
-		{name: "manifest.json", mode: 0o644, content: manifest},
-		{name: "config.json", mode: 0o644, content: config},
-		{name: "layer.tar", mode: 0o644, content: layer.Bytes()},
-	})
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	return err
+	return os.WriteFile(path, archive.Bytes(), 0o644)
 }
 
-// entry is a file of an archive, or a link.
-type entry struct {
-	name    string
-	mode    int64
-	content []byte
-	link    string
-}
-
-func writeTar(to io.Writer, entries []entry) error {
+func writeTar(to io.Writer, files map[string][]byte) error {
 	w := tar.NewWriter(to)
-	for _, e := range entries {
-		header := &tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(e.content)), Typeflag: tar.TypeReg}
-		if e.link != "" {
-			header.Typeflag, header.Linkname = tar.TypeSymlink, e.link
-		}
-		if err := w.WriteHeader(header); err != nil {
+	for name, content := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg}); err != nil {
 			return err
 		}
-		if _, err := w.Write(e.content); err != nil {
+		if _, err := w.Write(content); err != nil {
 			return err
 		}
 	}

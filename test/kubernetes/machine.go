@@ -24,7 +24,6 @@ var installed = [][2]string{
 	{"curl", "curl"},
 	{"prometheus", "prometheus"},
 	{"docker", "docker.io"},
-	{shellProgram, "busybox-static"},
 }
 
 // pluginsDir is where Debian's containernetworking-plugins are.
@@ -57,7 +56,10 @@ func (o options) machine() error {
 	return nil
 }
 
-// prepare empties the run's directory and saves the image there.
+// debugImage is the one with a shell, in which the chart's test runs.
+func (o options) debugImage() string { return withTag(o.image) + "-debug" }
+
+// prepare empties the run's directory and saves the images there.
 func (o options) prepare() error {
 	if err := os.RemoveAll(o.dir); err != nil {
 		return err
@@ -67,12 +69,14 @@ func (o options) prepare() error {
 			return err
 		}
 	}
-	if out, err := exec.Command("docker", "save", "--output", o.savedImage(), o.image).CombinedOutput(); err != nil {
-		return fmt.Errorf("save the image %s (make docker builds it): %w: %s", o.image, err, strings.TrimSpace(string(out)))
+	out, err := exec.Command("docker", "save", "--output", o.savedImages(), o.image, o.debugImage()).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("save the images %s and %s (make docker-debug builds both): %w: %s", o.image, o.debugImage(), err,
+			strings.TrimSpace(string(out)))
 	}
 	return nil
 }
 
-func (o options) logs() string       { return filepath.Join(o.dir, "logs") }
-func (o options) volumes() string    { return filepath.Join(o.dir, "volumes") }
-func (o options) savedImage() string { return filepath.Join(o.dir, "image.tar") }
+func (o options) logs() string        { return filepath.Join(o.dir, "logs") }
+func (o options) volumes() string     { return filepath.Join(o.dir, "volumes") }
+func (o options) savedImages() string { return filepath.Join(o.dir, "images.tar") }

@@ -9,13 +9,10 @@ import (
 )
 
 const (
-	pauseImage = "localhost/pause:1"
-	// debugImage is the one that the chart's test asks for. It needs a shell and netcat, and nothing of ours.
-	debugImage   = imageInside + "-debug"
-	shellProgram = "/bin/busybox"
-	dnsReady     = "http://" + nodeAddress + ":8054/ready"
-	socket       = state + "/containerd/containerd.sock"
-	proxyConfig  = state + "/proxy.yaml"
+	pauseImage  = "localhost/pause:1"
+	dnsReady    = "http://" + nodeAddress + ":8054/ready"
+	socket      = state + "/containerd/containerd.sock"
+	proxyConfig = state + "/proxy.yaml"
 )
 
 // runtime starts containerd, and gives it the only images there are.
@@ -54,21 +51,21 @@ state = "%[1]s/containerd-state"
 	if err != nil {
 		return err
 	}
-	shell := image{name: debugImage, programs: []string{shellProgram}, links: []string{"sh", "nc", "grep", "date", "cat"}}
-	files := []string{c.savedImage()}
-	for i, made := range []image{{name: pauseImage, programs: []string{c.program("pause")}}, shell} {
-		file := filepath.Join(state, fmt.Sprintf("image-%d.tar", i))
-		if err := made.write(file); err != nil {
-			return err
-		}
-		files = append(files, file)
+	pause := filepath.Join(state, "pause.tar")
+	if err := writeImage(pause, pauseImage, c.program("pause")); err != nil {
+		return err
 	}
-	for _, file := range files {
+	for _, file := range []string{pause, c.savedImages()} {
 		if err := c.ctr(ctx, "images", "import", file); err != nil {
 			return err
 		}
 	}
-	return c.ctr(ctx, "images", "tag", "docker.io/library/"+withTag(c.image), imageInside)
+	for image, inside := range map[string]string{c.image: imageInside, c.debugImage(): imageInside + "-debug"} {
+		if err := c.ctr(ctx, "images", "tag", "docker.io/library/"+withTag(image), inside); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ctr is containerd's own client, for what Kubernetes cannot ask it.
@@ -137,6 +134,7 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 	if err != nil {
 		return err
 	}
+	c.proxyMode = mode
 	return c.start("kube-proxy", c.program("kube"), "kube-proxy", "--config="+proxyConfig)
 }
 

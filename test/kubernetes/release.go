@@ -236,17 +236,23 @@ func (r *release) disturb(ctx context.Context, name string, may allowed, replica
 	if err != nil {
 		return err
 	}
-	scrape, err := r.service(ctx, "-read")
+	read, err := r.service(ctx, "-read")
 	if err != nil {
 		return err
 	}
-	c := startClients(ctx, name, push, scrape)
+	// That a pod is ready is known before kube-proxy lets the Service lead there.
+	if err := until(ctx, 30*time.Second, "the Services lead to a replica", func(ctx context.Context) error {
+		return errors.Join(answers(push+"/-/ready")(ctx), answers(read+"/-/healthy")(ctx))
+	}); err != nil {
+		return err
+	}
+	c := startClients(ctx, name+" ("+r.proxyMode+")", push, read)
 	defer func() {
 		seen := c.end()
 		r.add(seen)
 		if err == nil && (seen.failed > may.failed || seen.gap > may.gap) {
-			err = fmt.Errorf("%d of %d pushes failed, and the longest time without one was %.1f s; %d and %.0f s are allowed%s", seen.failed,
-				seen.sent, seen.gap.Seconds(), may.failed, may.gap.Seconds(), c.reasons())
+			err = fmt.Errorf("%d of %d pushes failed, and the longest time without one was %.1f s; %d and %.0f s are allowed", seen.failed,
+				seen.sent, seen.gap.Seconds(), may.failed, may.gap.Seconds())
 		}
 		if err != nil {
 			return
@@ -259,7 +265,7 @@ func (r *release) disturb(ctx context.Context, name string, may allowed, replica
 		return err
 	}
 	if err := do(); err != nil {
-		return errors.Join(err, errors.New("clients saw:"+c.saw()))
+		return err
 	}
 	return c.going(ctx, 10)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -39,13 +40,33 @@ func renderings(ctx context.Context, t *trial) error {
 	return errors.Join(failed...)
 }
 
+// opened is a file of values on purpose beyond the standard: it is valid elsewhere, and has to be refused where the standard holds.
+const opened = "security-open.yaml"
+
 func (t *trial) valid(ctx context.Context, values string) error {
-	rendered, err := t.helm(ctx, "template", "dry", t.chart, "--namespace="+dryNamespace, "--values="+values,
+	if filepath.Base(values) != opened {
+		return t.validIn(ctx, dryNamespace, values)
+	}
+	if err := t.validIn(ctx, dryNamespace, values); err == nil || !strings.Contains(err.Error(), "violates PodSecurity") {
+		return fmt.Errorf("it should be refused in a namespace that enforces restricted Pod Security, and came to %w", err)
+	}
+	return t.validIn(ctx, openNamespace, values)
+}
+
+var namespaceLine = regexp.MustCompile(`(?m)^  namespace: "?([a-z0-9-]+)"?$`)
+
+func (t *trial) validIn(ctx context.Context, namespace, values string) error {
+	rendered, err := t.helm(ctx, "template", "dry", t.chart, "--namespace="+namespace, "--values="+values,
 		"--api-versions=monitoring.coreos.com/v1", "--api-versions=gateway.networking.k8s.io/v1")
 	if err != nil {
 		return err
 	}
-	said, err := t.kubectl(ctx, rendered, "apply", "--namespace="+dryNamespace, "--dry-run=server", "--filename=-")
+	for _, line := range namespaceLine.FindAllStringSubmatch(rendered, -1) {
+		if err := t.ensureNamespace(ctx, line[1]); err != nil {
+			return err
+		}
+	}
+	said, err := t.kubectl(ctx, rendered, "apply", "--dry-run=server", "--filename=-")
 	if err != nil {
 		return err
 	}
@@ -54,6 +75,16 @@ func (t *trial) valid(ctx context.Context, values string) error {
 	}
 	if !strings.Contains(said, "statefulset.apps/") {
 		return fmt.Errorf("no StatefulSet is in it: %s", said)
+	}
+	return nil
+}
+
+// ensureNamespace makes a namespace that values name.
+func (t *trial) ensureNamespace(ctx context.Context, name string) error {
+	body := fmt.Appendf(nil, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": %q, "labels": {
+  "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}}}`, name)
+	if _, err := t.raw(ctx, http.MethodPost, "/api/v1/namespaces", body); err != nil && !refused(err, http.StatusConflict) {
+		return err
 	}
 	return nil
 }

@@ -11,11 +11,17 @@ import (
 // row is what clients saw of one disturbance.
 type row struct {
 	name         string
-	sent, failed int
+	sent, failed int           // pushes
 	gap          time.Duration // the longest time without an acknowledged push, of any kind of client
-	scrapes      int
-	unscraped    int // scrapes that failed
-	scrapeGap    time.Duration
+	scrapes      scraping      // through the Service for clients
+	reads        scraping      // through the one for scraping
+	reasons      string        // why some have failed
+}
+
+// scraping is how a scraper fared.
+type scraping struct {
+	sent, failed int
+	gap          time.Duration // without a page
 }
 
 // table is told step by step: a run takes minutes.
@@ -58,6 +64,7 @@ func (t *table) add(r row) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rows = append(t.rows, r)
+	t.line("%s: %d of %d pushes failed%s", r.name, r.failed, r.sent, strings.ReplaceAll(r.reasons, "\n", "\n    "))
 }
 
 func (t *table) bad() int { return len(t.failed) }
@@ -66,12 +73,12 @@ func (t *table) bad() int { return len(t.failed) }
 func (t *table) summary() {
 	if len(t.rows) > 0 {
 		t.line("")
-		t.line("| disturbance | pushes | failed | longest gap | scrapes | failed | longest gap |")
-		t.line("| --- | --- | --- | --- | --- | --- | --- |")
+		t.line("| disturbance | pushes | failed | longest gap | scrapes | failed | longest gap | through -read | failed | longest gap |")
+		t.line("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	}
 	for _, r := range t.rows {
-		t.line("| %s | %d | %d | %.2f s | %d | %d | %.2f s |", r.name, r.sent, r.failed, r.gap.Seconds(), r.scrapes, r.unscraped,
-			r.scrapeGap.Seconds())
+		t.line("| %s | %d | %d | %.2f s | %d | %d | %.2f s | %d | %d | %.2f s |", r.name, r.sent, r.failed, r.gap.Seconds(),
+			r.scrapes.sent, r.scrapes.failed, r.scrapes.gap.Seconds(), r.reads.sent, r.reads.failed, r.reads.gap.Seconds())
 	}
 	t.line("")
 	t.line("%.0f s in all", time.Since(t.began).Seconds())
