@@ -133,6 +133,7 @@ lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, gen
 	$(GO) vet ./...
 	$(GOLANGCI_LINT) run ./...
 	sh -n deploy/local-cluster
+	bash -n deploy/kubernetes/generate
 	bash -n .ci/run
 	bash -n .ci/fuzz
 	$(GO) mod tidy -diff
@@ -190,6 +191,17 @@ docker-debug: docker ## build pushquorum:latest-debug, with a shell, for helm te
 	cp $(BUSYBOX) bin/image-debug/bin/busybox
 	for tool in $$($(BUSYBOX) --list); do [ $$tool = busybox ] || ln -s busybox bin/image-debug/bin/$$tool; done
 	$(DOCKER_BUILD) -t $(DEBUG_IMAGE) -f Dockerfile.debug --build-arg IMAGE=$(IMAGE) .
+
+HELM ?= $(or $(wildcard $(CURDIR)/bin/kubernetes/helm),helm)
+
+.PHONY: manifests
+manifests: ## write again what is made of deploy/monitoring and of the chart: its files, its golden files, deploy/kubernetes (needs helm)
+	if [ -d deploy/monitoring ]; then \
+		rm -f deploy/helm/pushquorum/files/*; \
+		cp deploy/monitoring/rules.yaml deploy/monitoring/dashboards/*.json deploy/helm/pushquorum/files/; \
+	fi
+	HELM='$(HELM)' deploy/kubernetes/generate
+	PUSHQUORUM_HELM='$(HELM)' $(GO) test -count=1 ./deploy -run '^TestTheChartRendersItsGoldenFiles$$' -update
 
 .PHONY: docker-test
 docker-test: docker ## start deploy/compose.yaml and try the three containers (needs docker and compose)
