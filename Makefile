@@ -136,6 +136,7 @@ lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, gen
 	bash -n deploy/kubernetes/generate
 	bash -n .ci/run
 	bash -n .ci/fuzz
+	bash -n test/kubernetes/build/build
 	$(GO) mod tidy -diff
 
 .PHONY: fmt
@@ -206,6 +207,21 @@ manifests: ## write again what is made of deploy/monitoring and of the chart: it
 .PHONY: docker-test
 docker-test: docker ## start deploy/compose.yaml and try the three containers (needs docker and compose)
 	PUSHQUORUM_DOCKER_IMAGE=$(IMAGE) $(GO) test -count=1 -v -timeout 10m -run '^TestContainers' ./test
+
+# Kubernetes, CoreDNS and helm from the Go module registry: ten minutes on two processors, once.
+KUBERNETES := bin/kubernetes
+
+.PHONY: kubernetes-programs
+kubernetes-programs: ## build what test-kubernetes makes a cluster of, into bin/kubernetes (once)
+	test/kubernetes/build/build $(KUBERNETES)
+
+STEPS ?=
+
+# What the machine must have is in test/kubernetes/README.md. It fails where a cluster is not possible.
+.PHONY: test-kubernetes
+test-kubernetes: docker-debug kubernetes-programs ## the chart on a real Kubernetes, disturbed while clients push: STEPS=… (needs root and docker)
+	$(GO) build -o bin/test-kubernetes ./test/kubernetes
+	bin/test-kubernetes -image $(IMAGE) -programs $(KUBERNETES) -steps '$(STEPS)'
 
 .PHONY: clean
 clean: ## remove what was built (not ./data)

@@ -20,7 +20,7 @@ const (
 	nodeAddress = "10.89.0.1"
 	podNetwork  = "10.244.0.0/24"
 	services    = "10.96.0.0/16,fd00:10:96::/112" // of both families, so that values which ask for both are valid
-	apiService  = "10.96.0.1" // the first of services: that is where the API server's own is
+	apiService  = "10.96.0.1"                     // the first of services: that is where the API server's own is
 	imageInside = "docker.io/library/pushquorum:test"
 )
 
