@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -52,7 +53,7 @@ func enter(o options) int {
 	if err := o.prepare(); err != nil {
 		return fail(err)
 	}
-	group := fmt.Sprintf("pushquorum-kubernetes-%d", os.Getpid())
+	group := groupPrefix + strconv.Itoa(os.Getpid())
 	if err := makeGroups(group); err != nil {
 		return fail(fmt.Errorf("a control group of its own: %w", err))
 	}

@@ -30,10 +30,26 @@ func hierarchies() ([]string, error) {
 	return roots, nil
 }
 
+// groupPrefix is what the names of the groups begin with; the number of the process that made them follows.
+const groupPrefix = "pushquorum-kubernetes-"
+
+// makeGroups makes those of this run, and removes what runs have left that were killed.
 func makeGroups(name string) error {
 	roots, err := hierarchies()
 	if err != nil {
 		return err
+	}
+	for _, root := range roots {
+		left, err := filepath.Glob(filepath.Join(root, groupPrefix+"*"))
+		if err != nil {
+			return err
+		}
+		for _, group := range left {
+			pid := strings.TrimPrefix(filepath.Base(group), groupPrefix)
+			if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+				removeGroups(filepath.Base(group))
+			}
+		}
 	}
 	for _, root := range roots {
 		group := filepath.Join(root, name)

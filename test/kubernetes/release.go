@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -84,8 +83,20 @@ func (r *release) replicas(ctx context.Context) ([]pod, error) {
 	return all, err
 }
 
-// settled waits until so many replicas are ready, in the newest revision, and no others are there.
+// settled waits until so many replicas are ready, in the newest revision, and no others are there; and until the Service leads to one,
+// because kube-proxy hears later that a pod is ready.
 func (r *release) settled(ctx context.Context, n int, within time.Duration) error {
+	if err := r.replicasReady(ctx, n, within); err != nil || n == 0 {
+		return err
+	}
+	url, err := r.service(ctx, "")
+	if err != nil {
+		return err
+	}
+	return until(ctx, 10*time.Second, "the Service of "+r.name+" leads to a replica", answers(url+"/-/ready"))
+}
+
+func (r *release) replicasReady(ctx context.Context, n int, within time.Duration) error {
 	return until(ctx, within, fmt.Sprintf("%d replicas of %s are ready", n, r.name), func(ctx context.Context) error {
 		set, err := r.set(ctx)
 		if err != nil {
@@ -238,12 +249,6 @@ func (r *release) disturb(ctx context.Context, name string, may allowed, replica
 	}
 	read, err := r.service(ctx, "-read")
 	if err != nil {
-		return err
-	}
-	// That a pod is ready is known before kube-proxy lets the Service lead there.
-	if err := until(ctx, 30*time.Second, "the Services lead to a replica", func(ctx context.Context) error {
-		return errors.Join(answers(push+"/-/ready")(ctx), answers(read+"/-/healthy")(ctx))
-	}); err != nil {
 		return err
 	}
 	c := startClients(ctx, name+" ("+r.proxyMode+")", push, read)
