@@ -81,12 +81,18 @@ func TestTheCommandLineFollowsTheNumberOfReplicas(t *testing.T) {
 		{"one names itself alone, and serves its own metrics", "replicaCount=1", []string{first, all, "--cluster.bootstrap-expect=1", "--web.include-self-metrics=true"}, nil},
 		{"three expect three", "replicaCount=3", []string{all, "--cluster.bootstrap-expect=3"}, []string{first, "--web.include-self-metrics=true"}},
 		{"five expect five", "replicaCount=5", []string{all, "--cluster.bootstrap-expect=5"}, []string{first}},
-		{"extraArgs win", "replicaCount=3,extraArgs={--web.drain-delay=1s,--storage.path=/x,--no-auto-gomemlimit}",
-			[]string{"--web.drain-delay=1s", "--storage.path=/x", "--no-auto-gomemlimit"}, []string{"--web.drain-delay=5s", "--storage.path=/data"}},
+		{
+			"extraArgs win", "replicaCount=3,extraArgs={--web.drain-delay=1s,--storage.path=/x,--no-auto-gomemlimit}",
+			[]string{"--web.drain-delay=1s", "--storage.path=/x", "--no-auto-gomemlimit"},
+			[]string{"--web.drain-delay=5s", "--storage.path=/data"},
+		},
 		{"a further peer is added", "replicaCount=3,extraArgs={--cluster.peer=r1:7946},additionalPeers={r2:7946}", []string{all, "--cluster.peer=r1:7946", "--cluster.peer=r2:7946"}, nil},
 		{"clusterDomain", "replicaCount=3,clusterDomain=cluster.local", []string{strings.Replace(all, ".svc:", ".svc.cluster.local:", 1)}, []string{all}},
-		{"an existing claim is beside the data", "persistentVolume.existingClaim=old,persistentVolume.persistenceFile=/data/f",
-			[]string{"--storage.path=/var/lib/pushquorum", "--persistence.file=/data/f"}, []string{"--storage.path=/data"}},
+		{
+			"an existing claim is beside the data", "persistentVolume.existingClaim=old,persistentVolume.persistenceFile=/data/f",
+			[]string{"--storage.path=/var/lib/pushquorum", "--persistence.file=/data/f"},
+			[]string{"--storage.path=/data"},
+		},
 		{"web configuration", "webConfiguration.existingSecret.name=s", []string{"--web.config.file=/etc/config/web-config.yaml"}, nil},
 	} {
 		got := args(t, one(t, objects(t, mustRender(t, "--set", c.set)), "StatefulSet", ""))
@@ -112,7 +118,7 @@ func TestTheChartShrinksToOneOnlyWhenTold(t *testing.T) {
 		"replicaCount=3,cluster.shrinkToOne=true": false,
 	} {
 		sts := one(t, objects(t, mustRender(t, "--set", set, "--set", "persistentVolume.enabled=true")), "StatefulSet", "")
-		spec, _ := asMap(sts.at("spec", "template", "spec"))
+		spec := asMap(sts.at("spec", "template", "spec"))
 		recovers := object(spec).text("initContainers", 0, "args", 0) == "recover"
 		deletes := sts.text("spec", "persistentVolumeClaimRetentionPolicy", "whenScaled") == "Delete"
 		if recovers != want || deletes != want {
