@@ -34,7 +34,7 @@ func helm(t *testing.T) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("PUSHQUORUM_REQUIRE_PEERS") == "1" {
+	if os.Getenv("PUSHQUORUM_REQUIRE_HELM") == "1" {
 		t.Fatal("there is no helm: neither bin/kubernetes/helm nor on PATH")
 	}
 	t.Skip("there is no helm: neither bin/kubernetes/helm nor on PATH")

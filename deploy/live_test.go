@@ -25,9 +25,15 @@ func TestAnUpgradeThatCannotWorkIsRefused(t *testing.T) {
 		}
 	}
 	service := func(ip string) object {
-		return object{"apiVersion": "v1", "kind": "Service", "metadata": map[string]any{"name": name, "namespace": "batch"}, "spec": map[string]any{"clusterIP": ip}}
+		return object{
+			"apiVersion": "v1", "kind": "Service", "metadata": map[string]any{"name": name, "namespace": "batch"},
+			"spec": map[string]any{"clusterIP": ip},
+		}
 	}
-	secondClaim := object{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": map[string]any{"name": "storage-volume-" + name + "-1", "namespace": "batch"}}
+	secondClaim := object{
+		"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+		"metadata": map[string]any{"name": "storage-volume-" + name + "-1", "namespace": "batch"},
+	}
 	ours := name + "-peers"
 	for _, c := range []struct {
 		name  string

@@ -115,7 +115,9 @@ func checkSet(t *testing.T, all []object, set object) {
 		t.Errorf("%d budgets for %d replicas, want %d", budgets, n, want)
 	}
 	line := args(t, set)
-	for _, want := range []string{"--storage.path=", "--cluster.name=$(POD_NAME)", "--cluster.listen-address=[$(POD_IP)]:", "--cluster.peer=", "--cluster.bootstrap-expect="} {
+	for _, want := range []string{
+		"--storage.path=", "--cluster.name=$(POD_NAME)", "--cluster.listen-address=[$(POD_IP)]:", "--cluster.peer=", "--cluster.bootstrap-expect=",
+	} {
 		if !slices.ContainsFunc(line, func(a string) bool { return strings.HasPrefix(a, want) }) {
 			t.Errorf("%s is not among the flags %q", want, line)
 		}
@@ -143,7 +145,12 @@ func checkSet(t *testing.T, all []object, set object) {
 		t.Errorf("ports %v", slices.Sorted(maps.Keys(ports)))
 	}
 	mounted := false
-	path := strings.TrimPrefix(line[slices.IndexFunc(line, func(a string) bool { return strings.HasPrefix(a, "--storage.path=") })], "--storage.path=")
+	path := ""
+	for _, a := range line {
+		if value, ok := strings.CutPrefix(a, "--storage.path="); ok {
+			path = value
+		}
+	}
 	for _, v := range container(t, set).list("volumeMounts") {
 		m := asMap(v)
 		mounted = mounted || m["name"] == "storage-volume" && m["mountPath"] == path
