@@ -87,9 +87,9 @@ func manifests(t *testing.T, dir string) map[string]string {
 func TestTheKustomizationsBuild(t *testing.T) {
 	t.Parallel()
 	for overlay, kinds := range map[string]string{
-		"standalone":     "NetworkPolicy Service Service Service ServiceAccount StatefulSet",
-		"three-replicas": "NetworkPolicy PodDisruptionBudget Service Service Service ServiceAccount StatefulSet",
-		"prometheus-operator": "NetworkPolicy PodDisruptionBudget PodMonitor PrometheusRule " +
+		"standalone":     "ConfigMap NetworkPolicy Service Service Service ServiceAccount StatefulSet",
+		"three-replicas": "ConfigMap NetworkPolicy PodDisruptionBudget Service Service Service ServiceAccount StatefulSet",
+		"prometheus-operator": "ConfigMap NetworkPolicy PodDisruptionBudget PodMonitor PrometheusRule " +
 			"Service Service Service ServiceAccount ServiceMonitor StatefulSet",
 	} {
 		out, err := exec.Command(kubectl(t), "kustomize", "kubernetes/overlays/"+overlay).Output()
