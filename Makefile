@@ -204,6 +204,10 @@ manifests: ## write again what is made of deploy/monitoring and of the chart: it
 	HELM='$(HELM)' deploy/kubernetes/generate
 	PUSHQUORUM_HELM='$(HELM)' $(GO) test -count=1 ./deploy -run '^TestTheChartRendersItsGoldenFiles$$' -update
 
+.PHONY: test-chart
+test-chart: ## the tests of the chart and of deploy/kubernetes, which `make test` leaves out without helm (needs helm, kubectl)
+	PUSHQUORUM_REQUIRE_HELM=1 PUSHQUORUM_HELM='$(HELM)' $(GO) test -count=1 ./deploy
+
 .PHONY: docker-test
 docker-test: docker ## start deploy/compose.yaml and try the three containers (needs docker and compose)
 	PUSHQUORUM_DOCKER_IMAGE=$(IMAGE) $(GO) test -count=1 -v -timeout 10m -run '^TestContainers' ./test

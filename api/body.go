@@ -37,6 +37,7 @@ type body struct {
 	decoder func(io.Reader) (io.Reader, error) // nil: wire is what was pushed
 	limit   int64                              // bytes, on the wire and decompressed
 	timeout time.Duration
+	waited  time.Duration // for its memory
 }
 
 // openBody takes r's body from the wire, to be decompressed according to its Content-Encoding. An encoding that is not
@@ -80,7 +81,7 @@ func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 	if p := b.hold.begin(r.Context(), size); p != nil {
 		return p
 	}
-	if time.Since(began) > b.timeout/100 {
+	if b.waited = time.Since(began); b.waited > b.timeout/100 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(b.timeout))
 	}
 	var buffer []byte

@@ -20,8 +20,8 @@ import (
 
 // Replica is what the API needs of the consensus layer. Its methods are safe for concurrent use.
 type Replica interface {
-	// Apply replicates an encoded command and returns its result. An error means that the outcome is unknown or that the command
-	// was not accepted before ctx ended; the same command may be sent again.
+	// Apply replicates an encoded command and returns its result. An error means that the outcome is unknown or, if it is an
+	// [fsm.NotAppliedError], that nothing has changed; the same command may be sent again.
 	Apply(ctx context.Context, command []byte) (fsm.Result, error)
 	// ReadBarrier returns nil once the local state includes every command that any replica acknowledged before the call.
 	ReadBarrier(ctx context.Context) error
@@ -60,7 +60,7 @@ type ReadPolicy struct {
 
 // Defaults of the limits that a zero Config value stands for.
 const (
-	DefaultPushTimeout  = 10 * time.Second
+	DefaultPushTimeout  = 8 * time.Second // clients of Java and Rust give up after 10
 	DefaultMaxBodyBytes = 16 << 20
 	DefaultMaxInFlight  = 256 << 20
 	DefaultMaxPushes    = 4096
@@ -97,7 +97,8 @@ type Config struct {
 	Quit            func() // called once, on the first request to /-/quit
 
 	UTF8Names    bool          // --push.enable-utf8-names
-	PushTimeout  time.Duration // for a body to arrive, and again for it to be replicated; default DefaultPushTimeout
+	Unchecked    bool          // --push.disable-consistency-check: a good push is answered 202, as there; it is checked all the same
+	PushTimeout  time.Duration // for a body to arrive, and again from there to the answer; default DefaultPushTimeout
 	MaxBodyBytes int64         // of a push, on the wire and decompressed; default DefaultMaxBodyBytes
 	Limits       fsm.Limits    // shown, with how near they are; Replica keeps them
 	// PageBytes is how much memory pages may take that are kept, built or being sent; what does not fit is streamed. 0: no bound.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -49,23 +50,23 @@ func (f *inFlight) bytes() int64 {
 
 // wait takes n from a part, or says why not.
 func (f *inFlight) wait(ctx context.Context, part *pool, n int64) *problem {
-	if err := part.take(ctx, n, f.longest); err != nil {
+	err := part.take(ctx, n, f.longest)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errWait
+	}
+	if err != nil {
 		return f.busy(err)
 	}
 	return nil
 }
 
 func (f *inFlight) busy(reason error) *problem {
-	return &problem{http.StatusServiceUnavailable, fmt.Sprintf(
-		"too much is being pushed at a time (%v): try again, or raise --push.max-bytes-in-flight=%d", reason, f.limit,
-	)}
+	return unavailable(pushing.nothingDone(fmt.Sprintf("too much is being pushed at a time, %v: if that goes on, raise --push.max-bytes-in-flight=%d", reason, f.limit)))
 }
 
 // tooMany is the answer to a push that comes when there are as many as may be.
 func (f *inFlight) tooMany() *problem {
-	return &problem{http.StatusServiceUnavailable, fmt.Sprintf(
-		"%d pushes are under way, no more may be: try again, or raise --push.max-requests=%d", f.requests.size, f.requests.size,
-	)}
+	return unavailable(pushing.nothingDone(fmt.Sprintf("%d pushes are under way, no more may be: if that goes on, raise --push.max-requests=%[1]d", f.requests.size)))
 }
 
 // neverFits is the answer to a push that would be refused each time.

@@ -73,6 +73,10 @@ func quitNeedsPut(w http.ResponseWriter, _ *http.Request) {
 
 // servePprof serves a path from which the route prefix has been taken. A profile takes as long as it is asked to.
 func servePprof(w http.ResponseWriter, r *http.Request) {
+	if p := r.URL.Path; r.Method == http.MethodHead && (p == "/debug/pprof/profile" || p == "/debug/pprof/trace") {
+		w.Header().Set("Content-Type", "application/octet-stream") // rather than record for nobody
+		return
+	}
 	switch r.URL.Path {
 	case "/debug/pprof/cmdline":
 		pprof.Cmdline(w, r)

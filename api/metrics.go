@@ -32,7 +32,7 @@ const (
 	reasonTooLarge     = "too_large"    // its body
 	reasonSlow         = "slow"         // its body did not arrive in time
 	reasonBusy         = "busy"         // too much is under way
-	reasonUnavailable  = "unavailable"  // not known to be replicated
+	reasonUnavailable  = "unavailable"  // not replicated, or not known to be
 	reasonNoSpace      = "no_space"     // on the disks
 	reasonReused       = "reused_key"   // its Idempotency-Key belongs to another request
 	reasonOtherLimit   = "limit"        // one that a newer version's leader knows

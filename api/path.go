@@ -2,8 +2,9 @@ package api
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -29,13 +30,39 @@ type groupPath struct {
 	naming    naming
 }
 
-// labels decodes a cleaned and percent-decoded path, which begins with the prefix. The job in the prefix's place wins over a
-// label `job` later in the path; of any other repeated label the last value counts.
-func (g groupPath) labels(path string) (expo.Labels, error) {
-	job, rest := path[len(g.prefix):], ""
-	if i := strings.IndexByte(job, '/'); i >= 0 {
-		job, rest = job[:i], job[i:]
+// below returns what follows the prefix. Up to its end a slash may stand for several: a base URL that ends with one has been put
+// before a path, and they mean nothing. Further on an empty component does mean something.
+func (g groupPath) below(path string) (rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(path, g.prefix); ok {
+		return rest, true
 	}
+	rest = path
+	for part := range strings.SplitSeq(strings.Trim(g.prefix, "/"), "/") {
+		if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, "/"), part+"/"); !ok {
+			return "", false
+		}
+	}
+	return rest, true
+}
+
+// labelsOf decodes the path of a request that the prefix matches.
+func (g groupPath) labelsOf(u *url.URL) (expo.Labels, error) {
+	if err := refuseDots(u); err != nil {
+		return nil, err
+	}
+	return g.labels(u.Path)
+}
+
+// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing. The job in the prefix's place
+// wins over a label `job` later in the path; of any other repeated label the last value counts.
+func (g groupPath) labels(path string) (expo.Labels, error) {
+	rest, _ := g.below(path)
+	rest, slash := strings.CutSuffix(rest, "/")
+	parts := strings.Split(rest, "/")
+	if err := refuseGaps(path, parts, slash); err != nil {
+		return nil, err
+	}
+	job := parts[0]
 	if g.base64Job {
 		decoded, err := decodeBase64(job)
 		if err != nil {
@@ -43,12 +70,12 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 		}
 		job = decoded
 	}
-	labels, err := g.naming.splitLabels(rest)
+	if job == "" {
+		return nil, errNoJob(path)
+	}
+	labels, err := g.naming.pairLabels(parts[1:])
 	if err != nil {
 		return nil, err
-	}
-	if job == "" {
-		return nil, errors.New("job name is required")
 	}
 	group := expo.LabelsOf(append(labels, expo.Label{Name: "job", Value: job}))
 	// Above all, values that are not UTF-8 must never reach the store: every later scrape would carry them.
@@ -58,16 +85,61 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 	return group, nil
 }
 
-// splitLabels decodes "/name/value/name/value", in that order; "" and "/" are no labels.
-func (n naming) splitLabels(s string) ([]expo.Label, error) {
-	if len(s) <= 1 {
-		return nil, nil
+// refuseGaps says which component of a path is empty, or missing at its end. A Pushgateway redirects to the path without the
+// empty one, which most clients do not follow, and which would name another group. parts are the job and the labels; slash tells
+// whether there was one after them.
+func refuseGaps(path string, parts []string, slash bool) error {
+	for i, part := range parts {
+		switch {
+		case part != "":
+		case i == 0:
+			return errNoJob(path)
+		case i%2 == 0:
+			return errNoValue(path, parts[i-1])
+		default:
+			return fmt.Errorf("the name of a label is empty, after %q in %q: a shell variable was probably empty, or a slash is one too many; "+
+				"an empty value is written <label>%s/=", shorten(parts[i-1]), shorten(path), base64Suffix)
+		}
 	}
-	parts := strings.Split(s[1:], "/")
+	switch {
+	case len(parts)%2 != 0:
+		return nil
+	case slash:
+		return errNoValue(path, parts[len(parts)-1])
+	}
+	return fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>%s/=",
+		shorten("/"+strings.Join(parts[1:], "/")), base64Suffix)
+}
+
+func errNoJob(path string) error {
+	return fmt.Errorf("job name is required, and is empty in %q: a shell variable was probably empty; "+
+		"only of other labels the value may be empty, and is then written <label>%s/=", shorten(path), base64Suffix)
+}
+
+func errNoValue(path, label string) error {
+	label = shorten(strings.TrimSuffix(label, base64Suffix))
+	return fmt.Errorf("the value of label %q is empty in %q: a shell variable was probably empty; an empty value is written %s",
+		label, shorten(path), strconv.Quote(label+base64Suffix+"/="))
+}
+
+// refuseDots refuses components that are "." or "..", as they stand in the request: clients and proxies resolve them, each in
+// its way, and so does a Pushgateway, by a redirect. One that is percent-encoded is a name like any other.
+func refuseDots(u *url.URL) error {
+	if !strings.Contains(u.Path, "/.") {
+		return nil
+	}
+	for part := range strings.SplitSeq(u.EscapedPath(), "/") {
+		if part == "." || part == ".." {
+			return fmt.Errorf("%q in the path %q stands for a directory, and clients and proxies take it out: write a value that is %[1]q as <label>%[3]s/%[4]s",
+				part, shorten(u.Path), base64Suffix, encodeBase64(part))
+		}
+	}
+	return nil
+}
+
+// pairLabels decodes names and values, in that order.
+func (n naming) pairLabels(parts []string) ([]expo.Label, error) {
 	labels := make([]expo.Label, 0, len(parts)/2+1)
-	if len(parts)%2 != 0 {
-		return nil, fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>@base64/=", shorten(s))
-	}
 	for ; len(parts) > 0; parts = parts[2:] {
 		value := parts[1]
 		written, isBase64 := strings.CutSuffix(parts[0], base64Suffix)

@@ -22,19 +22,25 @@ func TestPathsNameGroups(t *testing.T) {
 		"a slash at the end":                {path: "/metrics/job/a/", want: labels{"job": "a"}},
 		"labels":                            {path: "/metrics/job/a/b/c/d/e", want: labels{"job": "a", "b": "c", "d": "e"}},
 		"escapes":                           {path: "/metrics/job/a%20b/c/%F0%9F%92%A9%0A%00", want: labels{"job": "a b", "c": "💩\n\x00"}},
-		"an empty value at the end":         {path: "/metrics/job/a/b/", want: labels{"job": "a", "b": ""}},
+		"a slash after a value":             {path: "/metrics/job/a/b/c/", want: labels{"job": "a", "b": "c"}},
+		"an encoded slash at the end":       {path: "/metrics/job/a/b/c%2F", want: labels{"job": "a", "b": "c"}},
+		"a slash twice before /metrics":     {path: "//metrics/job/a/b/c", want: labels{"job": "a", "b": "c"}},
+		"slashes everywhere before the job": {path: "///metrics//job/a", want: labels{"job": "a"}},
+		"the same, with base64":             {path: "//metrics//job@base64/YQ", want: labels{"job": "a"}},
 		"a query":                           {path: "/metrics/job/a?b=c", want: labels{"job": "a"}},
 		"base64 job, padded":                {path: "/metrics/job@base64/YQ==", want: labels{"job": "a"}},
 		"base64 job, not padded":            {path: "/metrics/job@base64/YQ", want: labels{"job": "a"}},
 		"base64 value with slashes":         {path: "/metrics/job/a/b@base64/L3Zhci90bXA", want: labels{"job": "a", "b": "/var/tmp"}},
 		"base64 of the URL alphabet":        {path: "/metrics/job/a/b@base64/7u-_vg", says: "UTF-8"},
 		"base64 empty value":                {path: "/metrics/job/a/b@base64/=", want: labels{"job": "a", "b": ""}},
-		"base64 empty value, at the end":    {path: "/metrics/job/a/b@base64/", want: labels{"job": "a", "b": ""}},
+		"a dot in base64":                   {path: "/metrics/job@base64/Lg/b@base64/Li4", want: labels{"job": ".", "b": ".."}},
+		"dots in a name":                    {path: "/metrics/job/a../b/..c/d/.e", want: labels{"job": "a..", "b": "..c", "d": ".e"}},
 		"a repeated label":                  {path: "/metrics/job/a/b/c/b/d", want: labels{"job": "a", "b": "d"}},
 		"a bad value that is overridden":    {path: "/metrics/job/a/b/%ff/b/d", want: labels{"job": "a", "b": "d"}},
 		"a label job does not win":          {path: "/metrics/job/a/job/b", want: labels{"job": "a"}},
 		"%2F does not hide a slash":         {path: "/metrics/job/a%2Fb%2Fc", want: labels{"job": "a", "b": "c"}},
 		"an escaped dot is a name":          {path: "/metrics/job/%2e%2e", want: labels{"job": ".."}},
+		"an escaped dot is a value":         {path: "/metrics/job/a/b/%2e", want: labels{"job": "a", "b": "."}},
 		"U__ is a plain name by default":    {path: "/metrics/job/a/U__b_2e_c/d", want: labels{"job": "a", "U__b_2e_c": "d"}},
 		"U__ is unescaped for UTF-8 names":  {path: "/metrics/job/a/U__b_2e_c__d/e", want: labels{"job": "a", "b.c_d": "e"}, utf8: true},
 		"U__ with base64":                   {path: "/metrics/job/a/U__b_2e_c@base64/ZA", want: labels{"job": "a", "b.c": "d"}, utf8: true},
@@ -42,22 +48,41 @@ func TestPathsNameGroups(t *testing.T) {
 		"an UTF-8 name as it is":            {path: "/metrics/job/a/b.c/d", want: labels{"job": "a", "b.c": "d"}, utf8: true},
 		"an escaped label job does not win": {path: "/metrics/job/a/U__job/b", want: labels{"job": "a"}, utf8: true},
 
-		"an odd number":                {path: "/metrics/job/a/b", says: "odd number of components"},
-		"an odd number, slash":         {path: "/metrics/job/a/b/c/", says: "odd number of components"},
-		"an odd number, %2F":           {path: "/metrics/job/a%2Fb", says: "odd number of components"},
-		"an empty job":                 {path: "/metrics/job@base64/=", says: "job name is required"},
-		"an empty job before %2F":      {path: "/metrics/job/%2Fb/c", says: "job name is required"},
-		"bad base64 in the job":        {path: "/metrics/job@base64/Y", says: `job name "Y"`},
-		"bad base64 in a value":        {path: "/metrics/job/a/b@base64/*", says: `label b="*"`},
-		"a reserved name":              {path: "/metrics/job/a/__b/c", says: `improper label name "__b"`},
-		"a name with a digit first":    {path: "/metrics/job/a/0b/c", says: `improper label name "0b"`},
-		"an empty name":                {path: "/metrics/job/a/@base64/YQ", says: `improper label name ""`},
-		"an empty name, UTF-8":         {path: "/metrics/job/a/U__/b", says: `improper label name "U__"`, utf8: true},
-		"a reserved name, escaped":     {path: "/metrics/job/a/U___5f__5f_name/b", says: "improper label name", utf8: true},
-		"an UTF-8 name without a flag": {path: "/metrics/job/a/b.c/d", says: `improper label name "b.c"`},
-		"a name that is not UTF-8":     {path: "/metrics/job/a/%ff/d", says: "improper label name", utf8: true},
-		"a value that is not UTF-8":    {path: "/metrics/job/a/b@base64/__4", says: "UTF-8"},
-		"a job that is not UTF-8":      {path: "/metrics/job@base64/__4", says: "UTF-8"},
+		"an odd number":           {path: "/metrics/job/a/b", says: "odd number of components"},
+		"an odd number of many":   {path: "/metrics/job/a/b/c/d", says: `odd number of components in label string "/b/c/d"`},
+		"an odd number, %2F":      {path: "/metrics/job/a%2Fb", says: "odd number of components"},
+		"an empty job":            {path: "/metrics/job@base64/=", says: "job name is required"},
+		"an empty job before %2F": {path: "/metrics/job/%2Fb/c", says: "job name is required"},
+		"an empty job before a label": {path: "/metrics/job//instance/h", says: `job name is required, and is empty in "/metrics/job//instance/h": ` +
+			"a shell variable was probably empty; only of other labels the value may be empty, and is then written <label>@base64/="},
+		"nothing but an empty job":      {path: "/metrics/job/", says: "job name is required"},
+		"an empty job and a slash":      {path: "/metrics/job//", says: "job name is required"},
+		"an empty job, in base64":       {path: "/metrics/job@base64//b/c", says: "job name is required"},
+		"an empty value at the end":     {path: "/metrics/job/a/instance/", says: `the value of label "instance" is empty in "/metrics/job/a/instance/": a shell variable was probably empty; an empty value is written "instance@base64/="`},
+		"an empty base64 value, at end": {path: "/metrics/job/a/b@base64/", says: `an empty value is written "b@base64/="`},
+		"an empty value in the middle":  {path: "/metrics/job/a/b//c/d", says: `the value of label "b" is empty`},
+		"an empty value, %2F":           {path: "/metrics/job/a/b%2F%2Fc/d", says: `the value of label "b" is empty`},
+		"an empty name after the job":   {path: "/metrics/job/a//b/c", says: `the name of a label is empty, after "a" in "/metrics/job/a//b/c": a shell variable was probably empty, or a slash is one too many; an empty value is written <label>@base64/=`},
+		"an empty name after a value":   {path: "/metrics/job/a/b/c//d", says: `the name of a label is empty, after "c"`},
+		"two slashes at the end":        {path: "/metrics/job/a/b/c//", says: `the name of a label is empty, after "c"`},
+		"a newline where it is empty":   {path: "/metrics/job/a/b%0A//c/d", says: `the value of label "b\n" is empty`},
+		"two dots for a value":          {path: "/metrics/job/a/path/..", says: `".." in the path "/metrics/job/a/path/.." stands for a directory, and clients and proxies take it out: write a value that is ".." as <label>@base64/Li4`},
+		"a dot for a value":             {path: "/metrics/job/a/path/.", says: `as <label>@base64/Lg`},
+		"dots for a job":                {path: "/metrics/job/..", says: `stands for a directory`},
+		"dots in the middle":            {path: "/metrics/job/a/../b", says: `stands for a directory`},
+		"dots before the job":           {path: "/metrics/../metrics/job/a", says: `stands for a directory`},
+		"a dot before /metrics":         {path: "/./metrics/job/a", says: `stands for a directory`},
+		"bad base64 in the job":         {path: "/metrics/job@base64/Y", says: `job name "Y"`},
+		"bad base64 in a value":         {path: "/metrics/job/a/b@base64/*", says: `label b="*"`},
+		"a reserved name":               {path: "/metrics/job/a/__b/c", says: `improper label name "__b"`},
+		"a name with a digit first":     {path: "/metrics/job/a/0b/c", says: `improper label name "0b"`},
+		"an empty name":                 {path: "/metrics/job/a/@base64/YQ", says: `improper label name ""`},
+		"an empty name, UTF-8":          {path: "/metrics/job/a/U__/b", says: `improper label name "U__"`, utf8: true},
+		"a reserved name, escaped":      {path: "/metrics/job/a/U___5f__5f_name/b", says: "improper label name", utf8: true},
+		"an UTF-8 name without a flag":  {path: "/metrics/job/a/b.c/d", says: `improper label name "b.c"`},
+		"a name that is not UTF-8":      {path: "/metrics/job/a/%ff/d", says: "improper label name", utf8: true},
+		"a value that is not UTF-8":     {path: "/metrics/job/a/b@base64/__4", says: "UTF-8"},
+		"a job that is not UTF-8":       {path: "/metrics/job@base64/__4", says: "UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t, func(c *Config) { c.UTF8Names = test.utf8 })
@@ -87,6 +112,20 @@ func TestPathsNameGroups(t *testing.T) {
 				t.Errorf("%d groups are left, want none", n)
 			}
 		})
+	}
+}
+
+func TestSlashesMayBeDoubledInTheRoutePrefix(t *testing.T) {
+	g := start(t, func(c *Config) { c.RoutePrefix = "/some/prefix" })
+	for _, path := range []string{"/some/prefix//metrics/job/a/b/c", "//some//prefix/metrics/job/a/b/c", "/some/prefix/metrics/job/a/b/c/"} {
+		g.must(http.StatusOK, "PUT", path, "x 1\n")
+		g.must(http.StatusAccepted, "DELETE", path, "")
+		if n := g.replica.View().Len(); n != 0 {
+			t.Errorf("%s: %d groups are left, want none", path, n)
+		}
+	}
+	for _, path := range []string{"//metrics/job/a", "/some/prefixmetrics/job/a", "/prefix/some/metrics/job/a", "/some/prefix/metricsjob/a"} {
+		g.must(http.StatusNotFound, "PUT", path, "x 1\n")
 	}
 }
 

@@ -12,8 +12,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
-
-	"pushquorum/fsm"
 )
 
 const protobufType = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
@@ -272,40 +270,4 @@ func TestAnIdempotencyKeyIsAppliedOnce(t *testing.T) {
 			t.Errorf("%s %s: want the limit, got %q", method, path, a.body)
 		}
 	}
-}
-
-func TestAnUnknownOutcomeIsNever2xx(t *testing.T) {
-	for name, test := range map[string]struct {
-		result *fsm.Result
-		err    error
-		want   int
-	}{
-		"no quorum":      {nil, errNoLeader, http.StatusServiceUnavailable},
-		"result and err": {&fsm.Result{Status: fsm.Applied}, errNoLeader, http.StatusServiceUnavailable},
-		"forgotten":      {&fsm.Result{Status: fsm.Forgotten, Reason: "too old"}, nil, http.StatusServiceUnavailable},
-		"a newer status": {&fsm.Result{Status: 200, Reason: "who knows"}, nil, http.StatusServiceUnavailable},
-		"reused":         {&fsm.Result{Status: fsm.Reused, Reason: "used"}, nil, http.StatusUnprocessableEntity},
-		"no space":       {&fsm.Result{Status: fsm.NoSpace, Reason: "make room"}, nil, http.StatusInsufficientStorage},
-		"rejected":       {&fsm.Result{Status: fsm.Rejected, Reason: "clash"}, nil, http.StatusBadRequest},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := start(t)
-			g.replica.applyErr, g.replica.result = test.err, test.result
-			for method, path := range map[string]string{"POST": "/metrics/job/a", "DELETE": "/metrics/job/a", "PUT": "/api/v1/admin/wipe"} {
-				a := g.must(test.want, method, path, "")
-				if retry := a.header.Get("Retry-After"); (retry == "1") != (test.want == http.StatusServiceUnavailable) {
-					t.Errorf("%s: Retry-After is %q with status %d", method, retry, test.want)
-				}
-				if strings.Count(a.body, "\n") != 1 {
-					t.Errorf("%s: want one line, got %q", method, a.body)
-				}
-			}
-		})
-	}
-}
-
-func TestABadPushIsBadWithoutAQuorum(t *testing.T) {
-	g := start(t)
-	g.replica.applyErr = errNoLeader
-	g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", "x 1 1000\n")
 }

@@ -76,6 +76,10 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 	f := form{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
 	rd.mark(w)
+	if r.Method == http.MethodHead {
+		f.describe(w) // without its length, for which the page would have to be made
+		return
+	}
 	index := rd.view.Index()
 	rd.view = nil // who waits keeps no state
 	out, to := &sink{ResponseWriter: w}, recipientOf(w)

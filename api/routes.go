@@ -3,9 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"time"
 )
@@ -13,6 +11,8 @@ import (
 // maxPath is how long a path may be, in bytes: room for a group of more than a hundred labels. Longer ones are refused, because each name
 // and value stands in each line of the group.
 const maxPath = 16 << 10
+
+const wipePath = "/api/v1/admin/wipe" // below the route prefix
 
 // shownPath is the path of a request for the log.
 func shownPath(r *http.Request) string { return shorten(r.URL.Path) }
@@ -26,88 +26,32 @@ func shorten(s string) string {
 	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:longest], ""), len(s))
 }
 
-// route is one path, or everything below it, and a handler for each method.
-type route struct {
-	path    string // of a subtree it ends with "/"
-	subtree bool   // serves longer paths, too
-	root    bool   // of a subtree: serves path itself, too
-	methods map[string]http.Handler
-}
-
-func (r *route) matches(p string) bool {
-	if !r.subtree {
-		return p == r.path
-	}
-	return strings.HasPrefix(p, r.path) && (r.root || len(p) > len(r.path))
-}
-
-// corrected returns the path of this route that p most likely stands for: with or without a final slash, in any case.
-func (r *route) corrected(p string) (string, bool) {
-	switch n := len(r.path); {
-	case r.subtree && len(p) > n && strings.EqualFold(p[:n], r.path):
-		return r.path + p[n:], true
-	case (!r.subtree || r.root) && strings.EqualFold(strings.TrimSuffix(p, "/"), strings.TrimSuffix(r.path, "/")):
-		return r.path, true
-	}
-	return "", false
-}
-
-// router finds the handler of a request. What it answers to a path or method that nothing serves is what the Pushgateway's
-// httprouter answers: a redirect to a corrected path, OPTIONS and 405 with an Allow header, or 404.
-type router []*route
-
-func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p, allowed := r.URL.Path, []string(nil)
-	for _, route := range rt {
-		if !route.matches(p) {
-			continue
-		}
-		if h := route.methods[r.Method]; h != nil {
-			h.ServeHTTP(w, r)
-			return
-		}
-		for m := range route.methods {
-			if m != http.MethodOptions && !slices.Contains(allowed, m) {
-				allowed = append(allowed, m)
-			}
-		}
-	}
-	if len(allowed) == 0 {
-		rt.miss(w, r)
-		return
-	}
-	allowed = append(allowed, http.MethodOptions)
-	slices.Sort(allowed)
-	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	if r.Method == http.MethodOptions {
-		return // 200
-	}
-	http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
-}
-
-func (rt router) miss(w http.ResponseWriter, r *http.Request) {
-	for _, route := range rt {
-		if route.methods[r.Method] == nil {
-			continue
-		}
-		if p, ok := route.corrected(r.URL.Path); ok {
-			u := url.URL{Path: p, RawQuery: r.URL.RawQuery}
-			code := http.StatusTemporaryRedirect // keeps method and body
-			if r.Method == http.MethodGet {
-				code = http.StatusMovedPermanently
-			}
-			http.Redirect(w, r, u.String(), code)
-			return
-		}
-	}
-	http.NotFound(w, r)
-}
-
-// routes builds the handler of all paths. The outer ServeMux only cleans the path as the Pushgateway's does, with a 307 to the
-// clean one (it looks at the escaped path, so that %2F and %2e hide nothing from the routes below).
+// routes builds the handler of all paths. A ServeMux in front cleans the path of who reads as the Pushgateway's does, with a 307 to
+// the clean one (it looks at the escaped path, so that %2F and %2e hide nothing from the routes below).
 func (a *API) routes() (http.Handler, error) {
+	list, err := a.listRoutes()
+	if err != nil {
+		return nil, err
+	}
+	all := &router{routes: list, advice: a.advice, refuse: func(w http.ResponseWriter, r *http.Request, p *problem) {
+		a.drain(w, r)
+		a.refuse(w, r, p)
+	}}
+	cleaning := http.NewServeMux()
+	cleaning.Handle("/", all)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if reads(r) {
+			cleaning.ServeHTTP(w, r)
+		} else {
+			all.ServeHTTP(w, r)
+		}
+	}), nil
+}
+
+// listRoutes returns all routes.
+func (a *API) listRoutes() ([]*route, error) {
 	prefix := a.cfg.RoutePrefix
-	var rt router
+	var rt []*route
 	add := func(method, p string, h http.Handler) {
 		rt = append(rt, &route{path: p, methods: map[string]http.Handler{method: h}})
 	}
@@ -115,14 +59,14 @@ func (a *API) routes() (http.Handler, error) {
 		add(http.MethodGet, prefix+p, a.metrics.count(name, h))
 	}
 
-	telemetry := path.Join("/", prefix, a.cfg.TelemetryPath)
+	telemetry := a.telemetryPath()
 	add(http.MethodGet, telemetry, http.HandlerFunc(a.serveMetrics))
 	for _, kind := range []struct {
 		path   string
 		base64 bool
 	}{{"/metrics/job/", false}, {"/metrics/job" + base64Suffix + "/", true}} {
 		g := groupPath{prefix: prefix + kind.path, base64Job: kind.base64, naming: a.naming}
-		rt = append(rt, &route{path: g.prefix, subtree: true, methods: map[string]http.Handler{
+		rt = append(rt, &route{path: g.prefix, subtree: true, group: &g, methods: map[string]http.Handler{
 			http.MethodPut:    a.metrics.push(a.push(g, true)),
 			http.MethodPost:   a.metrics.push(a.push(g, false)),
 			http.MethodDelete: a.metrics.count("delete", a.delete(g)),
@@ -139,7 +83,7 @@ func (a *API) routes() (http.Handler, error) {
 		get("/api/v1/cluster", "api/v1/cluster", cors(a.apiCluster))
 	}
 	if a.cfg.EnableAdmin {
-		add(http.MethodPut, api+"admin/wipe", a.metrics.count("wipe", http.HandlerFunc(a.wipe)))
+		add(http.MethodPut, prefix+wipePath, a.metrics.count("wipe", http.HandlerFunc(a.wipe)))
 	}
 
 	get("/", "status", a.page)
@@ -165,10 +109,33 @@ func (a *API) routes() (http.Handler, error) {
 			return nil, fmt.Errorf("telemetry path %q is already used: choose another --web.telemetry-path", telemetry)
 		}
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", rt)
-	return mux, nil
+	for _, r := range rt {
+		if h := r.methods[http.MethodGet]; h != nil {
+			r.methods[http.MethodHead] = h // net/http sends what it writes to nobody
+		}
+	}
+	return rt, nil
 }
+
+// advice says where there is what a request that found nothing, or may not do what it wants, is most likely about.
+func (a *API) advice(r *http.Request) string {
+	prefix := a.cfg.RoutePrefix
+	groups := prefix + "/metrics/job/<JOB>{/<LABEL>/<VALUE>}"
+	switch {
+	case r.URL.Path == prefix+wipePath && !a.cfg.EnableAdmin:
+		return "the admin API needs --web.enable-admin-api"
+	case r.Method == http.MethodPut || r.Method == http.MethodPost:
+		return "push to " + groups
+	case r.Method == http.MethodDelete:
+		return "a group is deleted at " + groups
+	default:
+		return fmt.Sprintf("metrics are at %s, a page about them at %s/, the query API at %[2]s/api/v1/metrics; push to %s",
+			a.telemetryPath(), prefix, groups)
+	}
+}
+
+// telemetryPath is where Prometheus scrapes.
+func (a *API) telemetryPath() string { return path.Join("/", a.cfg.RoutePrefix, a.cfg.TelemetryPath) }
 
 // ServeHTTP bounds how long the client may take to send its body, and to take its answer (recipient), and serves the request. A
 // handler that has read the body completely lifts the first bound; net/http does so itself when it waits for the next request.

@@ -108,6 +108,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Length", strconv.Itoa(out.Len()))
 	if _, err := out.WriteTo(w); err != nil {
 		a.log.Debug("client went away", "path", shownPath(r), "source", r.RemoteAddr, "err", err)
 	}
@@ -266,6 +267,7 @@ func serveStatic(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", staticType(path.Ext(r.URL.Path)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "public, max-age=3600") // the page asks for them with its version
+	h.Set("Content-Length", strconv.Itoa(len(content)))
 	_, _ = w.Write(content)
 }
 

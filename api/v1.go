@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strconv"
 
 	dto "github.com/prometheus/client_model/go"
 )
@@ -95,23 +96,28 @@ func (a *API) clusterStatus(ctx context.Context) *ClusterStatus {
 
 // apiMetrics writes one metric at a time: all of them together may be many times larger than the text format.
 func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
-	unavailable := func(p *problem) {
+	refuse := func(p *problem) {
 		w.Header().Set("Retry-After", "1")
 		a.respond(w, r, p.code, envelope{Status: "error", ErrorType: "unavailable", Error: p.text})
 	}
-	leave, p := a.queries.enter(r.Context(), recipientOf(w))
-	if p != nil {
-		unavailable(p)
-		return
+	if r.Method != http.MethodHead {
+		leave, p := a.queries.enter(r.Context(), recipientOf(w))
+		if p != nil {
+			refuse(p)
+			return
+		}
+		defer leave()
 	}
-	defer leave()
 	rd, p := a.read(r.Context())
 	if p != nil {
-		unavailable(p)
+		refuse(p)
 		return
 	}
 	rd.mark(w)
 	w.Header().Set("Content-Type", "application/json")
+	if r.Method == http.MethodHead {
+		return // its length shows only when all of it is made
+	}
 	out := &sink{ResponseWriter: w}
 	if err := writeGroups(out, rd.view); err != nil {
 		a.cut(r, out, err)
@@ -126,6 +132,7 @@ func (a *API) respond(w http.ResponseWriter, r *http.Request, code int, answer e
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
 	w.WriteHeader(code)
 	if _, err := w.Write(encoded); err != nil {
 		a.log.Debug("client went away", "path", shownPath(r), "source", r.RemoteAddr, "err", err)

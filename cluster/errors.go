@@ -6,16 +6,14 @@ import (
 )
 
 // ErrUnavailable is wrapped by every error of [Replica.Apply] and [Replica.ReadBarrier]: the cluster did not
-// answer in time. After Apply the outcome may be unknown; the same command may be applied again, it is applied
-// at most once. HTTP calls it 503.
+// answer in time. After Apply the outcome is unknown, unless the error is an [fsm.NotAppliedError], too; the same command may be
+// applied again, it is applied at most once. HTTP calls it 503.
 var ErrUnavailable = errors.New("unavailable")
 
 // errClosing is the cause when the replica itself is stopping.
 var errClosing = errors.New("this replica is stopping")
 
-func unavailable(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrUnavailable, fmt.Errorf(format, args...))
-}
+func unavailable(why error) error { return fmt.Errorf("%w: %w", ErrUnavailable, why) }
 
 // damaged is how every check of the data directory reports what it found: the file first, then what is wrong.
 func damaged(path, format string, args ...any) error {

@@ -237,8 +237,8 @@ func TestClosingFailsCallsUnderWayQuickly(t *testing.T) {
 	if took := time.Since(closed); took > 8*time.Second {
 		t.Errorf("closing took %s", took)
 	}
-	if _, err := others[0].Apply(testContext(t), pushCommand(others[0], "x", 1)); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("after closing: got %v, want ErrUnavailable", err)
+	if _, err := others[0].Apply(testContext(t), pushCommand(others[0], "x", 1)); !errors.Is(err, ErrUnavailable) || !notApplied(err) {
+		t.Errorf("after closing: got %v, want ErrUnavailable, and that it was not applied", err)
 	}
 	if err := others[0].Ready(); err == nil {
 		t.Error("a closed replica says it is ready")

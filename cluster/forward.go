@@ -34,7 +34,7 @@ const MaxCommand = 60 << 20
 
 // Apply replicates a command and returns the result that the state machine gave. It may be called on any replica; it is
 // retried with the same bytes, across changes of leader, until ctx ends. A command larger than MaxCommand is rejected. An
-// error wraps [ErrUnavailable] and says whether the command may have been applied.
+// error wraps [ErrUnavailable]; one of a command that is certainly not in the log is an [fsm.NotAppliedError], too.
 func (r *Replica) Apply(ctx context.Context, command []byte) (fsm.Result, error) {
 	if len(command) > MaxCommand {
 		return fsm.Result{Status: fsm.Rejected, Reason: fmt.Sprintf("it takes %d bytes in the log, where at most %d are possible: push less at once", len(command), MaxCommand)}, nil
@@ -323,16 +323,18 @@ func (r *Replica) pause(ctx context.Context) bool {
 	return ctx.Err() == nil && r.ctx.Err() == nil
 }
 
-// giveUp is the error of an operation whose time is up.
+// giveUp is the error of a command whose time is up, and which may be in the log or certainly is not. Only its type says which
+// of the two: a text that has been put together of several attempts could say both.
 func (r *Replica) giveUp(err error, maybe bool) error {
-	fate := "it was not applied"
-	if maybe {
-		fate = "whether it was applied is not known"
-	}
 	if r.ctx.Err() != nil {
-		return unavailable("%w; %s", errClosing, fate)
+		err = errClosing
+	} else {
+		err = r.explain(err)
 	}
-	return unavailable("%w; %s", r.explain(err), fate)
+	if err = unavailable(err); maybe {
+		return err
+	}
+	return &fsm.NotAppliedError{Err: err}
 }
 
 // explain adds to an error what is known about the leader.
@@ -342,7 +344,7 @@ func (r *Replica) explain(err error) error {
 	}
 	leader, since := r.leader.state()
 	if leader == "" || errors.Is(err, errNoLeader) {
-		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))
+		return fmt.Errorf("no leader has been known for %s", time.Since(since).Round(time.Millisecond))
 	}
 	return err
 }

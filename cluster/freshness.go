@@ -84,7 +84,7 @@ func (r *Replica) Ready() error {
 		return errors.New("catching up with the leader")
 	}
 	if leader, since := r.leader.state(); leader == "" {
-		return fmt.Errorf("no leader is known since %s", time.Since(since).Round(time.Millisecond))
+		return fmt.Errorf("no leader has been known for %s", time.Since(since).Round(time.Millisecond))
 	}
 	if !r.votes() {
 		return errNoVote

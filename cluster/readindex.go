@@ -46,9 +46,9 @@ func (r *Replica) ReadBarrier(ctx context.Context) error {
 		}
 		if !r.pause(ctx) {
 			if errors.Is(context.Cause(ctx), errClosing) {
-				return unavailable("%w", errClosing)
+				return unavailable(errClosing)
 			}
-			return unavailable("%w", r.explain(lastErr))
+			return unavailable(r.explain(lastErr))
 		}
 	}
 }

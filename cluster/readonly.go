@@ -156,7 +156,7 @@ func (r *ReadOnly) end(why error) {
 
 // Apply takes nothing.
 func (r *ReadOnly) Apply(context.Context, []byte) (fsm.Result, error) {
-	return fsm.Result{}, unavailable("%w; it was not applied", r.why)
+	return fsm.Result{}, &fsm.NotAppliedError{Err: unavailable(r.why)}
 }
 
 // ReadBarrier returns nil: nobody else can have acknowledged anything.

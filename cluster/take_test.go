@@ -97,7 +97,7 @@ func TestACommandOfAnotherVersionDoesNotHoldUpThoseThatTravelWithIt(t *testing.T
 	defer cancel()
 	all.Go(func() {
 		_, err := at.Apply(ctx, unknownCommand())
-		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "upgrade "+leader.cfg.Name) || !strings.Contains(err.Error(), "it was not applied") {
+		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "upgrade "+leader.cfg.Name) || !notApplied(err) {
 			t.Errorf("the command of another version: %v; want that it was not applied and whom to upgrade", err)
 		}
 	})

@@ -53,7 +53,8 @@ func TestTheReadmeOfTheChartListsEveryValueWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Za-z.]+)` \\| (?:`([^`]*)`)? ?\\|").FindAllStringSubmatch(string(readme), -1) {
+	row := regexp.MustCompile("(?m)^\\| `([A-Za-z.]+)` \\| (?:`([^`]*)`)? ?\\|")
+	for _, row := range row.FindAllStringSubmatch(string(readme), -1) {
 		if _, twice := listed[row[1]]; twice {
 			t.Errorf("README.md lists %s twice", row[1])
 		}

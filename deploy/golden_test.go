@@ -33,7 +33,8 @@ func TestTheChartRendersItsGoldenFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got != string(want) {
-			t.Errorf("%s differs from what ci/%s.yaml renders: look at it after `make manifests`\n%s", golden, name, firstDifference(string(want), got))
+			t.Errorf("%s differs from what ci/%s.yaml renders: look at it after `make manifests`\n%s",
+				golden, name, firstDifference(string(want), got))
 		}
 	}
 }
@@ -50,7 +51,8 @@ func TestTheManifestsAreTheChart(t *testing.T) {
 	want, got := manifests(t, out), manifests(t, "kubernetes")
 	for path, text := range want {
 		if got[path] != text {
-			t.Errorf("deploy/kubernetes/%s is not what the chart renders: run `make manifests`\n%s", path, firstDifference(text, got[path]))
+			t.Errorf("deploy/kubernetes/%s is not what the chart renders: run `make manifests`\n%s",
+				path, firstDifference(text, got[path]))
 		}
 	}
 	for path := range got {
@@ -85,9 +87,10 @@ func manifests(t *testing.T, dir string) map[string]string {
 func TestTheKustomizationsBuild(t *testing.T) {
 	t.Parallel()
 	for overlay, kinds := range map[string]string{
-		"standalone":          "NetworkPolicy Service Service Service ServiceAccount StatefulSet",
-		"three-replicas":      "NetworkPolicy PodDisruptionBudget Service Service Service ServiceAccount StatefulSet",
-		"prometheus-operator": "NetworkPolicy PodDisruptionBudget PodMonitor PrometheusRule Service Service Service ServiceAccount ServiceMonitor StatefulSet",
+		"standalone":     "ConfigMap NetworkPolicy Service Service Service ServiceAccount StatefulSet",
+		"three-replicas": "ConfigMap NetworkPolicy PodDisruptionBudget Service Service Service ServiceAccount StatefulSet",
+		"prometheus-operator": "ConfigMap NetworkPolicy PodDisruptionBudget PodMonitor PrometheusRule " +
+			"Service Service Service ServiceAccount ServiceMonitor StatefulSet",
 	} {
 		out, err := exec.Command(kubectl(t), "kustomize", "kubernetes/overlays/"+overlay).Output()
 		if err != nil {
@@ -132,7 +135,7 @@ func kubectl(t *testing.T) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("PUSHQUORUM_REQUIRE_PEERS") == "1" {
+	if os.Getenv("PUSHQUORUM_REQUIRE_HELM") == "1" {
 		t.Fatal("there is no kubectl: neither bin/kubernetes/kubectl nor on PATH")
 	}
 	t.Skip("there is no kubectl: neither bin/kubernetes/kubectl nor on PATH")

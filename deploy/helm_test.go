@@ -34,7 +34,7 @@ func helm(t *testing.T) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("PUSHQUORUM_REQUIRE_PEERS") == "1" {
+	if os.Getenv("PUSHQUORUM_REQUIRE_HELM") == "1" {
 		t.Fatal("there is no helm: neither bin/kubernetes/helm nor on PATH")
 	}
 	t.Skip("there is no helm: neither bin/kubernetes/helm nor on PATH")
@@ -89,7 +89,7 @@ func (o object) at(path ...any) any {
 	for _, step := range path {
 		switch s := step.(type) {
 		case string:
-			m, _ := asMap(v)
+			m := asMap(v)
 			v = m[s]
 		case int:
 			l, _ := v.([]any)
@@ -102,14 +102,15 @@ func (o object) at(path ...any) any {
 	return v
 }
 
-func asMap(v any) (map[string]any, bool) {
+// asMap is nil for what is no map.
+func asMap(v any) map[string]any {
 	switch m := v.(type) {
 	case map[string]any:
-		return m, true
+		return m
 	case object:
-		return m, true
+		return m
 	}
-	return nil, false
+	return nil
 }
 
 func (o object) text(path ...any) string {
@@ -148,7 +149,7 @@ func one(t *testing.T, all []object, kind, name string) object {
 func container(t *testing.T, set object) object {
 	t.Helper()
 	for _, c := range set.list("spec", "template", "spec", "containers") {
-		if m, _ := asMap(c); m["name"] == "pushgateway" {
+		if m := asMap(c); m["name"] == "pushgateway" {
 			return m
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // TestValuesThatCannotWorkAreRefusedWithTheReason: what Kubernetes would take, and nobody would understand afterwards.
@@ -67,8 +69,33 @@ func TestThePodHasTheTimeToEndThatItsFlagsNeed(t *testing.T) {
 	}
 }
 
-// TestTheCommandLineFollowsTheNumberOfReplicas is what keeps an emptied disk from founding a second cluster: see templates/_args.tpl.
-func TestTheCommandLineFollowsTheNumberOfReplicas(t *testing.T) {
+// TestTheNumberOfReplicasIsWhatFoundsACluster: else an emptied disk could found a second one. From three on nothing but that number
+// changes with it, so that nobody is restarted: see templates/_args.tpl.
+func TestTheNumberOfReplicasIsWhatFoundsACluster(t *testing.T) {
+	t.Parallel()
+	templates := map[string]string{}
+	for n, set := range map[string]string{"1": "replicaCount=1", "3": "replicaCount=3", "5": "replicaCount=5", "2": "replicaCount=3,cluster.bootstrapExpect=2"} {
+		all := objects(t, mustRender(t, "--set", set))
+		name := one(t, all, "StatefulSet", "").text("metadata", "name")
+		if got := one(t, all, "ConfigMap", name).text("data", "bootstrap-expect"); got != n {
+			t.Errorf("%s: %q are expected, want %s", set, got, n)
+		}
+		sts := one(t, all, "StatefulSet", "")
+		if !slices.Contains(args(t, sts), "--cluster.bootstrap-expect=$(BOOTSTRAP_EXPECT)") {
+			t.Errorf("%s: the number is not taken from the ConfigMap: %q", set, args(t, sts))
+		}
+		text, err := yaml.Marshal(sts.at("spec", "template"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		templates[n] = string(text)
+	}
+	if templates["3"] != templates["5"] {
+		t.Errorf("going from 3 to 5 restarts everybody:\n%s", firstDifference(templates["3"], templates["5"]))
+	}
+}
+
+func TestTheCommandLineIsWhatTheValuesSay(t *testing.T) {
 	t.Parallel()
 	const (
 		first = "--cluster.peer=pq-prometheus-pushgateway-0.pq-prometheus-pushgateway-peers.$(POD_NAMESPACE).svc:7946"
@@ -78,15 +105,20 @@ func TestTheCommandLineFollowsTheNumberOfReplicas(t *testing.T) {
 		name, set  string
 		has, hasNo []string
 	}{
-		{"one names itself alone, and serves its own metrics", "replicaCount=1", []string{first, all, "--cluster.bootstrap-expect=1", "--web.include-self-metrics=true"}, nil},
-		{"three expect three", "replicaCount=3", []string{all, "--cluster.bootstrap-expect=3"}, []string{first, "--web.include-self-metrics=true"}},
-		{"five expect five", "replicaCount=5", []string{all, "--cluster.bootstrap-expect=5"}, []string{first}},
-		{"extraArgs win", "replicaCount=3,extraArgs={--web.drain-delay=1s,--storage.path=/x,--no-auto-gomemlimit}",
-			[]string{"--web.drain-delay=1s", "--storage.path=/x", "--no-auto-gomemlimit"}, []string{"--web.drain-delay=5s", "--storage.path=/data"}},
+		{"one serves its own metrics", "replicaCount=1", []string{first, all, "--web.include-self-metrics=true"}, nil},
+		{"three do not", "replicaCount=3", []string{first, all}, []string{"--web.include-self-metrics=true"}},
+		{
+			"extraArgs win", "replicaCount=3,extraArgs={--web.drain-delay=1s,--storage.path=/x,--no-auto-gomemlimit}",
+			[]string{"--web.drain-delay=1s", "--storage.path=/x", "--no-auto-gomemlimit"},
+			[]string{"--web.drain-delay=5s", "--storage.path=/data"},
+		},
 		{"a further peer is added", "replicaCount=3,extraArgs={--cluster.peer=r1:7946},additionalPeers={r2:7946}", []string{all, "--cluster.peer=r1:7946", "--cluster.peer=r2:7946"}, nil},
 		{"clusterDomain", "replicaCount=3,clusterDomain=cluster.local", []string{strings.Replace(all, ".svc:", ".svc.cluster.local:", 1)}, []string{all}},
-		{"an existing claim is beside the data", "persistentVolume.existingClaim=old,persistentVolume.persistenceFile=/data/f",
-			[]string{"--storage.path=/var/lib/pushquorum", "--persistence.file=/data/f"}, []string{"--storage.path=/data"}},
+		{
+			"an existing claim is beside the data", "persistentVolume.existingClaim=old,persistentVolume.persistenceFile=/data/f",
+			[]string{"--storage.path=/var/lib/pushquorum", "--persistence.file=/data/f"},
+			[]string{"--storage.path=/data"},
+		},
 		{"web configuration", "webConfiguration.existingSecret.name=s", []string{"--web.config.file=/etc/config/web-config.yaml"}, nil},
 	} {
 		got := args(t, one(t, objects(t, mustRender(t, "--set", c.set)), "StatefulSet", ""))
@@ -112,7 +144,7 @@ func TestTheChartShrinksToOneOnlyWhenTold(t *testing.T) {
 		"replicaCount=3,cluster.shrinkToOne=true": false,
 	} {
 		sts := one(t, objects(t, mustRender(t, "--set", set, "--set", "persistentVolume.enabled=true")), "StatefulSet", "")
-		spec, _ := asMap(sts.at("spec", "template", "spec"))
+		spec := asMap(sts.at("spec", "template", "spec"))
 		recovers := object(spec).text("initContainers", 0, "args", 0) == "recover"
 		deletes := sts.text("spec", "persistentVolumeClaimRetentionPolicy", "whenScaled") == "Delete"
 		if recovers != want || deletes != want {

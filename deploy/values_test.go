@@ -73,11 +73,11 @@ func checkServices(t *testing.T, all []object, set object) {
 		t.Error("the Service for clients leads to replicas that are not ready")
 	}
 	for _, s := range []object{peers, read, clients} {
-		selector, _ := asMap(s.at("spec", "selector"))
+		selector := asMap(s.at("spec", "selector"))
 		for _, o := range all {
-			labels, _ := asMap(o.at("spec", "template", "metadata", "labels"))
+			labels := asMap(o.at("spec", "template", "metadata", "labels"))
 			if o.text("kind") == "Pod" {
-				labels, _ = asMap(o.at("metadata", "labels"))
+				labels = asMap(o.at("metadata", "labels"))
 			}
 			if labels == nil {
 				continue
@@ -115,7 +115,9 @@ func checkSet(t *testing.T, all []object, set object) {
 		t.Errorf("%d budgets for %d replicas, want %d", budgets, n, want)
 	}
 	line := args(t, set)
-	for _, want := range []string{"--storage.path=", "--cluster.name=$(POD_NAME)", "--cluster.listen-address=[$(POD_IP)]:", "--cluster.peer=", "--cluster.bootstrap-expect="} {
+	for _, want := range []string{
+		"--storage.path=", "--cluster.name=$(POD_NAME)", "--cluster.listen-address=[$(POD_IP)]:", "--cluster.peer=", "--cluster.bootstrap-expect=",
+	} {
 		if !slices.ContainsFunc(line, func(a string) bool { return strings.HasPrefix(a, want) }) {
 			t.Errorf("%s is not among the flags %q", want, line)
 		}
@@ -136,16 +138,21 @@ func checkSet(t *testing.T, all []object, set object) {
 	}
 	ports := map[string]bool{}
 	for _, p := range container(t, set).list("ports") {
-		m, _ := asMap(p)
+		m := asMap(p)
 		ports[fmt.Sprint(m["name"])] = true
 	}
 	if !ports["metrics"] || !ports["gossip"] || !ports["gossip-udp"] || !ports["raft"] {
 		t.Errorf("ports %v", slices.Sorted(maps.Keys(ports)))
 	}
 	mounted := false
-	path := strings.TrimPrefix(line[slices.IndexFunc(line, func(a string) bool { return strings.HasPrefix(a, "--storage.path=") })], "--storage.path=")
+	path := ""
+	for _, a := range line {
+		if value, ok := strings.CutPrefix(a, "--storage.path="); ok {
+			path = value
+		}
+	}
 	for _, v := range container(t, set).list("volumeMounts") {
-		m, _ := asMap(v)
+		m := asMap(v)
 		mounted = mounted || m["name"] == "storage-volume" && m["mountPath"] == path
 	}
 	if !mounted {
@@ -162,14 +169,14 @@ func checkPolicy(t *testing.T, all []object, set object) {
 		}
 		peers := 0
 		for _, rule := range policy.list("spec", "ingress") {
-			r, _ := asMap(rule)
+			r := asMap(rule)
 			for _, p := range object(r).list("ports") {
-				port, _ := asMap(p)
+				port := asMap(p)
 				if port["port"] == 9091 {
 					continue
 				}
-				from, _ := asMap(object(r).at("from", 0, "podSelector", "matchLabels"))
-				labels, _ := asMap(set.at("spec", "template", "metadata", "labels"))
+				from := asMap(object(r).at("from", 0, "podSelector", "matchLabels"))
+				labels := asMap(set.at("spec", "template", "metadata", "labels"))
 				if contains(labels, from) {
 					peers++
 				} else if len(object(r).list("from")) == 0 && port["port"] != 4180 {
@@ -186,7 +193,7 @@ func checkPolicy(t *testing.T, all []object, set object) {
 // checkRestricted: what the Pod Security Standard "restricted" asks of a pod and of its containers.
 func checkRestricted(t *testing.T, set object) {
 	t.Helper()
-	spec, _ := asMap(set.at("spec", "template", "spec"))
+	spec := asMap(set.at("spec", "template", "spec"))
 	pod := object(spec)
 	if pod.at("securityContext", "runAsNonRoot") != true || pod.text("securityContext", "seccompProfile", "type") != "RuntimeDefault" {
 		t.Errorf("the pod's securityContext is %v", pod.at("securityContext"))

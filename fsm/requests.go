@@ -63,7 +63,7 @@ func (q *requests) lookup(id RequestID, seen, fingerprint uint64) (res Result, o
 	if q.forgotten > seen {
 		return Result{
 			Status: Forgotten,
-			Reason: "the request is older than what the replicas remember, so it cannot be told whether it was applied; look, then push again",
+			Reason: "the request is older than what the replicas remember, so it cannot be told whether it was applied",
 		}, true
 	}
 	return Result{}, false

@@ -1,9 +1,6 @@
 package test
 
-import (
-	"net/http"
-	"slices"
-)
+import "net/http"
 
 var pathRows = []row{
 	{name: "a job alone", steps: []step{put("/metrics/job/a", gauge("m", 1))}},
@@ -33,15 +30,7 @@ var pathRows = []row{
 	{name: "an encoded slash makes a label", steps: []step{put("/metrics/job/a%2Fx%2F1", gauge("m", 1))}},
 	{name: "a label without a value", steps: []step{put("/metrics/job/a/x", gauge("m", 1))}},
 	{name: "a slash at the end", steps: []step{put("/metrics/job/a/", gauge("m", 1))}},
-	{name: "a label and a slash at the end", steps: []step{put("/metrics/job/a/x/", gauge("m", 1))}},
-	{name: "a value and a slash at the end", steps: []step{put("/metrics/job/a/x/1/", gauge("m", 1))}},
 	{name: "no job", steps: []step{put("/metrics/job", gauge("m", 1)), put("/metrics/job@base64", gauge("m", 1))}},
-	{
-		name: "no job and a slash", steps: []step{put("/metrics/job/", gauge("m", 1)), put("/metrics/job@base64/", gauge("m", 1))},
-		differs:  "a Pushgateway redirects to the path without the slash, where there is nothing either",
-		statuses: []int{404, 404},
-		lines:    scraped(""),
-	},
 	{name: "something else than a job", steps: []step{put("/metrics/jobs/a", gauge("m", 1)), put("/metrics/x/y", gauge("m", 1))}},
 	{name: "a label name with a dash", steps: []step{put("/metrics/job/a/x-y/1", gauge("m", 1))}},
 	{name: "a label name that begins with a digit", steps: []step{put("/metrics/job/a/1x/1", gauge("m", 1))}},
@@ -85,7 +74,7 @@ var methodRows = []row{
 		{method: http.MethodOptions, path: "/metrics/job/a"},
 	}},
 	{name: "other methods on the scrape", steps: []step{
-		put("/metrics", gauge("m", 1)), post("/metrics", gauge("m", 1)), del("/metrics"), {method: http.MethodHead, path: "/metrics"},
+		put("/metrics", gauge("m", 1)), post("/metrics", gauge("m", 1)), del("/metrics"), {method: http.MethodOptions, path: "/metrics"},
 	}},
 	{name: "lifecycle is off", steps: []step{put("/-/quit", ""), post("/-/quit", ""), get("/-/quit")}},
 	{name: "the pages", steps: []step{get("/"), get("/status"), get("/-/healthy"), get("/-/ready"), get("/nothing"), get("/api/v1/nothing")}},
@@ -244,20 +233,4 @@ var consistencyRows = []row{
 	{name: "a clash with the gateway's own metrics", steps: []step{put("/metrics/job/a", "# TYPE go_goroutines counter\ngo_goroutines 1\n")}},
 	{name: "a clash with the gateway's own summary", steps: []step{put("/metrics/job/a", "# TYPE go_gc_duration_seconds_count gauge\ngo_gc_duration_seconds_count 1\n")}},
 	{name: "beside the gateway's own metrics", steps: []step{put("/metrics/job/a", "# TYPE go_goroutines gauge\ngo_goroutines 1\n")}},
-}
-
-// redirectRows are paths that are not clean. What they are cleaned to is in Location.
-var redirectRows = []row{
-	redirected("two slashes", put("/metrics//job/a", gauge("m", 1)), put("/metrics/job//a", gauge("m", 1)), put("/metrics/job/a//x/1", gauge("m", 1))),
-	redirected("an empty value between slashes", put("/metrics/job/a/x//y/2", gauge("m", 1))),
-	redirected("dots in the path", put("/metrics/../metrics/job/a", gauge("m", 1)), put("/metrics/job/./a", gauge("m", 1))),
-}
-
-func redirected(name string, steps ...step) row {
-	return row{
-		name: name, steps: steps,
-		differs: "a Pushgateway built with Go before 1.26 redirects with 301", since: "1.11.3",
-		statuses: slices.Repeat([]int{http.StatusTemporaryRedirect}, len(steps)),
-		lines:    scraped(""),
-	}
 }

@@ -53,7 +53,7 @@ func TestEveryRequestIsAnsweredAsAPushgatewayAnswersIt(t *testing.T) {
 	version := peerVersion(t, peer)
 	t.Logf("the peer is a Pushgateway %s", version)
 
-	for _, row := range slices.Concat(pathRows, redirectRows, methodRows, bodyRows, consistencyRows, protobufRows(t), encodingRows(t), brokenRows(t)) {
+	for _, row := range slices.Concat(pathRows, reportedPathRows, methodRows, bodyRows, consistencyRows, protobufRows(t), encodingRows(t), brokenRows(t)) {
 		t.Run(row.name, func(t *testing.T) {
 			for _, base := range []string{peer.url(""), ours.url("")} {
 				mustDo(t, http.StatusAccepted, request{method: http.MethodPut, url: base + "/api/v1/admin/wipe"})

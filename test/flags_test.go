@@ -102,7 +102,9 @@ func TestAPushgatewaysFlagsDoWhatTheyDoThere(t *testing.T) {
 		"--web.enable-lifecycle", "--web.enable-admin-api", "--persistence.interval=1m", "--push.disable-consistency-check",
 		"--push.enable-utf8-names", "--log.level=debug", "--log.format=json",
 	)
-	r.push("/metrics/job/a/U__dotted_2e_label/x", gauge("e2e_prefixed", 1))
+	mustDo(t, http.StatusAccepted, request{
+		method: http.MethodPut, url: r.url("/metrics/job/a/U__dotted_2e_label/x"), body: gauge("e2e_prefixed", 1),
+	})
 	a := mustDo(t, http.StatusOK, request{url: r.url("/scrape")})
 	mustHave(t, a.body, `e2e_prefixed{dotted_label="x",instance="",job="a"}`, "1")
 	a = mustDo(t, http.StatusOK, request{

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -77,6 +78,59 @@ func TestWithoutAQuorumWritesAreRefusedAndScrapesAreMarked(t *testing.T) {
 			}
 			mustHave(t, c.mustAgree(), `e2e_kept{instance="",job="kept"}`, "3")
 		})
+	}
+}
+
+// TestWithoutAQuorumTheAnswerSaysWhatIsKnown: whoever is told that nothing was stored can rely on it.
+func TestWithoutAQuorumTheAnswerSaysWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, "--push.timeout=2s", "--web.enable-admin-api")
+	for _, r := range c.followers() {
+		r.kill()
+	}
+	left := c.running()[0]
+	nothing := map[string]bool{} // jobs that were not stored
+	ask := func(method, path, body, done string) {
+		t.Helper()
+		a := mustDo(t, http.StatusServiceUnavailable, request{method: method, url: left.url(path), body: body})
+		certain, unknown := strings.HasPrefix(a.body, "nothing was "+done+": "), strings.HasPrefix(a.body, "the outcome is unknown: it may be "+done+" or not")
+		if certain == unknown || certain == strings.Contains(a.body, "unknown") || strings.Count(a.body, "\n") != 1 {
+			t.Errorf("%s %s: want one line that says one of the two, got %q", method, path, a.body)
+		}
+		nothing[path] = certain
+	}
+	// The first comes to a leader that does not know yet that it is alone; the last ones to a replica that knows no leader.
+	ask(http.MethodPut, "/metrics/job/first", gauge("e2e_fate", 1), "stored")
+	eventually(t, 20*time.Second, "lose the leadership", func() error {
+		if status, err := left.status(); err != nil || status.Leader != "" {
+			return fmt.Errorf("%+v (%w)", status, err)
+		}
+		return nil
+	})
+	ask(http.MethodPost, "/metrics/job/second", gauge("e2e_fate", 1), "stored")
+	ask(http.MethodDelete, "/metrics/job/third", "", "deleted")
+	ask(http.MethodPut, "/api/v1/admin/wipe", "", "deleted")
+	for _, path := range []string{"/metrics/job/second", "/metrics/job/third", "/api/v1/admin/wipe"} {
+		if !nothing[path] {
+			t.Errorf("%s: no leader was known, and the answer does not say that nothing was done", path)
+		}
+	}
+	if nothing["/metrics/job/first"] {
+		t.Log("the leader has stepped down before the first push: that one shows nothing")
+	}
+
+	for _, r := range c.replicas {
+		if r.ended() {
+			r.restart()
+		}
+	}
+	c.mustBeReady()
+	page := c.mustAgree()
+	for path, certain := range nothing {
+		job := strings.TrimPrefix(path, "/metrics/job/")
+		if certain && strings.Contains(page, `job="`+job+`"`) {
+			t.Errorf("%s: the answer said that nothing was stored, but it is there:\n%s", path, page)
+		}
 	}
 }
 

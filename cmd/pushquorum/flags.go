@@ -87,9 +87,9 @@ func parseOptions(args []string) (*options, error) {
 
 	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
 	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
-	app.Flag("push.disable-consistency-check", "Accepted for the Pushgateway's sake, without effect: the check costs no more than the push.").BoolVar(&o.unchecked)
+	app.Flag("push.disable-consistency-check", "A good push is answered 202 instead of 200, as the Pushgateway does with this flag: old clients take nothing else. It is checked all the same, which costs no more than the push.").BoolVar(&o.unchecked)
 	app.Flag("push.enable-utf8-names", "Allow UTF-8 characters in metric and label names.").BoolVar(&o.utf8Names)
-	app.Flag("push.timeout", "How long to try to replicate a push before answering 503.").Default("10s").DurationVar(&o.pushTimeout)
+	app.Flag("push.timeout", "How long a push may wait and be replicated, once its body has arrived, before it is answered 503: less than the 10s after which many clients give up. The body may take as long to arrive, or is answered 408.").Default("8s").DurationVar(&o.pushTimeout)
 	app.Flag("push.max-body-size", "Largest body of a push, after decompression.").Default("16MB").BytesVar(&o.maxBody)
 	o.bytesInFlight = autoBytesFlag(app, "push.max-bytes-in-flight",
 		"Memory of all pushes that are under way, from their bodies to their answers. A push waits for it for half of --push.timeout, and is then answered 503; one that could never fit is answered 413. auto: an eighth of the memory this process may use, from 8MB to 1GB.")

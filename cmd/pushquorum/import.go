@@ -33,7 +33,7 @@ const importRetry = 50 * time.Millisecond
 // importRoomRetry is between two tries while the disks have no room for an import.
 const importRoomRetry = 10 * time.Second
 
-var errImporting = errors.New("the persistence file is being imported, try again")
+var errImporting = errors.New("the persistence file is being imported")
 
 // run imports the file if the store has never been written, and then waits for ctx to end. An error means that the file is
 // there but cannot be imported: to go on would be to lose what is in it.
@@ -127,7 +127,7 @@ func (i *importing) ready() bool { return i.file == "" || i.done.Load() }
 // Apply implements api.replica.
 func (i *importing) Apply(ctx context.Context, command []byte) (fsm.Result, error) {
 	if !i.ready() {
-		return fsm.Result{}, errImporting
+		return fsm.Result{}, &fsm.NotAppliedError{Err: errImporting}
 	}
 	return i.replica.Apply(ctx, command)
 }

@@ -92,7 +92,7 @@ func serve(o *options, logger *slog.Logger) error {
 		Registerer: registry, Gatherer: registry, IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
 		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
 		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle, Quit: func() { close(quit) },
-		UTF8Names: o.utf8Names, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read, Limits: o.cluster.Limits,
+		UTF8Names: o.utf8Names, Unchecked: o.unchecked, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read, Limits: o.cluster.Limits,
 		MaxBytesInFlight: o.limits.pushes, MaxPushes: o.maxPushes, PageBytes: o.limits.pages,
 		Flags: o.shown, BuildInfo: buildInfo(), Logger: logger,
 	})
@@ -139,13 +139,13 @@ func serve(o *options, logger *slog.Logger) error {
 	return err
 }
 
-// warnOfIdleFlags says why flags of the Pushgateway that were given do nothing here.
+// warnOfIdleFlags says why flags of the Pushgateway that were given do not do here what they do there.
 func warnOfIdleFlags(o *options, logger *slog.Logger) {
 	if o.persistenceInterval != 0 {
 		logger.Warn("--persistence.interval has no effect: every push is durable when it is answered")
 	}
 	if o.unchecked {
-		logger.Warn("--push.disable-consistency-check has no effect: checking costs no more than the push, and keeps every scrape valid")
+		logger.Warn("--push.disable-consistency-check only makes a good push answer 202 instead of 200: it is checked all the same, which costs no more than the push, and keeps every scrape valid")
 	}
 }
 

@@ -2,9 +2,13 @@
 The command line of a replica. It is the same for first start, restart, replacement and growth; only what
 --cluster.bootstrap-expect says depends on the number of replicas:
 
-  1     The only replica may found a cluster alone, because its first peer names it and nobody else (pod 0 by its own name), and
-        the second leads to nobody else. Any further pod would join it: the first peer is somebody else for that one.
+  1     Pod 0 may found a cluster alone, because the first peer names it and nobody else, and the second leads to nobody
+        else. Any further pod would join it: for that one the first peer is somebody else.
   3, 5  As many empty directories as there are replicas must meet. An emptied one, or all but one, found nothing and join.
+        So the number must not be less: at 1 → 5 four are empty, and must not do without pod 0, should it be away.
+
+The number comes from a ConfigMap, so that changing it restarts nobody: at 5 → 3 a replica that is restarted while two leave might
+give up its vote in their place, and one that is gone for good would go on counting.
 */}}
 {{- define "pushquorum.ownArgs" -}}
 {{- $c := .Values.cluster -}}
@@ -12,14 +16,12 @@ The command line of a replica. It is the same for first start, restart, replacem
 - --storage.path={{ include "pushquorum.storagePath" . }}
 - --cluster.name=$(POD_NAME)
 - --cluster.listen-address=[$(POD_IP)]:{{ $c.port }}
-{{- if eq (int .Values.replicaCount) 1 }}
 - --cluster.peer={{ include "prometheus-pushgateway.fullname" . }}-0.{{ $peers }}
-{{- end }}
 - --cluster.peer={{ $peers }}
 {{- range .Values.additionalPeers }}
 - --cluster.peer={{ . }}
 {{- end }}
-- --cluster.bootstrap-expect={{ $c.bootstrapExpect | default .Values.replicaCount }}
+- --cluster.bootstrap-expect=$(BOOTSTRAP_EXPECT)
 {{- with $c.label }}
 - --cluster.label={{ . }}
 {{- end }}

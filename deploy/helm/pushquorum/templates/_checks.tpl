@@ -53,6 +53,8 @@ What is refused before anything is changed, because Kubernetes would take it, or
 {{- end -}}
 {{- with lookup "apps/v1" "StatefulSet" $namespace $full -}}
 {{- $was := int .spec.replicas -}}
+{{- /* A claim of pod 1: there have been more, and pod 0 may be waiting for them. */}}
+{{- $grew := lookup "v1" "PersistentVolumeClaim" $namespace (printf "storage-volume-%s-1" $full) -}}
 {{- $claims := gt (len (.spec.volumeClaimTemplates | default list)) 0 -}}
 {{- if ne .spec.serviceName (include "pushquorum.peersService" $) -}}
 {{- fail (printf "the StatefulSet %s is not this chart's, and its serviceName %s cannot be changed: delete it and keep its claims (kubectl delete statefulset -n %s %s), and this upgrade makes it anew" $full .spec.serviceName $namespace $full) -}}
@@ -60,6 +62,8 @@ What is refused before anything is changed, because Kubernetes would take it, or
 {{- fail (printf "persistentVolume.enabled=%t, but the StatefulSet %s was made with %t, and that cannot be changed: delete it and keep its pods (kubectl delete statefulset -n %s --cascade=orphan %s), and this upgrade makes it anew; each replica then begins with an empty volume, so with one replica everything is lost" $.Values.persistentVolume.enabled $full $claims $namespace $full) -}}
 {{- else if and (eq $n 1) (gt $was 1) (not $.Values.cluster.shrinkToOne) -}}
 {{- fail (printf "replicaCount=1, and %d replicas are there: the others end at the same time, so pod 0 may lack what they acknowledged last, and has no majority left. To go on with what %s: set cluster.shrinkToOne=true, too; to keep the number: replicaCount=%d" $was (ternary "its volume holds, and delete the other volumes" "an empty state, because an emptyDir goes with its pod" $claims) $was) -}}
+{{- else if and (gt $n 1) (eq $was 1) (not $grew) (eq (int (.status.readyReplicas | default 0)) 0) -}}
+{{- fail (printf "replicaCount=%d, and pod %s-0 is not ready yet: it would wait for the others to be added to their cluster, and they for its flags, which a StatefulSet changes last; upgrade when it is ready" $n $full) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

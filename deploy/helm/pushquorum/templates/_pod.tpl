@@ -126,6 +126,11 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: status.podIP
+  - name: BOOTSTRAP_EXPECT
+    valueFrom:
+      configMapKeyRef:
+        name: {{ include "prometheus-pushgateway.fullname" . }}
+        key: bootstrap-expect
   {{- with .Values.extraVars }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

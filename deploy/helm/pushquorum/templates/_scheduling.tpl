@@ -20,7 +20,7 @@ nodes that is too small for them starts all the same.
 {{- define "pushquorum.topologySpreadConstraints" -}}
 {{- if .Values.topologySpreadConstraints -}}
 {{- toYaml .Values.topologySpreadConstraints -}}
-{{- else if gt (int .Values.replicaCount) 1 -}}
+{{- else -}}
 - maxSkew: 1
   topologyKey: topology.kubernetes.io/zone
   whenUnsatisfiable: ScheduleAnyway

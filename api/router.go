@@ -1,0 +1,106 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// route is one path, or everything below it, and a handler for each method.
+type route struct {
+	path    string     // of a subtree it ends with "/"
+	subtree bool       // serves longer paths, too
+	root    bool       // of a subtree: serves path itself, too
+	group   *groupPath // of the groups' paths, which it matches instead
+	methods map[string]http.Handler
+}
+
+func (r *route) matches(p string) bool {
+	switch {
+	case r.group != nil:
+		_, ok := r.group.below(p)
+		return ok
+	case r.subtree:
+		return strings.HasPrefix(p, r.path) && (r.root || len(p) > len(r.path))
+	}
+	return p == r.path
+}
+
+// corrected returns the path of this route that p most likely stands for: with or without a final slash, in any case.
+func (r *route) corrected(p string) (string, bool) {
+	switch n := len(r.path); {
+	case r.subtree && len(p) > n && strings.EqualFold(p[:n], r.path):
+		return r.path + p[n:], true
+	case (!r.subtree || r.root) && strings.EqualFold(strings.TrimSuffix(p, "/"), strings.TrimSuffix(r.path, "/")):
+		return r.path, true
+	}
+	return "", false
+}
+
+// router finds the handler of a request. To a path or method that nothing serves it answers as the Pushgateway's httprouter does,
+// with OPTIONS and 405 with an Allow header, or 404, but says what to do instead. It redirects to a corrected path only who reads:
+// most clients that write do not follow, and take it for a success.
+type router struct {
+	routes []*route
+	refuse func(http.ResponseWriter, *http.Request, *problem)
+	advice func(*http.Request) string // where what the request is about is to be found
+}
+
+func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p, allowed := r.URL.Path, []string(nil)
+	for _, route := range rt.routes {
+		if !route.matches(p) {
+			continue
+		}
+		if h := route.methods[r.Method]; h != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+		for m := range route.methods {
+			if m != http.MethodOptions && !slices.Contains(allowed, m) {
+				allowed = append(allowed, m)
+			}
+		}
+	}
+	if len(allowed) == 0 {
+		rt.miss(w, r)
+		return
+	}
+	allowed = append(allowed, http.MethodOptions)
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", allow)
+	if r.Method == http.MethodOptions {
+		return // 200
+	}
+	rt.refuse(w, r, &problem{http.StatusMethodNotAllowed, fmt.Sprintf(
+		"%s is not allowed at %q, only %s: %s", shorten(r.Method), shorten(p), allow, rt.advice(r),
+	)})
+}
+
+// miss answers where there is nothing.
+func (rt *router) miss(w http.ResponseWriter, r *http.Request) {
+	if err := refuseDots(r.URL); err != nil {
+		rt.refuse(w, r, &problem{http.StatusBadRequest, err.Error()})
+		return
+	}
+	advice := rt.advice(r)
+	for _, route := range rt.routes {
+		p, ok := route.corrected(r.URL.Path)
+		switch {
+		case !ok || route.methods[r.Method] == nil:
+		case reads(r):
+			u := url.URL{Path: p, RawQuery: r.URL.RawQuery}
+			http.Redirect(w, r, u.String(), http.StatusMovedPermanently)
+			return
+		default:
+			advice = fmt.Sprintf("use %q", shorten(p))
+		}
+	}
+	rt.refuse(w, r, &problem{http.StatusNotFound, fmt.Sprintf("nothing is at %q: %s", shorten(r.URL.Path), advice)})
+}
+
+// reads tells whether a request is one that asks for something and changes nothing.
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
