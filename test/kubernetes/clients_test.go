@@ -37,7 +37,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	part := strings.Split(r.URL.Path, "/") // /metrics/job/J/kind/K/worker/W/n/N
-	g.lines = append(g.lines, fmt.Sprintf(`disturbed{instance="",job="%s",kind="%s",n="%s",worker="%s"} %s`, part[3], part[5], part[9], part[7], part[9]))
+	g.lines = append(g.lines, fmt.Sprintf(`disturbed{instance="",job=%q,kind=%q,n=%q,worker=%q} %s`, part[3], part[5], part[9], part[7], part[9]))
 }
 
 func TestWhatWasAcknowledgedIsLookedFor(t *testing.T) {

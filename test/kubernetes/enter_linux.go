@@ -58,11 +58,7 @@ func enter(o options) int {
 		return fail(fmt.Errorf("a control group of its own: %w", err))
 	}
 	defer removeGroups(group)
-	for _, dir := range hidden {
-		if os.Mkdir(dir, 0o755) == nil {
-			defer os.Remove(dir) // empty out here
-		}
-	}
+	defer placesToHide()()
 	runtime.LockOSThread() // the kernel ends the cluster with the thread that started it
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), stageVariable+"="+stageReaper, groupVariable+"="+group)
@@ -91,6 +87,21 @@ func enter(o options) int {
 		return code
 	}
 	return 2
+}
+
+// placesToHide makes those directories that do not exist, and returns what removes them.
+func placesToHide() (remove func()) {
+	var made []string
+	for _, dir := range hidden {
+		if os.Mkdir(dir, 0o755) == nil {
+			made = append(made, dir)
+		}
+	}
+	return func() {
+		for _, dir := range made {
+			_ = os.Remove(dir) // it is empty out here, or somebody else's by now
+		}
+	}
 }
 
 // reap is process 1: it makes the mounts that belong to the namespaces, starts the work, and waits for whoever ends.

@@ -127,12 +127,8 @@ func (r *release) service(ctx context.Context, suffix string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.serviceOf(ctx, set.Metadata.Name+suffix)
-}
-
-func (t *release) serviceOf(ctx context.Context, name string) (string, error) {
 	var s struct{ Spec struct{ ClusterIP string } }
-	if err := t.get(ctx, "/api/v1/namespaces/"+t.namespace+"/services/"+name, &s); err != nil {
+	if err := r.get(ctx, "/api/v1/namespaces/"+r.namespace+"/services/"+set.Metadata.Name+suffix, &s); err != nil {
 		return "", err
 	}
 	return "http://" + s.Spec.ClusterIP + ":" + port, nil
@@ -239,7 +235,10 @@ type allowed struct {
 	gap    time.Duration // without an acknowledged push
 }
 
-var nothing = allowed{failed: 0, gap: 3 * time.Second}
+var (
+	nothing = allowed{failed: 0, gap: 5 * time.Second}
+	absent  = allowed{failed: 1 << 20, gap: 40 * time.Second} // while no replica is there
+)
 
 // disturb does something while clients push and scrape, and looks for each acknowledged push on every replica's page.
 func (r *release) disturb(ctx context.Context, name string, may allowed, replicas int, do func() error) (err error) {

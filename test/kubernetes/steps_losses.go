@@ -89,7 +89,7 @@ func (r *release) names(ctx context.Context) (names []string, err error) {
 
 // allDeleted: nobody is there for a while, and so pushes fail; none that was acknowledged may be missing.
 func allDeleted(ctx context.Context, r *release) error {
-	return r.disturb(ctx, "all three deleted at once", allowed{failed: 1 << 20, gap: 40 * time.Second}, 3, func() error {
+	return r.disturb(ctx, "all three deleted at once", absent, 3, func() error {
 		before, err := r.replicas(ctx)
 		if err != nil {
 			return err

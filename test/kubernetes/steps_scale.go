@@ -57,7 +57,8 @@ func asleep(ctx context.Context, r *release) error {
 	return r.marked(ctx)
 }
 
-// grown changes the number of replicas as it is documented, by values.
+// grown changes the number of replicas as it is documented, by values. The only replica is restarted for its new flags, and nobody is there
+// meanwhile.
 func grown(ctx context.Context, r *release) error {
 	if err := r.install(ctx, "--set=replicaCount=1"); err != nil {
 		return err
@@ -68,19 +69,28 @@ func grown(ctx context.Context, r *release) error {
 	if err := r.mark(ctx); err != nil {
 		return err
 	}
-	for _, n := range []int{3, 5} {
-		if err := r.install(ctx, fmt.Sprintf("--set=replicaCount=%d", n)); err != nil {
-			return err
+	grow := func(n int) func() error {
+		return func() error {
+			if err := r.install(ctx, fmt.Sprintf("--set=replicaCount=%d", n)); err != nil {
+				return err
+			}
+			if err := r.settled(ctx, n, 120*time.Second); err != nil {
+				return err
+			}
+			if err := r.voters(ctx, n, 30*time.Second); err != nil {
+				return err
+			}
+			return r.marked(ctx)
 		}
-		if err := r.settled(ctx, n, 120*time.Second); err != nil {
-			return err
-		}
-		if err := r.voters(ctx, n, 30*time.Second); err != nil {
-			return err
-		}
-		if err := r.marked(ctx); err != nil {
-			return err
-		}
+	}
+	if err := r.disturb(ctx, "1 → 3", absent, 3, grow(3)); err != nil {
+		return err
+	}
+	if err := r.mark(ctx); err != nil {
+		return err
+	}
+	if err := r.disturb(ctx, "3 → 5 by values", nothing, 5, grow(5)); err != nil {
+		return err
 	}
 	return r.uninstall(ctx)
 }

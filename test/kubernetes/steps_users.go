@@ -121,7 +121,7 @@ func waysIn(ctx context.Context, r *release) error {
 		if _, err := fetch(ctx, http.DefaultClient, http.MethodPost, url+"/metrics/job/way/by/"+way, []byte("way_in 1\n")); err != nil {
 			return fmt.Errorf("push by %s: %w", way, err)
 		}
-		lines = append(lines, fmt.Sprintf(`way_in{by="%s",instance="",job="way"} 1`, way))
+		lines = append(lines, fmt.Sprintf(`way_in{by=%q,instance="",job="way"} 1`, way))
 	}
 	return r.onEvery(ctx, lines...)
 }
