@@ -41,6 +41,8 @@ func steps() []step {
 		three("3 → 0 → 3", asleep),
 		{"the Pushgateway's own Deployment: one target that takes pushes", seedTakesPushes},
 		other("one replica with data grows to three, and to five", "grown", grown),
+		other("three shrink to one and grow again", "shrunk", shrunk),
+		other("a claim of the community chart is imported, and its replica becomes three", "imported", imported),
 		other("emptyDir: rolling restart", "memory", inMemory),
 		{"kube-proxy with iptables", proxied},
 		three("iptables: rolling restart", rollingRestart),
