@@ -33,7 +33,7 @@ IMAGE ?= pushquorum
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 BUILD = $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
