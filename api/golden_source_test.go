@@ -16,8 +16,8 @@ import (
 // answered are the sources whose error texts reach a client.
 var answered = []string{
 	"*.go",
-	"../expo/canonical.go", "../expo/clash.go", "../expo/guard.go", "../expo/labels.go", "../expo/parse.go", "../expo/value.go",
-	"../fsm/check.go", "../fsm/limits.go", "../fsm/requests.go",
+	"../expo/canonical.go", "../expo/clash.go", "../expo/guard.go", "../expo/labels.go", "../expo/parse.go", "../expo/twice.go", "../expo/value.go",
+	"../fsm/check.go", "../fsm/holders.go", "../fsm/limits.go", "../fsm/reason.go", "../fsm/requests.go",
 }
 
 // unanswered are texts there that no row can show, and why.
@@ -39,14 +39,17 @@ var unanswered = map[string]string{
 	"damaged: pushed at %s":                     "logged, of a persistence file",
 	"the file holds nothing of it but the name": "logged, of a persistence file",
 
-	"Requesting termination... Goodbye!":              "no refusal",
-	"registering the metrics of the API: %w":          "a mistake of the caller",
-	"the page does not fit into --web.max-page-bytes": "then it is made while it is sent",
-	"the limit %s is reached":                         "logged",
-	"the client does not read its answer":             "its connection is cut",
-	"metric family %s is given twice: give it once":   "a body that was parsed has each once",
-	"%s cannot be encoded: %s":                        "what can be encoded has been checked before",
-	"reading the body: %w":                            "it is in memory",
+	"Requesting termination... Goodbye!":                                                     "no refusal",
+	"registering the metrics of the API: %w":                                                 "a mistake of the caller",
+	"the page does not fit into --web.max-page-bytes":                                        "then it is made while it is sent",
+	"the limit %s is reached":                                                                "logged",
+	"the client does not read its answer":                                                    "its connection is cut",
+	"metric family %s is given twice, with the types %s and %s: give it once, with one type": "a body that was parsed has each once",
+	"metric family %s is given twice: give it once, with all its series":                     "a body that was parsed has each once",
+	"metric family %s has the type %s here and %s elsewhere":                                 "logged",
+	"the body ended before all of it had come":                                               "the client has gone",
+	"%s cannot be encoded: %s":                                                               "what can be encoded has been checked before",
+	"reading the body: %w":                                                                   "it is in memory",
 	"a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more groups": "takes a group of hundreds of megabytes; see fsm's tests",
 
 	"the client went away while it waited for %v": "nobody reads it",
@@ -154,7 +157,10 @@ func errorTexts(t *testing.T, file string) []errorText {
 
 // refuses tells whether texts that are made by fmt.Sprintf in a file are refusals: elsewhere they are part of what is served.
 func refuses(file string) bool {
-	return slices.Contains([]string{"body.go", "inflight.go", "lane.go", "push.go", "read.go", "path.go", "limits.go", "requests.go", "check.go"}, filepath.Base(file))
+	return slices.Contains([]string{
+		"body.go", "encoding.go", "inflight.go", "lane.go", "outcome.go", "path.go", "push.go", "read.go", "router.go", "routes.go", "unreadable.go",
+		"check.go", "holders.go", "limits.go", "reason.go", "requests.go",
+	}, filepath.Base(file))
 }
 
 // literal is a text of which all parts are written there.
@@ -185,7 +191,7 @@ func cond(ok bool, text string) string {
 	return "%v"
 }
 
-var verb = regexp.MustCompile(`%[-+# 0]*[0-9]*(\.[0-9]+)?[a-zA-Z]`)
+var verb = regexp.MustCompile(`%[-+# 0]*(?:\[[0-9]+\])?[0-9]*(\.[0-9*]+)?[a-zA-Z]`)
 
 // matches tells whether a line in the content, or a part of one, can have been made of the text.
 func (e errorText) matches(content string) bool {
@@ -196,5 +202,5 @@ func (e errorText) matches(content string) bool {
 		at = place[1]
 	}
 	pattern.WriteString(regexp.QuoteMeta(strings.ReplaceAll(e.format[at:], "%%", "%")))
-	return regexp.MustCompile(`(?m)^< (|.*(: |; |\())` + pattern.String()).MatchString(content)
+	return regexp.MustCompile(`(?m)^< (|.*(: |; |, |\())` + pattern.String()).MatchString(content)
 }

@@ -130,7 +130,7 @@ func refuseDots(u *url.URL) error {
 	}
 	for part := range strings.SplitSeq(u.EscapedPath(), "/") {
 		if part == "." || part == ".." {
-			return fmt.Errorf("%q in the path %q stands for a directory, and clients and proxies take it out: write a value that is %[1]q as <label>%[3]s/%[4]s",
+			return fmt.Errorf("the component %q of the path %q stands for a directory, and clients and proxies take it out: write a value that is %[1]q as <label>%[3]s/%[4]s",
 				part, shorten(u.Path), base64Suffix, encodeBase64(part))
 		}
 	}
@@ -146,7 +146,7 @@ func (n naming) pairLabels(parts []string) ([]expo.Label, error) {
 		name := model.UnescapeName(written, n.escaping)
 		// An escaped name must not smuggle in a reserved one.
 		if !n.scheme.IsValidLabelName(name) || strings.HasPrefix(written, model.ReservedLabelPrefix) || strings.HasPrefix(name, model.ReservedLabelPrefix) {
-			return nil, fmt.Errorf("improper label name %q", shorten(written))
+			return nil, fmt.Errorf("improper label name %q: %s", shorten(written), n.rule())
 		}
 		if isBase64 {
 			decoded, err := decodeBase64(value)
@@ -158,6 +158,14 @@ func (n naming) pairLabels(parts []string) ([]expo.Label, error) {
 		labels = append(labels, expo.Label{Name: name, Value: value})
 	}
 	return labels, nil
+}
+
+// rule says what a label name may be.
+func (n naming) rule() string {
+	if n.scheme == model.LegacyValidation {
+		return "it must match [a-zA-Z_][a-zA-Z0-9_]* and not begin with " + model.ReservedLabelPrefix
+	}
+	return "it must be UTF-8, not empty, and not begin with " + model.ReservedLabelPrefix
 }
 
 // decodeBase64 decodes the URL-safe alphabet of RFC 4648, with or without padding. "=" stands for the empty string.

@@ -67,7 +67,7 @@ func TestPathsNameGroups(t *testing.T) {
 		"an empty name after a value":  {path: "/metrics/job/a/b/c//d", says: `the name of a label is empty, after "c"`},
 		"two slashes at the end":       {path: "/metrics/job/a/b/c//", says: `the name of a label is empty, after "c"`},
 		"a newline where it is empty":  {path: "/metrics/job/a/b%0A//c/d", says: `the value of label "b\n" is empty`},
-		"two dots for a value":         {path: "/metrics/job/a/path/..", says: `".." in the path "/metrics/job/a/path/.." stands for a directory, and clients and proxies take it out: write a value that is ".." as <label>@base64/Li4`},
+		"two dots for a value":         {path: "/metrics/job/a/path/..", says: `the component ".." of the path "/metrics/job/a/path/.." stands for a directory, and clients and proxies take it out: write a value that is ".." as <label>@base64/Li4`},
 		"a dot for a value":            {path: "/metrics/job/a/path/.", says: `as <label>@base64/Lg`},
 		"dots for a job":               {path: "/metrics/job/..", says: `stands for a directory`},
 		"dots in the middle":           {path: "/metrics/job/a/../b", says: `stands for a directory`},

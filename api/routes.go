@@ -121,6 +121,8 @@ func (a *API) advice(r *http.Request) string {
 	switch {
 	case r.URL.Path == prefix+wipePath && !a.cfg.EnableAdmin:
 		return "the admin API needs --web.enable-admin-api"
+	case r.URL.Path == prefix+wipePath:
+		return "wipe with PUT"
 	case r.Method == http.MethodPut || r.Method == http.MethodPost:
 		return "push to " + groups
 	case r.Method == http.MethodDelete:

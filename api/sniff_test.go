@@ -141,7 +141,7 @@ func TestABodyThatCannotBeReadIsToldWhatItLooksLike(t *testing.T) {
 		"protobuf of a form":         {body: delimited(t, gaugeFamily("x")), kind: form, says: []string{"looks like delimited protobuf"}},
 		"protobuf without a length":  {body: undelimited(t, gaugeFamily("x")), kind: protobufType, says: []string{"without its length before it"}},
 		"protobuf, gzip":             {body: gzipped(t, delimited(t, gaugeFamily("x"))), encoding: "gzip", says: []string{"what comes out of the body's gzip looks like delimited protobuf", "Content-Type: " + protobufContentType}},
-		"text as protobuf":           {body: text, kind: protobufType, says: []string{"Content-Type says protobuf, but the body is text: send it without that header", "protobuf message 1"}},
+		"text as protobuf":           {body: text, kind: protobufType, says: []string{"the body is text, but Content-Type says protobuf: send it without that header", "protobuf message 1"}},
 		"remote write":               {body: block(writeRequest(1000)), kind: "application/x-protobuf", encoding: "snappy", says: []string{"a remote-write request in snappy's block format", remote}},
 		"remote write of one series": {body: block(writeRequest(1)), kind: "application/x-protobuf", encoding: "snappy", says: []string{remote}},
 		"remote write, no header":    {body: block(writeRequest(10)), says: []string{remote}},

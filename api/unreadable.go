@@ -55,7 +55,7 @@ func aboutText(contentType string, raw []byte, reason string) string {
 	mediaType, _, _ := strings.Cut(strings.ToLower(contentType), ";")
 	switch mediaType = strings.TrimSpace(mediaType); {
 	case expo.BodyFormatOf(contentType) == expo.FormatProtobuf:
-		return "Content-Type says protobuf, but the body is text: send it without that header, or as text/plain (" +
+		return "the body is text, but Content-Type says protobuf: send it without that header, or as text/plain (" +
 			reason + ")"
 	case mediaType == "application/openmetrics-text", bytes.HasSuffix(bytes.TrimSpace(raw), []byte("\n# EOF")):
 		return reason + " (OpenMetrics is taken only as far as it can be read as the text format 0.0.4, " +

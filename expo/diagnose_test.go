@@ -225,10 +225,10 @@ var mistakes = []struct{ name, body, says, mended string }{
 	{"a truth", "m true\n", `"true" is not a number: write 1`, "m 1\n"},
 	{"a value in quotes", "m \"5\"\n", `the value 5 is in quotes: write it without`, "m 5\n"},
 	{"too large a value", "m 1e999\n", `"1e999" is too large for a 64-bit float: write +Inf or -Inf`, "m +Inf\n"},
-	{"a word for a value", "m one\n", `column 3: "one" stands where the value should, and is not a number`, "m 1\n"},
+	{"a word for a value", "m one\n", `column 3: "one" stands where the value should, and is not a number: write one, as in name 1`, "m 1\n"},
 	{
 		"a blank in a name", "my metric 5\n",
-		`column 4: "metric" stands where the value should, and is not a number; a name has no blanks: write _ for them`,
+		`column 4: "metric" stands where the value should, and is not a number: write one; a name has no blanks, write _ for them`,
 		"my_metric 5\n",
 	},
 	{

@@ -76,11 +76,11 @@ func (d *diagnosis) notANumber(begin, at int, token string, err error) string {
 	if token == "=" || token == ":" {
 		return quote(token) + " stands where the value should: write a blank alone between name and value, as in name 1"
 	}
-	hint := ""
+	hint := ", as in name 1"
 	if d.at < len(d.text) && strings.IndexByte(d.text[begin:at], '{') < 0 && isPlainName(token, true) {
-		hint = "; a name has no blanks: write _ for them"
+		hint = "; a name has no blanks, write _ for them"
 	}
-	return quote(token) + " stands where the value should, and is not a number" + hint
+	return quote(token) + " stands where the value should, and is not a number: write one" + hint
 }
 
 // spellings are what stands for a number elsewhere.
