@@ -89,6 +89,9 @@ func peakHeap(do func()) int64 {
 	}
 }
 
+// leastPeak is the least peakHeap of three times: what others do meanwhile, and garbage that comes between two looks, only add to it.
+func leastPeak(do func()) int64 { return min(peakHeap(do), peakHeap(do), peakHeap(do)) }
+
 // ask calls the handler without a network.
 func (g *gateway) ask(path string, header http.Header) (w *discard) {
 	r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
@@ -284,7 +287,7 @@ func TestAPageThatDoesNotFitBesideTheOneBeforeReplacesIt(t *testing.T) {
 func TestGroupsAsJSONTakeLittleMemory(t *testing.T) {
 	g := startWithoutServer(t)
 	pushLarge(t, g, 200_000, 0)
-	peak := peakHeap(func() {
+	peak := leastPeak(func() {
 		var queries sync.WaitGroup
 		for range 8 {
 			queries.Go(func() {
@@ -336,12 +339,11 @@ func TestThePageIsBoundedInBytes(t *testing.T) {
 		}
 		push(expo.NewLabels(map[string]string{"job": fmt.Sprintf("many%02d", i)}), many)
 	}
-	w := httptest.NewRecorder()
-	var peak int64
-	{
-		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
-		peak = peakHeap(func() { g.api.ServeHTTP(w, r) })
-	}
+	var w *httptest.ResponseRecorder
+	peak := leastPeak(func() {
+		w = httptest.NewRecorder()
+		g.api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	})
 	body, err := io.ReadAll(w.Result().Body)
 	if err != nil {
 		t.Fatal(err)
