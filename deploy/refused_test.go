@@ -106,6 +106,7 @@ func TestTheCommandLineIsWhatTheValuesSay(t *testing.T) {
 		has, hasNo []string
 	}{
 		{"one serves its own metrics", "replicaCount=1", []string{first, all, "--web.include-self-metrics=true"}, nil},
+		{"one that podMonitor scrapes does not", "replicaCount=1,podMonitor.enabled=true", []string{"--web.include-self-metrics=false"}, nil},
 		{"three do not", "replicaCount=3", []string{first, all}, []string{"--web.include-self-metrics=true"}},
 		{
 			"extraArgs win", "replicaCount=3,extraArgs={--web.drain-delay=1s,--storage.path=/x,--no-auto-gomemlimit}",

@@ -35,8 +35,8 @@ give up its vote in their place, and one that is gone for good would go on count
 - --push.timeout={{ . }}
 {{- end }}
 {{- if eq (int .Values.replicaCount) 1 }}
-{{- /* Where a Pushgateway's users and their alerts look for them. */}}
-- --web.include-self-metrics=true
+{{- /* Where a Pushgateway's users and their alerts look for them; what podMonitor scrapes must not be there a second time. */}}
+- --web.include-self-metrics={{ not (.Values.podMonitor).enabled }}
 {{- end }}
 {{- with .Values.persistentVolume.persistenceFile }}
 - --persistence.file={{ . }}
