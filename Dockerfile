@@ -5,10 +5,13 @@
 #
 # There is no HEALTHCHECK: it would run a program inside the container, and an image from scratch has no shell
 # and no client to run. Let the orchestrator ask /-/healthy (alive) and /-/ready (has caught up) over HTTP.
+# There is no shell either: `make docker-debug` builds a variant that has one, and the usual tools (Dockerfile.debug).
 FROM scratch
 
 COPY bin/image/LICENSE /LICENSE
 COPY bin/image/pushquorum /pushquorum
+# /bin/pushgateway, a link to it: where the Pushgateway is in its image, for manifests that name a command.
+COPY bin/image/bin/ /bin/
 # An empty directory owned by the user below: a new volume takes its owner from it.
 COPY --chown=65534:65534 bin/image/data/ /data/
 
@@ -22,3 +25,16 @@ VOLUME ["/data"]
 EXPOSE 9091 7946 7946/udp 7947
 
 ENTRYPOINT ["/pushquorum"]
+
+# Last, because they differ from commit to commit.
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=
+ARG SOURCE=
+LABEL org.opencontainers.image.title="PushQuorum" \
+    org.opencontainers.image.description="A drop-in, clustered, highly available Prometheus Pushgateway" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.source="$SOURCE" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION" \
+    org.opencontainers.image.created="$CREATED"

@@ -35,11 +35,13 @@ IMAGE ?= pushquorum
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+BUILD = $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .PHONY: build
 build: ## build the static binary bin/pushquorum
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/pushquorum
+	CGO_ENABLED=0 $(BUILD) -o $(BIN) ./cmd/pushquorum
 
 .PHONY: run
 run: build ## build and start one replica on :9091, data in ./data
@@ -152,9 +154,11 @@ lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, gen
 	$(GO) -C $(OLD_CLIENT) vet ./...
 	$(GOLANGCI_LINT) run ./...
 	sh -n deploy/local-cluster
+	bash -n deploy/kubernetes/generate
 	sh -n test/clients/shell/client.sh
 	bash -n .ci/run
 	bash -n .ci/fuzz
+	bash -n test/kubernetes/build/build
 	$(GO) mod tidy -diff
 	$(GO) -C $(OLD_CLIENT) mod tidy -diff
 
@@ -180,16 +184,71 @@ generate-check: $(PROTOC_GEN_GO)
 		done; \
 	fi
 
-# The image is made of bin/image alone: the binary, its licence, and an empty directory that gives the volume its owner.
+# The image is made of bin/image alone: the binary, its licence, a link to it where the Pushgateway would be, and an empty directory
+# that gives the volume its owner. The binary is compiled here, for whichever platform.
+PLATFORM ?= linux/$(shell $(GO) env GOARCH)
+# Without the cache: the old builder takes layers of another platform from it, and then refuses them.
+DOCKER_BUILD = docker build --no-cache --platform $(PLATFORM)
+SOURCE ?= $(shell git config --get remote.origin.url 2>/dev/null | grep '^https://' | sed 's|//[^/@]*@|//|')
+
 .PHONY: docker
-docker: build ## build the image pushquorum from scratch (needs a docker engine)
-	mkdir -p bin/image/data
-	cp $(BIN) LICENSE bin/image/
-	docker build -t $(IMAGE) .
+docker: ## build the image pushquorum from scratch: PLATFORM=linux/arm64 IMAGE=… (needs a docker engine)
+	rm -rf bin/image && mkdir -p bin/image/data bin/image/bin
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(notdir $(PLATFORM)) $(BUILD) -o bin/image/pushquorum ./cmd/pushquorum
+	cp LICENSE bin/image/
+	ln -s ../pushquorum bin/image/bin/pushgateway
+	$(DOCKER_BUILD) -t $(IMAGE) --build-arg VERSION='$(VERSION)' --build-arg REVISION='$(REVISION)' \
+		--build-arg CREATED='$(COMMIT_DATE)' --build-arg SOURCE='$(SOURCE)' .
+
+.PHONY: docker-arm64
+docker-arm64: ## build the image pushquorum-arm64 for linux/arm64 (needs a docker engine)
+	$(MAKE) docker PLATFORM=linux/arm64 IMAGE=$(IMAGE)-arm64
+
+# A repository with a tag gets its suffix at the tag, one without at the tag that it stands for.
+BUSYBOX ?= /bin/busybox
+DEBUG_IMAGE = $(IMAGE)$(if $(findstring :,$(notdir $(IMAGE))),,:latest)-debug
+
+.PHONY: docker-debug
+docker-debug: docker ## build pushquorum:latest-debug, with a shell, for helm test (needs docker and busybox-static)
+	@test -x $(BUSYBOX) || { echo 'make: no $(BUSYBOX): install busybox-static, or name a static busybox with BUSYBOX=…' >&2; exit 1; }
+	rm -rf bin/image-debug && mkdir -p bin/image-debug/bin
+	cp $(BUSYBOX) bin/image-debug/bin/busybox
+	for tool in $$($(BUSYBOX) --list); do [ $$tool = busybox ] || ln -s busybox bin/image-debug/bin/$$tool; done
+	$(DOCKER_BUILD) -t $(DEBUG_IMAGE) -f Dockerfile.debug --build-arg IMAGE=$(IMAGE) .
+
+HELM ?= $(or $(wildcard $(CURDIR)/bin/kubernetes/helm),helm)
+
+.PHONY: manifests
+manifests: ## write again what is made of deploy/monitoring and of the chart: its files, its golden files, deploy/kubernetes (needs helm)
+	if [ -d deploy/monitoring ]; then \
+		rm -f deploy/helm/pushquorum/files/*; \
+		cp deploy/monitoring/rules.yaml deploy/monitoring/dashboards/*.json deploy/helm/pushquorum/files/; \
+	fi
+	HELM='$(HELM)' deploy/kubernetes/generate
+	PUSHQUORUM_HELM='$(HELM)' $(GO) test -count=1 ./deploy -run '^TestTheChartRendersItsGoldenFiles$$' -update
+
+.PHONY: test-chart
+test-chart: ## the tests of the chart and of deploy/kubernetes, which `make test` leaves out without helm (needs helm, kubectl)
+	PUSHQUORUM_REQUIRE_HELM=1 PUSHQUORUM_HELM='$(HELM)' $(GO) test -count=1 ./deploy
 
 .PHONY: docker-test
 docker-test: docker ## start deploy/compose.yaml and try the three containers (needs docker and compose)
 	PUSHQUORUM_DOCKER_IMAGE=$(IMAGE) $(GO) test -count=1 -v -timeout 10m -run '^TestContainers' ./test
+
+# Kubernetes, CoreDNS and helm from the Go module registry: ten minutes on two processors, once.
+KUBERNETES := bin/kubernetes
+
+.PHONY: kubernetes-programs
+kubernetes-programs: ## build what test-kubernetes makes a cluster of, into bin/kubernetes (once)
+	test/kubernetes/build/build $(KUBERNETES)
+
+STEPS ?=
+
+# What the machine must have is in test/kubernetes/README.md. It fails where a cluster is not possible.
+.PHONY: test-kubernetes
+test-kubernetes: docker-debug kubernetes-programs ## the chart on a real Kubernetes, disturbed while clients push: STEPS=… (needs root and docker)
+	$(GO) build -o bin/test-kubernetes ./test/kubernetes
+	bin/test-kubernetes -image $(IMAGE) -programs $(KUBERNETES) -steps '$(STEPS)'
 
 .PHONY: clean
 clean: ## remove what was built (not ./data)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -42,8 +43,7 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.refusePush(w, r, p)
 			return
 		}
-		// Clients that give up do so some time after they have sent the body, whatever it is that it then waits for.
-		ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout-b.waited)
+		ctx, cancel := a.untilAnswered(r, b.waited)
 		defer cancel()
 		var command []byte
 		p, err = a.decode(ctx, r, b, group, func(families []*expo.Family) {
@@ -132,7 +132,7 @@ func (a *API) delete(g groupPath) http.HandlerFunc {
 			a.refuse(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
+		ctx, cancel := a.untilAnswered(r, 0)
 		defer cancel()
 		a.submit(ctx, w, r, deleting, fsm.EncodeDelete(request, group))
 	}
@@ -144,9 +144,17 @@ func (a *API) wipe(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, p)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.PushTimeout)
+	ctx, cancel := a.untilAnswered(r, 0)
 	defer cancel()
 	a.submit(ctx, w, r, wiping, fsm.EncodeWipe(request))
+}
+
+// untilAnswered is the time that a write has once all of it has been read: clients that give up do so some time after they have
+// sent it, whatever it is that it then waits for. waited is what has passed of it. It does not end with the request's context,
+// because a client that has closed its half of the connection (printf … | nc) is waiting for the answer and looks like one that has
+// gone; and of what a client has sent completely, a Pushgateway stores all.
+func (a *API) untilAnswered(r *http.Request, waited time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), a.cfg.PushTimeout-waited)
 }
 
 // request identifies what the client asks for: by its own key, so that it can ask again, or by a new one.

@@ -38,7 +38,7 @@ const lossTimeout = 3 * time.Second
 // One that is alone has the last copy, in its memory: it serves that for as long as it is let, and what Raft would do
 // is over.
 func (r *Replica) afterLoss(ctx context.Context) error {
-	if r.onlyVoter() {
+	if r.OnlyVoter() {
 		return r.stopRaft()
 	}
 	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
@@ -47,8 +47,8 @@ func (r *Replica) afterLoss(ctx context.Context) error {
 	return fmt.Errorf("%w; start this replica again: with an empty directory it joins as a new one, with its own put back it goes on", r.dir.isGone())
 }
 
-// onlyVoter tells whether nobody but this replica can acknowledge anything.
-func (r *Replica) onlyVoter() bool {
+// OnlyVoter tells whether nobody but this replica can acknowledge anything.
+func (r *Replica) OnlyVoter() bool {
 	return onlyVoter(r.raft.GetConfiguration().Configuration(), r.serverID)
 }
 
@@ -68,7 +68,7 @@ func onlyVoter(c raft.Configuration, self raft.ServerID) bool {
 
 // over is why nothing will ever be acknowledged again, or nil.
 func (r *Replica) over() error {
-	if err := r.dir.isGone(); err != nil && r.onlyVoter() {
+	if err := r.dir.isGone(); err != nil && r.OnlyVoter() {
 		return err
 	}
 	return nil
@@ -77,7 +77,7 @@ func (r *Replica) over() error {
 // servesAlone tells whether the local state is current though Raft may not be able to say so: what the only voter has
 // acknowledged it has applied, and while its directory takes nothing more it may not get as far as leading.
 func (r *Replica) servesAlone() bool {
-	if r.dir.err() == nil || r.cfg.FSM.Err() != nil || !r.onlyVoter() {
+	if r.dir.err() == nil || r.cfg.FSM.Err() != nil || !r.OnlyVoter() {
 		return false
 	}
 	_, ever := r.fresh.age()

@@ -189,6 +189,9 @@ func (r *ReadOnly) Status(context.Context) Status {
 	}
 }
 
+// OnlyVoter is what this replica was when it was opened.
+func (r *ReadOnly) OnlyVoter() bool { return true }
+
 // Drain makes it say that it is about to stop.
 func (r *ReadOnly) Drain(context.Context) { r.end(errDraining) }
 

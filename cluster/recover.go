@@ -12,6 +12,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// ErrNothingToRecover means that a replica can be started as it is, because it has no other members to wait for.
+var ErrNothingToRecover = errors.New("nothing to recover")
+
+// nothingToRecover is an [ErrNothingToRecover] that says why.
+type nothingToRecover string
+
+func (n nothingToRecover) Error() string        { return string(n) }
+func (n nothingToRecover) Is(target error) bool { return target == ErrNothingToRecover }
+
 // Recovery is what [Recover] has found in a data directory.
 type Recovery struct {
 	Name    string    // of this replica, as configured now
@@ -52,7 +61,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, err
 	}
 	if !HoldsReplica(cfg.DataDir) {
-		return rec, fmt.Errorf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir)
+		return rec, nothingToRecover(fmt.Sprintf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir))
 	}
 	lock, err := lockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it
 	if err != nil {
@@ -200,9 +209,9 @@ func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
 	servers := s.configuration.Servers
 	switch {
 	case !s.hasState || len(servers) == 0:
-		return rec, fmt.Errorf("%s: holds no state of a cluster, so there is nothing to recover", s.path)
+		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover", s.path))
 	case len(servers) == 1 && servers[0].ID == serverID(self):
-		return rec, fmt.Errorf("%s: this replica is the only member of its cluster already: start it as usual", s.path)
+		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start it as usual", s.path))
 	}
 	snapshots, err := s.snaps.List()
 	if err != nil {

@@ -54,6 +54,26 @@ func TestContainersFormACluster(t *testing.T) {
 	}
 }
 
+// TestContainersStandInForThePushgateways: a manifest that names the Pushgateway's command goes on working, and the image says what it is.
+func TestContainersStandInForThePushgateways(t *testing.T) {
+	image := os.Getenv("PUSHQUORUM_DOCKER_IMAGE")
+	if image == "" {
+		t.Skip("PUSHQUORUM_DOCKER_IMAGE is not set; run this with: make docker-test")
+	}
+	docker := need(t, "docker")
+	code, out, errs := runProcess(t, "", docker, "run", "--rm", "--entrypoint", "/bin/pushgateway", image, "--version")
+	if code != 0 || !strings.HasPrefix(out, "pushquorum, version ") {
+		t.Errorf("/bin/pushgateway --version: exit code %d, %s%s", code, out, errs)
+	}
+	said := strings.Fields(strings.TrimPrefix(out, "pushquorum, version "))
+	for label, want := range map[string]string{"title": "PushQuorum", "licenses": "Apache-2.0", "version": append(said, "")[0]} {
+		_, got, _ := runProcess(t, "", docker, "inspect", "--format", `{{index .Config.Labels "org.opencontainers.image.`+label+`"}}`, image)
+		if strings.TrimSpace(got) != want {
+			t.Errorf("the label %s is %q, want %q", label, strings.TrimSpace(got), want)
+		}
+	}
+}
+
 // TestContainersRunAsNobodyAlone runs the image as a user of the Pushgateway's would: no arguments, one port.
 func TestContainersRunAsNobodyAlone(t *testing.T) {
 	image := os.Getenv("PUSHQUORUM_DOCKER_IMAGE")

@@ -39,6 +39,13 @@ func TestRecoverMakesAClusterOfOneSurvivingDirectory(t *testing.T) {
 		t.Fatalf("with --accept-loss: exit code %d, %s\n%s", code, stdout, stderr)
 	}
 
+	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss")...); code == 0 || !strings.Contains(stderr, "only member of its cluster already") {
+		t.Fatalf("once more: exit code %d, %s", code, stderr)
+	}
+	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss", "--if-needed")...); code != 0 {
+		t.Fatalf("once more, with --if-needed: exit code %d, %s", code, stderr)
+	}
+
 	survivor.restart()
 	survivor.push("/metrics/job/after", gauge("e2e_after", 1))
 	scrape := survivor.scrape()

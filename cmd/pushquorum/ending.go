@@ -14,6 +14,8 @@ const handOverTimeout = 3 * time.Second
 
 // leaver is what of a replica has to do with its end.
 type leaver interface {
+	// OnlyVoter tells whether no other replica could serve meanwhile.
+	OnlyVoter() bool
 	// Drain makes the replica not ready and another the leader; it goes on serving.
 	Drain(ctx context.Context)
 	// Leave says goodbye to the others.
@@ -23,7 +25,7 @@ type leaver interface {
 // ending is how a replica stops without failing a request.
 type ending struct {
 	replica leaver
-	delay   time.Duration // between not being ready and not serving
+	delay   time.Duration // between not being ready and not serving, where others serve
 	log     *slog.Logger
 	begun   atomic.Bool
 }
@@ -31,16 +33,22 @@ type ending struct {
 // await returns when it is time to stop serving: after a signal or a request to quit, and the delay that follows; or at once
 // when something else has ended the process, which done says.
 func (e *ending) await(signals <-chan os.Signal, quit, done <-chan struct{}) {
+	var by slog.Attr
 	select {
 	case s := <-signals:
-		e.log.Info("stopping", "signal", s, "serving_for", e.delay)
+		by = slog.Any("signal", s)
 	case <-quit:
-		e.log.Info("stopping", "request", "/-/quit", "serving_for", e.delay)
+		by = slog.String("request", "/-/quit")
 	case <-done:
 		return
 	}
+	delay := e.delay
+	if e.replica.OnlyVoter() {
+		delay = 0 // to go on, not ready, would only make the outage longer
+	}
+	e.log.Info("stopping", by, "serving_for", delay)
 	e.begun.Store(true)
-	wait := time.NewTimer(e.delay)
+	wait := time.NewTimer(delay)
 	defer wait.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), handOverTimeout)
 	defer cancel()

@@ -54,8 +54,8 @@ type options struct {
 	memoryRatio float64 // … to this part of what there is
 
 	// recover is set by the command of that name; acceptLoss lets it act, and dropUnreadable where the log cannot be
-	// read to its end.
-	recover, acceptLoss, dropUnreadable bool
+	// read to its end; ifNeeded makes nothing to recover no error.
+	recover, acceptLoss, dropUnreadable, ifNeeded bool
 
 	log promslog.Config
 	// shown are the values of all flags, for the status page.
@@ -78,7 +78,7 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("web.include-self-metrics", "Whether the telemetry path shows this process's own metrics beside the pushed ones. auto: in standalone mode only, because replicas of a cluster show the same bytes; they are always at /-/metrics.").
 		Default("auto").EnumVar(&o.includeSelf, "auto", "true", "false")
 
-	app.Flag("web.drain-delay", "How long a replica of a cluster goes on serving after SIGTERM, while /-/ready answers 503: longer than load balancers need to notice. A second signal ends the wait; a standalone replica does not wait.").
+	app.Flag("web.drain-delay", "How long a replica of a cluster goes on serving after SIGTERM, while /-/ready answers 503: longer than load balancers need to notice. A second signal ends the wait; a replica that is the only voter does not wait.").
 		Default("5s").DurationVar(&o.drainDelay)
 
 	o.pageBytes = autoBytesFlag(app, "web.max-page-bytes",
@@ -136,6 +136,7 @@ func parseOptions(args []string) (*options, error) {
 	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
 	recovery := app.Command("recover", "Make a new cluster out of this replica's data directory, after the others were lost for good, or go on without an end of the log that cannot be read. Takes the flags the replica is run with; says what it finds, and acts only with --accept-loss.")
 	recovery.Flag("accept-loss", "Go on, and lose what only the other replicas had.").BoolVar(&o.acceptLoss)
+	recovery.Flag("if-needed", "Succeed where there is nothing to recover: in an empty directory, or in that of an only member.").BoolVar(&o.ifNeeded)
 	recovery.Flag("drop-unreadable", "With --accept-loss: also lose the log from the first entry on that cannot be read.").BoolVar(&o.dropUnreadable)
 	command, err := app.Parse(args)
 	if err != nil {

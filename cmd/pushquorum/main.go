@@ -100,9 +100,6 @@ func serve(o *options, logger *slog.Logger) error {
 	}
 
 	end := &ending{replica: replica, delay: o.drainDelay, log: logger}
-	if o.cluster.ListenAddress == "" {
-		end.delay = 0 // nobody else could serve meanwhile
-	}
 	var g run.Group
 	{
 		signals := make(chan os.Signal, 1)

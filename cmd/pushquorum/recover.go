@@ -34,6 +34,10 @@ func recoverCluster(o *options, logger *slog.Logger, out io.Writer) error {
 		}
 		return nil
 	})
+	if o.ifNeeded && errors.Is(err, cluster.ErrNothingToRecover) {
+		logger.Info("there is nothing to recover", "why", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
