@@ -44,7 +44,8 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 	b := &body{hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
 	b.coding, b.encoding = contentCoding(r.Header)
 	if r.ContentLength > b.limit {
-		return b, b.tooLarge()
+		p := b.tooLarge()
+		return b, p
 	}
 	if p := b.receive(w, r); p != nil {
 		return b, p

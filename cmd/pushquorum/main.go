@@ -50,7 +50,7 @@ func command(o *options) error {
 	if err := o.share(availableMemory(), maxDescriptors(), logger); err != nil {
 		return err
 	}
-	if err := o.checkBefore(); err != nil {
+	if err := o.preflight(); err != nil {
 		return err
 	}
 	for {
@@ -141,10 +141,13 @@ func serve(o *options, logger *slog.Logger) error {
 // apiConfig is what the command line says of the HTTP surface.
 func (o *options) apiConfig() api.Config {
 	return api.Config{
-		IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
-		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
-		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle,
-		UTF8Names: o.utf8Names, Unchecked: o.unchecked, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read, Limits: o.cluster.Limits,
+		IncludeSelf:    o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
+		RoutePrefix:    api.ComputeRoutePrefix(o.routePrefix, o.externalURL),
+		ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL),
+		TelemetryPath:  o.telemetryPath,
+		EnableAdmin:    o.admin, EnableLifecycle: o.lifecycle,
+		UTF8Names: o.utf8Names, Unchecked: o.unchecked, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody),
+		Read: o.read, Limits: o.cluster.Limits,
 		MaxBytesInFlight: o.limits.pushes, MaxPushes: o.maxPushes, PageBytes: o.limits.pages,
 		Flags: o.shown,
 	}

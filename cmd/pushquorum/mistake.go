@@ -37,7 +37,8 @@ func mistake(app *kingpin.Application, args []string, err error) error {
 		return unknownFlag(app, unquoted(text, "unknown long flag "))
 	case strings.HasPrefix(text, "unknown short flag "):
 		for _, arg := range args {
-			if name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "="); len(name) > 1 && !strings.HasPrefix(arg, "--") && app.GetFlag(name) != nil {
+			name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+			if len(name) > 1 && !strings.HasPrefix(arg, "--") && app.GetFlag(name) != nil {
 				return fmt.Errorf("%s has one dash: write it with two, -%s", shown(arg), shown(arg))
 			}
 		}
@@ -56,7 +57,7 @@ func unquoted(text, prefix string) string {
 func unknownFlag(app *kingpin.Application, given string) error {
 	name := strings.TrimPrefix(strings.TrimPrefix(given, "--"), "no-")
 	if app.GetCommand("recover").GetFlag(name) != nil {
-		return fmt.Errorf("--%s is a flag of the command recover alone: write it after that word, recover --%s", name, name)
+		return fmt.Errorf("--%s is a flag of the command recover alone: write it after that word, recover --%[1]s", name)
 	}
 	best, least := "", 3 // edits, of which so many make another word
 	for _, flag := range slices.Concat(app.Model().Flags, app.GetCommand("recover").Model().Flags) {
@@ -103,9 +104,10 @@ func unexpected(app *kingpin.Application, args []string, word string) error {
 		if !strings.HasPrefix(arg, "--") || flag == nil || value != word || !flag.Model().IsBoolFlag() {
 			continue
 		}
-		return fmt.Errorf("%s: this flag takes no value: write --%s, or --no-%s", given(name, word), flag.Model().Name, flag.Model().Name)
+		return fmt.Errorf("%s: this flag takes no value: write --%s, or --no-%[2]s", given(name, word), flag.Model().Name)
 	}
-	return fmt.Errorf("%s is no command: write flags with two dashes, and values with blanks in quotes; the commands are serve, which may be left out, and recover",
+	return fmt.Errorf("%s is no command: write flags with two dashes, and values with blanks in quotes; "+
+		"the commands are serve, which may be left out, and recover",
 		shown(word))
 }
 

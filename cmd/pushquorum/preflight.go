@@ -15,12 +15,12 @@ import (
 	"pushquorum/cluster"
 )
 
-// checkBefore finds what would end the process only after it has opened its data, formed a cluster or answered
+// preflight finds what would end the process only after it has opened its data, formed a cluster or answered
 // somebody: a directory that a failed start has left behind looks like that of a replica.
 //
 // That a port is taken is no fault yet: a process that is just ending holds it as long as it holds the data directory,
 // for which the replica waits.
-func (o *options) checkBefore() error {
+func (o *options) preflight() error {
 	if err := checkWebConfig(*o.web.WebConfigFile); err != nil {
 		return err
 	}
@@ -47,7 +47,8 @@ func checkWebConfig(file string) error {
 	case errors.As(err, &at) && at.Path == file:
 		return unreadable("web.config.file", file, err, "to serve without TLS and without passwords")
 	case strings.HasPrefix(text, "crypto/bcrypt: "):
-		return fmt.Errorf("%s: under basic_auth_users is a password that is no bcrypt hash (%s): make one with htpasswd -nBC 10 '' | tr -d ':'",
+		return fmt.Errorf("%s: under basic_auth_users is a password that is no bcrypt hash (%s): "+
+			"make one with htpasswd -nBC 10 '' | tr -d ':'",
 			is, strings.TrimPrefix(text, "crypto/bcrypt: "))
 	}
 	return fmt.Errorf("%s: %s: mend the file as %s says", is, text, webConfigManual)
@@ -64,7 +65,8 @@ func unreadable(flag, file string, err error, without string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: there is no such file: write it, or leave the flag out %s", is, without)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s cannot be read: %w: this process runs as user %d, group %d: give it the file (chown %d %s), or in Kubernetes set fsGroup: %d",
+		return fmt.Errorf("%s cannot be read: %w: this process runs as user %d, group %d: "+
+			"give it the file (chown %d %s), or in Kubernetes set fsGroup: %d",
 			is, reason, os.Geteuid(), os.Getegid(), os.Geteuid(), shown(file), os.Getegid())
 	}
 	return fmt.Errorf("%s cannot be read: %w: name a file, or leave the flag out %s", is, reason, without)
@@ -84,13 +86,15 @@ func checkListenAddresses(config *web.FlagConfig) error {
 		rest, vsock := strings.CutPrefix(address, "vsock://")
 		_, port, err := net.SplitHostPort(rest)
 		if err != nil || port == "" {
-			return fmt.Errorf("%s has no port: write host:port, or :port for all addresses, such as --web.listen-address=:9091", is)
+			return fmt.Errorf("%s has no port: write host:port, or :port for all addresses, "+
+				"such as --web.listen-address=:9091", is)
 		}
 		if vsock {
 			continue
 		}
 		if _, err := net.LookupPort("tcp", port); err != nil {
-			return fmt.Errorf("%s: there is no port %s: write one between 1 and 65535, such as --web.listen-address=:9091", is, shown(port))
+			return fmt.Errorf("%s: there is no port %s: write one between 1 and 65535, "+
+				"such as --web.listen-address=:9091", is, shown(port))
 		}
 		listener, err := net.Listen("tcp", address)
 		switch {
@@ -105,13 +109,14 @@ func checkListenAddresses(config *web.FlagConfig) error {
 
 // serveError names the flag of what has ended the HTTP server.
 func serveError(config *web.FlagConfig, err error) error {
+	addresses := strings.Join(*config.WebListenAddresses, " and ")
 	if at := (*net.OpError)(nil); errors.As(err, &at) && at.Op == "listen" {
 		if len(*config.WebListenAddresses) == 1 || at.Addr == nil {
-			return cannotListen(strings.Join(*config.WebListenAddresses, " and "), err)
+			return cannotListen(addresses, err)
 		}
 		return cannotListen(at.Addr.String(), err)
 	}
-	return fmt.Errorf("serving HTTP on --web.listen-address=%s: %w", strings.Join(*config.WebListenAddresses, " and "), err)
+	return fmt.Errorf("serving HTTP on --web.listen-address=%s: %w", addresses, err)
 }
 
 func cannotListen(address string, err error) error {
@@ -144,7 +149,8 @@ func cannotImport(file string, err error) error {
 	if at := (*fs.PathError)(nil); errors.As(err, &at) {
 		return unreadable("persistence.file", file, err, "to start without what is in it")
 	}
-	return fmt.Errorf("%s cannot be imported: %w; or leave the flag out to start without what is in it", given("persistence.file", file), err)
+	return fmt.Errorf("%s cannot be imported: %w; or leave the flag out to start without what is in it",
+		given("persistence.file", file), err)
 }
 
 // oneLine is an error's text in one line, whoever has written it.
