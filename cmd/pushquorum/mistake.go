@@ -46,7 +46,7 @@ func mistake(app *kingpin.Application, args []string, err error) error {
 	case strings.HasPrefix(text, "unexpected "):
 		return unexpected(app, args, strings.TrimPrefix(text, "unexpected "))
 	}
-	return fmt.Errorf("%s: --help lists commands and flags", strings.ReplaceAll(text, "\n", " "))
+	return fmt.Errorf("%s: --help lists commands and flags", text)
 }
 
 func unquoted(text, prefix string) string {
@@ -148,7 +148,7 @@ func badValue(flag *kingpin.FlagModel, value string, why error) error {
 			return fmt.Errorf("%s is no URL (%s): write one such as --%s=http://push.example.org/prefix", is, reason, flag.Name)
 		}
 	}
-	return fmt.Errorf("%s: %s; see --help", is, strings.ReplaceAll(text, "\n", " "))
+	return fmt.Errorf("%s: %s; see --help", is, text)
 }
 
 // given is a flag as it was written, in what can stand in a line.
