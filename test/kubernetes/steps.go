@@ -43,6 +43,8 @@ func steps() []step {
 		three("3 → 0 → 3", asleep),
 		{name: "the Pushgateway's own Deployment: ready, takes pushes, wipes", take: seedTakesPushes},
 		other("one replica with data grows to three, and to five", "grown", grown),
+		other("three shrink to one and grow again", "shrunk", shrunk),
+		other("a claim of the community chart is imported, and its replica becomes three", "imported", imported),
 		other("emptyDir: rolling restart", "memory", inMemory),
 		{name: "kube-proxy with iptables", take: proxied},
 		three("iptables: rolling restart", rollingRestart),
