@@ -250,6 +250,10 @@ func (r *release) disturb(ctx context.Context, name string, may allowed, replica
 	if err != nil {
 		return err
 	}
+	// A connection to a pod that was killed may be remembered for days, and another one from the same port would be sent to that pod.
+	if err := command(ctx, "conntrack", "--flush"); err != nil {
+		return err
+	}
 	c := startClients(ctx, name+" ("+r.proxyMode+")", push, read)
 	defer func() {
 		seen := c.end()
