@@ -11,8 +11,10 @@ TOOLS := bin/tools
 # Pinned, so that everyone and CI see the same findings and the same generated code.
 GOLANGCI_LINT_VERSION := 2.15.0
 PROTOC_GEN_GO_VERSION := 1.36.12
+PUSHGATEWAY_VERSION := 1.11.3
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION)/protoc-gen-go
+PEER := $(TOOLS)/pushgateway-$(PUSHGATEWAY_VERSION)
 
 # What --version says. The date is the commit's, so that one commit gives one binary; outside of git it is unknown.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -33,7 +35,7 @@ IMAGE ?= pushquorum
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 BUILD = $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
@@ -58,6 +60,20 @@ test: ## all tests; those with clients that are not installed skip (fail with PU
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v '/test$$')
 	$(if $(RACE),$(GO) test -list '^TestAddressesMay' ./cluster | grep -q '^Test' && $(GO) test -run '^TestAddressesMay' ./cluster)
 	$(GO) test $(RACE) -count=1 -timeout 10m ./test
+
+# The peer is the version of the contract, built once, or any other: PUSHGATEWAY=prometheus-pushgateway is Debian's.
+PUSHGATEWAY ?= $(PEER)
+
+.PHONY: differences
+differences: build $(if $(filter $(PEER),$(PUSHGATEWAY)),$(PEER)) ## have every row of the conformance tables with a real Pushgateway, too, and print where it differs: PUSHGATEWAY=… REPLICAS=1|3
+	@peer=$$(command -v $(PUSHGATEWAY)) || { echo 'make: there is no program $(PUSHGATEWAY)' >&2; exit 1; }; \
+		PUSHQUORUM_DIFFERENCES=1 PUSHQUORUM_BIN=$(abspath $(BIN)) PUSHQUORUM_PUSHGATEWAY="$$(realpath "$$peer")" \
+		PUSHQUORUM_REPLICAS=$(if $(filter command line environment,$(origin REPLICAS)),$(REPLICAS),1) \
+		$(GO) test -count=1 -v -run '^TestDifferences$$' ./test
+
+.PHONY: conformance
+conformance: $(PEER) ## the conformance test beside a Pushgateway of the contract's version (make test takes the one on PATH)
+	PUSHQUORUM_PUSHGATEWAY=$(abspath $(PEER)) $(GO) test -count=1 -run '^TestEveryRequestIsAnswered' ./test
 
 .PHONY: figures
 figures: ## measure and print how long the cluster takes to get over a loss (partitions need root and iproute2)
@@ -128,16 +144,23 @@ COUNT ?= 6
 microbench: ## run the packages' benchmarks COUNT (6) times, for benchstat
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./expo ./fsm
 
+# A module of its own, and so outside of ./...; its only source is also a package of the project's, where golangci-lint
+# finds it.
+OLD_CLIENT := test/clients/golang-1.1.0
+
 .PHONY: lint
 lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, generated code, shell syntax
 	$(GO) vet ./...
+	$(GO) -C $(OLD_CLIENT) vet ./...
 	$(GOLANGCI_LINT) run ./...
 	sh -n deploy/local-cluster
 	bash -n deploy/kubernetes/generate
+	sh -n test/clients/shell/client.sh
 	bash -n .ci/run
 	bash -n .ci/fuzz
 	bash -n test/kubernetes/build/build
 	$(GO) mod tidy -diff
+	$(GO) -C $(OLD_CLIENT) mod tidy -diff
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## format with gofumpt and goimports
@@ -239,6 +262,14 @@ $(GOLANGCI_LINT):
 		|| { echo 'make: building golangci-lint $(GOLANGCI_LINT_VERSION), once'; \
 			GOBIN=$(abspath $(TOOLS)) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT_VERSION) \
 			&& mv $(TOOLS)/golangci-lint $@; }
+
+# Not by go install, which wants the list of all versions: not every module proxy has it. The version is for the test.
+$(PEER):
+	@mkdir -p $(TOOLS)
+	@echo 'make: building pushgateway $(PUSHGATEWAY_VERSION), once'
+	dir=$$($(GO) mod download -json github.com/prometheus/pushgateway@v$(PUSHGATEWAY_VERSION) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p') \
+		&& [ -n "$$dir" ] && cd "$$dir" && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
+			-ldflags '-X github.com/prometheus/common/version.Version=$(PUSHGATEWAY_VERSION)' -o $(abspath $@) .
 
 $(PROTOC_GEN_GO):
 	@mkdir -p $(@D)

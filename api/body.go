@@ -8,12 +8,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/golang/snappy"
-	"github.com/klauspost/compress/gzip"
 )
 
 // problem is what is answered instead of what was asked for: a status code that tells whose fault it is, and a line
@@ -31,46 +27,33 @@ type wireBuffer [8 << 10]byte
 
 // body is a request's body, complete as it came over the wire, and not decompressed yet.
 type body struct {
-	hold    hold
-	pooled  *wireBuffer // nil: wire has memory of its own
-	wire    []byte
-	decoder func(io.Reader) (io.Reader, error) // nil: wire is what was pushed
-	limit   int64                              // bytes, on the wire and decompressed
-	timeout time.Duration
-	waited  time.Duration // for its memory
+	hold     hold
+	pooled   *wireBuffer // nil: wire has memory of its own
+	wire     []byte
+	coding   *coding // nil: wire is what was pushed
+	encoding string  // that cannot be decoded: wire is taken as what was pushed
+	limit    int64   // bytes, on the wire and decompressed
+	timeout  time.Duration
+	waited   time.Duration // for its memory
 }
 
 // openBody takes r's body from the wire, to be decompressed according to its Content-Encoding. An encoding that is not
 // known is left as it is, as the Pushgateway does: the parser then judges the bytes. The body is to be released, also
 // with a problem.
 func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem) {
-	b := &body{
-		hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout, decoder: decoderOf(r.Header.Get("Content-Encoding")),
-	}
+	b := &body{hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
+	b.coding, b.encoding = contentCoding(r.Header)
 	if r.ContentLength > b.limit {
-		w.Header().Set("Connection", "close") // rather than read what nobody wants
 		p := b.tooLarge()
 		return b, p
 	}
 	if p := b.receive(w, r); p != nil {
 		return b, p
 	}
+	bodyTaken(w)
 	// ServeHTTP's deadline would otherwise end the request's context while the push is being replicated.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return b, nil
-}
-
-// decoderOf returns what makes a decoder for a Content-Encoding, which takes some memory of its own; nil: what is on the
-// wire is what was pushed.
-func decoderOf(encoding string) func(io.Reader) (io.Reader, error) {
-	switch strings.ToLower(encoding) {
-	case "gzip":
-		return func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
-	case "snappy":
-		return func(r io.Reader) (io.Reader, error) { return snappy.NewReader(r), nil }
-	default:
-		return nil
-	}
 }
 
 // receive reads the body. The memory for one of known length is taken before its first byte is read; one of unknown
@@ -92,13 +75,15 @@ func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 		buffer = make([]byte, 0, size)
 	}
 	var p *problem
-	b.wire, p = b.readAll(http.MaxBytesReader(w, r.Body, b.limit), buffer, func(int) *problem { return nil })
+	b.wire, p = b.readAll(http.MaxBytesReader(w, r.Body, b.limit), buffer, func(int) *problem { return nil }, b.problem)
 	return p
 }
 
 // readAll reads all of r, into buffer first. Before it makes a larger one it takes the memory for it. It calls grown
-// with the size that is exceeded.
-func (b *body) readAll(r io.Reader, buffer []byte, grown func(n int) *problem) ([]byte, *problem) {
+// with the size that is exceeded, and failed with the error that ends it too soon.
+func (b *body) readAll(
+	r io.Reader, buffer []byte, grown func(n int) *problem, failed func(error) *problem,
+) ([]byte, *problem) {
 	for {
 		if len(buffer) == cap(buffer) {
 			if p := grown(len(buffer)); p != nil {
@@ -122,7 +107,7 @@ func (b *body) readAll(r io.Reader, buffer []byte, grown func(n int) *problem) (
 		case err == io.EOF:
 			return buffer, nil
 		case err != nil:
-			return nil, b.problem(err)
+			return nil, failed(err)
 		}
 	}
 }
@@ -135,31 +120,18 @@ func (b *body) release() {
 	b.pooled, b.wire = nil, nil
 }
 
-// drainTime is for how long the rest of a body is read that nobody wants.
-const drainTime = 2 * time.Second
-
-// drain reads what is left of a body that is refused, as far as it would have been read otherwise: most clients send
-// all of it before they read the answer, and those whose connection is closed meanwhile never see it.
-func (b *body) drain(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength > b.limit {
-		return
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
-	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, b.limit))
-}
-
 // decompressed returns what was pushed, until release, in the lane for small bodies as long as it is one. Reading
 // stops at the limit, so that a small body which expands to a huge one costs no more than one of the limit.
 func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
 	if p := t.begin(ctx, len(b.wire) > smallBody); p != nil {
 		return nil, p
 	}
-	if b.decoder == nil {
+	if b.coding == nil {
 		return b.wire, nil
 	}
-	decoder, err := b.decoder(bytes.NewReader(b.wire))
+	decoder, err := b.coding.open(bytes.NewReader(b.wire))
 	if err != nil {
-		return nil, b.problem(err)
+		return nil, b.undecodable(err)
 	}
 	first := min(max(4*int64(len(b.wire)), 1<<10), smallBody+1)
 	if p := b.hold.resize(b.hold.n + first); p != nil {
@@ -170,7 +142,11 @@ func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
 			return nil
 		}
 		return t.begin(ctx, true)
-	})
+	}, b.undecodable)
+}
+
+func (b *body) undecodable(err error) *problem {
+	return &problem{http.StatusBadRequest, b.coding.fault(b.wire, err)}
 }
 
 func (b *body) problem(err error) *problem {
@@ -178,6 +154,8 @@ func (b *body) problem(err error) *problem {
 	switch {
 	case errors.As(err, &tooLarge):
 		return b.tooLarge()
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &problem{http.StatusBadRequest, "the body ended before all of it had come"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &problem{http.StatusRequestTimeout, fmt.Sprintf("the body did not arrive within %s: send it faster, or raise --push.timeout", b.timeout)}
 	}

@@ -119,10 +119,10 @@ func TestABombIsCutOffWhileReading(t *testing.T) {
 			if p != nil {
 				t.Fatal(p.text)
 			}
-			decoded, decoder := &counter{}, b.decoder
-			b.decoder = func(r io.Reader) (io.Reader, error) {
+			decoded, open := &counter{}, b.coding.open
+			b.coding.open = func(r io.Reader) (io.Reader, error) {
 				var err error
-				decoded.Reader, err = decoder(r)
+				decoded.Reader, err = open(r)
 				return decoded, err
 			}
 			raw, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight})
@@ -197,11 +197,10 @@ func TestAClientThatGoesAwayInItsBodyPushesNothing(t *testing.T) {
 func TestABodyThatIsAnnouncedTooLongIsNotRead(t *testing.T) {
 	g := start(t, func(c *Config) { c.MaxBodyBytes = 10 })
 	wire := &counter{Reader: strings.NewReader(comments(11))}
-	r, w := httptest.NewRequest(http.MethodPut, "/metrics/job/a", wire), httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPut, "/metrics/job/a", wire)
 	r.ContentLength = 11
-	g.api.ServeHTTP(w, r)
-	if w.Code != http.StatusRequestEntityTooLarge || wire.n != 0 {
-		t.Errorf("want 413 and nothing read, got %d and %d bytes", w.Code, wire.n)
+	if _, p := g.api.openBody(httptest.NewRecorder(), r); p == nil || p.code != http.StatusRequestEntityTooLarge || wire.n != 0 {
+		t.Errorf("want 413 and nothing read, got %v and %d bytes", p, wire.n)
 	}
 }
 

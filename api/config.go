@@ -85,7 +85,7 @@ type Config struct {
 	// Registerer gets the API's own metrics, Gatherer serves all of the process's (usually one prometheus.Registry).
 	Registerer prometheus.Registerer
 	Gatherer   prometheus.Gatherer
-	// IncludeSelf adds the Gatherer's metrics to the telemetry path, and rejects pushes that clash with them.
+	// IncludeSelf adds the Gatherer's metrics to the telemetry path. A push that clashes with them is rejected in any case.
 	IncludeSelf bool
 
 	RoutePrefix    string // as ComputeRoutePrefix returns it: "" or "/prefix"
@@ -124,7 +124,8 @@ type API struct {
 	met      *scrapeLog
 	naming   naming
 	metrics  *instruments
-	self     *self // nil unless Config.IncludeSelf
+	own      *self
+	self     *self // own, if it is on the telemetry path; else nil
 	pages    *pages
 	pinned   *pinned
 	streams  *lane // answers on the telemetry path that do not fit into PageBytes
@@ -166,8 +167,9 @@ func New(cfg Config) (*API, error) {
 	if cfg.UTF8Names {
 		a.naming = naming{scheme: model.UTF8Validation, escaping: model.ValueEncodingEscaping}
 	}
+	a.own = &self{gatherer: cfg.Gatherer, met: a.met, now: time.Now}
 	if cfg.IncludeSelf {
-		a.self = &self{gatherer: cfg.Gatherer, met: a.met, now: time.Now}
+		a.self = a.own
 	}
 	pushes := &traffic{store: cfg.Store, now: time.Now}
 	a.pages = newPages(cfg.Store, a.self, pushes.busy, newPageBudget(cfg.PageBytes, metrics.pageBytes))

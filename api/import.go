@@ -44,20 +44,21 @@ func (f *gobFamily) GobDecode(b []byte) error {
 
 // ReadPersistenceFile reads what a Pushgateway (1.0 or later) wrote to its --persistence.file. The groups are sorted by grouping
 // key and in the form that a push would have had. What a push could not have brought in is left out, each group or family with
-// one error in skipped; clashes between groups are not looked for. err is set if the file is not a complete one.
+// one error in skipped; clashes between groups are not looked for. err is set if the file is not a complete one. In a file
+// without a byte there is nothing, as for a Pushgateway.
 func ReadPersistenceFile(r io.Reader) (groups []*fsm.Group, skipped []error, err error) {
 	in := bufio.NewReader(r) // gob reads not a byte further than it needs
 	var stored map[string]gobGroup
 	switch err := gob.NewDecoder(in).Decode(&stored); {
 	case errors.Is(err, io.EOF):
-		return nil, nil, errors.New("the persistence file is empty")
+		return nil, nil, nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, nil, errors.New("the persistence file is truncated: copy it again after the Pushgateway has been stopped")
+		return nil, nil, errors.New("it is truncated: copy it again after the Pushgateway has been stopped")
 	case err != nil:
-		return nil, nil, fmt.Errorf("the persistence file is damaged or was not written by a Pushgateway: %w", err)
+		return nil, nil, fmt.Errorf("it is damaged, or was not written by a Pushgateway (%w): copy it again", err)
 	}
 	if _, err := in.ReadByte(); err == nil {
-		return nil, nil, errors.New("the persistence file is damaged: there are bytes after its end")
+		return nil, nil, errors.New("it is damaged, there are bytes after its end: copy it again")
 	}
 
 	taken := map[string]bool{}

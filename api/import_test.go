@@ -172,12 +172,15 @@ func TestAGroupThatCannotBeAcceptedIsLeftOut(t *testing.T) {
 
 func TestADamagedFileIsRefusedOrImportedInPart(t *testing.T) {
 	whole := persisted(t)
-	for _, content := range map[string][]byte{"empty": {}, "text": []byte("not a persistence file\n"), "more": append(slices.Clone(whole), 0)} {
-		if _, _, err := ReadPersistenceFile(bytes.NewReader(content)); err == nil || !strings.Contains(err.Error(), "persistence file") {
-			t.Errorf("%.30q: want an error that says what it is about, got %v", content, err)
+	for _, content := range map[string][]byte{"text": []byte("not a persistence file\n"), "more": append(slices.Clone(whole), 0)} {
+		if _, _, err := ReadPersistenceFile(bytes.NewReader(content)); err == nil || !strings.Contains(err.Error(), "copy it again") {
+			t.Errorf("%.30q: want an error that says what to do, got %v", content, err)
 		}
 	}
-	for n := 0; n < len(whole); n += 2 {
+	if groups, skipped, err := ReadPersistenceFile(bytes.NewReader(nil)); err != nil || len(groups)+len(skipped) != 0 {
+		t.Errorf("a file without a byte has nothing in it, got %v, %v, %v", groups, skipped, err)
+	}
+	for n := 2; n < len(whole); n += 2 {
 		if groups, _, err := ReadPersistenceFile(bytes.NewReader(whole[:n])); err == nil || groups != nil {
 			t.Fatalf("truncated to %d bytes: want an error, got %d groups", n, len(groups))
 		}

@@ -28,6 +28,7 @@ type inFlight struct {
 	limit    int64         // bytes, of all
 	longest  time.Duration // that a push waits for a part
 	requests *pool
+	drains   *pool // refused bodies of which the rest is read
 
 	small, large           *pool // bytes of bodies and commands
 	decoding               *pool // bytes that large bodies are decoded into
@@ -37,7 +38,7 @@ type inFlight struct {
 func newInFlight(limit int64, requests int, longest time.Duration) *inFlight {
 	processors := int64(runtime.GOMAXPROCS(0)) // more at a time would be no faster
 	return &inFlight{
-		limit: limit, longest: longest, requests: newPool(int64(requests)),
+		limit: limit, longest: longest, requests: newPool(int64(requests)), drains: newPool(max(1, int64(requests)/8)),
 		small: newPool(limit / 8), large: newPool(limit / 4), decoding: newPool(limit / 2),
 		smallTurns: newPool(min(processors, max(1, limit/8/smallCost))), largeTurns: newPool(processors),
 	}
@@ -66,7 +67,9 @@ func (f *inFlight) busy(reason error) *problem {
 
 // tooMany is the answer to a push that comes when there are as many as may be.
 func (f *inFlight) tooMany() *problem {
-	return unavailable(pushing.nothingDone(fmt.Sprintf("%d pushes are under way, no more may be: if that goes on, raise --push.max-requests=%[1]d", f.requests.size)))
+	return unavailable(pushing.nothingDone(fmt.Sprintf(
+		"as many pushes are under way as may be, %d; if that goes on, raise --push.max-requests=%[1]d", f.requests.size,
+	)))
 }
 
 // neverFits is the answer to a push that would be refused each time.

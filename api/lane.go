@@ -62,7 +62,7 @@ func (l *lane) tryEnter(ctx context.Context, to *recipient) (leave func(), p *pr
 
 func (l *lane) full() *problem {
 	return &problem{http.StatusServiceUnavailable, fmt.Sprintf(
-		"%d clients are being sent %s, and none was done within %s: try again", cap(l.turns), l.what, laneWait,
+		"as many clients as may be, %d, are being sent %s, and none was done within %s: try again", cap(l.turns), l.what, laneWait,
 	)}
 }
 

@@ -131,5 +131,8 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	if p.code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	http.Error(w, p.text, p.code)
+	if p.code == http.StatusUnsupportedMediaType {
+		w.Header().Set("Accept-Encoding", acceptedEncodings)
+	}
+	http.Error(w, oneLine(p.text), p.code)
 }

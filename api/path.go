@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -53,13 +54,16 @@ func (g groupPath) labelsOf(u *url.URL) (expo.Labels, error) {
 	return g.labels(u.Path)
 }
 
-// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing. The job in the prefix's place
-// wins over a label `job` later in the path; of any other repeated label the last value counts.
+// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing after a value; after a label's
+// name an empty value follows it, as in a Pushgateway: clients that do not escape write one so. The job in the prefix's place wins
+// over a label `job` later in the path; of any other repeated label the last value counts.
 func (g groupPath) labels(path string) (expo.Labels, error) {
 	rest, _ := g.below(path)
-	rest, slash := strings.CutSuffix(rest, "/")
 	parts := strings.Split(rest, "/")
-	if err := refuseGaps(path, parts, slash); err != nil {
+	if last := len(parts) - 1; last%2 != 0 && parts[last] == "" {
+		parts = parts[:last]
+	}
+	if err := refuseGaps(path, parts); err != nil {
 		return nil, err
 	}
 	job := parts[0]
@@ -85,13 +89,12 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 	return group, nil
 }
 
-// refuseGaps says which component of a path is empty, or missing at its end. A Pushgateway redirects to the path without the
-// empty one, which most clients do not follow, and which would name another group. parts are the job and the labels; slash tells
-// whether there was one after them.
-func refuseGaps(path string, parts []string, slash bool) error {
+// refuseGaps says which component of a path is empty before its end, or missing there. A Pushgateway redirects to the path
+// without the empty one, which most clients do not follow, and which would name another group. parts are the job and the labels.
+func refuseGaps(path string, parts []string) error {
 	for i, part := range parts {
 		switch {
-		case part != "":
+		case part != "", i > 0 && i%2 == 0 && i == len(parts)-1:
 		case i == 0:
 			return errNoJob(path)
 		case i%2 == 0:
@@ -101,11 +104,8 @@ func refuseGaps(path string, parts []string, slash bool) error {
 				"an empty value is written <label>%s/=", shorten(parts[i-1]), shorten(path), base64Suffix)
 		}
 	}
-	switch {
-	case len(parts)%2 != 0:
+	if len(parts)%2 != 0 {
 		return nil
-	case slash:
-		return errNoValue(path, parts[len(parts)-1])
 	}
 	return fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>%s/=",
 		shorten("/"+strings.Join(parts[1:], "/")), base64Suffix)
@@ -130,7 +130,7 @@ func refuseDots(u *url.URL) error {
 	}
 	for part := range strings.SplitSeq(u.EscapedPath(), "/") {
 		if part == "." || part == ".." {
-			return fmt.Errorf("%q in the path %q stands for a directory, and clients and proxies take it out: write a value that is %[1]q as <label>%[3]s/%[4]s",
+			return fmt.Errorf("the component %q of the path %q stands for a directory, and clients and proxies take it out: write a value that is %[1]q as <label>%[3]s/%[4]s",
 				part, shorten(u.Path), base64Suffix, encodeBase64(part))
 		}
 	}
@@ -146,7 +146,7 @@ func (n naming) pairLabels(parts []string) ([]expo.Label, error) {
 		name := model.UnescapeName(written, n.escaping)
 		// An escaped name must not smuggle in a reserved one.
 		if !n.scheme.IsValidLabelName(name) || strings.HasPrefix(written, model.ReservedLabelPrefix) || strings.HasPrefix(name, model.ReservedLabelPrefix) {
-			return nil, fmt.Errorf("improper label name %q", shorten(written))
+			return nil, fmt.Errorf("improper label name %q: %s", shorten(written), n.rule())
 		}
 		if isBase64 {
 			decoded, err := decodeBase64(value)
@@ -160,10 +160,43 @@ func (n naming) pairLabels(parts []string) ([]expo.Label, error) {
 	return labels, nil
 }
 
+// rule says what a label name may be.
+func (n naming) rule() string {
+	if n.scheme == model.LegacyValidation {
+		return "it must match [a-zA-Z_][a-zA-Z0-9_]* and not begin with " + model.ReservedLabelPrefix
+	}
+	return "it must be UTF-8, not empty, and not begin with " + model.ReservedLabelPrefix
+}
+
 // decodeBase64 decodes the URL-safe alphabet of RFC 4648, with or without padding. "=" stands for the empty string.
 func decodeBase64(s string) (string, error) {
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "="))
-	return string(b), err
+	unpadded := strings.TrimRight(s, "=")
+	b, err := base64.RawURLEncoding.DecodeString(unpadded)
+	if err != nil {
+		return "", errors.New(base64Fault(unpadded))
+	}
+	return string(b), nil
+}
+
+// base64Fault says what is wrong with a value, without padding, that is not base64.
+func base64Fault(s string) string {
+	urlSafe := strings.NewReplacer("+", "-", "/", "_").Replace(s)
+	if _, err := base64.RawURLEncoding.DecodeString(urlSafe); err == nil {
+		return fmt.Sprintf("a path takes the URL-safe alphabet, with - for + and _ for /: write %s", shorten(urlSafe))
+	}
+	for i, r := range urlSafe {
+		switch {
+		case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_':
+		case r == '\n', r == '\r': // which decoders skip
+		case r == '=':
+			return fmt.Sprintf("its padding, =, is followed by something else after %d characters", i)
+		default:
+			return fmt.Sprintf("%q is not in the URL-safe alphabet (A-Z, a-z, 0-9, - and _); "+
+				"write a value as it is without %s", r, base64Suffix)
+		}
+	}
+	return fmt.Sprintf("it has %d characters, which make no whole number of bytes: it is cut off, or is not base64; "+
+		"write a value as it is without %s", len(s), base64Suffix)
 }
 
 // pathOf is the inverse of groupPath.labels: a path, without the route prefix, that names the group whatever its labels hold.

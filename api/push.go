@@ -21,16 +21,16 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		request, p := a.request(r)
 		if p != nil {
-			a.refuseUnread(w, r, p)
+			a.refusePush(w, r, p)
 			return
 		}
 		group, err := g.labelsOf(r.URL)
 		if err != nil {
-			a.refuseUnread(w, r, &problem{http.StatusBadRequest, err.Error()})
+			a.refusePush(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
 		if !a.inFlight.requests.try(1) {
-			a.refuseUnread(w, r, a.inFlight.tooMany())
+			a.refusePush(w, r, a.inFlight.tooMany())
 			return
 		}
 		defer a.inFlight.requests.give(1)
@@ -39,9 +39,6 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 		if p != nil {
 			b.release()
 			b.hold.end()
-			if p.code != http.StatusRequestTimeout {
-				b.drain(w, r)
-			}
 			a.refusePush(w, r, p)
 			return
 		}
@@ -71,17 +68,6 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	}
 }
 
-// refuseUnread answers a push whose body has not been read, when it has.
-func (a *API) refuseUnread(w http.ResponseWriter, r *http.Request, p *problem) {
-	a.drain(w, r)
-	a.refusePush(w, r, p)
-}
-
-// drain reads a body that nobody wants: see body.drain.
-func (a *API) drain(w http.ResponseWriter, r *http.Request) {
-	(&body{limit: a.cfg.MaxBodyBytes}).drain(w, r)
-}
-
 // refusePush answers a push whose body, or what stands before it, is no good, or cannot be taken now.
 func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
 	a.metrics.rejected(reasonOf(p))
@@ -105,8 +91,9 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 	var plain *expo.PlainPush
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
+		raw = expo.Tidy(raw)
 		if p := t.afford(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
-			return p, nil
+			return b.unaffordable(raw, p), nil
 		}
 		plain = expo.Plain(raw, group)
 	}
@@ -115,20 +102,18 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 		families = plain.Families()
 	} else {
 		if p := t.afford(ctx, expo.Estimate(raw, format, group, most)); p != nil {
-			return p, nil
+			return b.unaffordable(raw, p), nil
 		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
 		if err != nil {
-			return b.problem(err), nil
+			return b.unreadable(r.Header.Get("Content-Type"), raw, expo.Diagnose(raw, a.naming.scheme, err)), nil
 		}
 		if families, err = expo.Canonical(group, parsed, a.naming.scheme); err != nil {
 			return nil, err
 		}
 	}
-	if a.self != nil {
-		if err := a.self.clash(families); err != nil {
-			return nil, err
-		}
+	if err := a.own.clash(families); err != nil {
+		return nil, err
 	}
 	use(families)
 	return nil, nil
@@ -171,7 +156,7 @@ func (a *API) request(r *http.Request) (fsm.Request, *problem) {
 	case key == "":
 		request.ID = fsm.NewRequestID()
 	case len(key) > maxIdempotencyKey:
-		return request, &problem{http.StatusBadRequest, fmt.Sprintf("%s is %d bytes long: use at most %d", idempotencyKey, len(key), maxIdempotencyKey)}
+		return request, &problem{http.StatusBadRequest, fmt.Sprintf("the header %s has %d bytes: use at most %d", idempotencyKey, len(key), maxIdempotencyKey)}
 	default:
 		request.ID = fsm.RequestIDFromKey(key)
 	}

@@ -37,7 +37,7 @@ func (a *API) read(ctx context.Context) (reading, *problem) {
 			return reading{view: a.cfg.Store.View()}, nil
 		}
 		if policy.Consistency == Linearizable {
-			return reading{}, &problem{http.StatusServiceUnavailable, fmt.Sprintf("no linearizable read within %s: %v", policy.Timeout, barrier)}
+			return reading{}, &problem{http.StatusServiceUnavailable, fmt.Sprintf("no linearizable read within %s: %v: try again, or set --read.consistency=available", policy.Timeout, barrier)}
 		}
 	}
 	// The age is taken before the view: the view may be newer than it says, never older.

@@ -149,36 +149,6 @@ func TestOwnMetricsShareThePageWhereTheyAreAskedFor(t *testing.T) {
 	}
 }
 
-func TestAPushThatClashesWithOwnMetricsIsAFailedPush(t *testing.T) {
-	for name, body := range map[string]string{
-		"another type":        "# TYPE own counter\nown 1\n",
-		"a suffix of its own": "# TYPE own_summary_sum gauge\nown_summary_sum 1\n",
-		"no type":             "own 1\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, include := range []bool{false, true} {
-				g := start(t, func(c *Config) {
-					c.IncludeSelf = include
-					c.Registerer.MustRegister(
-						prometheus.NewGauge(prometheus.GaugeOpts{Name: "own", Help: "Ours."}),
-						prometheus.NewSummary(prometheus.SummaryOpts{Name: "own_summary"}),
-					)
-				})
-				if !include {
-					g.must(http.StatusOK, "PUT", "/metrics/job/a", body)
-					continue
-				}
-				if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", body); !strings.Contains(a.body, "this gateway itself") {
-					t.Errorf("want the reason, got %q", a.body)
-				}
-				if page := g.scrape(); !strings.Contains(page, times(0, 1)) || strings.Contains(page, "own{") {
-					t.Errorf("want a recorded failure and nothing else, got\n%s", page)
-				}
-			}
-		})
-	}
-}
-
 func TestAPushMayShareTheNameAndTypeOfAnOwnMetric(t *testing.T) {
 	g := start(t, func(c *Config) {
 		c.IncludeSelf = true

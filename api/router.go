@@ -76,7 +76,7 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // 200
 	}
 	rt.refuse(w, r, &problem{http.StatusMethodNotAllowed, fmt.Sprintf(
-		"%s is not allowed at %q, only %s: %s", shorten(r.Method), shorten(p), allow, rt.advice(r),
+		"there is no %s at %q, only %s: %s", shorten(r.Method), shorten(p), allow, rt.advice(r),
 	)})
 }
 

@@ -33,10 +33,7 @@ func (a *API) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := &router{routes: list, advice: a.advice, refuse: func(w http.ResponseWriter, r *http.Request, p *problem) {
-		a.drain(w, r)
-		a.refuse(w, r, p)
-	}}
+	all := &router{routes: list, advice: a.advice, refuse: a.refuse}
 	cleaning := http.NewServeMux()
 	cleaning.Handle("/", all)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +103,7 @@ func (a *API) listRoutes() ([]*route, error) {
 
 	for _, r := range rt[1:] {
 		if r.matches(telemetry) && r.methods[http.MethodGet] != nil {
-			return nil, fmt.Errorf("telemetry path %q is already used: choose another --web.telemetry-path", telemetry)
+			return nil, fmt.Errorf("--web.telemetry-path=%s is a path at which something else is served: choose another, such as --web.telemetry-path=/metrics", a.cfg.TelemetryPath)
 		}
 	}
 	for _, r := range rt {
@@ -124,6 +121,8 @@ func (a *API) advice(r *http.Request) string {
 	switch {
 	case r.URL.Path == prefix+wipePath && !a.cfg.EnableAdmin:
 		return "the admin API needs --web.enable-admin-api"
+	case r.URL.Path == prefix+wipePath:
+		return "wipe with PUT"
 	case r.Method == http.MethodPut || r.Method == http.MethodPost:
 		return "push to " + groups
 	case r.Method == http.MethodDelete:
@@ -147,10 +146,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = to.control.SetReadDeadline(time.Now().Add(a.cfg.PushTimeout))
 	}
-	if len(r.URL.Path) > maxPath {
-		a.refuse(to, r, &problem{http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes: use at most %d", len(r.URL.Path), maxPath)})
-	} else {
-		a.handler.ServeHTTP(to, r)
+	early, answer := a.newEarlyAnswer(to, r), http.ResponseWriter(to)
+	if early != nil {
+		answer = early
 	}
-	to.finish()
+	if len(r.URL.Path) > maxPath {
+		a.refuse(answer, r, &problem{http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes: use at most %d", len(r.URL.Path), maxPath)})
+	} else {
+		a.handler.ServeHTTP(answer, r)
+	}
+	early.finish(to.finish)
 }

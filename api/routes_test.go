@@ -54,13 +54,13 @@ func TestOtherPathsAnswerAsInThePushgateway(t *testing.T) {
 		{"PUT", "/", 405, "", get, advice},
 		{"OPTIONS", "/metrics", 200, "", get, ""},
 		{"PUT", "/api/v1/metrics", 405, "", get, advice},
-		{"POST", "/api/v1/admin/wipe", 405, "", "OPTIONS, PUT", advice},
+		{"POST", "/api/v1/admin/wipe", 405, "", "OPTIONS, PUT", "there is no POST at \"<prefix>/api/v1/admin/wipe\", only OPTIONS, PUT: wipe with PUT\n"},
 		{"GET", "/api/v1/nope", 404, "", "", advice},
 		{"POST", "/api/v1/write", 404, "", "", advice},
 		{"OPTIONS", "/api/v1/nope", 200, "", "", ""},
 		{"GET", "/nope", 404, "", "", advice},
 		{"OPTIONS", "/nope", 404, "", "", advice},
-		{"GET", "/static/nope", 404, "", "", "404 page not found\n"},
+		{"GET", "/static/nope", 404, "", "", "there is no file \"nope\": load the page again\n"},
 		{"GET", "/-/quit", 405, "", "", "Only POST or PUT requests allowed."},
 		{"PUT", "/-/quit", 403, "", "", "Lifecycle API is not enabled."},
 		{"POST", "/-/quit", 403, "", "", "Lifecycle API is not enabled."},
@@ -100,7 +100,7 @@ func TestWhereThingsAreGoesByTheConfiguration(t *testing.T) {
 	g := start(t, func(c *Config) { c.RoutePrefix, c.TelemetryPath, c.EnableAdmin = "/p", "/prom", false })
 	for request, want := range map[string]string{
 		"GET /p/metrics":           "nothing is at \"/p/metrics\": metrics are at /p/prom, a page about them at /p/, the query API at /p/api/v1/metrics; push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
-		"PUT /p/prom":              "PUT is not allowed at \"/p/prom\", only GET, HEAD, OPTIONS: push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
+		"PUT /p/prom":              "there is no PUT at \"/p/prom\", only GET, HEAD, OPTIONS: push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
 		"PUT /p/api/v1/admin/wipe": "nothing is at \"/p/api/v1/admin/wipe\": the admin API needs --web.enable-admin-api\n",
 		"PUT /a%0Ab":               "nothing is at \"/a\\nb\": push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
 	} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 // series comes late; gathering it for each push would cost more than the push.
 const selfMaxAge = 10 * time.Second
 
-// self is the process's own metrics, where they share a page with the pushed ones.
+// self is the process's own metrics. Their names and types are theirs, whether they share a page with the pushed ones or
+// not: what one client pushes under such a name in another type would be in the way of all clients that push the metrics
+// of their own processes.
 type self struct {
 	gatherer prometheus.Gatherer
 	met      *scrapeLog
@@ -34,12 +37,12 @@ type gathered struct {
 	rivals map[string][]expo.Header
 }
 
-// clash returns why one of the families cannot stand on one page with the process's own metrics, or nil.
+// clash returns why some of the families cannot stand beside the process's own metrics, or nil.
 func (s *self) clash(families []*expo.Family) error {
 	own := s.known()
-	for _, f := range families {
-		if err := own.clash(*f.Header); err != nil {
-			return err
+	for i, f := range families {
+		if _, clashes := own.rival(f); clashes {
+			return own.clashes(families[i:])
 		}
 	}
 	return nil
@@ -51,8 +54,11 @@ func (s *self) clash(families []*expo.Family) error {
 func (s *self) merge(own *gathered, stored expo.Exposition) expo.Exposition {
 	fitting := func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
 		for h, parts := range stored {
-			if err := own.clash(h); err != nil {
-				s.met.once(slog.LevelWarn, err, "a stored metric is left out of the page: delete it, or push it under another name", "metric", h.Name)
+			if rival, clashes := own.rivalOf(h); clashes {
+				err := expo.Clash(h, rival)
+				s.met.once(slog.LevelWarn, err,
+					"a stored metric is left out of the page, because this gateway itself has one: delete its groups, or push it under another name",
+					"metric", h.Name)
 				continue
 			}
 			if !yield(h, parts) {
@@ -63,11 +69,17 @@ func (s *self) merge(own *gathered, stored expo.Exposition) expo.Exposition {
 	return expo.Merge(own.exposition, fitting)
 }
 
+// known returns the list that pushes are checked against. When it is old, one push makes it anew, and the others do not
+// wait.
 func (s *self) known() *gathered {
 	s.mu.Lock()
-	own, fresh := s.last, s.now().Sub(s.fetched) < selfMaxAge
+	own, now := s.last, s.now()
+	old := now.Sub(s.fetched) >= selfMaxAge
+	if old {
+		s.fetched = now
+	}
 	s.mu.Unlock()
-	if own == nil || !fresh {
+	if own == nil || old {
 		own = s.gather()
 	}
 	return own
@@ -90,12 +102,60 @@ func (s *self) gather() *gathered {
 	return own
 }
 
-// clash returns why a family cannot stand beside the process's own, or nil.
-func (g *gathered) clash(h expo.Header) error {
+// rival returns the own metric with which a pushed family clashes, if there is one. A family without series removes
+// what is stored, which clashes with nothing.
+func (g *gathered) rival(f *expo.Family) (own expo.Header, clashes bool) {
+	if f.Len() == 0 {
+		return expo.Header{}, false
+	}
+	return g.rivalOf(*f.Header)
+}
+
+func (g *gathered) rivalOf(h expo.Header) (own expo.Header, clashes bool) {
 	for _, own := range g.rivals[h.Name] {
-		if err := expo.Clash(h, own); err != nil {
-			return fmt.Errorf("%w; the other is a metric of this gateway itself", err)
+		if expo.Clash(h, own) != nil {
+			return own, true
 		}
 	}
-	return nil
+	return expo.Header{}, false
+}
+
+// clashes says which of the families clash, the first of which does, and what to do.
+func (g *gathered) clashes(families []*expo.Family) error {
+	const listed, room = 5, 300 // families, bytes
+	var reasons []string
+	var first expo.Header
+	n, typed := 0, true
+	for _, f := range families {
+		own, clashes := g.rival(f)
+		if !clashes {
+			continue
+		}
+		if n++; n == 1 {
+			first = own
+		}
+		typed = typed && own.Name == f.Name
+		if len(reasons) < listed {
+			reasons = append(reasons, ownReason(f.Header, own))
+		}
+	}
+	mend := "push under another name"
+	if typed {
+		mend = fmt.Sprintf(`push with that type, as by "# TYPE %s %s", or under another name`, first.Name, expo.TypeWord(first.Type))
+	}
+	return fmt.Errorf("%s: %s", expo.Some(reasons, n, room), mend)
+}
+
+// ownReason says how a pushed family clashes with an own metric, whose name bounds the pushed one.
+func ownReason(pushed *expo.Header, own expo.Header) string {
+	word := expo.TypeWord
+	switch {
+	case pushed.Name == own.Name:
+		return fmt.Sprintf("%q is pushed as %s, but is a %s of this gateway itself", own.Name, word(pushed.Type), word(own.Type))
+	case strings.HasPrefix(pushed.Name, own.Name):
+		return fmt.Sprintf("%q is a name of samples of the %s %q of this gateway itself", pushed.Name, word(own.Type), own.Name)
+	default:
+		return fmt.Sprintf("the %s %q has samples of the name %q, which is a metric of this gateway itself",
+			word(pushed.Type), pushed.Name, own.Name)
+	}
 }

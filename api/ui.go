@@ -260,7 +260,7 @@ func pairs(m map[string]string) []pair {
 func serveStatic(w http.ResponseWriter, r *http.Request) {
 	content, err := uiFiles.ReadFile(path.Join("ui/static", path.Clean("/"+r.URL.Path)))
 	if err != nil {
-		http.NotFound(w, r)
+		http.Error(w, fmt.Sprintf("there is no file %q: load the page again", shorten(r.URL.Path)), http.StatusNotFound)
 		return
 	}
 	h := w.Header()

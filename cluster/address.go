@@ -50,7 +50,7 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 		a.gossipAdvertise = a.gossipBind
 	}
 	if a.gossipAdvertise.Addr().IsUnspecified() {
-		return a, fmt.Errorf("--cluster.advertise-address=%s: others cannot connect to that; give an address of this host", cfg.AdvertiseAddress)
+		return a, fmt.Errorf("--cluster.advertise-address=%s: others cannot connect to that: give an address of this host", cfg.AdvertiseAddress)
 	}
 
 	a.peerListen = cfg.RaftListenAddress
@@ -73,6 +73,9 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 		if advertise, err = resolveOne(ctx, r, "--cluster.raft-advertise-address", cfg.RaftAdvertiseAddress); err != nil {
 			return a, err
 		}
+		if advertise.Addr().IsUnspecified() {
+			return a, fmt.Errorf("--cluster.raft-advertise-address=%s: others cannot connect to that: give an address of this host", cfg.RaftAdvertiseAddress)
+		}
 	}
 	a.peerAdvertise = advertise.String()
 	return a, nil
@@ -87,14 +90,14 @@ func sameListener(a, b netip.AddrPort) bool {
 func resolveOne(ctx context.Context, r resolver, flag, hostPort string) (netip.AddrPort, error) {
 	host, port, err := splitHostPort(hostPort)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%s: %w", flag, err)
+		return netip.AddrPort{}, fmt.Errorf("%s=%s %w", flag, hostPort, err)
 	}
 	if host == "" {
 		return netip.AddrPortFrom(netip.IPv4Unspecified(), port), nil
 	}
 	ips, err := lookup(ctx, r, host)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%s=%s: %w; give an IP address or a name that resolves", flag, hostPort, err)
+		return netip.AddrPort{}, fmt.Errorf("%s=%s: %w: give an IP address or a name that resolves", flag, hostPort, ListenFault(err))
 	}
 	for _, ip := range ips {
 		if ip.Is4() {
@@ -107,11 +110,11 @@ func resolveOne(ctx context.Context, r resolver, flag, hostPort string) (netip.A
 func splitHostPort(hostPort string) (string, uint16, error) {
 	host, portText, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		return "", 0, fmt.Errorf("%q is not of the form host:port, such as 10.0.0.1:%s", hostPort, usualPort)
+		return "", 0, fmt.Errorf("is not of the form host:port: write it so, such as 10.0.0.1:%s", usualPort)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return "", 0, fmt.Errorf("%q: give a port between 1 and 65535", hostPort)
+		return "", 0, fmt.Errorf("has no port that others can be told: give one between 1 and 65535, such as 10.0.0.1:%s", usualPort)
 	}
 	return host, uint16(port), nil
 }

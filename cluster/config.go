@@ -75,7 +75,7 @@ func (c *Config) complete() error {
 		return errors.New("--storage.path is empty: give a directory for the replica's data")
 	}
 	if c.Name == "" || len(c.Name) > maxNameLength {
-		return fmt.Errorf("--cluster.name %q: give a name of 1 to %d bytes", c.Name, maxNameLength)
+		return fmt.Errorf("--cluster.name has %d bytes: give a name of 1 to %d", len(c.Name), maxNameLength)
 	}
 	if len(c.Version) > maxVersionLength {
 		c.Version = c.Version[:maxVersionLength]
@@ -110,19 +110,23 @@ func (c *Config) complete() error {
 	}
 	for _, peer := range c.Peers {
 		if _, _, err := splitHostPort(peer); err != nil {
-			return fmt.Errorf("--cluster.peer: %w", err)
+			return fmt.Errorf("--cluster.peer=%s %w", peer, err)
 		}
 	}
 	if c.standalone() {
 		switch {
 		case len(c.Peers) > 0:
-			return errors.New("--cluster.peer " + needsListenAddress)
+			return fmt.Errorf("--cluster.peer=%s "+needsListenAddress, c.Peers[0])
 		case c.BootstrapExpect > 1:
 			return fmt.Errorf("--cluster.bootstrap-expect=%d "+needsListenAddress, c.BootstrapExpect)
 		case c.Label != "":
 			return fmt.Errorf("--cluster.label=%s "+needsListenAddress, c.Label)
-		case c.AdvertiseAddress != "" || c.RaftListenAddress != "" || c.RaftAdvertiseAddress != "":
-			return errors.New("another --cluster.…-address " + needsListenAddress)
+		case c.AdvertiseAddress != "":
+			return fmt.Errorf("--cluster.advertise-address=%s "+needsListenAddress, c.AdvertiseAddress)
+		case c.RaftListenAddress != "":
+			return fmt.Errorf("--cluster.raft-listen-address=%s "+needsListenAddress, c.RaftListenAddress)
+		case c.RaftAdvertiseAddress != "":
+			return fmt.Errorf("--cluster.raft-advertise-address=%s "+needsListenAddress, c.RaftAdvertiseAddress)
 		}
 	}
 	return nil

@@ -81,7 +81,7 @@ func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 		return err
 	}
 	failed := func(err error) error {
-		return fmt.Errorf("starting gossip on %s: %w; if the port is taken, change --cluster.listen-address", g.addrs.gossipBind, err)
+		return cannotListen("--cluster.listen-address", g.addrs.gossipBind.String(), err)
 	}
 	inner, given := cfg.Transport.(memberlist.NodeAwareTransport) // by a test
 	if !given {

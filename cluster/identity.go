@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -116,6 +117,12 @@ func openIdentity(dir string) (*identity, error) {
 	}
 	id.rec = identityRecord{Version: identityVersion, ID: fresh}
 	return id, nil
+}
+
+// HoldsReplica tells whether a replica was started in a data directory before, as far as that can be seen.
+func HoldsReplica(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, identityFile))
+	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
 }
 
 func (i *identity) path() string { return filepath.Join(i.dir, identityFile) }

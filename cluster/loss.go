@@ -17,7 +17,7 @@ import (
 // anything in it is changed.
 func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*dirLock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
+		return nil, cannotMake(dir, err)
 	}
 	lock, err := lockDir(dir, tune.lockWait, logger)
 	if err != nil {

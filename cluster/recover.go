@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,6 +14,12 @@ import (
 
 // ErrNothingToRecover means that a replica can be started as it is, because it has no other members to wait for.
 var ErrNothingToRecover = errors.New("nothing to recover")
+
+// nothingToRecover is an [ErrNothingToRecover] that says why.
+type nothingToRecover string
+
+func (n nothingToRecover) Error() string        { return string(n) }
+func (n nothingToRecover) Is(target error) bool { return target == ErrNothingToRecover }
 
 // Recovery is what [Recover] has found in a data directory.
 type Recovery struct {
@@ -57,8 +60,8 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	if err := cfg.complete(); err != nil {
 		return rec, err
 	}
-	if _, err := os.Lstat(filepath.Join(cfg.DataDir, identityFile)); errors.Is(err, fs.ErrNotExist) {
-		return rec, fmt.Errorf("%w: --storage.path=%s holds no replica: give the data directory of one", ErrNothingToRecover, cfg.DataDir)
+	if !HoldsReplica(cfg.DataDir) {
+		return rec, nothingToRecover(fmt.Sprintf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir))
 	}
 	lock, err := lockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it
 	if err != nil {
@@ -206,9 +209,9 @@ func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
 	servers := s.configuration.Servers
 	switch {
 	case !s.hasState || len(servers) == 0:
-		return rec, fmt.Errorf("%w: %s holds no state of a cluster", ErrNothingToRecover, s.path)
+		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover", s.path))
 	case len(servers) == 1 && servers[0].ID == serverID(self):
-		return rec, fmt.Errorf("%w: %s is that of the only member of its cluster already: start it as usual", ErrNothingToRecover, s.path)
+		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start it as usual", s.path))
 	}
 	snapshots, err := s.snaps.List()
 	if err != nil {

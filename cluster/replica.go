@@ -101,7 +101,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	var ln net.Listener
 	if !cfg.standalone() {
 		if ln, err = net.Listen("tcp", r.addrs.peerListen); err != nil {
-			return nil, fmt.Errorf("opening the peer port: %w; if the port is taken, change --cluster.raft-listen-address", err)
+			return nil, cannotListen("--cluster.raft-listen-address", r.addrs.peerListen, err)
 		}
 	}
 	if err := r.startRaft(ln); err != nil {
@@ -186,7 +186,7 @@ func (r *Replica) checkStandalone() error {
 	if len(servers) == 1 && servers[0].ID == r.serverID {
 		return nil
 	}
-	return fmt.Errorf("%s belongs to a replica of a cluster of %d: start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
+	return fmt.Errorf("--storage.path=%s belongs to a replica of a cluster of %d: start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
 		r.cfg.DataDir, max(len(servers), 2))
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -15,13 +16,34 @@ var ErrCannotWrite = errors.New("the data directory cannot be written")
 
 // cannotWrite is such an error, in one line with what to do.
 func cannotWrite(dir string, err error) error {
-	return fmt.Errorf("%s: %w: %w%s", dir, ErrCannotWrite, err, remedy(dir, err))
+	return fmt.Errorf("--storage.path=%s: %w: %w%s", dir, ErrCannotWrite, err, remedy(dir, err))
 }
 
-// ifRefused makes an error of opening the directory one of those if that is what it says.
+// cannotMake is the error of a data directory that is not there and cannot be made.
+func cannotMake(dir string, err error) error {
+	if refuses(err) {
+		return cannotWrite(dir, err)
+	}
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
+		at := dir
+		for info, serr := os.Lstat(at); serr != nil && filepath.Dir(at) != at; info, serr = os.Lstat(at) {
+			_ = info
+			at = filepath.Dir(at)
+		}
+		return fmt.Errorf("--storage.path=%s cannot be made: %s is a file: name a directory, or a path at which one can be made", dir, at)
+	}
+	return fmt.Errorf("--storage.path=%s cannot be made: %w: name a directory, or a path at which one can be made", dir, err)
+}
+
+// ifRefused makes an error of opening the directory one of those if that is what it says. In any case it names the flag.
 func ifRefused(dir string, err error) error {
-	if !refuses(err) || errors.Is(err, ErrCannotWrite) {
+	switch {
+	case err == nil, strings.HasPrefix(err.Error(), "--"):
 		return err
+	case errors.Is(err, syscall.EIO):
+		return fmt.Errorf("--storage.path=%s: %w; the disk fails: look into the kernel's log, and replace it, or give --storage.path another directory", dir, err)
+	case !refuses(err) || errors.Is(err, ErrCannotWrite):
+		return fmt.Errorf("--storage.path=%s: %w", dir, err)
 	}
 	return cannotWrite(dir, err)
 }
@@ -40,7 +62,7 @@ func remedy(dir string, err error) string {
 	case isFull(err):
 		return "; make room on its file system"
 	case errors.Is(err, syscall.EROFS):
-		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written"
+		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written; in a container with a read-only root, mount a volume there"
 	case !errors.Is(err, fs.ErrPermission):
 		return ""
 	}

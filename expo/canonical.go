@@ -36,7 +36,8 @@ func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) 
 	for _, mf := range mfs {
 		for _, m := range mf.GetMetric() {
 			if m.TimestampMs != nil {
-				return nil, fmt.Errorf("%s has a timestamp: pushed metrics must not have timestamps", describe(mf.GetName(), m.GetLabel()))
+				return nil, fmt.Errorf("%s has the timestamp %d: pushed metrics must not have timestamps, leave it out",
+					describe(mf.GetName(), m.GetLabel()), m.GetTimestampMs())
 			}
 		}
 	}
@@ -105,8 +106,12 @@ func (ls Labels) textSize() int {
 func checkClashes(families []*Family) error {
 	byName := make(map[string]*Family, len(families))
 	for _, f := range families {
-		if byName[f.Name] != nil {
-			return fmt.Errorf("metric family %s is given twice: give it once", quote(f.Name))
+		if other := byName[f.Name]; other != nil {
+			if other.Type != f.Type {
+				return fmt.Errorf("metric family %s is given twice, with the types %s and %s: give it once, with one type",
+					quote(f.Name), TypeWord(other.Type), TypeWord(f.Type))
+			}
+			return fmt.Errorf("metric family %s is given twice: give it once, with all its series", quote(f.Name))
 		}
 		byName[f.Name] = f
 	}
@@ -117,7 +122,7 @@ func checkClashes(families []*Family) error {
 				continue
 			}
 			if err := Clash(*f.Header, *other.Header); err != nil {
-				return err
+				return fmt.Errorf("%w: rename one of them", err)
 			}
 		}
 	}
@@ -145,10 +150,10 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		return nil, err
 	}
 	if !utf8.ValidString(h.Help) {
-		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s", quote(h.Name), quote(h.Help))
+		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s: encode it as UTF-8", quote(h.Name), quote(h.Help))
 	}
 	if !utf8.ValidString(h.Unit) {
-		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s", quote(h.Name), quote(h.Unit))
+		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s: encode it as UTF-8", quote(h.Name), quote(h.Unit))
 	}
 	// No type at all is proto2's default, counter: encoders that follow proto3 leave it
 	// out for counters, and the Pushgateway accepts that.
@@ -163,7 +168,12 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		}
 		metrics = append(metrics, out)
 	}
-	return c.encode(h, metrics)
+	f, err := c.encode(h, metrics)
+	var twice *twiceError
+	if errors.As(err, &twice) {
+		return nil, c.whyTwice(h, twice.labels, mf.GetMetric())
+	}
+	return f, err
 }
 
 // metric returns the canonical form of m, without an encoding.
@@ -185,13 +195,13 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 	slices.SortStableFunc(own, comparePairNames)
 	for i, l := range own {
 		if i > 0 && own[i-1].GetName() == l.GetName() {
-			return nil, fmt.Errorf("label %s is given twice", quote(l.GetName()))
+			return nil, fmt.Errorf("label %s is given twice: give it once", quote(l.GetName()))
 		}
 		if err := checkLabelName(l.GetName(), c.scheme); err != nil {
 			return nil, err
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8", quote(l.GetValue()), quote(l.GetName()))
+			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", quote(l.GetValue()), quote(l.GetName()))
 		}
 		if l.Name == nil || l.Value == nil || len(l.ProtoReflect().GetUnknown()) > 0 {
 			own[i] = &dto.LabelPair{Name: proto.String(l.GetName()), Value: proto.String(l.GetValue())}
@@ -203,7 +213,7 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 	}
 	for _, l := range labels {
 		if name := l.GetName(); name == reservedFor(t) && name != "" {
-			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves", typeName(t), name)
+			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves: rename it", typeName(t), name)
 		}
 	}
 	return labels, nil
@@ -256,7 +266,7 @@ func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error)
 	memory := make([]byte, 0, size)
 	for i, m := range metrics {
 		if i > 0 && compareLabels(metrics[i-1].Label, m.Label) == 0 {
-			return nil, fmt.Errorf("%s is given twice: give each series once", describe(h.Name, m.Label))
+			return nil, &twiceError{h.Name, m.Label}
 		}
 		var err error
 		if memory, err = appendMetric(memory, m); err != nil {
@@ -278,9 +288,9 @@ func takeValue(out, m *dto.Metric, t dto.MetricType) error {
 	if !hasValue(m, t) {
 		has := valuesOf(m)
 		if has == "" {
-			return fmt.Errorf("the family is of type %s, but the metric has no value", typeName(t))
+			return fmt.Errorf("the family is of type %s, but the metric has no value: give it one of that type", typeName(t))
 		}
-		return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has)
+		return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has + ": give both one type")
 	}
 	switch t {
 	case dto.MetricType_COUNTER:

@@ -2,6 +2,7 @@ package expo
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ func pushed(t *testing.T, group map[string]string, text string) (string, error) 
 
 func TestWhatIsStoredOfAPush(t *testing.T) {
 	job := map[string]string{"job": "j"}
+	instance := map[string]string{"job": "j", "instance": "i"}
 	table := []struct {
 		name   string
 		group  map[string]string
@@ -73,18 +75,25 @@ func TestWhatIsStoredOfAPush(t *testing.T) {
 			text:   "# HELP s a\\nb\n# TYPE s summary\ns{quantile=\"0.5\"} 2\ns_sum 3\ns_count 4\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_sum 3\nh_count 4\n",
 			stored: "# TYPE h histogram\nh_bucket{instance=\"\",job=\"j\",le=\"1\"} 2\nh_bucket{instance=\"\",job=\"j\",le=\"+Inf\"} 4\nh_sum{instance=\"\",job=\"j\"} 3\nh_count{instance=\"\",job=\"j\"} 4\n# HELP s a\\nb\n# TYPE s summary\ns{instance=\"\",job=\"j\",quantile=\"0.5\"} 2\ns_sum{instance=\"\",job=\"j\"} 3\ns_count{instance=\"\",job=\"j\"} 4\n",
 		},
-		{name: "a timestamp", group: job, text: "x{a=\"b\"} 1 1234\n", err: `x{a="b"} has a timestamp: pushed metrics must not have timestamps`},
+		{name: "a timestamp", group: job, text: "x{a=\"b\"} 1 1234\n", err: `x{a="b"} has the timestamp 1234: pushed metrics must not have timestamps, leave it out`},
 		{name: "a timestamp of an overridden family", group: job, text: "push_time_seconds 1 1234\n", err: "must not have timestamps"},
 		{name: "a series twice", group: job, text: "x{a=\"b\"} 1\nx{a=\"b\"} 2\n", err: `x{a="b",instance="",job="j"} is given twice`},
-		{name: "a series twice because of the group", group: job, text: "x{job=\"1\"} 1\nx{job=\"2\"} 2\n", err: "is given twice"},
-		{name: "a series twice because of the empty instance", group: job, text: "x 1\nx{instance=\"\"} 2\n", err: "is given twice"},
+		{name: "a series twice, its labels in another order", group: job, text: "x{a=\"b\",c=\"d\"} 1\nx{c=\"d\",a=\"b\"} 2\n", err: `x{a="b",c="d",instance="",job="j"} is given twice: give each series once`},
+		{name: "a series twice, both with another job", group: job, text: "x{job=\"1\"} 1\nx{job=\"1\"} 2\n", err: `x{instance="",job="j"} is given twice: give`},
+		{name: "a series twice because of the job", group: job, text: "x{job=\"1\"} 1\nx{job=\"2\"} 2\n", err: `the grouping label "job" ("j") of the path replaced the values in the body ("1", "2"), which made 2 series of "x" the same: push each to a group of its own, or give the label in the body another name`},
+		{name: "a series twice because of the group's instance", group: instance, text: "y 1\nx{l=\"v\",instance=\"a\"} 1\nx{l=\"w\",instance=\"a\"} 2\nx{instance=\"b\",l=\"v\"} 2\n", err: `the grouping label "instance" ("i") of the path replaced the values in the body ("a", "b"), which made 2 series of "x" the same: leave the label out of the path, or push each to a group of its own`},
+		{name: "a series twice because of the group, once without the label", group: instance, text: "x 1\nx{instance=\"b\"} 2\n", err: `in the body (none, "b"), which made 2 series`},
+		{name: "a histogram twice because of the group", group: instance, text: "# TYPE x histogram\nx_count{instance=\"a\"} 1\nx_count{instance=\"b\"} 2\n", err: `the grouping label "instance" ("i") of the path replaced`},
+		{name: "many series twice because of the group", group: instance, text: seriesOfInstances(1000), err: `("0", "1", "2", "3", "4", "5", "6", "7" and 992 more), which made 1000 series`},
+		{name: "long values twice because of the group", group: instance, text: "x{instance=\"" + strings.Repeat("a", 100) + "\"} 1\nx{instance=\"" + strings.Repeat("b", 100) + "\"} 1\nx{instance=\"" + strings.Repeat("c", 100) + "\"} 1\n", err: `"… and 1 more), which made 3 series`},
+		{name: "a series twice because of the empty instance", group: job, text: "x 1\nx{instance=\"\"} 2\n", err: `x{instance="",job="j"} is given twice, with instance="" and without it, which is the same: give each series once`},
 		{name: "a quantile twice", group: job, text: "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns{quantile=\"0.50\"} 2\n", err: "quantile 0.5 is given twice"},
 		{name: "a bucket twice", group: job, text: "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_bucket{le=\"1.0\"} 2\n", err: "upper bound 1 is given twice"},
 		{name: "a reserved label", group: job, text: "x{__a=\"b\"} 1\n", err: `"__a" is reserved`},
 		{name: "a name that only UTF-8 allows", group: job, text: "{\"a.b\"} 1\n", err: `the metric name "a.b" is not valid`},
 		{name: "a label name that only UTF-8 allows", group: job, text: "a{\"b.c\"=\"1\"} 1\n", err: `the label name "b.c" is not valid`},
 		{name: "a help that is not UTF-8", group: job, text: "# HELP x \xff\nx 1\n", err: "help of metric family \"x\" is not valid UTF-8"},
-		{name: "a histogram and its count", group: job, text: "h_count 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\n", err: `"h_count" has a name under which the histogram "h"`},
+		{name: "a histogram and its count", group: job, text: "h_count 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\n", err: `"h_count" has a name under which the histogram "h" writes samples: rename one of them`},
 		{name: "a summary and its sum", group: job, text: "s_sum 1\n# TYPE s summary\ns{quantile=\"1\"} 1\n", err: `"s_sum" has a name under which the summary "s"`},
 		{
 			name: "a summary and a bucket do not clash", group: job,
@@ -233,7 +242,18 @@ func TestNamesWithANULByteAreRefusedEvenWhereUTF8IsAllowed(t *testing.T) {
 
 func TestTheSameFamilyTwiceIsRefused(t *testing.T) {
 	_, err := Canonical(nil, []*dto.MetricFamily{gaugeFamily("x", 1), gaugeFamily("x", 1, "a", "b")}, model.UTF8Validation)
-	expectError(t, "twice", err, `metric family "x" is given twice`)
+	expectError(t, "twice", err, `metric family "x" is given twice: give it once, with all its series`)
+	counter := &dto.MetricFamily{Name: proto.String("x"), Type: dto.MetricType_COUNTER.Enum()}
+	_, err = Canonical(nil, []*dto.MetricFamily{gaugeFamily("x", 1), counter}, model.UTF8Validation)
+	expectError(t, "with two types", err, `metric family "x" is given twice, with the types gauge and counter: give it once, with one type`)
+}
+
+func seriesOfInstances(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "x{instance=\"%d\"} 1\n", i)
+	}
+	return b.String()
 }
 
 // TestWhatTheProtocolDoesNotKnowIsDropped puts an unknown field into every message of

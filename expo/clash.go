@@ -38,13 +38,13 @@ func ClashingNames(name string, t dto.MetricType) []string {
 
 // Clash returns nil, or why h and other cannot both be in one exposition: they have the
 // same name and different types, or one has a name that the other writes samples under.
+// What to do about it depends on whose they are, and is the caller's to say.
 func Clash(h, other Header) error {
 	if h.Name == other.Name {
 		if h.Type == other.Type {
 			return nil
 		}
-		return fmt.Errorf("metric family %s is a %s here and a %s elsewhere: use one type or another name",
-			quote(h.Name), typeName(h.Type), typeName(other.Type))
+		return fmt.Errorf("metric family %s has the type %s here and %s elsewhere", quote(h.Name), TypeWord(h.Type), TypeWord(other.Type))
 	}
 	if occupies(h, other.Name) {
 		return suffixClash(h, other.Name)
@@ -56,7 +56,7 @@ func Clash(h, other Header) error {
 }
 
 func suffixClash(h Header, name string) error {
-	return fmt.Errorf("metric family %s has a name under which the %s %s writes samples: rename one of them",
+	return fmt.Errorf("metric family %s has a name under which the %s %s writes samples",
 		quote(name), typeName(h.Type), quote(h.Name))
 }
 
@@ -73,6 +73,9 @@ func occupies(h Header, name string) bool {
 	}
 	return false
 }
+
+// TypeWord returns t as it stands in a TYPE line.
+func TypeWord(t dto.MetricType) string { return strings.ToLower(t.String()) }
 
 // typeName returns the name of t for a message.
 func typeName(t dto.MetricType) string {

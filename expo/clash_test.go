@@ -22,8 +22,8 @@ func TestWhichFamiliesClash(t *testing.T) {
 	}{
 		{name: "different names", a: Header{Name: "a", Type: gauge}, b: Header{Name: "b", Type: counter}},
 		{name: "the same name and type, another help", a: Header{Name: "a", Type: gauge, Help: "x"}, b: Header{Name: "a", Type: gauge}},
-		{name: "the same name, another type", a: Header{Name: "a", Type: gauge}, b: Header{Name: "a", Type: counter}, clash: "a gauge here and a counter elsewhere"},
-		{name: "histogram and gauge histogram", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a", Type: gaugeHist}, clash: "use one type"},
+		{name: "the same name, another type", a: Header{Name: "a", Type: gauge}, b: Header{Name: "a", Type: counter}, clash: "the type gauge here and counter elsewhere"},
+		{name: "histogram and gauge histogram", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a", Type: gaugeHist}, clash: "has the type"},
 		{name: "histogram and count", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_count", Type: gauge}, clash: `the histogram "a"`},
 		{name: "histogram and bucket", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_bucket", Type: histogram}, clash: `the histogram "a"`},
 		{name: "gauge histogram and sum", a: Header{Name: "a", Type: gaugeHist}, b: Header{Name: "a_sum", Type: gauge}, clash: `the gauge histogram "a"`},
@@ -35,7 +35,7 @@ func TestWhichFamiliesClash(t *testing.T) {
 	}
 	for _, row := range table {
 		for _, pair := range [][2]Header{{row.a, row.b}, {row.b, row.a}} {
-			if row.clash == "a gauge here and a counter elsewhere" && pair[0] == row.b {
+			if row.clash == "the type gauge here and counter elsewhere" && pair[0] == row.b {
 				continue // The wording depends on the order.
 			}
 			expectError(t, row.name, Clash(pair[0], pair[1]), row.clash)

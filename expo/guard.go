@@ -3,6 +3,8 @@ package expo
 import (
 	"fmt"
 	"io"
+
+	"github.com/prometheus/common/expfmt"
 )
 
 // textGuard is between the body and the text parser. It keeps the error that ended the
@@ -69,7 +71,7 @@ func (g *textGuard) scan(p []byte) error {
 			// A line of n labels has up to n+1 commas: one after a name in braces, and one
 			// after the last label.
 			if g.commas++; g.commas > MaxLabels+1 {
-				return fmt.Errorf("text format parsing error in line %d: more than %d labels: use fewer", g.line+1, MaxLabels)
+				return expfmt.ParseError{Line: g.line + 1, Msg: fmt.Sprintf("more than %d labels: use fewer", MaxLabels)}
 			}
 		}
 	}

@@ -135,7 +135,7 @@ func (ls Labels) String() string {
 func (ls Labels) Validate(s model.ValidationScheme) error {
 	// One place is kept for the instance label that every series has.
 	if len(ls) >= MaxLabels {
-		return fmt.Errorf("%d grouping labels, but at most %d are possible: use fewer", len(ls), MaxLabels-1)
+		return fmt.Errorf("there are %d grouping labels, but at most %d are possible: use fewer", len(ls), MaxLabels-1)
 	}
 	for i, l := range ls {
 		if err := checkLabelName(l.Name, s); err != nil {

@@ -1,7 +1,9 @@
 package expo
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,33 +21,70 @@ const (
 
 // NegotiateFormat returns the format for a request's Accept header: the first of the
 // protobuf formats and the text format that the client prefers, text if it wants none of
-// them. OpenMetrics is never chosen.
-//
-// An escaping that the client names in a clause counts for the clauses after it, too, as in
-// the Pushgateway 1.11: Prometheus 3 says escaping=allow-utf-8 only beside OpenMetrics and
-// text 1.0.0, and must get UTF-8 names unescaped in the text 0.0.4 that it is served.
-// (prometheus/common 0.70 and later forget it, and would escape them.)
+// them, and how names are escaped in it. OpenMetrics is never chosen.
 func NegotiateFormat(h http.Header) expfmt.Format {
-	escaping := model.NameEscapingScheme.String()
-	for _, accept := range goautoneg.ParseAccept(h.Get("Accept")) {
-		if scheme, err := model.ToEscapingScheme(accept.Params[model.EscapingKey]); err == nil {
-			escaping = scheme.String()
-		}
-		switch mediaType := accept.Type + "/" + accept.SubType; {
-		case mediaType == expfmt.ProtoType && accept.Params["proto"] == expfmt.ProtoProtocol:
-			switch accept.Params["encoding"] {
-			case "delimited":
-				return withEscaping(expfmt.FmtProtoDelim, escaping)
-			case "text":
-				return withEscaping(expfmt.FmtProtoText, escaping)
-			case "compact-text":
-				return withEscaping(expfmt.FmtProtoCompact, escaping)
-			}
-		case mediaType == "text/plain" && (accept.Params["version"] == expfmt.TextVersion || accept.Params["version"] == ""):
-			return withEscaping(expfmt.FmtText, escaping)
+	clauses := goautoneg.ParseAccept(h.Get("Accept"))
+	for i, clause := range clauses {
+		if format, ok := formatOf(clause); ok {
+			return withEscaping(format, escapingFor(clauses, i))
 		}
 	}
-	return withEscaping(expfmt.FmtText, escaping)
+	return withEscaping(expfmt.FmtText, escapingFor(clauses, len(clauses)))
+}
+
+// formatOf returns the format that a clause asks for, if there is one.
+func formatOf(clause goautoneg.Accept) (expfmt.Format, bool) {
+	switch mediaType := clause.Type + "/" + clause.SubType; {
+	case mediaType == expfmt.ProtoType && clause.Params["proto"] == expfmt.ProtoProtocol:
+		switch clause.Params["encoding"] {
+		case "delimited":
+			return expfmt.FmtProtoDelim, true
+		case "text":
+			return expfmt.FmtProtoText, true
+		case "compact-text":
+			return expfmt.FmtProtoCompact, true
+		}
+	case mediaType == "text/plain" && (clause.Params["version"] == expfmt.TextVersion || clause.Params["version"] == ""):
+		return expfmt.FmtText, true
+	}
+	return "", false
+}
+
+// escapingFor returns how names are escaped for a client that gets the format of a clause; past the last clause, that of
+// none. What the clause itself says counts most. Else a client that says allow-utf-8 anywhere can read such names,
+// whatever the format: Prometheus 3 says it beside OpenMetrics and text 1.0.0 alone, and a series must have one name in
+// all its scrape jobs, whether they ask for protobuf or not. Else the clauses before count, the nearest first, as in the
+// Pushgateway 1.11, and at last those after.
+func escapingFor(clauses []goautoneg.Accept, chosen int) string {
+	if chosen < len(clauses) {
+		if scheme, ok := escapingOf(clauses[chosen]); ok {
+			return scheme
+		}
+	}
+	said, legacy := "", slices.ContainsFunc(clauses, isLegacyOpenMetrics)
+	for i, clause := range clauses {
+		switch scheme, ok := escapingOf(clause); {
+		case !ok || legacy && clause.Type == "text" && clause.Params["version"] == "1.0.0":
+		case scheme == model.AllowUTF8:
+			return scheme
+		case i < chosen || said == "":
+			said = scheme
+		}
+	}
+	return cmp.Or(said, model.NameEscapingScheme.String())
+}
+
+// isLegacyOpenMetrics tells whether a clause is that of a Prometheus that wants no UTF-8 names. Those before 3.3 say allow-utf-8
+// beside text 1.0.0 nevertheless, and fail the whole scrape over the first such name that they get.
+func isLegacyOpenMetrics(clause goautoneg.Accept) bool {
+	_, escaped := escapingOf(clause)
+	return clause.Type == "application" && clause.SubType == "openmetrics-text" && clause.Params["version"] == "1.0.0" && !escaped
+}
+
+// escapingOf returns the escaping that a clause names, if it is known.
+func escapingOf(clause goautoneg.Accept) (string, bool) {
+	scheme, err := model.ToEscapingScheme(clause.Params[model.EscapingKey])
+	return scheme.String(), err == nil
 }
 
 func withEscaping(f expfmt.Format, escaping string) expfmt.Format {

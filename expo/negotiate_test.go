@@ -13,7 +13,7 @@ import (
 
 func TestTheFormatIsNegotiated(t *testing.T) {
 	const proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding="
-	// The right side was read off a Pushgateway 1.11.3, but for OpenMetrics 1.0.0 alone.
+	// Most of the right side was read off a Pushgateway 1.11.3, which looks at no clause after the chosen one.
 	table := []struct {
 		accept string
 		want   expfmt.Format
@@ -32,21 +32,102 @@ func TestTheFormatIsNegotiated(t *testing.T) {
 		{proto + "compact-text", expfmt.FmtProtoCompact + "; escaping=underscores"},
 		{proto + "unknown", expfmt.FmtText + "; escaping=underscores"},
 		{"text/plain;q=0.5," + proto + "delimited;escaping=allow-utf-8;q=0.7", expfmt.FmtProtoDelim + "; escaping=allow-utf-8"},
-		{"text/plain;q=0.7," + proto + "delimited;escaping=allow-utf-8;q=0.5", expfmt.FmtText + "; escaping=underscores"},
+		{"text/plain;q=0.7," + proto + "delimited;escaping=allow-utf-8;q=0.5", expfmt.FmtText + "; escaping=allow-utf-8"},
 		{"application/openmetrics-text;version=1.0.0", expfmt.FmtText + "; escaping=underscores"},
-		// Prometheus 2.x and 3.x, and 3.x with native histograms.
-		{"application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", expfmt.FmtText + "; escaping=underscores"},
-		{"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", expfmt.FmtText + "; escaping=allow-utf-8"},
-		{proto + "delimited;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2", expfmt.FmtProtoDelim + "; escaping=allow-utf-8"},
+		// An escaping counts for other clauses than its own, but not against theirs.
+		{"text/plain;escaping=dots," + proto + "delimited;escaping=allow-utf-8;q=0.7", expfmt.FmtText + "; escaping=dots"},
+		{"text/plain;escaping=underscores,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7", expfmt.FmtText + "; escaping=underscores"},
+		{"image/png;escaping=dots,image/gif;escaping=values,text/plain;q=0.5", expfmt.FmtText + "; escaping=values"},
+		{"image/png;escaping=dots,text/plain;q=0.5,image/gif;escaping=values;q=0.3", expfmt.FmtText + "; escaping=dots"},
+		{"image/png;escaping=dots,text/plain;q=0.5,image/gif;escaping=allow-utf-8;q=0.3", expfmt.FmtText + "; escaping=allow-utf-8"},
+		{"text/plain,image/png;escaping=dots;q=0.5,image/gif;escaping=values;q=0.3", expfmt.FmtText + "; escaping=dots"},
+		{"text/plain;escaping=nonsense,image/gif;escaping=allow-utf-8;q=0.3", expfmt.FmtText + "; escaping=allow-utf-8"},
+		{"image/gif;escaping=allow-utf-8", expfmt.FmtText + "; escaping=allow-utf-8"},
 	}
 	for _, row := range table {
-		h := http.Header{}
-		if row.accept != "" {
-			h.Set("Accept", row.accept)
-		}
-		if got := NegotiateFormat(h); got != row.want {
-			t.Errorf("%q: got %s, want %s", row.accept, got, row.want)
-		}
+		expectFormat(t, row.accept, row.accept, row.want)
+	}
+}
+
+// What Prometheus sends, word for word. One server must get the same names in all its scrape jobs: a job that asks for native
+// histograms gets protobuf, and another one text.
+func TestPrometheusGetsTheSameNamesInEveryFormat(t *testing.T) {
+	const proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+	openMetrics := func(escaping string) string {
+		return "application/openmetrics-text;version=1.0.0;escaping=" + escaping
+	}
+	text := func(escaping string) string { return "text/plain;version=1.0.0;escaping=" + escaping }
+	since35 := func(escaping string) string {
+		return openMetrics(escaping) + ";q=0.6,application/openmetrics-text;version=0.0.1;q=0.5," + text(escaping) + ";q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+	}
+	since35Native := func(escaping string) string {
+		return proto + ";q=0.6," + openMetrics(escaping) + ";q=0.5,application/openmetrics-text;version=0.0.1;q=0.4," + text(escaping) + ";q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+	}
+	table := []struct {
+		client, accept string
+		want           expfmt.Format
+	}{
+		{
+			"2.42", "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+			expfmt.FmtText + "; escaping=underscores",
+		},
+		{
+			"2.42, native histograms",
+			proto + ",application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+			expfmt.FmtProtoDelim + "; escaping=underscores",
+		},
+		{
+			"2.53", "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+			expfmt.FmtText + "; escaping=underscores",
+		},
+		{
+			"2.53, native histograms",
+			proto + ";q=0.5,application/openmetrics-text;version=1.0.0;q=0.4,application/openmetrics-text;version=0.0.1;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+			expfmt.FmtProtoDelim + "; escaping=underscores",
+		},
+		{
+			"2.55, UTF-8 names",
+			openMetrics("allow-utf-8") + ";q=0.5,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2",
+			expfmt.FmtText + "; escaping=allow-utf-8",
+		},
+		{
+			"3.0, native histograms",
+			proto + ";escaping=allow-utf-8;q=0.6," + openMetrics("allow-utf-8") + ";q=0.5,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.2,*/*;q=0.1",
+			expfmt.FmtProtoDelim + "; escaping=allow-utf-8",
+		},
+		// It says allow-utf-8 beside text 1.0.0, and would fail the whole scrape over a UTF-8 name.
+		{
+			"3.0, legacy names",
+			"application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+			expfmt.FmtText + "; escaping=underscores",
+		},
+		{
+			"3.0, legacy names, native histograms",
+			proto + ";q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+			expfmt.FmtProtoDelim + "; escaping=underscores",
+		},
+		{"3.5", since35("allow-utf-8"), expfmt.FmtText + "; escaping=allow-utf-8"},
+		{"3.5, native histograms", since35Native("allow-utf-8"), expfmt.FmtProtoDelim + "; escaping=allow-utf-8"},
+		{"3.5, legacy names", since35("underscores"), expfmt.FmtText + "; escaping=underscores"},
+		{"3.5, legacy names, native histograms", since35Native("underscores"), expfmt.FmtProtoDelim + "; escaping=underscores"},
+		{"3.5, names with dots", since35("dots"), expfmt.FmtText + "; escaping=dots"},
+		{"3.5, names with dots, native histograms", since35Native("dots"), expfmt.FmtProtoDelim + "; escaping=dots"},
+		{"3.5, names as values", since35("values"), expfmt.FmtText + "; escaping=values"},
+		{"3.5, names as values, native histograms", since35Native("values"), expfmt.FmtProtoDelim + "; escaping=values"},
+	}
+	for _, row := range table {
+		expectFormat(t, "Prometheus "+row.client, row.accept, row.want)
+	}
+}
+
+func expectFormat(t *testing.T, name, accept string, want expfmt.Format) {
+	t.Helper()
+	h := http.Header{}
+	if accept != "" {
+		h.Set("Accept", accept)
+	}
+	if got := NegotiateFormat(h); got != want {
+		t.Errorf("%q: got %s, want %s", name, got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package expo
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"mime"
 	"slices"
+	"strings"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -43,7 +45,7 @@ func BodyFormatOf(contentType string) BodyFormat {
 
 // Parse reads a pushed body and returns its families sorted by name. r gives the body
 // decompressed and limited in size; an error that r returns is wrapped, so that
-// errors.As finds it. Any other error says what is wrong with the body.
+// errors.As finds it. Any other error says what is wrong with the body; Diagnose says it better.
 //
 // The names in a text are checked under s, which must not be unset; those in protobuf
 // are checked by Canonical.
@@ -77,11 +79,11 @@ func parseProtobuf(r io.Reader) (map[string]*dto.MetricFamily, error) {
 	for i := 1; len(body) > 0; i++ {
 		message, n := protowire.ConsumeBytes(body)
 		if n < 0 {
-			return nil, fmt.Errorf("protobuf message %d is cut off or has a bad length: %s", i, oneLine(protowire.ParseError(n).Error()))
+			return nil, fmt.Errorf("protobuf message %d is cut off or has a bad length: send each message whole, after its length as a varint (%s)", i, oneLine(protowire.ParseError(n).Error()))
 		}
 		mf := &dto.MetricFamily{}
 		if err := options.Unmarshal(message, mf); err != nil {
-			return nil, fmt.Errorf("protobuf message %d is not a MetricFamily: %s", i, oneLine(err.Error()))
+			return nil, fmt.Errorf("protobuf message %d is not a MetricFamily: send io.prometheus.client.MetricFamily messages (%s)", i, oneLine(err.Error()))
 		}
 		byName[mf.GetName()] = mf // The later of two wins, as in the Pushgateway.
 		body = body[n:]
@@ -99,20 +101,24 @@ func readAll(r io.Reader) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// parseText reads the text format.
+// parseText reads the text format, whose last line may have no newline: that a body is whole is known before it is read.
 func parseText(r io.Reader, s model.ValidationScheme) (byName map[string]*dto.MetricFamily, err error) {
-	guard := &textGuard{r: r}
+	guard := &textGuard{r: io.MultiReader(r, strings.NewReader("\n"))}
+	in := bufio.NewReader(guard)
 	// Some texts make expfmt's parser write to a nil map, such as a histogram sample
 	// with its name in braces right after a sample of another type. Such a body is as
 	// malformed as any other; the parser is used for one body only, so that nothing
 	// half-done is left behind.
 	defer func() {
 		if p := recover(); p != nil {
-			byName, err = nil, fmt.Errorf("text format parsing error in line %d or soon after: %s", guard.line+1, oneLine(fmt.Sprint(p)))
+			// The parser reads from in itself, so what is left there is what it has not seen.
+			ahead, _ := in.Peek(in.Buffered())
+			line := guard.line + 1 - bytes.Count(ahead, newline)
+			byName, err = nil, expfmt.ParseError{Line: line, Msg: parserFault + oneLine(fmt.Sprint(p))}
 		}
 	}()
 	parser := expfmt.NewTextParser(s)
-	byName, err = parser.TextToMetricFamilies(guard)
+	byName, err = parser.TextToMetricFamilies(in)
 	// The parser takes an error that is an io.EOF in disguise for the end of the body,
 	// and may report a line that was cut by the error instead of the error.
 	if guard.bad != nil {
@@ -131,3 +137,6 @@ func parseText(r io.Reader, s model.ValidationScheme) (byName map[string]*dto.Me
 	}
 	return byName, nil
 }
+
+// parserFault begins the message of a text at which expfmt's parser panics.
+const parserFault = "the parser fails: "

@@ -144,10 +144,7 @@ func withRoom[T any](s []T, n int) []T {
 func (p *plainParser) read(text string) bool {
 	size, added := 0, p.group.textSize()
 	for len(text) > 0 {
-		line, rest, ended := strings.Cut(text, "\n")
-		if !ended {
-			return false
-		}
+		line, rest, _ := strings.Cut(text, "\n") // the last line may have no newline
 		text = rest
 		switch {
 		case line == "":

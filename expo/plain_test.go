@@ -20,6 +20,8 @@ var plainBodies = []string{
 	"",
 	"\n",
 	"a 1\n",
+	"a 1",
+	"a 1\n# HELP b nothing follows",
 	"metrics_01 1.0\n",
 	"a{b=\"c\"} -1.5e-3\n",
 	"a{b=\"c\",} 1\n",
@@ -57,7 +59,7 @@ func TestPlainReadsAnyNumberOfFamilies(t *testing.T) {
 
 func TestWhatIsNotPlainIsLeftToTheParser(t *testing.T) {
 	for name, body := range map[string]string{
-		"no newline at the end": "a 1", "a carriage return": "a 1\r\n", "a timestamp": "a 1 2\n", "no value": "a\n", "two blanks": "a  1\n",
+		"a carriage return": "a 1\r\n", "a timestamp": "a 1 2\n", "no value": "a\n", "two blanks": "a  1\n",
 		"a histogram": "# TYPE a histogram\na_count 1\n", "a summary": "# TYPE a summary\na_sum 1\n", "a type in capitals": "# TYPE a GAUGE\na 1\n",
 		"a type twice": "# TYPE a gauge\n# TYPE a gauge\na 1\n", "a type after a sample": "a 1\n# TYPE a gauge\n",
 		"a help twice": "# HELP a x\n# HELP a x\na 1\n", "an escape in a help": "# HELP a x\\n\na 1\n",

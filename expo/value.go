@@ -94,10 +94,10 @@ func checkExemplar(e *dto.Exemplar) error {
 	for _, l := range e.GetLabel() {
 		known(l)
 		if l.GetName() == "" || !utf8.ValidString(l.GetName()) {
-			return fmt.Errorf("the label name %s of an exemplar is not valid UTF-8 or is empty", quote(l.GetName()))
+			return fmt.Errorf("the label name %s of an exemplar is not valid UTF-8 or is empty: give it a name in UTF-8", quote(l.GetName()))
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return fmt.Errorf("the value %s of an exemplar's label %s is not valid UTF-8", quote(l.GetValue()), quote(l.GetName()))
+			return fmt.Errorf("the value %s of an exemplar's label %s is not valid UTF-8: encode it as UTF-8", quote(l.GetValue()), quote(l.GetName()))
 		}
 	}
 	return nil
@@ -157,7 +157,7 @@ func checkNative(h *dto.Histogram) error {
 		err = float.Validate()
 	}
 	if err != nil {
-		return fmt.Errorf("the native histogram is not valid: %s", oneLine(err.Error()))
+		return fmt.Errorf("the native histogram is not valid: %s: push counts that fit together", oneLine(err.Error()))
 	}
 	return nil
 }

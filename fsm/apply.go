@@ -98,8 +98,8 @@ func (s *store) push(unixNano int64, c *command) Result {
 			return Result{Status: Rejected, Reason: reason}
 		}
 	}
-	if reason := s.check(old, g, c.families); reason != "" {
-		return s.fail(c.labels, unixNano, reason)
+	if reason := s.check(old, g, c.families); reason != nil {
+		return s.fail(c.labels, unixNano, reason())
 	}
 	s.putGroup(old, g)
 	return Result{}
@@ -123,23 +123,34 @@ func (s *store) load(groups []*Group) (Result, error) {
 		return Result{}, errNotEmpty
 	}
 	var res Result
+	leftOut := 0
 	for _, g := range groups {
 		g.withTimes(nil)
-		reason := s.checkTimes(g)
-		if s.group(g.Key) != nil {
-			reason = "the group stands in the file twice"
-		}
-		if reason == "" {
-			reason = s.check(nil, g, pointers(g.Families))
-		}
-		if reason != "" {
-			res.Reason += fmt.Sprintf("group %.200s was left out: %s. ", g.Labels(), reason)
+		reason := s.unfit(g)
+		if reason == nil {
+			s.putGroup(nil, g)
 			continue
 		}
-		s.putGroup(nil, g)
+		if leftOut++; len(res.Reason) <= maxReason {
+			res.Reason += fmt.Sprintf("group %.200s was left out: %s. ", g.Labels(), reason())
+		}
+	}
+	if leftOut > 1 {
+		res.Reason = fmt.Sprintf("%d groups were left out: %s", leftOut, res.Reason)
 	}
 	res.Reason = truncate(res.Reason)
 	return res, nil
+}
+
+// unfit returns nil, or what says why a group cannot be imported.
+func (s *store) unfit(g *Group) (reason func() string) {
+	if s.group(g.Key) != nil {
+		return func() string { return "the group stands in the file twice" }
+	}
+	if why := s.checkTimes(g); why != "" {
+		return func() string { return why }
+	}
+	return s.check(nil, g, pointers(g.Families))
 }
 
 // maxStepBack is how far the clock of a new leader may be behind the last one's without a group's time going back with
@@ -191,11 +202,17 @@ func pointers(fs []Stored) []*expo.Family {
 	return out
 }
 
-// truncate keeps reasons short: they are remembered with the request.
+// maxReason is how many bytes of a reason are kept: it is remembered with the request.
+const maxReason = 500
+
+// truncate cuts a reason that is too long behind a word.
 func truncate(reason string) string {
-	const limit = 500
-	if len(reason) <= limit {
+	if len(reason) <= maxReason {
 		return reason
 	}
-	return strings.ToValidUTF8(reason[:limit], "") + "…"
+	reason = strings.ToValidUTF8(reason[:maxReason], "")
+	if blank := strings.LastIndexByte(reason, ' '); blank > maxReason/2 {
+		reason = reason[:blank]
+	}
+	return reason + "…"
 }

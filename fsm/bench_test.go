@@ -78,11 +78,38 @@ func BenchmarkCheck(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if reason := m.store.check(old, old, pushed); reason != "" {
-					b.Fatal(reason)
+				if reason := m.store.check(old, old, pushed); reason != nil {
+					b.Fatal(reason())
 				}
 			}
 		})
+	}
+}
+
+// A push that is refused, as a client may send it again and again, beside groups of many shapes that hold its names, or
+// do not.
+func BenchmarkApplyRefused(b *testing.B) {
+	for _, shapes := range []int{2, shapesSearched, shapesSearched + 1} {
+		for _, hold := range []bool{true, false} {
+			b.Run(fmt.Sprintf("shapes=%d,hold=%v", shapes, hold), func(b *testing.B) {
+				m := filled(b, 20_000)
+				for i := range shapes - 2 { // that of the others and an empty one are there
+					body := fmt.Sprintf("only_here_%d 1\n", i)
+					if hold {
+						body += strings.ReplaceAll(benchBody(i), "zone=", fmt.Sprintf("zone_%d=", i))
+					}
+					m.want(m.put(fmt.Sprintf("job=shape,instance=host-%05d", i), body), Applied, "")
+				}
+				wrong := strings.ReplaceAll(benchBody(1), " gauge\n", " counter\n")
+				group := labelsOf(b, "instance=wrong,job=batch")
+				families := familiesOf(b, group, wrong)
+				m.want(m.apply(EncodePush(newRequest(), group, true, families)), Rejected, "bench_family_0")
+				b.ReportAllocs()
+				for b.Loop() {
+					m.apply(EncodePush(newRequest(), group, true, families))
+				}
+			})
+		}
 	}
 }
 

@@ -11,44 +11,50 @@ import (
 	"pushquorum/expo"
 )
 
-// check returns why a push to a group must be refused, or "". It is what depends on the rest of the store: a push that is
-// inconsistent in itself has been refused by expo.Canonical before it came to the log. It looks at the pushed names alone, so
-// that it costs O(push) whatever is stored.
+// check returns nil, or what says why a push to a group must be refused. It is what depends on the rest of the store: a
+// push that is inconsistent in itself has been refused by expo.Canonical before it came to the log. It looks at the pushed
+// names alone, so that it costs O(push) whatever is stored; the words cost more, and are made only for who asks.
 //
 // after is what the group will hold; pushed is the part of it that comes with this push.
-func (s *store) check(old, after *Group, pushed []*expo.Family) string {
+func (s *store) check(old, after *Group, pushed []*expo.Family) (reason func() string) {
 	for place, f := range pushed {
 		if f.Len() == 0 {
 			continue
 		}
-		had, replaces := old.family(f.Name, place)
-		if h, elsewhere := s.heldElsewhere(f.Name, replaces); elsewhere && h.Type != f.Type {
-			return fmt.Sprintf("%.200q is pushed as a %s, but another group holds it as a %s; push it under another name or with that type",
-				f.Name, typeName(f.Type), typeName(h.Type))
+		if _, clashes := s.clashOf(f, place, old, after); clashes {
+			return func() string { return s.clashReason(pushed, old, after) }
 		}
-		if reason := s.checkSuffixes(f, old, after); reason != "" {
-			return reason
-		}
-		if replaces && sameSeries(had.Family, f) {
+		if had, replaces := old.family(f.Name, place); replaces && sameSeries(had.Family, f) {
 			continue
 		}
 		for i, id := range f.Series() {
 			if owner := s.rival(after, f.Name, id); owner != nil {
-				return fmt.Sprintf("series %s was pushed before with the same name and labels to group %.200s; delete it there or push to that group",
-					seriesString(f, i), owner.Labels())
+				return duplicateReason(f, i, owner)
 			}
 		}
 	}
-	return ""
+	return nil
 }
 
-// checkSuffixes finds names that the samples of a histogram or summary would take from another family: `h` with a series
-// `h_count`, and a family `h_count`.
-func (s *store) checkSuffixes(f *expo.Family, old, after *Group) string {
+// A clash is between the names or types of a pushed family and of one that is held.
+type clash struct {
+	pushed *expo.Family
+	held   expo.Header // without help
+	// here is whether the held one is what the push itself leaves in its group.
+	here bool
+}
+
+// clashOf returns the first clash of a pushed family, which has series.
+func (s *store) clashOf(f *expo.Family, place int, old, after *Group) (clash, bool) {
+	_, replaces := old.family(f.Name, place)
+	if h, elsewhere := s.heldElsewhere(f.Name, replaces); elsewhere && h.Type != f.Type {
+		return clash{f, expo.Header{Name: f.Name, Type: h.Type}, false}, true
+	}
+	// Names that the samples of a histogram or summary would take from another family: `h` with a series `h_count`, and a
+	// family `h_count`.
 	for _, suffix := range expo.SuffixesOf(f.Type) {
-		if h, found := s.heldAfter(f.Name+suffix, old, after); found {
-			return fmt.Sprintf("the samples of %s %.200q collide with the stored %s %.200q; rename one of them",
-				typeName(f.Type), f.Name, typeName(h.Type), h.Name)
+		if h, here, found := s.heldAfter(f.Name+suffix, old, after); found {
+			return clash{f, h, here}, true
 		}
 	}
 	for _, suffix := range expo.SuffixesOf(dto.MetricType_HISTOGRAM) { // those of a summary are among them
@@ -56,12 +62,11 @@ func (s *store) checkSuffixes(f *expo.Family, old, after *Group) string {
 		if !ok {
 			continue
 		}
-		if h, found := s.heldAfter(base, old, after); found && slices.Contains(expo.SuffixesOf(h.Type), suffix) {
-			return fmt.Sprintf("%s %.200q collides with the samples of the stored %s %.200q; rename one of them",
-				typeName(f.Type), f.Name, typeName(h.Type), h.Name)
+		if h, here, found := s.heldAfter(base, old, after); found && slices.Contains(expo.SuffixesOf(h.Type), suffix) {
+			return clash{f, h, here}, true
 		}
 	}
-	return ""
+	return clash{}, false
 }
 
 // heldElsewhere returns the header of a name that a group other than the pushed one holds, which itself holds it or not.
@@ -77,13 +82,15 @@ func (s *store) heldElsewhere(name string, held bool) (header, bool) {
 	return h, others > 0
 }
 
-// heldAfter returns the header of a name that some group holds once the push is applied.
-func (s *store) heldAfter(name string, old, after *Group) (header, bool) {
+// heldAfter returns name and type of a family that some group holds once the push is applied, and whether that is the pushed
+// one.
+func (s *store) heldAfter(name string, old, after *Group) (h expo.Header, here, found bool) {
 	if f, found := after.family(name, 0); found {
-		return header{Header: expo.Header{Name: name, Type: f.Type}}, true
+		return expo.Header{Name: name, Type: f.Type}, true, true
 	}
 	_, held := old.family(name, 0)
-	return s.heldElsewhere(name, held)
+	stored, found := s.heldElsewhere(name, held)
+	return expo.Header{Name: name, Type: stored.Type}, false, found
 }
 
 // checkTimes returns why a new group cannot exist beside the stored ones, or "". The push-time series of {job="a"} and
@@ -97,8 +104,8 @@ func (s *store) checkTimes(g *Group) string {
 	if owner == nil {
 		return ""
 	}
-	return fmt.Sprintf("group %.200s has the same %s series as the stored group %.200s; push to that group or delete it",
-		g.Labels(), expo.PushTimeName, owner.Labels())
+	return fmt.Sprintf("group %.150s has the same %s series as the stored group %.150s; push to that group, or DELETE %.150s first",
+		g.Labels(), expo.PushTimeName, owner.Labels(), owner.Labels().Path())
 }
 
 // twinOf returns the labels of the other group that has the same push-time series, if there can be one.
@@ -114,18 +121,3 @@ func twinOf(labels expo.Labels) (expo.Labels, bool) {
 	}
 	return nil, false
 }
-
-// seriesString writes the i-th series of a family as a user knows it.
-func seriesString(f *expo.Family, i int) string {
-	m, err := f.Decode()
-	if err != nil || i >= len(m.GetMetric()) {
-		return f.Name
-	}
-	labels := map[string]string{}
-	for _, l := range m.GetMetric()[i].GetLabel() {
-		labels[l.GetName()] = l.GetValue()
-	}
-	return fmt.Sprintf("%.100s%.200s", f.Name, expo.NewLabels(labels))
-}
-
-func typeName(t dto.MetricType) string { return strings.ToLower(t.String()) }

@@ -47,7 +47,7 @@ func TestTimeStandsStillOverSmallStepsBackAndFollowsTheClockOverLargeOnes(t *tes
 					m.want(m.applyAt(5, at, EncodeReject(newRequest(), labelsOf(t, "job=a"))), Applied, "")
 				default:
 					failed = true
-					m.want(m.applyAt(5, at, pushOf(t, "job=a", true, "# TYPE other counter\nother 1\n")), Rejected, "another group holds it")
+					m.want(m.applyAt(5, at, pushOf(t, "job=a", true, "# TYPE other counter\nother 1\n")), Rejected, "is pushed as counter, but stored as untyped")
 				}
 				want := at
 				if tc.kept {

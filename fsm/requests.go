@@ -18,13 +18,13 @@ type request struct {
 	result      Result
 }
 
+// digest leaves out the reason: what was decided is what replicas must agree on, and two versions may say it in other words.
 func (r *request) digest() digest {
 	h := newHasher("request")
 	h.bytes(r.id[:])
 	h.number(r.index)
 	h.number(r.fingerprint)
 	h.number(uint64(r.result.Status))
-	h.strings(r.result.Reason)
 	return h.digest()
 }
 

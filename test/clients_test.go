@@ -1,160 +1,213 @@
 package test
 
 import (
-	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
 	"testing"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/push"
-	"github.com/prometheus/common/expfmt"
 )
 
-func TestClientGolangPushesAddsAndDeletes(t *testing.T) {
+// TestClientsByTheirOwnCode has every client that a machine can have push to three replicas: values of all kinds, while
+// a replica dies, and large bodies.
+func TestClientsByTheirOwnCode(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t)
-	for name, format := range map[string]expfmt.Format{
-		"protobuf": expfmt.NewFormat(expfmt.TypeProtoDelim),
-		"text":     expfmt.NewFormat(expfmt.TypeTextPlain),
-	} {
-		t.Run(name, func(t *testing.T) {
-			// No blank: the client writes it as +, which is no blank in a path, to a Pushgateway either.
-			for key, grouping := range map[string]struct{ value, series string }{
-				"plain":            {"test", `env="test"`},
-				"with slashes":     {"/var/tmp", `env="/var/tmp"`},
-				"empty":            {"", `env=""`},
-				"beyond ASCII":     {"東京☂", `env="東京☂"`},
-				"what base64 ends": {"a", `env="a"`},
-				"a quote":          {`"hi"`, `env="\"hi\""`},
-			} {
-				t.Run(key, func(t *testing.T) {
-					pushLikeAJob(t, c, name, format, grouping.value, grouping.series)
-				})
-			}
-		})
-	}
-	c.mustAgree()
+	tryClients(t, todaysClients())
 }
 
-// pushLikeAJob pushes, adds and deletes, each on another replica.
-func pushLikeAJob(t *testing.T, c *clusterOf, job string, format expfmt.Format, value, label string) {
+// TestAClientOf2019TakesTheAnswersOfAGatewayOf2019: up to 0.9 of the Pushgateway every push was answered with 202,
+// later ones answer so with a flag. Clients of that time take nothing else.
+func TestAClientOf2019TakesTheAnswersOfAGatewayOf2019(t *testing.T) {
+	t.Parallel()
+	tryClients(t, []*pusher{clientGolang2019()}, "--push.disable-consistency-check")
+}
+
+func tryClients(t *testing.T, clients []*pusher, flags ...string) {
+	c := startCluster(t, flags...)
+	t.Run("values", func(t *testing.T) {
+		for _, p := range clients {
+			t.Run(p.name, func(t *testing.T) {
+				t.Parallel()
+				line := p.line(t)
+				for _, v := range pushedValues {
+					if v.without == p.name {
+						continue
+					}
+					t.Run(v.name, func(t *testing.T) { p.pushAddDelete(t, line, c, v) })
+				}
+			})
+		}
+	})
+	t.Run("nothing is left, under whatever labels", func(t *testing.T) { mustLack(t, c.mustAgree(), "e2e_client") })
+	t.Run("a replica dies", func(t *testing.T) { dieUnderClients(t, c, clients) })
+	// One replica: with the race detector and on a busy machine, three need longer for 15 MB than a client waits.
+	t.Run("large bodies", func(t *testing.T) {
+		alone := startReplica(t, flags...)
+		for _, p := range clients {
+			t.Run(p.name, func(t *testing.T) { p.pushMuch(t, alone) })
+		}
+	})
+}
+
+// pushedValue is a job, in which * is the client's name, and the labels of its group.
+type pushedValue struct {
+	name, job string
+	labels    []string // name=value
+	// differs is, by the name of the client, what comes of it where that is not what was meant; all is for every client
+	// that is not named.
+	differs map[string]instead
+	// without is a client that is not tried.
+	without string
+}
+
+// instead is what comes of a value that a client does not write as it was meant, or not at all.
+type instead struct {
+	job    string
+	labels []string
+	// code and status are how the client ends when nothing is stored.
+	code, status int
+	why          string
+}
+
+// writesPlus: url.QueryEscape, urllib's quote_plus and java.net.URLEncoder write a form's field, not a path.
+const writesPlus = "the client writes + for a blank, and in a path that is a plus; a Pushgateway stores it as well"
+
+const all = ""
+
+// badRequest is how a client ends whose path is refused.
+func badRequest(why string) instead {
+	return instead{code: refused, status: http.StatusBadRequest, why: why}
+}
+
+// writesNothing: base64 for an empty value came to client_golang with 1.7 and to prometheus-cpp with 1.2. At the end of a path, nothing
+// after a slash is an empty value for a Pushgateway and here.
+const writesNothing = "1.0 writes nothing for an empty value: the path has //"
+
+var pushedValues = []pushedValue{
+	{name: "plain", job: "batch.*", labels: []string{"path=plain"}},
+	{name: "no label", job: "alone.*"},
+	{name: "slashes", job: "a/b/*", labels: []string{"path=/var/tmp/x"}, differs: map[string]instead{
+		"prometheus-cpp": badRequest("1.0 escapes nothing: the value becomes more labels"),
+	}},
+	{name: "blanks", job: "a b *", labels: []string{"path=with a blank"}, differs: map[string]instead{
+		"client_golang":       {job: "a+b+*", labels: []string{"path=with+a+blank"}, why: writesPlus},
+		"client_golang-1.1.0": {job: "a+b+*", labels: []string{"path=with+a+blank"}, why: writesPlus},
+		"client_python":       {job: "a+b+*", labels: []string{"path=with+a+blank"}, why: writesPlus},
+		"HttpURLConnection":   {job: "a+b+*", labels: []string{"path=with+a+blank"}, why: writesPlus},
+		"prometheus-cpp":      {code: unsent, why: "1.0 escapes nothing, and libcurl takes no URL with a blank"},
+	}},
+	{name: "an empty value", job: "batch.*", labels: []string{"path="}},
+	{
+		name: "an empty value before another", job: "batch.*", labels: []string{"path=", "zone=x"},
+		differs: map[string]instead{"prometheus-cpp": badRequest(writesNothing)},
+		// Its order of labels is random: it writes // half of the time, and a slash at the end otherwise.
+		without: "client_golang-1.1.0",
+	},
+	{name: "an empty job", labels: []string{"path=x"}, differs: map[string]instead{
+		all:             badRequest("a job is not empty"),
+		"client_golang": {code: unsent, why: "it does not take an empty job"},
+	}},
+	{name: "Greek", job: "Ελλάς.*", labels: []string{"path=Ἀθῆναι"}},
+	{name: "signs that a URL escapes", job: "1+1.*", labels: []string{`path=a+b"100%`}, differs: map[string]instead{
+		"prometheus-cpp": badRequest("1.0 escapes nothing: a URL has two digits after %"),
+	}},
+}
+
+// pushAddDelete replaces, adds, replaces and deletes, each on another replica, and reads what is stored on yet another.
+func (p *pusher) pushAddDelete(t *testing.T, line []string, c *clusterOf, v pushedValue) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
-	defer cancel()
-	completed := prometheus.NewGauge(prometheus.GaugeOpts{Name: "e2e_go_completed", Help: "A gauge."})
-	completed.Set(1)
-	duration := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "e2e_go_duration_seconds", Help: "A histogram.", Buckets: []float64{1, 10}})
-	duration.Observe(2)
-	client := func(i int) *push.Pusher {
-		return push.New("http://"+c.at(i).web, "go/"+job).Grouping("env", value).Format(format)
+	named := func(job string) string { return strings.ReplaceAll(job, "*", p.name) }
+	job, labels := named(v.job), v.labels
+	differs, other := v.differs[p.name]
+	if !other {
+		differs, other = v.differs[all]
 	}
-	series := func(name, more string) string {
-		return name + `{` + label + `,instance="",job="go/` + job + `"` + more + `}`
+	stored := group(job, labels)
+	if other && differs.code == taken {
+		stored = group(named(differs.job), differs.labels)
 	}
-
-	if err := client(0).Collector(completed).Collector(duration).PushContext(ctx); err != nil {
-		t.Fatal(err)
+	replaces, adds := "push", "add"
+	if p.swapped {
+		replaces, adds = adds, replaces
 	}
-	scrape := c.at(1).scrape()
-	mustHave(t, scrape, series("e2e_go_completed", ""), "1")
-	mustHave(t, scrape, series("e2e_go_duration_seconds_bucket", `,le="10"`), "1")
-
-	completed.Set(2)
-	if err := client(1).Collector(completed).AddContext(ctx); err != nil {
-		t.Fatal(err)
+	both := map[string]string{"e2e_client_a/x": "1", "e2e_client_b/x": "1"}
+	steps := []struct {
+		action, metrics string
+		want            map[string]string // nil: no group
+	}{
+		{replaces, "e2e_client_a x 1\ne2e_client_b x 1\n", both},
+		{adds, "e2e_client_a x 2\n", map[string]string{"e2e_client_a/x": "2", "e2e_client_b/x": "1"}},
+		{replaces, "e2e_client_a x 3\n", map[string]string{"e2e_client_a/x": "3"}},
+		{"delete", "", nil},
 	}
-	scrape = c.at(2).scrape()
-	mustHave(t, scrape, series("e2e_go_completed", ""), "2")
-	mustHave(t, scrape, series("e2e_go_duration_seconds_sum", ""), "2")
-
-	if err := client(2).Collector(completed).PushContext(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := samples(t, c.at(0).scrape())[series("e2e_go_duration_seconds_sum", "")]; ok {
-		t.Error("Push has not replaced the group")
-	}
-
-	if err := client(0).Delete(); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := samples(t, c.at(1).scrape())[series("push_time_seconds", "")]; ok {
-		t.Error("Delete has left the group")
-	}
-}
-
-func TestClientPythonPushesAddsAndDeletes(t *testing.T) {
-	t.Parallel()
-	need(t, python)
-	if code, _, errs := runProcess(t, "", python, "-c", "import prometheus_client"); code != 0 {
-		missing(t, "prometheus_client for "+python, "Debian has it in: python3-prometheus-client\n"+errs)
-	}
-	c := startCluster(t)
-	script := func(i int, body string) {
-		t.Helper()
-		began := time.Now()
-		code, out, errs := runProcess(t, pythonPrelude+body, python, "-", c.at(i).web)
-		if code != 0 {
-			t.Fatalf("python: exit code %d after %s\n%s%s", code, time.Since(began), out, errs)
+	for i, step := range steps {
+		o := p.run(t, line, step.metrics, step.action, c.at(i).url(""), job, labels...)
+		if other && differs.code != taken {
+			if o.code != differs.code || o.status() != differs.status {
+				t.Errorf("%s (%s): want exit code %d and status %d, got %d: %s",
+					step.action, differs.why, differs.code, differs.status, o.code, o.line)
+			}
+			step.want = nil
+		} else if o.code != taken {
+			t.Fatalf("%s: want it to be taken, got: %s", step.action, o.line)
+		}
+		if got := storedGroup(t, c.at(i+1), stored); !maps.Equal(got, step.want) {
+			t.Fatalf("after step %d, %s, of %v: want %v, got %v", i+1, step.action, stored, step.want, got)
 		}
 	}
-
-	script(0, `
-push_to_gateway(gateway, job='py/batch', registry=registry(1, 5))
-for key in keys:
-    push_to_gateway(gateway, job='keys', grouping_key=key, registry=registry(2, 6))
-`)
-	scrape := c.at(1).scrape()
-	mustHave(t, scrape, `e2e_py_completed{instance="",job="py/batch"}`, "1")
-	mustHave(t, scrape, `e2e_py_rows_total{instance="",job="py/batch"}`, "5")
-	for _, label := range pythonLabels {
-		mustHave(t, scrape, `e2e_py_completed{instance="",job="keys",`+label+`}`, "2")
-	}
-
-	script(1, `
-pushadd_to_gateway(gateway, job='py/batch', registry=only_completed(3))
-`)
-	scrape = c.at(2).scrape()
-	mustHave(t, scrape, `e2e_py_completed{instance="",job="py/batch"}`, "3")
-	mustHave(t, scrape, `e2e_py_rows_total{instance="",job="py/batch"}`, "5")
-
-	script(2, `
-push_to_gateway(gateway, job='py/batch', registry=only_completed(4))
-for key in keys:
-    delete_from_gateway(gateway, job='keys', grouping_key=key)
-`)
-	scrape = c.at(0).scrape()
-	mustHave(t, scrape, `e2e_py_completed{instance="",job="py/batch"}`, "4")
-	mustLack(t, scrape, "e2e_py_rows_total")
-	mustLack(t, scrape, `job="keys"`)
-
-	// A refusal reaches the script as an exception that names the status.
-	code, _, errs := runProcess(t, pythonPrelude+`
-push_to_gateway(gateway, job='py/batch', grouping_key={'not-a-name': 'x'}, registry=only_completed(5))
-`, python, "-", c.at(0).web)
-	if code == 0 {
-		t.Error("a push with a bad label name raised nothing")
-	}
-	mustContain(t, errs, "400")
-	c.mustAgree()
 }
 
-var pythonLabels = []string{`path="/var/tmp"`, `path=""`, `path="東京"`, `path="a+b"`, `path="plain"`}
+// group is the grouping key.
+func group(job string, labels []string) map[string]string {
+	key := map[string]string{"job": job}
+	for _, label := range labels {
+		name, value, _ := strings.Cut(label, "=")
+		key[name] = value
+	}
+	return key
+}
 
-const pythonPrelude = `
-import sys
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client import push_to_gateway, pushadd_to_gateway, delete_from_gateway
-
-gateway = sys.argv[1]
-keys = [{'path': v} for v in ['/var/tmp', '', '東京', 'a+b', 'plain']]
-
-def only_completed(value):
-    r = CollectorRegistry()
-    Gauge('e2e_py_completed', 'A gauge.', registry=r).set(value)
-    return r
-
-def registry(value, rows):
-    r = only_completed(value)
-    Counter('e2e_py_rows', 'A counter.', registry=r).inc(rows)
-    return r
-`
+// storedGroup is what the replica has of a group, each value under family/part; nil: there is no such group, or nothing
+// was ever pushed to it successfully.
+func storedGroup(t testing.TB, r *replica, key map[string]string) map[string]string {
+	t.Helper()
+	a := mustDo(t, http.StatusOK, request{url: r.url("/api/v1/metrics")})
+	var body struct {
+		Data []map[string]json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
+		t.Fatalf("GET /api/v1/metrics: %v", err)
+	}
+	for _, g := range body.Data {
+		labels := map[string]string{}
+		if err := json.Unmarshal(g["labels"], &labels); err != nil {
+			t.Fatalf("GET /api/v1/metrics: the labels of a group: %v", err)
+		}
+		if !maps.Equal(labels, key) {
+			continue
+		}
+		var out map[string]string
+		for name, raw := range g {
+			if !strings.HasPrefix(name, "e2e_client") {
+				continue
+			}
+			var family struct {
+				Metrics []struct {
+					Labels map[string]string
+					Value  string
+				}
+			}
+			if err := json.Unmarshal(raw, &family); err != nil {
+				t.Fatalf("GET /api/v1/metrics: the family %s of %v: %v", name, key, err)
+			}
+			for _, m := range family.Metrics {
+				if out == nil {
+					out = map[string]string{}
+				}
+				out[name+"/"+m.Labels["part"]] = m.Value
+			}
+		}
+		return out
+	}
+	return nil
+}

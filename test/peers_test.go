@@ -41,6 +41,8 @@ func debianPackage(program string) string {
 	switch program {
 	case "promtool":
 		return "prometheus"
+	case "javac":
+		return "default-jdk-headless"
 	case python:
 		return "python3 and python3-prometheus-client"
 	}

@@ -39,7 +39,7 @@ func TestRecoverMakesAClusterOfOneSurvivingDirectory(t *testing.T) {
 		t.Fatalf("with --accept-loss: exit code %d, %s\n%s", code, stdout, stderr)
 	}
 
-	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss")...); code == 0 || !strings.Contains(stderr, "nothing to recover") {
+	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss")...); code == 0 || !strings.Contains(stderr, "only member of its cluster already") {
 		t.Fatalf("once more: exit code %d, %s", code, stderr)
 	}
 	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss", "--if-needed")...); code != 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -83,7 +84,7 @@ func parseOptions(args []string) (*options, error) {
 	o.pageBytes = autoBytesFlag(app, "web.max-page-bytes",
 		"Memory for the pages that are kept for scrapes, being built or being sent. A scrape for whose page there is no room is made while it is sent, which takes longer. auto: a quarter of the memory that this process may use; 0: any number.")
 	app.Flag("web.max-connections", "Connections to the HTTP port at a time. Beyond that the one that has been without a request for the longest time is closed. 0: half of the file descriptors this process may have, at most 4096, fewer with little memory.").
-		Default("0").IntVar(&o.maxConnections)
+		Default("0").SetValue((*whole)(&o.maxConnections))
 
 	app.Flag("persistence.file", "A Pushgateway's persistence file, imported once into an empty store and never written.").StringVar(&o.persistenceFile)
 	app.Flag("persistence.interval", "Accepted for the Pushgateway's sake, without effect: every push is durable when it is answered.").DurationVar(&o.persistenceInterval)
@@ -93,7 +94,7 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("push.max-body-size", "Largest body of a push, after decompression.").Default("16MB").BytesVar(&o.maxBody)
 	o.bytesInFlight = autoBytesFlag(app, "push.max-bytes-in-flight",
 		"Memory of all pushes that are under way, from their bodies to their answers. A push waits for it for half of --push.timeout, and is then answered 503; one that could never fit is answered 413. auto: an eighth of the memory this process may use, from 8MB to 1GB.")
-	app.Flag("push.max-requests", "Pushes under way at a time; more are answered 503. 0: three quarters of --web.max-connections.").Default("0").IntVar(&o.maxPushes)
+	app.Flag("push.max-requests", "Pushes under way at a time; more are answered 503. 0: three quarters of --web.max-connections.").Default("0").SetValue((*whole)(&o.maxPushes))
 
 	app.Flag("read.consistency", "What a scrape promises. available: the latest state while a leader answers, else the last known one, marked as stale; linearizable: never stale; local: never asks.").
 		Default(string(api.Available)).EnumVar((*string)(&o.read.Consistency), string(api.Available), string(api.Linearizable), string(api.Local))
@@ -117,7 +118,7 @@ func parseOptions(args []string) (*options, error) {
 	app.Flag("cluster.peer", "host:port of another replica's gossip. Repeatable; a DNS name stands for all its addresses and is resolved again.").StringsVar(&c.Peers)
 	app.Flag("cluster.label", "Carried by each packet and stream of the gossip; those with another one are dropped. Set it, the same on all replicas of a cluster, when several clusters live on one network.").StringVar(&c.Label)
 	app.Flag("cluster.bootstrap-expect", "Number of fresh replicas that must see each other before they form a cluster. The same on all of them. With 1, a replica founds a cluster alone if there is no --cluster.peer, or if all they lead to is itself and one names it alone.").
-		Default("1").IntVar(&c.BootstrapExpect)
+		Default("1").SetValue((*whole)(&c.BootstrapExpect))
 	app.Flag("cluster.dead-server-grace", "How long a replica may be missing before the others no longer count it. One whose place was taken by a new one of the same name, with an empty directory, is removed at once; never are fewer than three voters left.").
 		Default("10m").DurationVar(&c.DeadServerGrace)
 
@@ -127,9 +128,9 @@ func parseOptions(args []string) (*options, error) {
 		Default("0.9").Float64Var(&o.memoryRatio)
 	o.stateBytes = autoBytesFlag(app, "limit.state-bytes",
 		"Memory that the stored groups may take, such as 512MB; a push that would exceed it gets 429. auto: a share of the memory that this process may use; 0: any number. This and the other limits: the same on all replicas, the leader's is kept.")
-	app.Flag("limit.series", "Series that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Series)
-	app.Flag("limit.groups", "Groups that may be stored. 0: any number.").Default("0").IntVar(&c.Limits.Groups)
-	app.Flag("limit.series-per-group", "Series that one group may have. 0: any number.").Default("0").IntVar(&c.Limits.SeriesPerGroup)
+	app.Flag("limit.series", "Series that may be stored. 0: any number.").Default("0").SetValue((*whole)(&c.Limits.Series))
+	app.Flag("limit.groups", "Groups that may be stored. 0: any number.").Default("0").SetValue((*whole)(&c.Limits.Groups))
+	app.Flag("limit.series-per-group", "Series that one group may have. 0: any number.").Default("0").SetValue((*whole)(&c.Limits.SeriesPerGroup))
 
 	promslogflag.AddFlags(app, &o.log)
 	app.Command("serve", "Run one replica. This is what happens without a command.").Default()
@@ -139,7 +140,7 @@ func parseOptions(args []string) (*options, error) {
 	recovery.Flag("drop-unreadable", "With --accept-loss: also lose the log from the first entry on that cannot be read.").BoolVar(&o.dropUnreadable)
 	command, err := app.Parse(args)
 	if err != nil {
-		return nil, fmt.Errorf("%w, try --help", err)
+		return nil, mistake(app, args, err)
 	}
 	o.recover = command == recovery.FullCommand()
 	c.SnapshotBytes = uint64(o.snapshotBytes)
@@ -164,7 +165,7 @@ func parseOptions(args []string) (*options, error) {
 func (o *options) check() error {
 	c := &o.cluster
 	if c.DataDir == "" {
-		return fmt.Errorf("--storage.path is empty: name a directory for this replica's data, such as --storage.path=./data")
+		return errors.New("--storage.path is empty: name a directory for this replica's data, such as --storage.path=./data")
 	}
 	if c.Name == "" {
 		name, err := os.Hostname()
@@ -173,9 +174,17 @@ func (o *options) check() error {
 		}
 		c.Name = name
 	}
-	for flag, d := range map[string]time.Duration{"push.timeout": o.pushTimeout, "read.timeout": o.read.Timeout, "read.max-staleness": o.read.MaxStaleness, "cluster.dead-server-grace": c.DeadServerGrace} {
-		if d <= 0 {
-			return fmt.Errorf("--%s=%s is no time to wait: write a positive duration, such as --%s=%s", flag, d, flag, time.Second)
+	for _, wait := range []struct {
+		flag string
+		time time.Duration
+	}{
+		{"push.timeout", o.pushTimeout},
+		{"read.timeout", o.read.Timeout},
+		{"read.max-staleness", o.read.MaxStaleness},
+		{"cluster.dead-server-grace", c.DeadServerGrace},
+	} {
+		if wait.time <= 0 {
+			return fmt.Errorf("--%s=%s is no time to wait: write a positive duration, such as --%s=%s", wait.flag, wait.time, wait.flag, time.Second)
 		}
 	}
 	if err := checkMemoryRatio(o.memoryRatio); err != nil {
@@ -184,8 +193,13 @@ func (o *options) check() error {
 	if o.drainDelay < 0 {
 		return fmt.Errorf("--web.drain-delay=%s is no time to wait: write how long load balancers need to notice that this replica is stopping, such as --web.drain-delay=5s, or 0s", o.drainDelay)
 	}
-	if o.maxBody <= 0 || c.SnapshotBytes == 0 || c.SnapshotEntries == 0 {
-		return fmt.Errorf("--push.max-body-size=%d, --storage.snapshot-bytes=%d and --storage.snapshot-entries=%d must be greater than 0", o.maxBody, c.SnapshotBytes, c.SnapshotEntries)
+	switch {
+	case o.maxBody <= 0:
+		return fmt.Errorf("--push.max-body-size=%s has no room for a push: write a size above 0, such as --push.max-body-size=16MB", o.maxBody)
+	case o.snapshotBytes <= 0:
+		return fmt.Errorf("--storage.snapshot-bytes=%s would take a snapshot all the time: write a size above 0, such as --storage.snapshot-bytes=64MB", o.snapshotBytes)
+	case c.SnapshotEntries == 0:
+		return errors.New("--storage.snapshot-entries=0 would take a snapshot all the time: write a number above 0, such as --storage.snapshot-entries=65536")
 	}
 	return o.checkLimits()
 }

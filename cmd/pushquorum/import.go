@@ -40,7 +40,7 @@ var errImporting = errors.New("the persistence file is being imported")
 func (i *importing) run(ctx context.Context) error {
 	if i.file != "" {
 		if err := i.once(ctx); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("importing --persistence.file=%s: %w; mend that, or leave the flag out to start without the file", i.file, err)
+			return cannotImport(i.file, err)
 		}
 	}
 	i.done.Store(true)
@@ -69,12 +69,16 @@ func (i *importing) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(groups) == 0 && len(skipped) == 0 {
+		i.log.Info("there is nothing in the persistence file to import", "file", i.file)
+		return nil
+	}
 	for _, err := range skipped {
 		i.log.Error("left out of the import", "file", i.file, "err", err)
 	}
 	command := fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID(), Seen: i.state.Applied()}, groups)
 	if len(command) > cluster.MaxCommand {
-		return fmt.Errorf("its groups take %d bytes in the log, where at most %d are possible", len(command), cluster.MaxCommand)
+		return fmt.Errorf("its groups take %d bytes in the log, where at most %d are possible: delete some of them in the Pushgateway first", len(command), cluster.MaxCommand)
 	}
 	for {
 		res, err := i.replica.Apply(ctx, command)
@@ -88,7 +92,7 @@ func (i *importing) once(ctx context.Context) error {
 			}
 			continue
 		case res.Status == fsm.Full:
-			return fmt.Errorf("there is no room for its groups: %s", res.Reason)
+			return fmt.Errorf("there is no room for its groups: %s: raise that limit", res.Reason)
 		case res.Status == fsm.NoSpace:
 			i.log.Warn("cannot import yet, trying again", "file", i.file, "reason", res.Reason)
 			select {

@@ -33,7 +33,7 @@ func main() {
 		err = command(o)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "pushquorum: error: %v\n", err)
+		fmt.Fprintf(os.Stderr, "pushquorum: error: %s\n", oneLine(err))
 		os.Exit(1)
 	}
 }
@@ -48,6 +48,9 @@ func command(o *options) error {
 		return recoverCluster(o, logger, os.Stdout)
 	}
 	if err := o.share(availableMemory(), maxDescriptors(), logger); err != nil {
+		return err
+	}
+	if err := o.checkBefore(); err != nil {
 		return err
 	}
 	for {
@@ -87,15 +90,11 @@ func serve(o *options, logger *slog.Logger) error {
 
 	quit := make(chan struct{})
 	imports := &importing{replica: replica, state: state, file: o.persistenceFile, log: logger}
-	handler, err := api.New(api.Config{
-		Replica: imports, Store: state, Cluster: func(ctx context.Context) api.ClusterStatus { return clusterStatus(replica.Status(ctx)) },
-		Registerer: registry, Gatherer: registry, IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
-		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
-		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle, Quit: func() { close(quit) },
-		UTF8Names: o.utf8Names, Unchecked: o.unchecked, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read, Limits: o.cluster.Limits,
-		MaxBytesInFlight: o.limits.pushes, MaxPushes: o.maxPushes, PageBytes: o.limits.pages,
-		Flags: o.shown, BuildInfo: buildInfo(), Logger: logger,
-	})
+	cfg := o.apiConfig()
+	cfg.Replica, cfg.Store, cfg.Quit = imports, state, func() { close(quit) }
+	cfg.Cluster = func(ctx context.Context) api.ClusterStatus { return clusterStatus(replica.Status(ctx)) }
+	cfg.Registerer, cfg.Gatherer, cfg.BuildInfo, cfg.Logger = registry, registry, buildInfo(), logger
+	handler, err := api.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -116,7 +115,7 @@ func serve(o *options, logger *slog.Logger) error {
 		server := newServer(end.closing(handler), o.pushTimeout, newConnections(o.limits.connections), logger)
 		g.Add(func() error {
 			if err := web.ListenAndServe(server, o.web, logger); !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("serving HTTP on %v: %w", *o.web.WebListenAddresses, err)
+				return serveError(o.web, err)
 			}
 			return nil
 		}, func(error) {
@@ -137,6 +136,18 @@ func serve(o *options, logger *slog.Logger) error {
 		return nil // the directory can be written again, and this process was told to stop
 	}
 	return err
+}
+
+// apiConfig is what the command line says of the HTTP surface.
+func (o *options) apiConfig() api.Config {
+	return api.Config{
+		IncludeSelf: o.includeSelf == "true" || o.includeSelf == "auto" && o.cluster.ListenAddress == "",
+		RoutePrefix: api.ComputeRoutePrefix(o.routePrefix, o.externalURL), ExternalPrefix: api.ComputeRoutePrefix("", o.externalURL), TelemetryPath: o.telemetryPath,
+		EnableAdmin: o.admin, EnableLifecycle: o.lifecycle,
+		UTF8Names: o.utf8Names, Unchecked: o.unchecked, PushTimeout: o.pushTimeout, MaxBodyBytes: int64(o.maxBody), Read: o.read, Limits: o.cluster.Limits,
+		MaxBytesInFlight: o.limits.pushes, MaxPushes: o.maxPushes, PageBytes: o.limits.pages,
+		Flags: o.shown,
+	}
 }
 
 // warnOfIdleFlags says why flags of the Pushgateway that were given do not do here what they do there.

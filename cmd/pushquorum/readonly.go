@@ -33,7 +33,7 @@ func openReplica(cfg cluster.Config, logger *slog.Logger) (replica, *fsm.FSM, er
 	cfg.FSM = fsm.New(logger)
 	readOnly, rerr := cluster.OpenReadOnly(cfg, err)
 	if rerr != nil {
-		logger.Info("and it cannot be served without being written either", "err", rerr)
+		logger.Debug("and it cannot be served without being written either", "err", rerr)
 		return nil, nil, err
 	}
 	return readOnly, cfg.FSM, nil

@@ -42,7 +42,7 @@ func sharesOf(memory, descriptors int64) shares {
 // share sets the limits that were left to this machine, and refuses those that it cannot keep.
 func (o *options) share(memory, descriptors int64, logger *slog.Logger) error {
 	if o.maxConnections > 0 && descriptors > 0 && int64(o.maxConnections) >= descriptors {
-		return fmt.Errorf("--web.max-connections=%d leaves no file descriptor to the log: this process may have %d; allow it more (ulimit -n), or fewer connections",
+		return fmt.Errorf("--web.max-connections=%d leaves no file descriptor to the log: this process may have %d: allow it more (ulimit -n), or write fewer connections",
 			o.maxConnections, descriptors)
 	}
 	s := sharesOf(memory, descriptors)
@@ -65,9 +65,12 @@ func (o *options) share(memory, descriptors int64, logger *slog.Logger) error {
 func (o *options) checkLimits() error {
 	const leastInFlight = 4 << 20
 	l := &o.cluster.Limits
-	for flag, n := range map[string]int{"groups": l.Groups, "series": l.Series, "series-per-group": l.SeriesPerGroup} {
-		if n < 0 {
-			return fmt.Errorf("--limit.%s=%d is no limit: write how many may be stored, or 0 for no limit", flag, n)
+	for _, limit := range []struct {
+		flag string
+		most int
+	}{{"groups", l.Groups}, {"series", l.Series}, {"series-per-group", l.SeriesPerGroup}} {
+		if limit.most < 0 {
+			return fmt.Errorf("--limit.%s=%d is no limit: write how many may be stored, or 0 for no limit", limit.flag, limit.most)
 		}
 	}
 	switch {
