@@ -57,8 +57,8 @@ func asleep(ctx context.Context, r *release) error {
 	return r.marked(ctx)
 }
 
-// grown changes the number of replicas as it is documented, by values. The first one is restarted for its new flags when the others are
-// there.
+// grown changes the number of replicas as it is documented, by values. The first one is restarted for its new flags
+// when the others are there.
 func grown(ctx context.Context, r *release) error {
 	if err := r.install(ctx, "--set=replicaCount=1"); err != nil {
 		return err
