@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// api asks the API server what is so. What users do is done with kubectl and helm, as they do it; looking at a condition ten times a
-// second is cheaper without starting a program each time.
+// api asks the API server what is so. What users do is done with kubectl and helm, as they do it; looking at a
+// condition ten times a second is cheaper without starting a program each time.
 type api struct{ client *http.Client }
 
 func newAPI(certs string) (*api, error) {

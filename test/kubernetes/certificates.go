@@ -39,7 +39,8 @@ func newAuthority(dir string) (*authority, error) {
 	return a, err
 }
 
-// issue writes NAME.crt and NAME.key. A server is asked for by its names and addresses, a client is known by its name and group.
+// issue writes NAME.crt and NAME.key. A server is asked for by its names and addresses, a client is known by its name
+// and group.
 func (a *authority) issue(name string, subject pkix.Name, names []string, addresses ...string) error {
 	template := &x509.Certificate{
 		Subject: subject, DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature,

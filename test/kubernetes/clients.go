@@ -27,8 +27,8 @@ const (
 // pushed is one way to push.
 type pushed func(ctx context.Context, url, body string) error
 
-// clients push and scrape through a Service until they are stopped, each push to a group of its own, so that each acknowledged value can
-// be looked for.
+// clients push and scrape through a Service until they are stopped, each push to a group of its own, so that each
+// acknowledged value can be looked for.
 type clients struct {
 	job, push, read string // the latter are URLs of the Services
 	stop            context.CancelFunc

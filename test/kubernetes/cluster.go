@@ -97,8 +97,8 @@ func command(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// network gives the node an address. One end of a pair stands for a network card; a Service's address needs a route before it is
-// translated, and so everything that is nowhere else goes there.
+// network gives the node an address. One end of a pair stands for a network card; a Service's address needs a route
+// before it is translated, and so everything that is nowhere else goes there.
 func (c *cluster) network(ctx context.Context) error {
 	for _, line := range []string{
 		"link set lo up",
@@ -115,7 +115,8 @@ func (c *cluster) network(ctx context.Context) error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
 		return err
 	}
-	// Where the kernel has it: a pod that asks a Service which leads to itself or a neighbour is translated on the bridge, too.
+	// Where the kernel has it: a pod that asks a Service which leads to itself or a neighbour is translated on the
+	// bridge, too.
 	_ = os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("1"), 0o644)
 	return nil
 }

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Debian's Prometheus is built without the discovery of Kubernetes. So what that would find is asked for here, and handed over in a
-// file, with the labels that Prometheus documents for the roles endpoints and pod; it relabels, drops and scrapes by itself.
+// Debian's Prometheus is built without the discovery of Kubernetes. So what that would find is asked for here, and
+// handed over in a file, with the labels that Prometheus documents for the roles endpoints and pod; it relabels, drops
+// and scrapes by itself.
 
 // found is a target before relabeling.
 type found struct {

@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stageVariable says which of three processes this one is. The first, outside, starts the second in namespaces of its own and removes
-// what no namespace takes with it: control groups. The second is process 1 there: it reaps orphans, and its end is that of every
-// process inside, whatever has become of them. The third does the work.
+// stageVariable says which of three processes this one is. The first, outside, starts the second in namespaces of its
+// own and removes what no namespace takes with it: control groups. The second is process 1 there: it reaps orphans, and
+// its end is that of every process inside, whatever has become of them. The third does the work.
 const (
 	stageVariable = "PUSHQUORUM_KUBERNETES_STAGE"
 	stageReaper   = "reaper"
@@ -31,7 +31,8 @@ const groupVariable = "PUSHQUORUM_KUBERNETES_GROUP"
 // endWithin is how long the work may take to end after a signal; then its namespaces are ended around it.
 const endWithin = 10 * time.Second
 
-// hidden are the directories where a cluster's programs write whatever they are told: inside they are empty file systems in memory.
+// hidden are the directories where a cluster's programs write whatever they are told: inside they are empty file
+// systems in memory.
 var hidden = []string{state, "/var/log", "/var/lib/cni", "/var/lib/kubelet"}
 
 // pretended are settings of the whole machine that a kubelet changes: inside it changes files that look like them.
@@ -40,8 +41,8 @@ var pretended = []string{"/proc/sys/vm/overcommit_memory", "/proc/sys/kernel/pan
 // resolverInside makes the names of Services known to the programs inside, a Prometheus say, as they are to pods.
 const resolverInside = "nameserver " + nodeAddress + "\nsearch svc.cluster.local cluster.local\noptions ndots:5\n"
 
-// enter runs this program once more in namespaces of its own, with the image in a file because the docker engine's socket is hidden
-// there, and returns the exit code.
+// enter runs this program once more in namespaces of its own, with the image in a file because the docker engine's
+// socket is hidden there, and returns the exit code.
 func enter(o options) int {
 	fail := func(err error) int {
 		fmt.Fprintf(os.Stderr, "kubernetes: %v\n", err)

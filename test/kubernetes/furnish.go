@@ -20,8 +20,8 @@ const (
 
 const volumeCount = 40
 
-// furnish makes what every cluster that is used has: a default storage class, namespaces, and the custom resources that the chart can
-// have objects of.
+// furnish makes what every cluster that is used has: a default storage class, namespaces, and the custom resources that
+// the chart can have objects of.
 func (c *cluster) furnish(ctx context.Context) error {
 	var objects strings.Builder
 	objects.WriteString(`apiVersion: storage.k8s.io/v1

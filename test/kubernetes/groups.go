@@ -77,7 +77,8 @@ func inherit(root, group, setting string) error {
 	return err
 }
 
-// removeGroups removes the groups of that name, the innermost first. Who was in them is dead, and the kernel may need a moment.
+// removeGroups removes the groups of that name, the innermost first. Who was in them is dead, and the kernel may need a
+// moment.
 func removeGroups(name string) {
 	roots, err := hierarchies()
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// writeImage writes an image of one static program in the form that `docker save` has. The pause image, which holds a pod's
-// namespaces, is made in this way: there is no registry to pull it from.
+// writeImage writes an image of one static program in the form that `docker save` has. The pause image, which holds a
+// pod's namespaces, is made in this way: there is no registry to pull it from.
 func writeImage(path, name, program string) error {
 	content, err := os.ReadFile(program)
 	if err != nil {

@@ -55,7 +55,8 @@ func run() int {
 	return enter(o)
 }
 
-// work brings the cluster up and takes the steps. Nothing is brought down: the end of the namespaces is the end of all in them.
+// work brings the cluster up and takes the steps. Nothing is brought down: the end of the namespaces is the end of all
+// in them.
 func work(ctx context.Context, o options) int {
 	t := newTable(os.Stdout)
 	c := newCluster(o)

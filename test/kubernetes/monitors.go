@@ -28,9 +28,9 @@ type endpoint struct {
 
 type relabeling map[string]any
 
-// job is what the operator gives Prometheus for the first endpoint of a monitor: first the rules that it has for every monitor of that
-// kind, then the monitor's own, and at last those that share the targets among several Prometheus servers. But for the discovery: the
-// targets come in a file.
+// job is what the operator gives Prometheus for the first endpoint of a monitor: first the rules that it has for every
+// monitor of that kind, then the monitor's own, and at last those that share the targets among several Prometheus
+// servers. But for the discovery: the targets come in a file.
 func (m *monitor) job(targets string) map[string]any {
 	role, subject, from := "endpoints", "service", m.Spec.Endpoints
 	if m.Kind == "PodMonitor" {

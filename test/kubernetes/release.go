@@ -19,7 +19,8 @@ type release struct {
 	namespace, name string
 }
 
-// values are those of every release here: the image that was loaded, and the wipe, which clears up after each disturbance.
+// values are those of every release here: the image that was loaded, and the wipe, which clears up after each
+// disturbance.
 func values() []string {
 	return []string{
 		"--set=image.registry=docker.io", "--set=image.repository=library/pushquorum", "--set=image.tag=test",
@@ -83,8 +84,8 @@ func (r *release) replicas(ctx context.Context) ([]pod, error) {
 	return all, err
 }
 
-// settled waits until so many replicas are ready, in the newest revision, and no others are there; and until the Service leads to one,
-// because kube-proxy hears later that a pod is ready.
+// settled waits until so many replicas are ready, in the newest revision, and no others are there; and until the
+// Service leads to one, because kube-proxy hears later that a pod is ready.
 func (r *release) settled(ctx context.Context, n int, within time.Duration) error {
 	if err := r.replicasReady(ctx, n, within); err != nil || n == 0 {
 		return err
@@ -248,6 +249,11 @@ func (r *release) disturb(ctx context.Context, name string, may allowed, replica
 	}
 	read, err := r.service(ctx, "-read")
 	if err != nil {
+		return err
+	}
+	// A connection to a pod that was killed may be remembered for days, and another one from the same port would be
+	// sent to that pod.
+	if err := command(ctx, "conntrack", "--flush"); err != nil {
 		return err
 	}
 	c := startClients(ctx, name+" ("+r.proxyMode+")", push, read)

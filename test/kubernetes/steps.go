@@ -12,19 +12,21 @@ import (
 // steps are all of them, in the order in which they are taken.
 func steps() []step {
 	three := func(name string, take func(context.Context, *release) error) step {
-		return step{name, func(ctx context.Context, t *trial) error {
+		return step{name: name, take: func(ctx context.Context, t *trial) error {
 			return take(ctx, &release{trial: t, namespace: mainNamespace, name: "three"})
 		}}
 	}
 	other := func(name, of string, take func(context.Context, *release) error) step {
-		return step{name, func(ctx context.Context, t *trial) error {
+		return step{name: name, take: func(ctx context.Context, t *trial) error {
 			return take(ctx, &release{trial: t, namespace: otherNamespace, name: of})
 		}}
 	}
+	install := three("install three replicas", installedThree)
+	install.needed = true
 	return []step{
-		{"every rendering is valid, and within restricted Pod Security", renderings},
-		{"the Pushgateway's own Deployment, with the image changed: applied", seedApplied},
-		three("install three replicas", installedThree),
+		{name: "every rendering is valid, and within restricted Pod Security", take: renderings},
+		{name: "the Pushgateway's own Deployment, with the image changed: applied", take: seedApplied},
+		install,
 		three("helm test", tested),
 		three("ways in: ClusterIP, port-forward, a pod's address; one page", waysIn),
 		three("one target of the ServiceMonitor, and own metrics by the PodMonitor", monitored),
@@ -39,12 +41,12 @@ func steps() []step {
 		three("two of three are gone", twoGone),
 		three("3 → 5 → 3, and then at once a rolling restart", grownAndShrunk),
 		three("3 → 0 → 3", asleep),
-		{"the Pushgateway's own Deployment: one target that takes pushes", seedTakesPushes},
+		{name: "the Pushgateway's own Deployment: ready, takes pushes, wipes", take: seedTakesPushes},
 		other("one replica with data grows to three, and to five", "grown", grown),
 		other("three shrink to one and grow again", "shrunk", shrunk),
 		other("a claim of the community chart is imported, and its replica becomes three", "imported", imported),
 		other("emptyDir: rolling restart", "memory", inMemory),
-		{"kube-proxy with iptables", proxied},
+		{name: "kube-proxy with iptables", take: proxied},
 		three("iptables: rolling restart", rollingRestart),
 		three("iptables: the leader is force-deleted", leaderForced),
 		three("uninstall", uninstalled),

@@ -44,7 +44,8 @@ spec:
   - {name: data, persistentVolumeClaim: {claimName: old-gateway}}
 `
 
-// imported: the values of a user of the community chart, whose claim is imported by one replica, which then becomes three.
+// imported: the values of a user of the community chart, whose claim is imported by one replica, which then becomes
+// three.
 func imported(ctx context.Context, r *release) error {
 	in := "--namespace=" + r.namespace
 	if _, err := r.kubectl(ctx, fmt.Sprintf(oldClaim, base64.StdEncoding.EncodeToString(persistenceFile)), in, "apply", "-f", "-"); err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// brokenConnections is how many pushes may fail when a process dies: those that it was answering, one of each worker, and what each
-// tried next before kube-proxy has heard.
+// brokenConnections is how many pushes may fail when a process dies: those that it was answering, one of each worker,
+// and what each tried next before kube-proxy has heard.
 const brokenConnections = 6 * workersEach
 
 func leaderKilled(ctx context.Context, r *release) error {
@@ -162,8 +162,8 @@ func (r *release) evict(ctx context.Context, p pod) error {
 	return err
 }
 
-// twoGone: the node takes no new pods, and two are killed. What is left is no majority: it shows its last state, marked as stale, through the
-// Service for scraping, and nobody takes pushes.
+// twoGone: the node takes no new pods, and two are killed. What is left is no majority: it shows its last state, marked
+// as stale, through the Service for scraping, and nobody takes pushes.
 func twoGone(ctx context.Context, r *release) error {
 	if err := r.mark(ctx); err != nil {
 		return err

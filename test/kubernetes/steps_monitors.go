@@ -16,8 +16,8 @@ import (
 
 const prometheusURL = "http://127.0.0.1:9090"
 
-// monitored lets a real Prometheus scrape what the monitors lead to, and counts what it has. The ServiceMonitor without its own relabelings is
-// there as a control: it must give three targets, or else nothing is proven by the one.
+// monitored lets a real Prometheus scrape what the monitors lead to, and counts what it has. The ServiceMonitor without
+// its own relabelings is there as a control: it must give three targets, or else nothing is proven by the one.
 func monitored(ctx context.Context, r *release) error {
 	service, err := r.service(ctx, "")
 	if err != nil {

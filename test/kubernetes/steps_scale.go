@@ -57,16 +57,13 @@ func asleep(ctx context.Context, r *release) error {
 	return r.marked(ctx)
 }
 
-// grown changes the number of replicas as it is documented, by values. The only replica is restarted for its new flags, and nobody is there
-// meanwhile.
+// grown changes the number of replicas as it is documented, by values. The first one is restarted for its new flags
+// when the others are there.
 func grown(ctx context.Context, r *release) error {
 	if err := r.install(ctx, "--set=replicaCount=1"); err != nil {
 		return err
 	}
 	if err := r.settled(ctx, 1, 60*time.Second); err != nil {
-		return err
-	}
-	if err := r.mark(ctx); err != nil {
 		return err
 	}
 	grow := func(n int) func() error {
@@ -77,16 +74,10 @@ func grown(ctx context.Context, r *release) error {
 			if err := r.settled(ctx, n, 120*time.Second); err != nil {
 				return err
 			}
-			if err := r.voters(ctx, n, 30*time.Second); err != nil {
-				return err
-			}
-			return r.marked(ctx)
+			return r.voters(ctx, n, 30*time.Second)
 		}
 	}
-	if err := r.disturb(ctx, "1 → 3", absent, 3, grow(3)); err != nil {
-		return err
-	}
-	if err := r.mark(ctx); err != nil {
+	if err := r.disturb(ctx, "1 → 3 by values", nothing, 3, grow(3)); err != nil {
 		return err
 	}
 	if err := r.disturb(ctx, "3 → 5 by values", nothing, 5, grow(5)); err != nil {

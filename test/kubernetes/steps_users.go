@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// renderings gives the API server what the chart makes of each file of values. It says of what makes pods whether they would be within
-// the Pod Security Standard, as a warning; a pod itself it would refuse.
+// renderings gives the API server what the chart makes of each file of values. It says of what makes pods whether they
+// would be within the Pod Security Standard, as a warning; a pod itself it would refuse.
 func renderings(ctx context.Context, t *trial) error {
 	files, err := filepath.Glob(filepath.Join(t.chart, "ci", "*.yaml"))
 	if err != nil {
@@ -40,7 +40,8 @@ func renderings(ctx context.Context, t *trial) error {
 	return errors.Join(failed...)
 }
 
-// opened is a file of values on purpose beyond the standard: it is valid elsewhere, and has to be refused where the standard holds.
+// opened is a file of values on purpose beyond the standard: it is valid elsewhere, and has to be refused where the
+// standard holds.
 const opened = "security-open.yaml"
 
 func (t *trial) valid(ctx context.Context, values string) error {

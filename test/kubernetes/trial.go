@@ -19,8 +19,9 @@ type trial struct {
 
 // step is one thing that is tried. Steps run in the order of the table, each on what the one before has left.
 type step struct {
-	name string
-	take func(ctx context.Context, t *trial) error
+	name   string
+	take   func(ctx context.Context, t *trial) error
+	needed bool // by those that follow: if it fails, nothing is learned from them
 }
 
 func takeSteps(ctx context.Context, t *trial, like *regexp.Regexp) {
@@ -37,6 +38,9 @@ func takeSteps(ctx context.Context, t *trial, like *regexp.Regexp) {
 			err = fmt.Errorf("%w%s%s", err, t.died(), t.scene(ctx))
 		}
 		t.step(s.name, time.Since(began), err)
+		if s.needed && err != nil {
+			return
+		}
 	}
 }
 
@@ -66,7 +70,7 @@ func (t *trial) tool(ctx context.Context, input, program string, args ...string)
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s: %w: %s%s", strings.Join(args, " "), err, out.String(), strings.TrimSpace(said.String()))
+		return out.String(), fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
 	}
 	return out.String() + warnings(said.String()), nil
 }
