@@ -58,7 +58,11 @@ func checkEstimate(t *testing.T, body []byte, format BodyFormat, group Labels, a
 	decode(body, format, group) // what is made once for all is not this body's
 	real := allocated(func() { decode(body, format, group) })
 	times := float64(estimate) / float64(real)
-	if times < 1 || times > above {
+	least := 1.0
+	if underRace { // with it, strings that the compiler leaves on the stack otherwise are allocated
+		least = 0.85
+	}
+	if times < least || times > above {
 		t.Errorf("%d bytes: %d are allocated, and %d estimated, %.2f times as much", len(body), real, estimate, times)
 	}
 	if format != FormatText {
