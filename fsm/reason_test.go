@@ -100,3 +100,27 @@ func TestTheCheckMakesNoGarbage(t *testing.T) {
 		t.Errorf("a check makes %v allocations, want none", n)
 	}
 }
+
+// Who repeats a refused push must not have every replica unpack all its series for the words, once for each push.
+func TestTheWordsForADuplicateSeriesCostThatSeriesAlone(t *testing.T) {
+	m := newMachine(t)
+	holder, rival := labelsOf(t, "job=a,x=1"), labelsOf(t, "job=a")
+	var held, pushed strings.Builder
+	const series = 2000
+	for i := range series {
+		fmt.Fprintf(&held, "m{y=\"%04d\"} 1\n", i)
+		fmt.Fprintf(&pushed, "m{x=\"1\",y=\"%04d\"} 1\n", i)
+	}
+	m.want(m.put("job=a,x=1", held.String()), Applied, "")
+	m.want(m.put("job=a", pushed.String()), Rejected, `series m{instance="",job="a",x="1",y="0000"} was pushed before`)
+
+	family, owner := familiesOf(t, rival, pushed.String())[0], m.store.group(holder.Key())
+	reason := duplicateReason(family, series-1, owner)
+	if got := reason(); !strings.Contains(got, `y="1999"`) {
+		t.Errorf("want the last series, got %s", got)
+	}
+	const most = 200
+	if n := testing.AllocsPerRun(10, func() { reason() }); n > most {
+		t.Errorf("the words for one of %d series make %v allocations, want %d at most", series, n, most)
+	}
+}
