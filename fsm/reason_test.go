@@ -1,8 +1,11 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +84,34 @@ func TestReplicasAgreeOnWhatWasDecidedAndNotOnItsWords(t *testing.T) {
 	restored := other.throughSnapshot()
 	if res, _ := restored.store.requests.lookup(RequestIDFromKey("the same"), 0, 0); res.Reason != "in other words" {
 		t.Errorf("the snapshot lost the reason: %+v", res)
+	}
+}
+
+// The snapshot was written by a build that worded refusals differently, and had the words in the state hash. Who is upgraded must
+// start from it, and what is written now be taken by such a build, in which the upgrade may be undone.
+func TestASnapshotWithTheWordsOfAnotherBuildIsRead(t *testing.T) {
+	file, err := os.ReadFile("testdata/refused.snapshot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t)
+	if err := m.Restore(io.NopCloser(bytes.NewReader(file))); err != nil {
+		t.Fatalf("restoring: %v", err)
+	}
+	if _, err := VerifySnapshot(bytes.NewReader(file)); err != nil {
+		t.Errorf("verifying: %v", err)
+	}
+	m.index = m.Applied()
+	s, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := s.(*snapshot).write(&again); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(again.Bytes(), file) {
+		t.Errorf("want the same snapshot again, got\n%q\nfrom\n%q", again.Bytes(), file)
 	}
 }
 
