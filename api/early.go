@@ -150,7 +150,7 @@ func (e *earlyAnswer) finish(written func()) {
 	if !e.begun {
 		e.WriteHeader(http.StatusOK)
 	}
-	if e.held != 0 {
+	if e.held != 0 && e.r.Method != http.MethodHead {
 		// Otherwise it would end only with the rest of the body.
 		e.Header().Set("Content-Length", strconv.Itoa(len(e.text)))
 	}

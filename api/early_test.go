@@ -111,6 +111,22 @@ func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 	}
 }
 
+// TestAHEADWhoseBodyIsNotReadHasNoLengthOfItsOwn: the page that GET would give has another one.
+func TestAHEADWhoseBodyIsNotReadHasNoLengthOfItsOwn(t *testing.T) {
+	g := start(t)
+	for path, want := range map[string]string{"/metrics": "", "/-/ready": "2"} {
+		conn := dial(t, g, "HEAD "+path+" HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\nExpect: 100-continue\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodHead})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if got := res.Header.Get("Content-Length"); res.StatusCode != http.StatusOK || !res.Close || got != want && got != "" {
+			t.Errorf("%s: want 200, the end of the connection, and length %q or none, got %d, close=%v, length %q", path, want, res.StatusCode, res.Close, got)
+		}
+	}
+}
+
 // TestAPushThatIsRefusedForWantOfASlotIsAnswered to who sends all first, too.
 func TestAPushThatIsRefusedForWantOfASlotIsAnswered(t *testing.T) {
 	g := start(t)

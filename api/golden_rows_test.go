@@ -244,6 +244,10 @@ var outcomeRefusals = []refusal{
 	{name: "no leader", body: "m 1\n", before: applyFails(errNoLeader), want: 503, value: "no leader", mend: "pushing the same again is safe"},
 	{name: "DELETE without a leader", method: "DELETE", before: applyFails(errNoLeader), want: 503, value: "no leader", mend: "deleting again is safe"},
 	{name: "a wipe without a leader", path: "/api/v1/admin/wipe", before: applyFails(errNoLeader), want: 503, value: "no leader", mend: "wiping again is safe"},
+	{
+		name: "a push with a key that is in no log", header: []string{idempotencyKey, "k"}, body: "m 1\n",
+		before: applyFails(&fsm.NotAppliedError{Err: errNoLeader}), want: 503, value: "no leader", mend: "push again with the same Idempotency-Key",
+	},
 	{name: "a request that is too old to be told", body: "m 1\n", before: forgetful, want: 503, value: "older", mend: "pushing the same again is safe"},
 }
 

@@ -62,12 +62,12 @@ func (f *inFlight) wait(ctx context.Context, part *pool, n int64) *problem {
 }
 
 func (f *inFlight) busy(reason error) *problem {
-	return unavailable(pushing.nothingDone(fmt.Sprintf("too much is being pushed at a time, %v: if that goes on, raise --push.max-bytes-in-flight=%d", reason, f.limit)))
+	return unavailable(pushing.nothingDone(false, fmt.Sprintf("too much is being pushed at a time, %v: if that goes on, raise --push.max-bytes-in-flight=%d", reason, f.limit)))
 }
 
 // tooMany is the answer to a push that comes when there are as many as may be.
 func (f *inFlight) tooMany() *problem {
-	return unavailable(pushing.nothingDone(fmt.Sprintf(
+	return unavailable(pushing.nothingDone(false, fmt.Sprintf(
 		"as many pushes are under way as may be, %d; if that goes on, raise --push.max-requests=%[1]d", f.requests.size,
 	)))
 }

@@ -33,9 +33,12 @@ func (i intent) words() (done, again, repeating string) {
 	}
 }
 
-// nothingDone is the text where the command is certainly in no log.
-func (i intent) nothingDone(why string) string {
+// nothingDone is the text where the command is certainly in no log. keyed: an earlier request with the client's own key may be.
+func (i intent) nothingDone(keyed bool, why string) string {
 	done, again, _ := i.words()
+	if keyed {
+		return fmt.Sprintf("nothing was %s by this request: %s with the same %s (%s)", done, again, idempotencyKey, why)
+	}
 	return fmt.Sprintf("nothing was %s: %s (%s)", done, again, why)
 }
 
@@ -56,9 +59,10 @@ func unavailable(text string) *problem { return &problem{http.StatusServiceUnava
 func (a *API) submit(ctx context.Context, w http.ResponseWriter, r *http.Request, i intent, command []byte) (reason string) {
 	result, err := a.cfg.Replica.Apply(ctx, command)
 	if err != nil {
-		text := i.unknown(r.Header.Get(idempotencyKey) != "", err.Error())
+		keyed := r.Header.Get(idempotencyKey) != ""
+		text := i.unknown(keyed, err.Error())
 		if not := (*fsm.NotAppliedError)(nil); errors.As(err, &not) {
-			text = i.nothingDone(err.Error())
+			text = i.nothingDone(keyed, err.Error())
 		}
 		a.refuse(w, r, unavailable(text))
 		return reasonUnavailable

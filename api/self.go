@@ -25,9 +25,10 @@ type self struct {
 	met      *scrapeLog
 	now      func() time.Time
 
-	mu      sync.Mutex // guards what follows
-	last    *gathered
-	fetched time.Time
+	mu       sync.Mutex // guards what follows
+	last     *gathered
+	fetched  time.Time
+	renewing bool
 }
 
 // gathered are the process's own metrics at one time. Immutable.
@@ -69,20 +70,35 @@ func (s *self) merge(own *gathered, stored expo.Exposition) expo.Exposition {
 	return expo.Merge(own.exposition, fitting)
 }
 
-// known returns the list that pushes are checked against. When it is old, one push makes it anew, and the others do not
-// wait.
+// known returns the list that pushes are checked against. The first push makes it; when it is old, it is made anew beside the
+// pushes: a collector that takes long, or hangs, must not keep the turn of one.
 func (s *self) known() *gathered {
 	s.mu.Lock()
-	own, now := s.last, s.now()
-	old := now.Sub(s.fetched) >= selfMaxAge
-	if old {
-		s.fetched = now
+	own := s.last
+	renew := own != nil && !s.renewing && s.now().Sub(s.fetched) >= selfMaxAge
+	if renew {
+		s.renewing = true
 	}
 	s.mu.Unlock()
-	if own == nil || old {
-		own = s.gather()
+	if own == nil {
+		return s.gather()
+	}
+	if renew {
+		go s.renew() // one at a time, which ends when the collectors do
 	}
 	return own
+}
+
+func (s *self) renew() {
+	defer func() {
+		if p := recover(); p != nil {
+			s.met.once(slog.LevelError, expo.Caught(p), "gathering own metrics")
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.renewing = false
+	}()
+	s.gather()
 }
 
 func (s *self) gather() *gathered {

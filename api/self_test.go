@@ -1,12 +1,15 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 
 	"pushquorum/expo"
@@ -67,7 +70,7 @@ func TestWhoIsInTheWayOfAnOwnMetricIsNamed(t *testing.T) {
 	g := start(t, func(c *Config) { registerer = c.Registerer })
 	g.must(http.StatusOK, "PUT", "/metrics/job/script", "own_seconds_total 1\n")
 	registerer.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "own_seconds_total"}))
-	g.api.own.now = func() time.Time { return time.Now().Add(selfMaxAge) }
+	g.api.own.gather() // as is done every selfMaxAge
 
 	const right = "# TYPE own_seconds_total counter\nown_seconds_total 1\n"
 	a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/client", right)
@@ -98,5 +101,39 @@ func TestTheCheckAgainstOwnMetricsMakesNoGarbage(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("a check makes %v allocations, want none", n)
+	}
+}
+
+// slowGatherer takes as long as it is let, from the second time on.
+type slowGatherer struct {
+	prometheus.Gatherer
+	calls atomic.Int32
+	begun chan struct{}
+	let   chan struct{}
+}
+
+func (s *slowGatherer) Gather() ([]*dto.MetricFamily, error) {
+	if s.calls.Add(1) > 1 {
+		s.begun <- struct{}{}
+		<-s.let
+	}
+	return s.Gatherer.Gather()
+}
+
+// One of the process's collectors may hang, or take long. That must not take the turn of any push.
+func TestNoPushWaitsForTheListOfOwnMetricsToBeRenewed(t *testing.T) {
+	slow := &slowGatherer{begun: make(chan struct{}, 100), let: make(chan struct{})}
+	g := start(t, withOwn(false), func(c *Config) { slow.Gatherer, c.Gatherer = c.Gatherer, slow })
+	defer close(slow.let)
+	var now atomic.Int64
+	g.api.own.now = func() time.Time { return time.Unix(now.Load(), 0) }
+	for i := range 20 {
+		now.Add(int64(2 * selfMaxAge / time.Second))
+		g.must(http.StatusOK, "PUT", fmt.Sprintf("/metrics/job/a%d", i), "fine 1\n")
+		g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", "# TYPE own counter\nown 1\n")
+	}
+	<-slow.begun
+	if n := slow.calls.Load(); n != 2 {
+		t.Errorf("own metrics are being gathered %d times at once, want one", n-1)
 	}
 }

@@ -157,6 +157,9 @@ func worstTexts(size int) map[string][]byte {
 		"timestamps":                 lines("", "a 1 1\n", size),
 		"a line without an end":      bytes.Repeat([]byte("a"), size),
 		"not a text":                 bytes.Repeat([]byte{0xff}, size),
+		"a value of controls":        append([]byte("a "), bytes.Repeat([]byte{1}, size)...),
+		"a label that is not UTF-8":  append([]byte("a{b=\""), bytes.Repeat([]byte{0xff}, size)...),
+		"a type of controls":         append([]byte("# TYPE a "), bytes.Repeat([]byte{1}, size)...),
 	}
 }
 

@@ -2,11 +2,15 @@ package expo
 
 import (
 	"bytes"
+	"unicode"
+	"unicode/utf8"
 )
 
 // textCount is what there is at most in a text body, or in its beginning.
 type textCount struct {
 	bytes    int64 // of all lines
+	longest  int64 // bytes of a line
+	foreign  int64 // the same, of lines with what is no text
 	samples  int64 // lines that are neither blank nor comments
 	comments int64 // the others
 	names    int64 // how often a line has another name than the one before
@@ -24,7 +28,9 @@ const (
 	perLabel    = 200        // the pair as parsed, its places in slices
 	perCrowded  = 48         // times the square of the labels: the parser makes a map of those before for each label, and one of …
 	fewLabels   = 8          // … so many takes no memory of its own
+	perForeign  = 40         // the same where each byte becomes four, and a slice grows by them
 	perByte     = 6          // copies of names, values and texts
+	perLongest  = 2          // copies of the line that is refused, in what is wrong with it
 	perComment  = 48         //
 	perEncoded  = 2          // the stored form, and the command that it is copied into
 	bucketSize  = 1 + 4 + 24 // of an encoded metric without labels: of a bucket, at most
@@ -34,7 +40,8 @@ const (
 func (n *textCount) parsed(group Labels) int64 {
 	perMetric := int64(8*len(group)) + perEncoded*(group.encoded()+bucketSize)
 	return fixed + int64(len(group))*perLabel + n.names*perName + n.samples*(perSample+perMetric) + n.composed*perComposed +
-		n.labels*perLabel + n.crowded*perCrowded + n.bytes*perByte + n.comments*perComment
+		n.labels*perLabel + n.crowded*perCrowded + n.bytes*perByte + n.longest*perLongest +
+		n.foreign*perForeign + n.comments*perComment
 }
 
 // plain is what Plain allocates, and the encoded command. Where the count is exact, room is made for all at once.
@@ -103,6 +110,10 @@ func (n *textCount) count(body []byte, group Labels, most int64) {
 			body = nil
 		}
 		n.bytes += int64(len(line)) + 1
+		n.longest = max(n.longest, int64(len(line)))
+		if int64(len(line)) > n.foreign && isForeign(line) {
+			n.foreign = int64(len(line))
+		}
 		if i%often == 0 && n.takes(group) > most {
 			return
 		}
@@ -126,6 +137,12 @@ func (n *textCount) count(body []byte, group Labels, most int64) {
 			name = line[:nameEnd(line)]
 		}
 	}
+}
+
+// isForeign tells whether a long line has bytes that a message shows as escapes.
+func isForeign(line []byte) bool {
+	const long = 4 << 10
+	return len(line) > long && (!utf8.Valid(line) || bytes.ContainsFunc(line, unicode.IsControl))
 }
 
 // sample counts a line that is not a comment.

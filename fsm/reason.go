@@ -107,15 +107,26 @@ func pathOf(key string) string {
 	return path
 }
 
-// seriesString writes the i-th series of a family as a user knows it.
+// seriesString writes the i-th series of a family as a user knows it. The others are passed over: all of them decoded are
+// many times larger than the push, on every replica at once.
 func seriesString(f *expo.Family, i int) string {
-	m, err := f.Decode()
-	if err != nil || i >= len(m.GetMetric()) {
-		return f.Name
+	at := 0
+	for encoded, err := range f.Encoded() {
+		if err != nil {
+			break
+		}
+		if at++; at <= i {
+			continue
+		}
+		m, err := encoded.Decode()
+		if err != nil {
+			break
+		}
+		labels := make(map[string]string, len(m.GetLabel()))
+		for _, l := range m.GetLabel() {
+			labels[l.GetName()] = l.GetValue()
+		}
+		return fmt.Sprintf("%.100s%.200s", f.Name, expo.NewLabels(labels))
 	}
-	labels := map[string]string{}
-	for _, l := range m.GetMetric()[i].GetLabel() {
-		labels[l.GetName()] = l.GetValue()
-	}
-	return fmt.Sprintf("%.100s%.200s", f.Name, expo.NewLabels(labels))
+	return f.Name
 }

@@ -1,8 +1,11 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +87,34 @@ func TestReplicasAgreeOnWhatWasDecidedAndNotOnItsWords(t *testing.T) {
 	}
 }
 
+// The snapshot was written by a build that worded refusals differently, and had the words in the state hash. Who is upgraded must
+// start from it, and what is written now be taken by such a build, in which the upgrade may be undone.
+func TestASnapshotWithTheWordsOfAnotherBuildIsRead(t *testing.T) {
+	file, err := os.ReadFile("testdata/refused.snapshot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t)
+	if err := m.Restore(io.NopCloser(bytes.NewReader(file))); err != nil {
+		t.Fatalf("restoring: %v", err)
+	}
+	if _, err := VerifySnapshot(bytes.NewReader(file)); err != nil {
+		t.Errorf("verifying: %v", err)
+	}
+	m.index = m.Applied()
+	s, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := s.(*snapshot).write(&again); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(again.Bytes(), file) {
+		t.Errorf("want the same snapshot again, got\n%q\nfrom\n%q", again.Bytes(), file)
+	}
+}
+
 // The check of a push that is accepted, which is nearly each, makes nothing for words that nobody asks for.
 func TestTheCheckMakesNoGarbage(t *testing.T) {
 	m := newMachine(t)
@@ -98,5 +129,29 @@ func TestTheCheckMakesNoGarbage(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("a check makes %v allocations, want none", n)
+	}
+}
+
+// Who repeats a refused push must not have every replica unpack all its series for the words, once for each push.
+func TestTheWordsForADuplicateSeriesCostThatSeriesAlone(t *testing.T) {
+	m := newMachine(t)
+	holder, rival := labelsOf(t, "job=a,x=1"), labelsOf(t, "job=a")
+	var held, pushed strings.Builder
+	const series = 2000
+	for i := range series {
+		fmt.Fprintf(&held, "m{y=\"%04d\"} 1\n", i)
+		fmt.Fprintf(&pushed, "m{x=\"1\",y=\"%04d\"} 1\n", i)
+	}
+	m.want(m.put("job=a,x=1", held.String()), Applied, "")
+	m.want(m.put("job=a", pushed.String()), Rejected, `series m{instance="",job="a",x="1",y="0000"} was pushed before`)
+
+	family, owner := familiesOf(t, rival, pushed.String())[0], m.store.group(holder.Key())
+	reason := duplicateReason(family, series-1, owner)
+	if got := reason(); !strings.Contains(got, `y="1999"`) {
+		t.Errorf("want the last series, got %s", got)
+	}
+	const most = 200
+	if n := testing.AllocsPerRun(10, func() { reason() }); n > most {
+		t.Errorf("the words for one of %d series make %v allocations, want %d at most", series, n, most)
 	}
 }

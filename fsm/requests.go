@@ -21,12 +21,27 @@ type request struct {
 // digest leaves out the reason: what was decided is what replicas must agree on, and two versions may say it in other
 // words.
 func (r *request) digest() digest {
+	h := r.hasher()
+	return h.digest()
+}
+
+func (r *request) hasher() hasher {
 	h := newHasher("request")
 	h.bytes(r.id[:])
 	h.number(r.index)
 	h.number(r.fingerprint)
 	h.number(uint64(r.result.Status))
-	return h.digest()
+	return h
+}
+
+// words is what the hash of a snapshot has beyond the state hash: it covers all that is in the snapshot, as it did in builds that
+// have the reason in the state hash, too, so that each takes the other's snapshots.
+func (r *request) words() digest {
+	h := r.hasher()
+	h.strings(r.result.Reason)
+	d := h.digest()
+	d.remove(r.digest())
+	return d
 }
 
 // requests remembers the last rememberedRequests requests. It forgets by number alone, never by time, because that is what

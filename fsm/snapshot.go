@@ -18,8 +18,8 @@ import (
 )
 
 // A snapshot is snapshotMagic followed by frames: the length of a Record (uvarint), its CRC-32C (4 bytes, big endian) and the
-// Record. The header record comes first; the trailer comes last and holds the number of records and the state hash, so that a
-// snapshot that was cut short, damaged or misread is never taken for the state.
+// Record. The header record comes first; the trailer comes last and holds the number of records and a hash, that of the
+// state and of the words of refusals, so that a snapshot that was cut short, damaged or misread is never taken for the state.
 const snapshotMagic = "PushQuorum snapshot 1\n"
 
 // Where the two kinds of which there are many stand in a Record.
@@ -71,8 +71,10 @@ func (s *snapshot) write(w io.Writer) error {
 	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{
 		Applied: view.index, Written: view.written, Forgotten: s.requests.forgotten,
 	}}})
+	sum := view.sum
 	for r := range s.requests.all() {
 		out.write(appendRequest(out.record[:0], recordRequest, &r))
+		sum.add(r.words())
 	}
 	for i, g := range groups {
 		out.write(appendGroup(out.record[:0], recordGroup, g))
@@ -83,7 +85,7 @@ func (s *snapshot) write(w io.Writer) error {
 		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Family{Family: &fsmpb.FamilyHeader{Name: h.Name, Help: h.Help, Unit: h.Unit}}})
 		return out.err == nil
 	})
-	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: view.sum.bytes()}}})
+	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: sum.bytes()}}})
 	if out.err != nil {
 		return out.err
 	}
@@ -204,7 +206,9 @@ func (in *recordReader) restore(encoded []byte, s *store, to snapshotTarget) (do
 			}
 			return false, to.restoreGroup(g.withTimes(nil))
 		case recordRequest:
-			return false, s.restoreRequest(body)
+			words, err := s.restoreRequest(body)
+			in.words.add(words)
+			return false, err
 		}
 	}
 	r, err := decodeRecord(encoded)
@@ -218,8 +222,9 @@ func (in *recordReader) restore(encoded []byte, s *store, to snapshotTarget) (do
 		if before := in.records - 1; kind.Trailer.GetRecords() != before {
 			return false, fmt.Errorf("the snapshot holds %d records of %d", before, kind.Trailer.GetRecords())
 		}
-		if got := to.digest(); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
-			return false, fmt.Errorf("the state hash is %s, not the %x that the snapshot says", got, kind.Trailer.GetHash())
+		got := to.digest()
+		if got.add(in.words); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
+			return false, fmt.Errorf("the hash of what it holds is %s, not the %x that the snapshot says", got, kind.Trailer.GetHash())
 		}
 		return true, nil
 	default:
@@ -232,15 +237,16 @@ func decodeRecord(b []byte) (*fsmpb.Record, error) {
 	return r, proto.Unmarshal(b, r)
 }
 
-func (s *store) restoreRequest(encoded []byte) error {
+func (s *store) restoreRequest(encoded []byte) (words digest, err error) {
 	if len(s.requests.ring) >= rememberedRequests {
-		return fmt.Errorf("more than %d requests are remembered", rememberedRequests)
+		return digest{}, fmt.Errorf("more than %d requests are remembered", rememberedRequests)
 	}
 	r, err := decodeRequest(encoded)
-	if err == nil {
-		s.requests.remember(r)
+	if err != nil {
+		return digest{}, err
 	}
-	return err
+	s.requests.remember(r)
+	return r.words(), nil
 }
 
 func (s *store) restoreGroup(g *Group) error {
@@ -274,6 +280,7 @@ type recordReader struct {
 	r       *bufio.Reader
 	record  bytes.Buffer
 	records uint64
+	words   digest // of the requests so far
 	intern  interner
 }
 

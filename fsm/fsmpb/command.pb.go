@@ -1096,7 +1096,7 @@ type SnapshotTrailer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of records before this one.
 	Records uint64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
-	// The state hash, which the restored state must have.
+	// The state hash, which the restored state must have, with the words of refusals.
 	Hash          []byte `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
