@@ -220,10 +220,8 @@ HELM ?= $(or $(wildcard $(CURDIR)/bin/kubernetes/helm),helm)
 
 .PHONY: manifests
 manifests: ## write again what is made of deploy/monitoring and of the chart: its files, its golden files, deploy/kubernetes (needs helm)
-	if [ -d deploy/monitoring ]; then \
-		rm -f deploy/helm/pushquorum/files/*; \
-		cp deploy/monitoring/rules.yaml deploy/monitoring/dashboards/*.json deploy/helm/pushquorum/files/; \
-	fi
+	rm -f deploy/helm/pushquorum/files/*
+	cp deploy/monitoring/rules.yaml deploy/monitoring/dashboards/*.json deploy/helm/pushquorum/files/
 	HELM='$(HELM)' deploy/kubernetes/generate
 	PUSHQUORUM_HELM='$(HELM)' $(GO) test -count=1 ./deploy -run '^TestTheChartRendersItsGoldenFiles$$' -update
 
