@@ -94,7 +94,10 @@ func TestTheConnectionsOfOnePortAreBounded(t *testing.T) {
 			t.Error("there is one too many")
 		}
 	}
-	if n := len(m.full.last); n != 1 {
+	m.full.mu.Lock()
+	n := len(m.full.last)
+	m.full.mu.Unlock()
+	if n != 1 {
 		t.Errorf("it was said in %d ways", n)
 	}
 	_ = conns[0].Close()

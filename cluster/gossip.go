@@ -26,6 +26,9 @@ type gossip struct {
 	// changed gets a token when the membership changed; one reader.
 	changed chan struct{}
 
+	// telling is held while the others are told: memberlist reads its own entry without its lock when it is asked to.
+	telling sync.Mutex
+
 	mu    sync.Mutex
 	nodes map[string]node        // alive, by memberlist name; memberlist's own list cannot be read without a race
 	last  map[uuid.UUID]nodeMeta // alive or not, the newest start that was seen
@@ -107,6 +110,8 @@ func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 
 // refresh tells the others when what this replica says about itself has changed.
 func (g *gossip) refresh() {
+	g.telling.Lock()
+	defer g.telling.Unlock()
 	now := g.meta()
 	g.mu.Lock()
 	before := g.sent
