@@ -87,11 +87,12 @@ func wantJobs(t *testing.T, r *replicaT, prefix string, from, to int) {
 	}
 }
 
-// stuff fills what is left of a file system with what is nobody's business, and gives the file.
+// stuff fills what is left of a file system with what is nobody's business, and gives the file. What the replica frees later stays
+// free until the next call.
 func stuff(t *testing.T, r *replicaT) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(r.cfg.DataDir), "foreign")
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, fileMode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,9 +147,13 @@ func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
 	wantJobs(t, r, "a", n/2, n)
 	wantJobs(t, r, "b", 0, m)
 
-	// Now somebody else fills the disk to its last byte.
-	foreign := stuff(t, r)
-	eventually(t, "it gives up the reserve", func() bool { return !hasReserve(r) })
+	// Now somebody else fills the disk to its last byte, and goes on while the replica still frees what it does not need: the log
+	// behind a snapshot that was taken in the meantime, and the snapshots before that.
+	var foreign string
+	eventually(t, "it gives up the reserve", func() bool {
+		foreign = stuff(t, r)
+		return !hasReserve(r)
+	})
 	stuff(t, r)
 	r.crash()
 	if err := os.Remove(foreign); err != nil {
