@@ -107,7 +107,7 @@ func (l *leadership) broadcastLocked() {
 // it to be applied; from this one on every committed entry is a command or a configuration, and those can be waited for.
 func (l *leadership) announce(ctx context.Context, term uint64) {
 	for ctx.Err() == nil && l.raft.State() == raft.Leader && l.raft.CurrentTerm() == term {
-		_, outcome, err := applyLocal(ctx, l.raft, fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Now()), func() {})
+		_, outcome, err := replicateEntry(ctx, l.raft, fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Now()), func() {})
 		if outcome == outcomeApplied {
 			// Should leadership have been lost and won again since term was read, the no-op is of a later term, and term
 			// is one that never comes back: harmless.

@@ -98,8 +98,9 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		changed: make(chan struct{}), since: time.Now(),
 	}
 	r.admission = fsm.NewAdmission(r.cfg.FSM, r.cfg.Limits)
-	r.forwards = &batcher{leader: r.leader.current, send: r.send, run: r.spawn}
-	r.appends = &batcher{leader: func() (raft.ServerID, <-chan struct{}) { return r.serverID, nil }, send: r.applyHere, run: r.spawn}
+	r.toLeader = &batcher{leader: r.leader.current, send: r.forward, run: r.spawn}
+	self := func() (raft.ServerID, <-chan struct{}) { return r.serverID, nil }
+	r.toLog = &batcher{leader: self, send: r.appendBatch, run: r.spawn}
 	r.reads = &readRounds{ask: r.askReadIndex, run: r.spawn}
 	return nil
 }

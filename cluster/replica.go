@@ -45,8 +45,8 @@ type Replica struct {
 	stopRaft func() error
 	peers    *peers
 	leader   *leadership
-	forwards *batcher // to the leader
-	appends  *batcher // to the log, while this replica leads
+	toLeader *batcher // what is pushed to this replica, while another leads
+	toLog    *batcher // what is pushed to this replica or forwarded to it, while it leads
 	// admission is what those that are appended must pass.
 	admission *fsm.Admission
 	reads     *readRounds
@@ -234,6 +234,16 @@ func (r *Replica) spawn(f func(context.Context)) bool {
 	}
 	r.wg.Go(func() { f(r.ctx) })
 	return true
+}
+
+// whileOpen gives a context that also ends when the replica closes.
+func (r *Replica) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.ctx, func() { cancel(errClosing) })
+	return ctx, func() {
+		stop()
+		cancel(context.Canceled)
+	}
 }
 
 // Run does what has to be done in the background: to find, form or join the cluster, to add others to it, to keep

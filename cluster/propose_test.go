@@ -62,7 +62,7 @@ func TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt(t *testing.T) {
 					},
 				}
 				left := test.attempts
-				r.appends = &batcher{
+				r.toLog = &batcher{
 					leader: r.leader.current,
 					run:    func(f func(context.Context)) bool { go f(ctx); return len(test.attempts) > 0 },
 					send: func(context.Context, raft.ServerID, [][]byte) ([]fsm.Result, outcome, error) {
