@@ -58,7 +58,7 @@ func TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt(t *testing.T) {
 					serverID: "a", tune: defaultTuning(), dir: &directory{}, metrics: newMetrics(), ctx: t.Context(),
 					leader: &leadership{
 						raft: node, self: "a", logger: slog.New(slog.DiscardHandler), changed: make(chan struct{}),
-						nameOf: func(id raft.ServerID) string { return string(id) }, onGain: func() {},
+						nameOf: func(id raft.ServerID) string { return string(id) }, onNewLeader: func() {},
 					},
 				}
 				left := test.attempts

@@ -94,8 +94,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})
 	})
 	r.leader = &leadership{
-		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf, onGain: r.metrics.leaderChanges.Inc,
-		changed: make(chan struct{}), since: time.Now(),
+		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf,
+		onNewLeader: r.metrics.leaderChanges.Inc, changed: make(chan struct{}), since: time.Now(),
 	}
 	r.admission = fsm.NewAdmission(r.cfg.FSM, r.cfg.Limits)
 	r.toLeader = &batcher{leader: r.leader.current, send: r.forward, run: r.spawn}

@@ -172,11 +172,11 @@ func mutants() []mutant {
 			edits: []edit{
 				{
 					"cluster/leader.go",
-					"	leader, _, changed := l.look()\n	return leader, changed\n",
+					"	leader, _, changed := l.observe()\n	return leader, changed\n",
 					"	l.mu.Lock()\n	changed := l.changed\n	l.mu.Unlock()\n	_, leader := l.raft.LeaderWithID()\n	return leader, changed\n",
 				}, {
 					"cluster/leader.go",
-					"	leader, since, _ = l.look()\n	return leader, since\n",
+					"	leader, since, _ = l.observe()\n	return leader, since\n",
 					"	l.mu.Lock()\n	defer l.mu.Unlock()\n	return l.leader, l.since\n",
 				},
 			},
