@@ -26,7 +26,7 @@ func (r *Replica) reconcile(ctx context.Context) {
 		r.refreshGossip()
 		if r.hasState() {
 			r.reconcileOnce(ctx)
-			r.exile.look(ctx, r)
+			r.eviction.check(ctx)
 		}
 		select {
 		case <-ctx.Done():

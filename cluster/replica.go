@@ -53,13 +53,13 @@ type Replica struct {
 	fresh     freshness
 	metrics   *metrics
 	pilot     *pilot // nil when standalone
-	exile     exile
+	eviction  *evictionWatch
 	turns     turns // to change the configuration
 	invites   *invitations
 	places    *places    // that --cluster.peer leads to
 	told      told       // which replicas are not wanted
 	refusals  *quietBook // of invitations
-	watch     *stuckWatch
+	watch     *watchdog
 
 	draining atomic.Bool
 
@@ -83,7 +83,11 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{
+		cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(),
+		places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(),
+		watch: newWatchdog(tune.stuckEvery, tune.stuckAfter, cfg.Logger),
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -109,6 +113,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.eviction = newEvictionWatch(r)
 		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
@@ -254,7 +259,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	defer cancel()
 	halfFormed := make(chan error, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() { r.keepFresh(ctx) })
+	wg.Go(func() { r.fresh.keep(ctx, r.ReadBarrier, r.tune.freshEvery, r.tune.retryMax) })
 	wg.Go(func() { r.takeSnapshots(ctx) })
 	if r.gossip != nil {
 		d := &discovery{
