@@ -30,7 +30,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	cfg.MaxAppendEntries = maxRequest
 	cfg.BatchApplyCh = true
 	cfg.TrailingLogs = r.cfg.SnapshotEntries
-	cfg.SnapshotThreshold = math.MaxUint64 // takeSnapshots decides
+	cfg.SnapshotThreshold = math.MaxUint64 // snapshotter decides
 	cfg.SnapshotInterval = time.Hour
 	cfg.ShutdownOnRemove = false // a removed replica goes on to answer what it can and to say that it was removed
 	cfg.NoLegacyTelemetry = true

@@ -260,7 +260,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	halfFormed := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.fresh.keep(ctx, r.ReadBarrier, r.tune.freshEvery, r.tune.retryMax) })
-	wg.Go(func() { r.takeSnapshots(ctx) })
+	wg.Go(func() { newSnapshotter(r).run(ctx, min(snapshotTick, r.tune.reconcile)) })
 	if r.gossip != nil {
 		d := &discovery{
 			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger, places: r.places,
