@@ -10,20 +10,21 @@ import (
 
 // waitApplied returns nil when the local state machine holds what the leader has committed up to a read index.
 //
-// Raft's leader tells of a commit with the entries that follow, or when none follow after CommitTimeout, up to twice that: a
-// reader should not wait for it. So what the leader's answer says is handed to Raft in the form in which Raft hears of it
-// anyway, an AppendEntries without entries. It names the last committed entry, which is one of the leader's own term (see
-// leadership.readyTerm), and is refused by Raft unless the log holds that entry: then it is the leader's up to there.
+// A reader should not wait for Raft's leader to tell of the commit, which it does with the entries that follow, or when
+// none follow after CommitTimeout, up to twice that. So what the leader's answer says is injected into Raft in the form
+// in which Raft hears of it anyway, an AppendEntries without entries. It names the last committed entry, which is one
+// of the leader's own term (see leadership.readyTerm). Raft refuses it unless the log holds that entry, and if it does,
+// the log is the leader's up to there.
 func (r *Replica) waitApplied(ctx context.Context, at readIndex) error {
 	if at.term != 0 && r.network != nil && r.raft.CommitIndex() < at.index {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		if r.store.log.last.Load() >= at.index {
-			r.tellCommitted(ctx, at)
+			r.injectCommit(ctx, at)
 		} else {
 			go func() { // ends with ctx at the latest: a snapshot may come instead of the entry
 				if r.store.log.wait(ctx, at.index) == nil {
-					r.tellCommitted(ctx, at)
+					r.injectCommit(ctx, at)
 				}
 			}()
 		}
@@ -31,34 +32,39 @@ func (r *Replica) waitApplied(ctx context.Context, at readIndex) error {
 	return r.cfg.FSM.Wait(ctx, at.index)
 }
 
-// tellCommitted tells the local Raft that the leader whom it follows has committed an entry.
-func (r *Replica) tellCommitted(ctx context.Context, at readIndex) {
+// injectCommit tells the local Raft that the leader whom it follows has committed an entry. Everything in the request
+// is what that leader has confirmed in its answer to ReadIndex, or could have sent itself: the term in which it leads,
+// an entry of its own, and that this one is committed. The commit index goes no further than the entry that Raft
+// compares with its log, so nothing is taken for committed that is not the leader's.
+func (r *Replica) injectCommit(ctx context.Context, at readIndex) {
 	address, leader := r.raft.LeaderWithID()
 	if leader == "" || leader == r.serverID || r.raft.CurrentTerm() != at.term {
 		return
 	}
-	r.network.tell(ctx, &raft.AppendEntriesRequest{
+	r.network.inject(ctx, &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader), Addr: []byte(address)},
 		Term:      at.term, PrevLogEntry: at.index, PrevLogTerm: at.term, LeaderCommitIndex: at.index,
 	})
 }
 
-// network is Raft's transport between replicas. Raft takes from it what the others send, and what this replica has learned
-// from the leader in another way; what comes in a term that leaps does not reach it.
-type network struct {
+// injectingTransport is Raft's transport between replicas. Raft takes from it what the others send, and what this
+// replica has learned from the leader in another way and injects; what comes in a term that leaps does not reach it.
+type injectingTransport struct {
 	pipelining
 	calls chan raft.RPC
 	done  chan struct{}
 	once  sync.Once
 }
 
-func newNetwork(trans *raft.NetworkTransport, wall *termWall, logs *logCache) *network {
-	n := &network{pipelining: pipelining{trans, wall, logs}, calls: make(chan raft.RPC), done: make(chan struct{})}
+func newInjectingTransport(trans *raft.NetworkTransport, wall *termWall, logs *logCache) *injectingTransport {
+	n := &injectingTransport{
+		pipelining: pipelining{trans, wall, logs}, calls: make(chan raft.RPC), done: make(chan struct{}),
+	}
 	go n.pass()
 	return n
 }
 
-func (n *network) pass() {
+func (n *injectingTransport) pass() {
 	for {
 		select {
 		case call := <-n.pipelining.Consumer():
@@ -77,8 +83,11 @@ func (n *network) pass() {
 	}
 }
 
-// tell hands Raft a request as if its sender had sent it.
-func (n *network) tell(ctx context.Context, request *raft.AppendEntriesRequest) {
+// inject hands Raft an AppendEntries as if its sender had sent it. That is safe for one that the leader of its term
+// could have sent, because Raft takes each as one that the network may have held up or sent twice: it checks the term,
+// that its log holds the entry before, and what is committed only grows. So who injects must say no more than a leader
+// has said: see [Replica.injectCommit].
+func (n *injectingTransport) inject(ctx context.Context, request *raft.AppendEntriesRequest) {
 	select {
 	case n.calls <- raft.RPC{Command: request, RespChan: make(chan raft.RPCResponse, 1)}: // nobody needs the answer
 	case <-n.done:
@@ -87,7 +96,7 @@ func (n *network) tell(ctx context.Context, request *raft.AppendEntriesRequest) 
 }
 
 // SetHeartbeatHandler implements raft.Transport: heartbeats do not come through Consumer.
-func (n *network) SetHeartbeatHandler(handle func(raft.RPC)) {
+func (n *injectingTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	n.pipelining.SetHeartbeatHandler(func(call raft.RPC) {
 		if err := n.wall.checkRequest(call.Command); err != nil {
 			refuse(call, err)
@@ -98,7 +107,10 @@ func (n *network) SetHeartbeatHandler(handle func(raft.RPC)) {
 }
 
 // AppendEntries implements raft.Transport.
-func (n *network) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (n *injectingTransport) AppendEntries(
+	id raft.ServerID, target raft.ServerAddress,
+	args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
+) error {
 	if err := n.logs.cut(args); err != nil {
 		return err
 	}
@@ -107,28 +119,37 @@ func (n *network) AppendEntries(id raft.ServerID, target raft.ServerAddress, arg
 }
 
 // RequestVote implements raft.Transport.
-func (n *network) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+func (n *injectingTransport) RequestVote(
+	id raft.ServerID, target raft.ServerAddress,
+	args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse,
+) error {
 	err := n.pipelining.RequestVote(id, target, args, resp)
 	return n.wall.checkAnswer("RequestVote", err, &resp.Term)
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (n *network) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+func (n *injectingTransport) RequestPreVote(
+	id raft.ServerID, target raft.ServerAddress,
+	args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse,
+) error {
 	err := n.pipelining.RequestPreVote(id, target, args, resp)
 	return n.wall.checkAnswer("RequestPreVote", err, &resp.Term)
 }
 
 // InstallSnapshot implements raft.Transport.
-func (n *network) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+func (n *injectingTransport) InstallSnapshot(
+	id raft.ServerID, target raft.ServerAddress,
+	args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader,
+) error {
 	err := n.pipelining.InstallSnapshot(id, target, args, resp, data)
 	return n.wall.checkAnswer("InstallSnapshot", err, &resp.Term)
 }
 
 // Consumer implements raft.Transport.
-func (n *network) Consumer() <-chan raft.RPC { return n.calls }
+func (n *injectingTransport) Consumer() <-chan raft.RPC { return n.calls }
 
 // Close implements raft.WithClose.
-func (n *network) Close() error {
+func (n *injectingTransport) Close() error {
 	n.once.Do(func() { close(n.done) })
 	return n.pipelining.Close()
 }

@@ -18,8 +18,8 @@ import (
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
 //
 // Everything is built once, in Open, from the disk outwards, and taken down in the reverse order by Close. What changes
-// afterwards lives in the parts, each behind a lock of its own; a Replica itself has no lock but the one that counts its
-// goroutines.
+// afterwards lives in the parts, each behind a lock of its own; a Replica itself has no lock but the one that counts
+// its goroutines.
 type Replica struct {
 	cfg      Config
 	tune     tuning
@@ -35,11 +35,11 @@ type Replica struct {
 	store    *storage
 	grants   *grants
 	forming  forming
-	alone    *aloneness     // nil when standalone
-	gossip   *gossip        // nil when standalone
-	mux      *mux           // nil when standalone
-	stream   *streamLayer   // nil when standalone
-	network  *network       // nil when standalone
+	alone    *aloneness   // nil when standalone
+	gossip   *gossip      // nil when standalone
+	mux      *mux         // nil when standalone
+	stream   *streamLayer // nil when standalone
+	network  *injectingTransport
 	trans    raft.Transport // the network, or one that reaches nobody
 	raft     *raft.Raft
 	stopRaft func() error
@@ -191,7 +191,8 @@ func (r *Replica) checkStandalone() error {
 	if len(servers) == 1 && servers[0].ID == r.serverID {
 		return nil
 	}
-	return fmt.Errorf("--storage.path=%s belongs to a replica of a cluster of %d: start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
+	return fmt.Errorf("--storage.path=%s belongs to a replica of a cluster of %d: "+
+		"start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
 		r.cfg.DataDir, max(len(servers), 2))
 }
 
@@ -302,8 +303,9 @@ func (r *Replica) Run(ctx context.Context) error {
 	return err
 }
 
-// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and [Replica.Leave] do:
-// alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
+// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and
+// [Replica.Leave] do: alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under
+// way fail with [ErrUnavailable]. It may be called more than once.
 func (r *Replica) Close() error {
 	r.closeOnce.Do(func() { r.closeErr = r.close() })
 	return r.closeErr
