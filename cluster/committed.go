@@ -47,24 +47,22 @@ func (r *Replica) injectCommit(ctx context.Context, at readIndex) {
 	})
 }
 
-// injectingTransport is Raft's transport between replicas. Raft takes from it what the others send, and what this
-// replica has learned from the leader in another way and injects; what comes in a term that leaps does not reach it.
-type injectingTransport struct {
+// network is Raft's transport between replicas. Raft takes from it what the others send, and what this replica has learned
+// from the leader in another way; what comes in a term that leaps does not reach it.
+type network struct {
 	pipelining
 	calls chan raft.RPC
 	done  chan struct{}
 	once  sync.Once
 }
 
-func newInjectingTransport(trans *raft.NetworkTransport, wall *termWall, logs *logCache) *injectingTransport {
-	n := &injectingTransport{
-		pipelining: pipelining{trans, wall, logs}, calls: make(chan raft.RPC), done: make(chan struct{}),
-	}
+func newNetwork(trans *raft.NetworkTransport, wall *termWall, logs *logCache) *network {
+	n := &network{pipelining: pipelining{trans, wall, logs}, calls: make(chan raft.RPC), done: make(chan struct{})}
 	go n.pass()
 	return n
 }
 
-func (n *injectingTransport) pass() {
+func (n *network) pass() {
 	for {
 		select {
 		case call := <-n.pipelining.Consumer():
@@ -83,11 +81,8 @@ func (n *injectingTransport) pass() {
 	}
 }
 
-// inject hands Raft an AppendEntries as if its sender had sent it. That is safe for one that the leader of its term
-// could have sent, because Raft takes each as one that the network may have held up or sent twice: it checks the term,
-// that its log holds the entry before, and what is committed only grows. So who injects must say no more than a leader
-// has said: see [Replica.injectCommit].
-func (n *injectingTransport) inject(ctx context.Context, request *raft.AppendEntriesRequest) {
+// inject hands Raft a request as if its sender had sent it.
+func (n *network) inject(ctx context.Context, request *raft.AppendEntriesRequest) {
 	select {
 	case n.calls <- raft.RPC{Command: request, RespChan: make(chan raft.RPCResponse, 1)}: // nobody needs the answer
 	case <-n.done:
@@ -96,7 +91,7 @@ func (n *injectingTransport) inject(ctx context.Context, request *raft.AppendEnt
 }
 
 // SetHeartbeatHandler implements raft.Transport: heartbeats do not come through Consumer.
-func (n *injectingTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
+func (n *network) SetHeartbeatHandler(handle func(raft.RPC)) {
 	n.pipelining.SetHeartbeatHandler(func(call raft.RPC) {
 		if err := n.wall.checkRequest(call.Command); err != nil {
 			refuse(call, err)
@@ -107,10 +102,7 @@ func (n *injectingTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 }
 
 // AppendEntries implements raft.Transport.
-func (n *injectingTransport) AppendEntries(
-	id raft.ServerID, target raft.ServerAddress,
-	args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
-) error {
+func (n *network) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if err := n.logs.cut(args); err != nil {
 		return err
 	}
@@ -119,37 +111,28 @@ func (n *injectingTransport) AppendEntries(
 }
 
 // RequestVote implements raft.Transport.
-func (n *injectingTransport) RequestVote(
-	id raft.ServerID, target raft.ServerAddress,
-	args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse,
-) error {
+func (n *network) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	err := n.pipelining.RequestVote(id, target, args, resp)
 	return n.wall.checkAnswer("RequestVote", err, &resp.Term)
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (n *injectingTransport) RequestPreVote(
-	id raft.ServerID, target raft.ServerAddress,
-	args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse,
-) error {
+func (n *network) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	err := n.pipelining.RequestPreVote(id, target, args, resp)
 	return n.wall.checkAnswer("RequestPreVote", err, &resp.Term)
 }
 
 // InstallSnapshot implements raft.Transport.
-func (n *injectingTransport) InstallSnapshot(
-	id raft.ServerID, target raft.ServerAddress,
-	args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader,
-) error {
+func (n *network) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	err := n.pipelining.InstallSnapshot(id, target, args, resp, data)
 	return n.wall.checkAnswer("InstallSnapshot", err, &resp.Term)
 }
 
 // Consumer implements raft.Transport.
-func (n *injectingTransport) Consumer() <-chan raft.RPC { return n.calls }
+func (n *network) Consumer() <-chan raft.RPC { return n.calls }
 
 // Close implements raft.WithClose.
-func (n *injectingTransport) Close() error {
+func (n *network) Close() error {
 	n.once.Do(func() { close(n.done) })
 	return n.pipelining.Close()
 }

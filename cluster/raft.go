@@ -57,7 +57,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		}
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
-		r.network = newInjectingTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			ServerAddressProvider: &addressBook{self: r.self, advertise: r.addrs.peerAdvertise, gossiped: r.peerAddress, configured: configured},
 			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
 		}), &termWall{logger: r.logger, current: func() uint64 {

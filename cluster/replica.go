@@ -35,11 +35,11 @@ type Replica struct {
 	store    *storage
 	grants   *grants
 	forming  forming
-	alone    *aloneness   // nil when standalone
-	gossip   *gossip      // nil when standalone
-	mux      *mux         // nil when standalone
-	stream   *streamLayer // nil when standalone
-	network  *injectingTransport
+	alone    *aloneness     // nil when standalone
+	gossip   *gossip        // nil when standalone
+	mux      *mux           // nil when standalone
+	stream   *streamLayer   // nil when standalone
+	network  *network       // nil when standalone
 	trans    raft.Transport // the network, or one that reaches nobody
 	raft     *raft.Raft
 	stopRaft func() error
@@ -56,9 +56,9 @@ type Replica struct {
 	eviction  *evictionWatch
 	turns     turns // to change the configuration
 	invites   *invitations
-	places    *places         // that --cluster.peer leads to
-	warned    seenIDs         // which replicas are not wanted
-	refusals  *rateLimitedLog // of invitations
+	places    *places    // that --cluster.peer leads to
+	warned    seenIDs    // which replicas are not wanted
+	refusals  *quietBook // of invitations
 	watch     *watchdog
 
 	draining atomic.Bool
@@ -85,7 +85,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	r := &Replica{
 		cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(),
-		places: newPlaces(), turns: make(turns, 1), refusals: newRateLimitedLog(),
+		places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(),
 		watch: newWatchdog(tune.stuckEvery, tune.stuckAfter, cfg.Logger),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())

@@ -57,7 +57,7 @@ func newPeerOfOne(t *testing.T, term uint64) *peerOfOne {
 		}
 		return 0
 	}}
-	own := newInjectingTransport(openTCP(t), wall, noLogs())
+	own := newNetwork(openTCP(t), wall, noLogs())
 	store := raft.NewInmemStore()
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.Logger = nodeID, newRaftLogger(slog.New(slog.DiscardHandler))
