@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"maps"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -10,13 +8,15 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"pushquorum/cluster/internal/server"
 )
 
 func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 	id := func(n byte) uuid.UUID { return uuid.UUID{n} }
 	voter := func(n byte, healthy bool, replaces ...uuid.UUID) *autopilot.ServerState {
 		return &autopilot.ServerState{
-			Server: autopilot.Server{ID: serverID(id(n)), Address: serverAddress{id: id(n), peer: "h:1", name: "x", replaces: replaces}.encode()},
+			Server: autopilot.Server{ID: serverID(id(n)), Address: server.Address{ID: id(n), Peer: "h:1", Name: "x", Replaces: replaces}.Encode()},
 			State:  autopilot.RaftVoter, Health: autopilot.ServerHealth{Healthy: healthy},
 		}
 	}
@@ -36,9 +36,11 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &promoter{grace: 10, gone: newAbsences(time.Second)}
+			counted := map[uuid.UUID]time.Duration{}
 			for n, d := range c.absent {
-				p.gone.since[serverID(id(n))] = d
+				counted[id(n)] = d
 			}
+			p.gone.TakeOver(time.Now(), counted)
 			state := &autopilot.State{Servers: map[raft.ServerID]*autopilot.ServerState{}}
 			for _, s := range c.servers {
 				state.Servers[s.Server.ID] = s
@@ -65,95 +67,11 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 	}
 }
 
-func TestTimeInWhichNobodyLookedIsNoAbsence(t *testing.T) {
-	a := newAbsences(time.Second)
-	now := time.Unix(1000, 0)
-	servers := []raft.ServerID{"a", "b"}
-	look := func(after time.Duration, there ...raft.ServerID) {
-		now = now.Add(after)
-		set := map[raft.ServerID]bool{}
-		for _, id := range there {
-			set[id] = true
-		}
-		a.look(now, slices.Values(servers), set)
-	}
-	look(0, "a", "b")
-	look(time.Second, "a")
-	look(time.Second, "a")
-	if got := a.of("b"); got != 2*time.Second || a.of("a") != 0 {
-		t.Fatalf("missing at two looks: %s", got)
-	}
-	look(time.Hour, "a") // the leader was paused
-	if got := a.of("b"); got != 4*time.Second {
-		t.Fatalf("an hour in which nobody looked counts as %s, want two intervals", got-2*time.Second)
-	}
-	look(time.Second, "a", "b")
-	look(time.Second, "a")
-	if got := a.of("b"); got != time.Second {
-		t.Fatalf("absent again after it was there: %s", got)
-	}
-}
-
-func TestALeaderGoesOnFromWhatWasCountedJustNow(t *testing.T) {
-	now := time.Unix(1000, 0)
-	id := uuid.UUID{7}
-	counted := newAbsences(time.Second)
-	counted.look(now, slices.Values([]raft.ServerID{serverID(id), "b"}), map[raft.ServerID]bool{"b": true})
-	for name, c := range map[string]struct {
-		after time.Duration
-		want  time.Duration
-	}{
-		"at once":              {0, time.Second},
-		"after an election":    {5 * time.Second, time.Second},
-		"who was back, maybe":  {toldLong + 1, 0},
-		"after a clock jumped": {-time.Hour, time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			next, again := newAbsences(time.Second), newAbsences(time.Second)
-			again.since, again.looked = maps.Clone(counted.since), counted.looked
-			next.told(now, counted.missing())
-			for who, a := range map[string]*absences{"another": next, "the same": again} {
-				a.begin(now.Add(c.after))
-				if got := a.of(serverID(id)); got != c.want {
-					t.Errorf("%s has missed it for %s, want %s", who, got, c.want)
-				}
-				a.look(now.Add(c.after+time.Second), slices.Values([]raft.ServerID{serverID(id)}), nil)
-				if got := a.of(serverID(id)); got != c.want+time.Second {
-					t.Errorf("%s has missed it for %s after a look, want %s", who, got, c.want+time.Second)
-				}
-			}
-		})
-	}
-}
-
 func TestWhoIsAboutToStopIsNotGivenAVote(t *testing.T) {
 	stable := &autopilot.ServerState{State: autopilot.RaftNonVoter, Health: autopilot.ServerHealth{Healthy: true, StableSince: time.Now().Add(-time.Hour)}}
 	p := &promoter{mayNotVote: func(id raft.ServerID) bool { return id == "leaving" }}
 	got := p.CalculatePromotionsAndDemotions(&autopilot.Config{}, &autopilot.State{Servers: map[raft.ServerID]*autopilot.ServerState{"leaving": stable, "staying": stable}})
 	if !slices.Equal(got.Promotions, []raft.ServerID{"staying"}) {
 		t.Errorf("promoted %v", got.Promotions)
-	}
-}
-
-func TestServerAddressesKeepWhatTheySay(t *testing.T) {
-	for _, a := range []serverAddress{
-		{id: uuid.UUID{1}, peer: "10.0.0.1:9095"},
-		{id: uuid.UUID{1}, peer: "[fe80::1%eth0]:9095", name: "pod-0"},
-		{id: uuid.UUID{1}, peer: "h:1", name: "a/b@c,d", replaces: []uuid.UUID{{2}, {3}}},
-		{id: uuid.UUID{1}},
-	} {
-		got, err := parseServerAddress(a.encode())
-		if err != nil || !reflect.DeepEqual(got, a) {
-			t.Errorf("%+v becomes %q becomes %+v, %v", a, a.encode(), got, err)
-		}
-	}
-	for _, bad := range []raft.ServerAddress{"", "10.0.0.1:9095", "x@h:1", serverAddress{id: uuid.UUID{1}}.encode() + "/x/name"} {
-		if _, err := parseServerAddress(bad); err == nil {
-			t.Errorf("%q is taken for an address", bad)
-		}
-	}
-	kept := serverAddress{replaces: []uuid.UUID{{2}, {3}}}.without(func(id uuid.UUID) bool { return id == uuid.UUID{2} })
-	if !slices.Equal(kept.replaces, []uuid.UUID{{3}}) {
-		t.Errorf("kept %v", kept.replaces)
 	}
 }

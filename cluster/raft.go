@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/formation"
+	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
 
@@ -48,13 +50,10 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	}
 	if r.cfg.standalone() {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
-		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
+		_, r.trans = raft.NewInmemTransport(server.Address{ID: r.self}.Encode())
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.warnOfStranger})
-		r.alone = &aloneness{
-			name: r.cfg.Name, peers: r.cfg.Peers, resolver: r.tune.resolver, own: r.addrs.isOwnGossip,
-			every: r.tune.quickRejoin, settle: r.tune.settleAlone,
-		}
+		r.alone = r.newAlone()
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
 		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -87,8 +86,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 			return address
 		}
 		address, _ := configured(id)
-		parsed, _ := parseServerAddress(address) // an unknown one has no peer
-		return parsed.peer
+		parsed, _ := server.ParseAddress(address) // an unknown one has no peer
+		return parsed.Peer
 	}
 	r.peers = newPeers(where, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})
@@ -106,7 +105,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 }
 
 // admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to or is bound by: see
-// grants.
+// [formation.Promises].
 func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC && h.target == uuid.Nil {
 		return helloOK // a recovery asks who is here
@@ -117,8 +116,8 @@ func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC {
 		return helloOK
 	}
-	if err := r.grants.admit(h.cluster); err != nil {
-		if !errors.Is(err, errOtherCluster) {
+	if err := r.promises.Admit(h.cluster); err != nil {
+		if !errors.Is(err, formation.ErrOtherCluster) {
 			r.logger.Error("cannot take part in the cluster", "err", err)
 		}
 		return helloOtherCluster

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // Status is the state of the cluster as one replica sees it. AppliedIndex and StateHash were taken together: two
@@ -94,8 +96,8 @@ func (r *Replica) listMembers() []*Member {
 		if s.Suffrage == raft.Voter {
 			m.Role = "voter"
 		}
-		if a, err := parseServerAddress(s.Address); err == nil {
-			m.PeerAddress = a.peer
+		if a, err := server.ParseAddress(s.Address); err == nil {
+			m.PeerAddress = a.Peer
 		}
 	}
 	get(r.self.String())
@@ -188,9 +190,20 @@ func (r *Replica) nameOf(id raft.ServerID) string {
 		}
 	}
 	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
-		if a, err := parseServerAddress(s.Address); err == nil && s.ID == id && a.name != "" {
-			return a.name
+		if a, err := server.ParseAddress(s.Address); err == nil && s.ID == id && a.Name != "" {
+			return a.Name
 		}
 	}
 	return string(id)
+}
+
+// configuredIDs are the ids of a configuration that are replicas'.
+func configuredIDs(c raft.Configuration) []uuid.UUID {
+	var out []uuid.UUID
+	for _, s := range c.Servers {
+		if id, err := uuid.Parse(string(s.ID)); err == nil {
+			out = append(out, id)
+		}
+	}
+	return slices.Clip(out)
 }
