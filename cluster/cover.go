@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// base is the last entry in the newest snapshot; zero without one.
-type base struct{ Index, Term uint64 }
+// snapshotEnd is the last entry in a snapshot; zero without one.
+type snapshotEnd struct{ Index, Term uint64 }
 
 // entry stands in for the last entry in the snapshot, of which only index and term are known. Raft (1.8) asks for it to
 // see whether the leader's entries fit when the leader begins right after the snapshot, but has more entries than that
@@ -16,38 +16,39 @@ type base struct{ Index, Term uint64 }
 // leader's entries and is sent the same snapshot again and again, until there is another (hashicorp/raft issues 205 and
 // 697).
 //
-// It must never be sent to another replica, and is not: Raft asks for the entry before the first that it sends, which is not
-// there. For entry 1 it does not ask, so that one is never stood in for.
-func (b *base) entry(index uint64) (raft.Log, bool) {
+// It must never be sent to another replica, and is not: Raft asks for the entry before the first that it sends, which
+// is not there. For entry 1 it does not ask, so that one is never stood in for.
+func (b *snapshotEnd) entry(index uint64) (raft.Log, bool) {
 	if b == nil || index != b.Index || index < 2 {
 		return raft.Log{}, false
 	}
 	return raft.Log{Index: b.Index, Term: b.Term, Type: raft.LogNoop}, true
 }
 
-// errReplaced ends the process: see saved.
+// errReplaced ends the process: see storage.onSnapshotSaved.
 var errReplaced = errors.New("the last entry of this replica's log was replaced by a snapshot from the leader, which Raft only sees at its start: start this replica again")
 
-// saved is called with a snapshot that has become final.
-func (s *storage) saved(snapshot base) error {
-	replaced, err := s.cover(snapshot)
+// onSnapshotSaved is called with a snapshot that has become final.
+func (s *storage) onSnapshotSaved(snapshot snapshotEnd) error {
+	replaced, err := s.reconcileLog(snapshot)
 	if err != nil {
 		return err
 	}
 	s.log.growth.startAfter(snapshot.Index)
 	if replaced {
-		// Raft keeps in memory where its log ends, and the entry there is another one now: it would refuse all that follows.
+		// Raft keeps in memory where its log ends, and the entry there is another one now: it would refuse all that
+		// follows.
 		s.replacedOnce.Do(func() { close(s.replaced) })
 	}
 	return nil
 }
 
-// cover makes the log fit the newest snapshot: entries that the snapshot holds are dropped if they may be others than those in
-// it, and what follows them stays. Raft itself would keep the wrong ones, or, of a log that calls itself monotonic, drop the
-// right ones too. It tells whether the last entry of the log was a wrong one.
+// reconcileLog makes the log fit the newest snapshot: entries that the snapshot holds are dropped if they may be others
+// than those in it, and what follows them stays. Raft itself would keep the wrong ones, or, of a log that calls itself
+// monotonic, drop the right ones too. It tells whether the last entry of the log was a wrong one.
 //
 // A snapshot that this replica took of its own state drops nothing: its last entry is in the log.
-func (s *storage) cover(snapshot base) (replacedLast bool, err error) {
+func (s *storage) reconcileLog(snapshot snapshotEnd) (replacedLast bool, err error) {
 	first, last := s.log.first.Load(), s.log.last.Load()
 	if last != 0 && snapshot.Index >= first {
 		var l raft.Log

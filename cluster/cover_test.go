@@ -88,7 +88,7 @@ func entriesOf(term, first, last uint64) []*raft.Log {
 }
 
 // append sends entries after prev and tells whether they were taken.
-func (f *follower) append(prev base, commit uint64, entries []*raft.Log) bool {
+func (f *follower) append(prev snapshotEnd, commit uint64, entries []*raft.Log) bool {
 	f.t.Helper()
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")}
 	req := &raft.AppendEntriesRequest{
@@ -102,7 +102,7 @@ func (f *follower) append(prev base, commit uint64, entries []*raft.Log) bool {
 	return resp.Success
 }
 
-func (f *follower) mustAppend(prev base, entries []*raft.Log) {
+func (f *follower) mustAppend(prev snapshotEnd, entries []*raft.Log) {
 	f.t.Helper()
 	if !f.append(prev, 0, entries) {
 		first, last := f.ends()
@@ -111,13 +111,13 @@ func (f *follower) mustAppend(prev base, entries []*raft.Log) {
 }
 
 // install sends a snapshot that ends with an entry.
-func (f *follower) install(last base) error {
+func (f *follower) install(last snapshotEnd) error {
 	f.t.Helper()
 	return f.send(last, snapshotAt(f.t, last.Index))
 }
 
 // send sends a snapshot with that content.
-func (f *follower) send(last base, content []byte) error {
+func (f *follower) send(last snapshotEnd, content []byte) error {
 	f.t.Helper()
 	configuration := raft.Configuration{Servers: []raft.Server{{ID: "leader", Address: "leader"}, {ID: f.self, Address: f.addr}}}
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")}
@@ -134,7 +134,7 @@ func (f *follower) send(last base, content []byte) error {
 	return err
 }
 
-func (f *follower) mustInstall(last base) {
+func (f *follower) mustInstall(last snapshotEnd) {
 	f.t.Helper()
 	if err := f.install(last); err != nil {
 		f.t.Fatal(err)
@@ -165,7 +165,7 @@ var _ io.ReadWriteCloser = (*memorySink)(nil)
 // snapshot. It must not end in the leader sending its snapshot for ever.
 func TestEntriesAfterASnapshotAreTakenAgain(t *testing.T) {
 	f := newFollower(t)
-	snapshot := base{Index: 50, Term: leaderTerm}
+	snapshot := snapshotEnd{Index: 50, Term: leaderTerm}
 	f.mustInstall(snapshot)
 	f.expectLog("after the snapshot", 0, 0)
 	f.mustAppend(snapshot, entriesOf(leaderTerm, 51, 60))
@@ -178,7 +178,7 @@ func TestEntriesAfterASnapshotAreTakenAgain(t *testing.T) {
 	f.mustInstall(snapshot)
 	f.expectLog("after the same snapshot again", 51, 62)
 	f.mustAppend(snapshot, entriesOf(leaderTerm, 51, 63))
-	if err := f.install(base{Index: 40, Term: leaderTerm}); err == nil {
+	if err := f.install(snapshotEnd{Index: 40, Term: leaderTerm}); err == nil {
 		t.Fatal("a snapshot older than the one it holds was installed")
 	}
 	f.expectLog("after an older snapshot", 51, 63)
@@ -189,8 +189,8 @@ func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
 	for last := uint64(10); last <= 70; last += 20 { // 50 is the end of the snapshot
 		t.Run(fmt.Sprintf("its log ends with entry %d", last), func(t *testing.T) {
 			f := newFollower(t)
-			f.mustAppend(base{}, entriesOf(1, 1, last))
-			snapshot := base{Index: 50, Term: leaderTerm}
+			f.mustAppend(snapshotEnd{}, entriesOf(1, 1, last))
+			snapshot := snapshotEnd{Index: 50, Term: leaderTerm}
 			f.mustInstall(snapshot)
 			if last <= 50 {
 				f.expectLog("after the snapshot", 0, 0)
@@ -224,8 +224,8 @@ func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
 // TestTheStandInIsNeverSent: only the question whether entries fit is answered with it.
 func TestTheStandInIsNeverSent(t *testing.T) {
 	f := newFollower(t)
-	f.mustInstall(base{Index: 50, Term: leaderTerm})
-	f.mustAppend(base{Index: 50, Term: leaderTerm}, entriesOf(leaderTerm, 51, 52))
+	f.mustInstall(snapshotEnd{Index: 50, Term: leaderTerm})
+	f.mustAppend(snapshotEnd{Index: 50, Term: leaderTerm}, entriesOf(leaderTerm, 51, 52))
 	var l raft.Log
 	for index, found := range map[uint64]bool{0: false, 1: false, 49: false, 50: true, 51: true, 52: true, 53: false} {
 		if err := f.store.log.GetLog(index, &l); (err == nil) != found {

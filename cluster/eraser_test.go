@@ -122,7 +122,7 @@ func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	e := newEraser(hclog.NewNullLogger())
 	defer e.Close()
-	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), func() error { return nil }, func(base) error { return nil }, e.erase)
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), func() error { return nil }, func(snapshotEnd) error { return nil }, e.erase)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ type logStore struct {
 	unsure bool
 	// first and last bound what readers see, 0 = empty.
 	first, last atomic.Uint64
-	base        atomic.Pointer[base] // of the newest snapshot, nil when there is none
+	base        atomic.Pointer[snapshotEnd] // of the newest snapshot, nil when there is none
 
 	growth *growth // in bytes of data, since the newest snapshot's last entry
 	latest unanswered

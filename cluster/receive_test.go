@@ -184,7 +184,7 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 	t.Parallel()
 	f := newFollower(t)
-	f.mustAppend(base{}, entriesOf(leaderTerm, 1, 20))
+	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 20))
 	files := func() (size int64) {
 		_ = filepath.Walk(filepath.Join(f.dir, walDir), func(_ string, info os.FileInfo, err error) error {
 			if err == nil && !info.IsDir() {
@@ -197,7 +197,7 @@ func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 	before := files()
 	tooLarge := entriesOf(leaderTerm, 21, 23)
 	tooLarge[1].Data = make([]byte, maxSealed+1)
-	if f.append(base{20, leaderTerm}, 0, tooLarge) {
+	if f.append(snapshotEnd{20, leaderTerm}, 0, tooLarge) {
 		t.Error("an entry that cannot be read back was taken")
 	}
 	f.expectLog("after an entry that was refused", 1, 20)
@@ -205,6 +205,6 @@ func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 		t.Error("something of it was written")
 	}
 	f.restart()
-	f.mustAppend(base{20, leaderTerm}, entriesOf(leaderTerm, 21, 23))
+	f.mustAppend(snapshotEnd{20, leaderTerm}, entriesOf(leaderTerm, 21, 23))
 	f.expectLog("after entries that fit", 1, 23)
 }

@@ -38,7 +38,7 @@ type snapshotStore struct {
 	dir     string
 	onState func() error
 	// onSaved is called when a snapshot is final, before Raft goes on after it.
-	onSaved func(base) error
+	onSaved func(snapshotEnd) error
 	erase   func(path string) // deletes what is no snapshot any more
 	// verify reads a snapshot to its end and gives the index that it says it was taken at.
 	verify func(io.Reader) (applied uint64, err error)
@@ -62,7 +62,7 @@ func (s *snapshotStore) note(err error) {
 	}
 }
 
-func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(base) error,
+func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(snapshotEnd) error,
 	erase func(path string),
 ) (*snapshotStore, error) {
 	dir := filepath.Join(dataDir, snapshotsDir)
@@ -103,7 +103,7 @@ func removeTmpSnapshots(dir string) error {
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, trans raft.Transport,
 ) (raft.SnapshotSink, error) {
-	if err := s.tooOld(base{Index: index, Term: term}); err != nil {
+	if err := s.tooOld(snapshotEnd{Index: index, Term: term}); err != nil {
 		return nil, err
 	}
 	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
@@ -120,13 +120,13 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 		s.note(err)
 		return nil, errors.Join(fmt.Errorf("creating a snapshot in %s: %w", s.dir, err), sink.Cancel())
 	}
-	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: base{Index: index, Term: term}}, nil
+	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: snapshotEnd{Index: index, Term: term}}, nil
 }
 
 // tooOld is why a snapshot must not follow the newest one, or nil. It may come from a leader that has lost sight of how
 // far this replica is, and would undo what has been applied; or be this replica's own, overtaken by the leader's while
 // it was written.
-func (s *snapshotStore) tooOld(last base) error {
+func (s *snapshotStore) tooOld(last snapshotEnd) error {
 	newest, term := s.newest.Load(), s.term.Load()
 	if last.Index >= newest && last.Term >= term {
 		return nil
@@ -142,7 +142,7 @@ type snapshotSink struct {
 	store        *snapshotStore
 	state        *os.File // the file being written, opened once more
 	size, synced uint64   // bytes
-	last         base
+	last         snapshotEnd
 	own          bool           // of this replica's own state: see ownSnapshot
 	check        *snapshotCheck // of another's, nil before the first byte
 	closed       bool

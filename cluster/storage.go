@@ -45,7 +45,7 @@ type storage struct {
 	// configuration is the latest in log or snapshot, empty when there is none.
 	configuration raft.Configuration
 	hasState      bool
-	// replaced is closed when Raft's idea of the end of the log is wrong until the next start: see covered.
+	// replaced is closed when Raft's idea of the end of the log is wrong until the next start: see onSnapshotSaved.
 	replaced     chan struct{}
 	replacedOnce sync.Once
 }
@@ -126,7 +126,7 @@ func (s *storage) openSnapshots(dir string, logger hclog.Logger) (*snapshotStore
 	if s.readOnly {
 		return &snapshotStore{dir: filepath.Join(dir, snapshotsDir)}, nil
 	}
-	return newSnapshotStore(dir, logger, s.id.setMember, s.saved, s.eraser.erase)
+	return newSnapshotStore(dir, logger, s.id.setMember, s.onSnapshotSaved, s.eraser.erase)
 }
 
 // load reads everything once through the stores.
@@ -171,7 +171,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 		s.snaps.term.Store(snapshot.Term)
 		s.snaps.size.Store(snapshot.size)
 		// Again, because a crash may have come between a snapshot from the leader and this.
-		if _, err := s.cover(base{Index: snapshot.Index, Term: snapshot.Term}); err != nil {
+		if _, err := s.reconcileLog(snapshotEnd{Index: snapshot.Index, Term: snapshot.Term}); err != nil {
 			return err
 		}
 	}

@@ -58,8 +58,8 @@ func TestHowMuchOfTheLogMayBeUnanswered(t *testing.T) {
 // leader's snapshot is older than its own.
 func TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort(t *testing.T) {
 	f := newFollower(t)
-	f.mustAppend(base{}, entriesOf(leaderTerm, 1, 1000))
-	if !f.append(base{Index: 1000, Term: leaderTerm}, 1000, nil) {
+	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 1000))
+	if !f.append(snapshotEnd{Index: 1000, Term: leaderTerm}, 1000, nil) {
 		t.Fatal("the commit index was refused")
 	}
 	snapshot := func() {
@@ -82,12 +82,12 @@ func TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort(t *testing.T) {
 		t.Error("the log was not shortened")
 	}
 	const unsure = 3 * maxRequest
-	f.mustAppend(base{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1001))
+	f.mustAppend(snapshotEnd{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1001))
 	f.restart()
 	if err := f.store.shorten(1000); err != nil {
 		t.Fatal(err)
 	}
-	f.mustAppend(base{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1002))
+	f.mustAppend(snapshotEnd{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1002))
 	var l raft.Log
 	if err := f.store.log.GetLog(1002, &l); err != nil {
 		t.Error(err)
