@@ -26,7 +26,8 @@ func (b *snapshotEnd) entry(index uint64) (raft.Log, bool) {
 }
 
 // errReplaced ends the process: see storage.onSnapshotSaved.
-var errReplaced = errors.New("the last entry of this replica's log was replaced by a snapshot from the leader, which Raft only sees at its start: start this replica again")
+var errReplaced = errors.New("the last entry of this replica's log was replaced by a snapshot from the leader, " +
+	"which Raft only sees at its start: start this replica again")
 
 // onSnapshotSaved is called with a snapshot that has become final.
 func (s *storage) onSnapshotSaved(snapshot snapshotEnd) error {
