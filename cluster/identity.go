@@ -180,9 +180,9 @@ func (i *identity) setMember() error {
 	return i.update(func(r *identityRecord) { r.Member = true })
 }
 
-// saveGrant writes down what was promised.
-func (i *identity) saveGrant(g grant) error {
-	return i.update(func(r *identityRecord) { r.Promised, r.PromisedTo = g.cluster, g.coordinator })
+// savePromise writes down what was promised.
+func (i *identity) savePromise(cluster, coordinator uuid.UUID) error {
+	return i.update(func(r *identityRecord) { r.Promised, r.PromisedTo = cluster, coordinator })
 }
 
 // errOtherCluster is the reason why a replica that is bound refuses to be bound again.
