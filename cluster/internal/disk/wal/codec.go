@@ -46,6 +46,7 @@ func (c *entryCodec) begin(logs []*raft.Log) (n int) {
 	return n
 }
 
+// EncodedSize is what an encoded entry takes at most, in bytes.
 func EncodedSize(l *raft.Log) int { return len(l.Data) + len(l.Extensions) + EntryOverhead }
 
 // Encode implements raftwal.Codec.

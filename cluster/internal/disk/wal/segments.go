@@ -172,7 +172,8 @@ func (l *segmentList) suspect() string {
 // openSegmentList reads the list of the segments in a data directory.
 func openSegmentList(dataDir string) (*segmentList, error) {
 	l := &segmentList{path: filepath.Join(dataDir, Dir, SegmentsFile)}
-	return l, l.read()
+	err := l.read()
+	return l, err
 }
 
 // Cut takes out of the log in a data directory, which nobody has open, the segments that hold none of the entries first

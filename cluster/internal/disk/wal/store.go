@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// Dir is where in the data directory the log is, and SegmentsFile what the list of its segments is called there.
-	Dir          = "wal"
+	// Dir is where in the data directory the log is.
+	Dir = "wal"
+	// SegmentsFile is what the list of the segments is called there.
 	SegmentsFile = "segments.json"
 	// SegmentSize is how large a segment is made in advance, and about where it ends. Bytes.
 	SegmentSize = 16 << 20
