@@ -20,9 +20,9 @@ import (
 // otherwise write several lines a second.
 const quietFor = 10 * time.Second
 
-// expectedInRaft is what Raft warns of though it is the course of things here: a new replica that waits to be added, a
-// follower that the leader brings up to date.
-func expectedInRaft(msg string, args []any) bool {
+// isBenign tells whether Raft warns of what is the course of things here: a new replica waits to be added, a leader
+// brings a follower up to date.
+func isBenign(msg string, args []any) bool {
 	for _, a := range args {
 		if err, ok := a.(error); ok && (errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, net.ErrClosed)) {
 			return true // a follower that needs a snapshot; connections that end with the replica
@@ -87,7 +87,7 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 		to = slog.LevelError
 	}
 	ctx := context.Background()
-	if to > slog.LevelDebug && (expectedInRaft(msg, args) || !l.quiet.show(msg, time.Now())) {
+	if to > slog.LevelDebug && (isBenign(msg, args) || !l.quiet.show(msg, time.Now())) {
 		to = slog.LevelDebug
 	}
 	if !l.logger.Enabled(ctx, to) {
