@@ -105,20 +105,29 @@ var everyLog = []logPlace{{store: LogWAL, segmentSize: 4 << 10}, inBbolt}
 
 var inBbolt = logPlace{store: LogBbolt}
 
-// openTestLog opens the log in a directory as a start would: pages or segments, then entries.
-func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure, func()) {
+// openTestEntries opens the stores of a directory, checked as a start would, and gives that of the entries.
+func openTestEntries(t testing.TB, where logPlace, dir string) (entryStore, *tailFile, raftContent, func(), error) {
 	t.Helper()
 	bolt, file, found, err := openTestStores(t, where, dir)
 	if err != nil {
+		return nil, nil, found, nil, err
+	}
+	if where.store != LogWAL {
+		return bolt, file, found, func() { _, _ = bolt.Close(), file.Close() }, nil
+	}
+	w, err := wal.Open(dir, where.segmentSize, walfs.New(), hclog.NewNullLogger())
+	if err != nil {
 		t.Fatal(err)
 	}
-	inner, closeInner := entryStore(bolt), func() error { return nil }
-	if where.store == LogWAL {
-		w, err := wal.Open(dir, where.segmentSize, walfs.New(), hclog.NewNullLogger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		inner, closeInner = w, w.Close
+	return w, file, found, func() { _, _, _ = w.Close(), bolt.Close(), file.Close() }, nil
+}
+
+// openTestLog opens the log in a directory as a start would: pages or segments, then entries.
+func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure, func()) {
+	t.Helper()
+	inner, file, found, closeAll, err := openTestEntries(t, where, dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	fail := &failure{}
 	s := newLogStore(func(uint64) string { return dir }, failingStore{inner, fail}, failingTail{file, fail}, func() error {
@@ -127,7 +136,7 @@ func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure,
 	if _, err := s.open(found.record, 0); err != nil {
 		t.Fatal(err)
 	}
-	return s, fail, func() { _, _, _ = closeInner(), bolt.Close(), file.Close() }
+	return s, fail, closeAll
 }
 
 func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
