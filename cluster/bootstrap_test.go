@@ -30,7 +30,7 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	if err := id.started(false); err != nil {
 		t.Fatal(err)
 	}
-	store, err := openStorage(r.cfg.DataDir, id, logPlace{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+	store, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 			if err := id.founded(); err != nil {
 				t.Fatal(err)
 			}
-			s, err := openStorage(r.cfg.DataDir, id, logPlace{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+			s, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
 		t.Errorf("it goes on with %v", err)
 	}
 	rec := replica.id.get()
-	if len(rec.Forming) == 0 || rec.Member {
+	if len(rec.Forming) == 0 || rec.HasRaftState {
 		t.Errorf("%+v, want that it has decided and has no state", rec)
 	}
 	var reply AgreeReply
@@ -255,7 +255,7 @@ func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
 // TestFormingIsPartOfTheIdentityOnlyWhileItLasts: a record without it is, to the byte, what it was before there was
 // such a field.
 func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
-	rec := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, Member: true, Cluster: uuid.UUID{2}}
+	rec := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}}
 	const before = `{
   "version": 1,
   "id": "01000000-0000-0000-0000-000000000000",

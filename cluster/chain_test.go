@@ -29,7 +29,7 @@ func TestCallersEntriesAreNotChanged(t *testing.T) {
 	}
 }
 
-func testCallersEntries(t *testing.T, where logPlace) {
+func testCallersEntries(t *testing.T, where logOptions) {
 	s, _, closeLog := openTestLog(t, where, t.TempDir())
 	defer closeLog()
 	l, extended := entry(1, 1), entry(2, 1)
@@ -55,7 +55,7 @@ func TestFollowersMakeAChainOfTheirOwn(t *testing.T) {
 	}
 }
 
-func testFollowersChain(t *testing.T, where logPlace) {
+func testFollowersChain(t *testing.T, where logOptions) {
 	leader, _, closeLeader := openTestLog(t, where, t.TempDir())
 	defer closeLeader()
 	cached, err := raft.NewLogCache(2, leader)
@@ -116,7 +116,7 @@ func TestEveryBitOfAStoredEntryCounts(t *testing.T) {
 	}
 }
 
-func testEveryBit(t *testing.T, where logPlace) {
+func testEveryBit(t *testing.T, where logOptions) {
 	dir := t.TempDir()
 	s, _, closeLog := openTestLog(t, where, dir)
 	at := time.Date(2026, 2, 3, 4, 5, 6, 789, time.UTC)

@@ -104,7 +104,7 @@ func TestEveryCrashPointOfTheLog(t *testing.T) {
 	}
 }
 
-func testEveryCrashPoint(t *testing.T, where logPlace) {
+func testEveryCrashPoint(t *testing.T, where logOptions) {
 	points, behind := 0, 0
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 3))
@@ -239,7 +239,7 @@ func TestOtherLogsAreRefused(t *testing.T) {
 	}
 }
 
-func testOtherLogs(t *testing.T, where logPlace) {
+func testOtherLogs(t *testing.T, where logOptions) {
 	fresh := t.TempDir()
 	_, _, closeLog := openTestLog(t, where, fresh)
 	closeLog()

@@ -70,7 +70,7 @@ func (f failingTail) save(t tail, durable bool) error {
 }
 
 // openTestStores opens raft.db and raft.tail in a directory, checked as a start would. raft.db is not synced.
-func openTestStores(t testing.TB, where logPlace, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
+func openTestStores(t testing.TB, where logOptions, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
 	t.Helper()
 	path, tailPath := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName)
 	found, err := verifyRaftFile(dir, where.store)
@@ -101,12 +101,12 @@ func openTestStores(t testing.TB, where logPlace, dir string) (*raftboltdb.BoltS
 }
 
 // everyLog are the places where a log can be. Segments are so small that a test fills some.
-var everyLog = []logPlace{{store: LogWAL, segmentSize: 4 << 10}, inBbolt}
+var everyLog = []logOptions{{store: LogWAL, segmentSize: 4 << 10}, inBbolt}
 
-var inBbolt = logPlace{store: LogBbolt}
+var inBbolt = logOptions{store: LogBbolt}
 
 // openTestEntries opens the stores of a directory, checked as a start would, and gives that of the entries.
-func openTestEntries(t testing.TB, where logPlace, dir string) (entryStore, *tailFile, raftContent, func(), error) {
+func openTestEntries(t testing.TB, where logOptions, dir string) (entryStore, *tailFile, raftContent, func(), error) {
 	t.Helper()
 	bolt, file, found, err := openTestStores(t, where, dir)
 	if err != nil {
@@ -123,7 +123,7 @@ func openTestEntries(t testing.TB, where logPlace, dir string) (entryStore, *tai
 }
 
 // openTestLog opens the log in a directory as a start would: pages or segments, then entries.
-func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure, func()) {
+func openTestLog(t testing.TB, where logOptions, dir string) (*logStore, *failure, func()) {
 	t.Helper()
 	inner, file, found, closeAll, err := openTestEntries(t, where, dir)
 	if err != nil {
@@ -150,7 +150,7 @@ func TestLogStoreAgainstAModel(t *testing.T) {
 	}
 }
 
-func testLogStoreAgainstAModel(t *testing.T, where logPlace) {
+func testLogStoreAgainstAModel(t *testing.T, where logOptions) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		dir := t.TempDir()
@@ -269,7 +269,7 @@ func TestFailedWriteLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func testFailedWrite(t *testing.T, where logPlace, what failure) {
+func testFailedWrite(t *testing.T, where logOptions, what failure) {
 	dir := t.TempDir()
 	s, fail, closeLog := openTestLog(t, where, dir)
 	if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {

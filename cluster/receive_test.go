@@ -132,7 +132,7 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 			open := func() (*storage, error) {
 				id, err := openIdentity(dir)
 				if err == nil {
-					err = id.started(id.get().Member)
+					err = id.started(id.get().HasRaftState)
 				}
 				if err != nil {
 					t.Fatal(err)

@@ -53,7 +53,7 @@ type inspection struct {
 
 // inspect reads the log of a directory entry by entry, and changes nothing. Where the files that are not the log are
 // damaged, it is an error.
-func inspect(dir string, where logPlace, readable func(data []byte) error) (found inspection, err error) {
+func inspect(dir string, where logOptions, readable func(data []byte) error) (found inspection, err error) {
 	path := filepath.Join(dir, raftFile)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return found, nil // nothing has been written yet
@@ -186,7 +186,7 @@ func (i *inspection) whole() bool { return i.lost == nil && i.inSnapshot == nil 
 
 // cut makes the log what can be kept of it. As with every deletion the record is lowered first: should this stop half
 // way the log still holds what the record speaks of, and can be cut again.
-func (i *inspection) cut(dir string, where logPlace, logger hclog.Logger) (err error) {
+func (i *inspection) cut(dir string, where logOptions, logger hclog.Logger) (err error) {
 	record, err := openTailFile(filepath.Join(dir, tailFileName))
 	if err != nil {
 		return err

@@ -317,7 +317,7 @@ func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 	path, b, at := segmentOf(t, r, damagedPushes/2)
 	b[at] ^= 1
 	rewrite(t, path, b)
-	where := logPlace{store: LogWAL, segmentSize: r.tune.walSegment}
+	where := logOptions{store: LogWAL, segmentSize: r.tune.walSegment}
 	found, err := inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
 	if err != nil {
 		t.Fatal(err)

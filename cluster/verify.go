@@ -188,7 +188,7 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 	case err != nil:
 		return nil, durable.Damaged(sumPath, "cannot be read: %w", err)
 	case !bytes.Equal(sum, encodeSum(metaBytes)):
-		return nil, durable.Damaged(sumPath, "does not fit %s: one of the two is damaged", metaPath)
+		return nil, durable.Damaged(sumPath, "checksum mismatch with %s: one of the two is damaged", metaPath)
 	}
 	f, err := os.Open(statePath)
 	if err != nil {
@@ -204,7 +204,7 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 		return nil, durable.Damaged(statePath, "damaged: %d bytes long, should be %d", n, meta.Size)
 	}
 	if !bytes.Equal(h.Sum(nil), meta.CRC) {
-		return nil, durable.Damaged(statePath, "damaged: its checksum does not fit the one in %s", metaPath)
+		return nil, durable.Damaged(statePath, "damaged: checksum mismatch with the one in %s", metaPath)
 	}
 	return &snapshotInfo{Index: meta.Index, Term: meta.Term, Configuration: meta.Configuration, size: uint64(meta.Size), path: dir}, nil
 }

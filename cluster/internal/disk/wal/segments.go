@@ -72,7 +72,7 @@ func decodeSegments(b []byte) (types.PersistentState, error) {
 		return r.State, err
 	}
 	if r.Checksum != sum {
-		return r.State, fmt.Errorf("damaged: checksum is %q, should be %q", r.Checksum, sum)
+		return r.State, fmt.Errorf("damaged: checksum mismatch: it is %q, should be %q", r.Checksum, sum)
 	}
 	return r.State, nil
 }
