@@ -137,6 +137,10 @@ bench-scale: build ## measure 10,000 and 100,000 groups, into test/load/RESULTS.
 profile: build ## take CPU and allocation profiles of replicas under load, into bin/profiles
 	$(LOAD) -mode=profile -profiles=bin/profiles
 
+.PHONY: bench-paired
+bench-paired: build ## measure this build and another in turn, three pairs of each: AGAINST=path of the other binary
+	$(if $(AGAINST),,$(error AGAINST=path of another build's binary is needed))$(LOAD) -mode=paired -against='$(AGAINST)'
+
 # benchstat wants several runs of each; its samples are only as good as the machine is quiet.
 COUNT ?= 6
 

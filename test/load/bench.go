@@ -23,6 +23,7 @@ type size struct {
 	window     time.Duration // of one load
 	rounds     int           // windows of each, where a ratio matters
 	scrapes    int           // of which the median is taken
+	pairs      int           // of fresh processes of two builds
 	pacedOne   int           // pushes a second into one replica beside snapshots and scrapes
 	quick      bool          // too little work for some figures
 	pacedThree int           // the same into three: of what they can take at most, about as much
@@ -33,7 +34,7 @@ type size struct {
 func fullSize() size {
 	return size{
 		groups: 10_000, few: 100, many: 20_000, checked: 1_000, scale: []int{10_000, 100_000}, memory: 200_000,
-		window: 3 * time.Second, rounds: 3, scrapes: 7, pacedOne: 1_000, pacedThree: 300, counted: 5_000, profile: 10 * time.Second,
+		window: 3 * time.Second, rounds: 3, scrapes: 7, pairs: 3, pacedOne: 1_000, pacedThree: 300, counted: 5_000, profile: 10 * time.Second,
 	}
 }
 
@@ -41,7 +42,7 @@ func fullSize() size {
 func quickSize() size {
 	return size{
 		groups: 300, few: 20, many: 300, checked: 30, scale: []int{100, 500}, memory: 1_000,
-		window: 300 * time.Millisecond, rounds: 1, scrapes: 3, pacedOne: 300, pacedThree: 100, counted: 200, profile: time.Second, quick: true,
+		window: 300 * time.Millisecond, rounds: 1, scrapes: 3, pairs: 1, pacedOne: 300, pacedThree: 100, counted: 200, profile: time.Second, quick: true,
 	}
 }
 

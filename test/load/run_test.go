@@ -181,3 +181,27 @@ func lookAtTheSource(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestTwoBuildsAreMeasuredInPairs(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("processor time and memory are read from /proc")
+	}
+	b := newTestBench(t)
+	if err := b.run(t.Context(), b.pairedStages(b.binary)); err != nil {
+		t.Fatal(err)
+	}
+	ratios := map[string]int{"pair": 0, "median": 0}
+	for _, r := range b.table.rows {
+		switch {
+		case strings.Contains(r.what, ", pair ") && r.ratio() > 0:
+			ratios["pair"]++
+		case strings.Contains(r.what, ": median ratio") && r.ours.value > 0:
+			ratios["median"]++
+		default:
+			t.Errorf("not measured: %v", r.cells())
+		}
+	}
+	if ratios["pair"] != 4 || ratios["median"] != 4 {
+		t.Errorf("ratios: %v, want 4 of pairs and 4 medians", ratios)
+	}
+}
