@@ -139,3 +139,26 @@ func lookup(ctx context.Context, r resolver, host string) ([]netip.Addr, error) 
 	}
 	return out, nil
 }
+
+// isOwnGossip tells whether this replica gossips at the address.
+func (a addresses) isOwnGossip(at netip.AddrPort) bool {
+	bind := a.gossipBind
+	switch {
+	case at == a.gossipAdvertise || at == bind:
+		return true
+	case !bind.Addr().IsUnspecified() || at.Port() != bind.Port() || bind.Addr().Is4() && !at.Addr().Is4():
+		return false
+	case at.Addr().IsLoopback():
+		return true
+	}
+	locals, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, local := range locals {
+		if prefix, err := netip.ParsePrefix(local.String()); err == nil && prefix.Addr().Unmap() == at.Addr().WithZone("") {
+			return true
+		}
+	}
+	return false
+}

@@ -12,6 +12,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"pushquorum/cluster/internal/formation"
 )
 
 // What autopilot calls healthy. A follower hears of the leader every heartbeat, which is half a second or less.
@@ -20,16 +22,14 @@ const (
 	maxTrailingLogs = 1024 // entries: what a busy follower may lack for a moment
 )
 
-// minVoters is the number below which dead voters are not removed. Two voters bear no loss, as three with a dead one do, but
-// the third, when it comes back, would have to be added first, and that takes both of the two.
-const minVoters = 3
+const minVoters = formation.MinVoters
 
 // pilot runs raft-autopilot while this replica leads: it makes healthy newcomers voters and removes dead servers. It is what
 // the library wants to know of its application, an autopilot.ApplicationIntegration.
 type pilot struct {
 	r    *Replica
 	auto *autopilot.Autopilot
-	gone *absences
+	gone absences
 
 	room atomic.Pointer[room] // that all have said to have; nil until they were asked, and when this replica does not lead
 	// When and to whom it last tried to hand over because that one has room; known to autopilot's goroutine only.
@@ -85,7 +85,7 @@ func (p *pilot) run(ctx context.Context) {
 }
 
 func (p *pilot) begin(ctx context.Context) {
-	p.gone.begin(time.Now())
+	p.gone.Lead(time.Now())
 	p.mu.Lock()
 	p.ctx = ctx
 	p.mu.Unlock()

@@ -224,7 +224,7 @@ func TestOfSeveralSilentNamesakesOnlyThoseGoWhomGossipMissesToo(t *testing.T) {
 			leader.pilot.noteSilent(r.serverID)
 			ids = append(ids, r.self)
 		}
-		return leader.pilot.silentOf(ids)
+		return leader.pilot.predecessorsOf(ids)
 	}
 	if got := silent(one); !slices.Equal(got, []raft.ServerID{one.serverID}) {
 		t.Errorf("the only one that is silent: %v go, want %s", got, one.serverID)

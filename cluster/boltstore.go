@@ -10,6 +10,8 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // The buckets of raft.db, which raft-boltdb names, and the only key of the second. bbolt keeps so small a bucket inside
@@ -73,5 +75,5 @@ func makeBoltStore(path string) error {
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }

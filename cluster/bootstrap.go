@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/formation"
 )
 
 // bootstrapTick is how often a replica without state looks whether a cluster can be formed.
@@ -58,85 +59,25 @@ func (r *Replica) decided(cluster uuid.UUID) bool {
 // founding tells whether this replica has written down that it founds a cluster and not yet that it has.
 func (r *Replica) founding() bool { return len(r.id.get().Forming) > 0 }
 
-// forming is a coordinator's attempt to form a cluster of one set. A further try with the same set keeps the cluster id,
-// so that promises already made are renewed and not broken.
-type forming struct {
-	mu      sync.Mutex
-	set     []uuid.UUID
-	cluster uuid.UUID // zero: no attempt
-}
-
-// with gives the cluster id of the attempt for a set; an attempt for another set ends, and own grants for it.
-func (f *forming) with(set []uuid.UUID, own *grants) (uuid.UUID, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.cluster != uuid.Nil && slices.Equal(f.set, set) {
-		return f.cluster, nil
-	}
-	fresh, err := uuid.NewRandom()
-	if err != nil {
-		return uuid.Nil, err
-	}
-	if err := own.releaseOwn(); err != nil {
-		return uuid.Nil, err
-	}
-	f.set, f.cluster = set, fresh
-	return fresh, nil
-}
-
-// abandon ends the attempt with this cluster id, which is then never acted on; an error means that it has been.
-func (f *forming) abandon(cluster uuid.UUID, own *grants, decided func(uuid.UUID) bool) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if decided(cluster) {
-		return errors.New("has formed the cluster")
-	}
-	if err := own.release(cluster); err != nil {
-		return err
-	}
-	if f.cluster == cluster {
-		f.set, f.cluster = nil, uuid.Nil
-	}
-	return nil
-}
-
-// giveUp ends the present attempt, if there is one.
-func (f *forming) giveUp(own *grants) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.set, f.cluster = nil, uuid.Nil
-	return own.releaseOwn()
-}
-
-// act runs the bootstrap unless the attempt was abandoned; the two exclude each other.
-func (f *forming) act(cluster uuid.UUID, bootstrap func() error) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.cluster != cluster {
-		return errors.New("the attempt to form a cluster was given up at another replica's request")
-	}
-	return bootstrap()
-}
-
 // askRelease asks for the return of a promise that has come to nothing.
 func (r *Replica) askRelease(ctx context.Context) {
-	cluster, coordinator, ok := r.grants.old(time.Now())
+	held, ok := r.promises.Overdue(time.Now())
 	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
 	var reply AgreeReply
-	err := r.peers.call(ctx, coordinator, "Release", &ReleaseArgs{Cluster: cluster}, &reply)
+	err := r.peers.call(ctx, held.Coordinator, "Release", &ReleaseArgs{Cluster: held.Cluster}, &reply)
 	switch {
 	case err != nil:
-		r.logger.Debug("cannot ask for a promise back", "coordinator", coordinator, "err", err)
+		r.logger.Debug("cannot ask for a promise back", "coordinator", held.Coordinator, "err", err)
 	case reply.Error != "":
 		if r.refusals.show("release", time.Now()) {
-			r.logger.Warn("a promise is not given back: it "+reply.Error, "coordinator", coordinator, "cluster", cluster)
+			r.logger.Warn("a promise is not given back: it "+reply.Error, "coordinator", held.Coordinator, "cluster", held.Cluster)
 		}
 	default:
-		if err := r.grants.release(cluster); err != nil {
+		if err := r.promises.Release(held.Cluster); err != nil {
 			r.logger.Error("cannot take a promise back", "err", err)
 		}
 	}
@@ -149,7 +90,7 @@ func (r *Replica) tryBootstrap(ctx context.Context) string {
 		return errText(r.coordinate(ctx, set))
 	}
 	// An attempt of its own from before, when the world looked different, must not stand in the way of another's.
-	if gerr := r.forming.giveUp(r.grants); gerr != nil {
+	if gerr := r.attempt.Abort(); gerr != nil {
 		return gerr.Error()
 	}
 	if err != nil {
@@ -161,10 +102,14 @@ func (r *Replica) tryBootstrap(ctx context.Context) string {
 // founders gives those who would form a new cluster, the coordinator first, as far as this replica can see.
 func (r *Replica) founders(ctx context.Context) ([]uuid.UUID, error) {
 	if r.cfg.BootstrapExpect == 1 {
-		return []uuid.UUID{r.self}, r.alone.check(ctx, time.Now(), r.others())
+		return []uuid.UUID{r.self}, r.alone.Check(ctx, time.Now(), r.others())
 	}
-	set, err := quorumSet(r.gossip.alive(), r.cfg.BootstrapExpect)
-	if errors.Is(err, errTooFew) {
+	var alive []formation.Candidate
+	for _, m := range r.gossip.alive() {
+		alive = append(alive, formation.Candidate{ID: m.ID, Name: m.Name, HasRaftState: m.Member, Expect: m.Expect})
+	}
+	set, err := formation.Founders(alive, r.cfg.BootstrapExpect)
+	if errors.Is(err, formation.ErrTooFew) {
 		err = fmt.Errorf("%w%s", err, dnsHint(r.cfg.Peers))
 	}
 	return set, err
@@ -194,11 +139,11 @@ func errText(err error) string {
 // coordinate asks every replica of the set for its promise and then makes the set a cluster. A promise holds, across
 // restarts, until the coordinator gives it back, which excludes that it ever acts on it.
 func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
-	cluster, err := r.forming.with(set, r.grants)
+	cluster, err := r.attempt.Begin(set)
 	if err != nil {
 		return err
 	}
-	if err := r.grants.promise(cluster, r.self, set); err != nil {
+	if err := r.promises.Prepare(cluster, r.self, set); err != nil {
 		return fmt.Errorf("this replica %w; should that one be gone for good, stop this one and delete its data directory, which holds no data yet", err)
 	}
 	if err := r.collectPromises(ctx, cluster, set); err != nil {
@@ -212,9 +157,9 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 		}
 		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: serverAddress{id: id, peer: m.Peer, name: m.Name}.encode()}
 	}
-	return r.forming.act(cluster, func() error {
+	return r.attempt.Commit(cluster, func() error {
 		// From here on there is no way back: a start that finds this does what is missing.
-		if err := r.grants.found(cluster, func() error { return r.id.found(cluster, servers) }); err != nil {
+		if err := r.promises.Found(cluster, func() error { return r.id.found(cluster, servers) }); err != nil {
 			return fmt.Errorf("this replica %w", err)
 		}
 		return r.bootstrapRaft(ctx, servers)
@@ -267,18 +212,47 @@ func (r *Replica) bootstrapRaft(ctx context.Context, servers []raft.Server) erro
 	return nil
 }
 
-// situation is what a question about promises has to be judged by.
-func (r *Replica) situation() situation {
+// savePromise writes down what was promised.
+func (r *Replica) savePromise(p formation.Promise) error {
+	return r.id.savePromise(p.Cluster, p.Coordinator)
+}
+
+// bind ties this replica to a cluster.
+func (r *Replica) bind(cluster uuid.UUID) error {
+	err := r.id.bind(cluster)
+	if errors.Is(err, errOtherCluster) {
+		return formation.ErrOtherCluster
+	}
+	return err
+}
+
+// newAlone is what this replica asks before it forms a cluster of one.
+func (r *Replica) newAlone() *formation.Alone {
+	a := &formation.Alone{
+		Name: r.cfg.Name, Own: r.addrs.isOwnGossip, Every: r.tune.quickRejoin, Settle: r.tune.settleAlone,
+		Resolve: func(ctx context.Context, peer string) ([]netip.AddrPort, error) {
+			return resolvePeer(ctx, r.tune.resolver, peer)
+		},
+	}
+	for _, peer := range r.cfg.Peers {
+		host, _, _ := splitHostPort(peer) // complete has looked at it
+		a.Peers = append(a.Peers, formation.Peer{Address: peer, Host: host})
+	}
+	return a
+}
+
+// localView is what a question about promises has to be judged by.
+func (r *Replica) localView() formation.LocalView {
 	rec := r.id.get()
-	s := situation{now: time.Now(), hasState: rec.Member, bound: rec.Cluster}
+	view := formation.LocalView{Now: time.Now(), HasState: rec.Member, Bound: rec.Cluster}
 	if r.gossip != nil {
 		for _, m := range r.gossip.alive() {
 			if m.Member && m.ID != r.self {
-				s.member = m.Name
+				view.Member = m.Name
 			}
 		}
 	}
-	return s
+	return view
 }
 
 func (r *Replica) seenNames() string {

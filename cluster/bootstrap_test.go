@@ -184,7 +184,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 				return answer.Error()
 			}
 		case "found":
-			err = r.grants.found(x, func() error { return nil })
+			err = r.promises.Found(x, func() error { return nil })
 		}
 		if err != nil {
 			return err.Error()

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // An entry is stored with a link in front of its Extensions. The links make the log a chain: a checksum covers the entry
@@ -18,8 +20,6 @@ const (
 	linkVersion = 1
 	linkSize    = 9 // version u8, checksum of the entry before u32, own checksum u32
 )
-
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // linked gives a copy of an entry with its link, and its checksum; prev is that of the entry before. The caller's entry
 // is not touched: Raft goes on using it.
@@ -64,7 +64,7 @@ func linkSum(l *raft.Log, prev uint32) uint32 {
 	b = binary.BigEndian.AppendUint64(b, uint64(l.AppendedAt.Unix()))
 	b = binary.BigEndian.AppendUint32(b, uint32(l.AppendedAt.Nanosecond()))
 	b = binary.BigEndian.AppendUint64(b, uint64(len(l.Data))) // where Data ends and Extensions begin
-	sum := crc32.Checksum(b, castagnoli())
-	sum = crc32.Update(sum, castagnoli(), l.Data)
-	return crc32.Update(sum, castagnoli(), l.Extensions)
+	sum := crc32.Checksum(b, durable.Castagnoli())
+	sum = crc32.Update(sum, durable.Castagnoli(), l.Data)
+	return crc32.Update(sum, durable.Castagnoli(), l.Extensions)
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 const lockFile = "lock"
@@ -117,7 +119,7 @@ func (d *directory) look() {
 		}
 	}
 	if err != nil {
-		if isFull(err) && d.full != nil {
+		if durable.IsFull(err) && d.full != nil {
 			d.full()
 		}
 		err = cannotWrite(d.path, err)
@@ -170,7 +172,7 @@ func (d *directory) wrote(kind string, err error) {
 	case errors.Is(err, errDeleted):
 		d.lose(err)
 	default:
-		if isFull(err) && d.full != nil && kind != writeSnapshot {
+		if durable.IsFull(err) && d.full != nil && kind != writeSnapshot {
 			d.full()
 		}
 		d.note(func() {

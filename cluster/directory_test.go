@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/durable"
 	"pushquorum/fsm"
 )
 
@@ -390,17 +391,17 @@ func contents(t *testing.T, dir string) string {
 	return out.String()
 }
 
-func checksumOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli()) }
+func checksumOf(b []byte) uint32 { return crc32.Checksum(b, durable.Castagnoli()) }
 
 // What to do about damage is to throw the directory away. That must never be the advice when the directory is whole.
 func TestNobodyIsToldToDeleteWhatCannotBeWritten(t *testing.T) {
 	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM} {
-		err := ifRefused("/data", damaged("/data/wal", "cannot be read: %w", &os.PathError{Op: "open", Path: "/data/wal/1.wal", Err: cause}))
+		err := ifRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w", &os.PathError{Op: "open", Path: "/data/wal/1.wal", Err: cause}))
 		if !errors.Is(err, ErrCannotWrite) || strings.Contains(err.Error(), "delete") || strings.Contains(err.Error(), "restore") || !strings.Contains(err.Error(), "/data/wal/1.wal") {
 			t.Errorf("%v: %v", cause, err)
 		}
 	}
-	err := ifRefused("/data", damaged("/data/wal", "cannot be read: %w", io.ErrUnexpectedEOF))
+	err := ifRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w", io.ErrUnexpectedEOF))
 	if errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), "restore") {
 		t.Errorf("damage: %v", err)
 	}

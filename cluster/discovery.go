@@ -61,9 +61,13 @@ func (d *discovery) round(ctx context.Context) {
 	var reached atomic.Bool
 	elsewhere := false // whether the peers lead to anybody but this replica
 	for _, peer := range d.peers {
-		addresses, err := d.resolve(ctx, peer)
+		resolved, err := resolvePeer(ctx, d.resolver, peer)
 		if ctx.Err() != nil {
 			break
+		}
+		var addresses []string
+		for _, a := range resolved {
+			addresses = append(addresses, a.String())
 		}
 		d.note(peer, err)
 		if err == nil {
@@ -92,20 +96,21 @@ func (d *discovery) round(ctx context.Context) {
 	}
 }
 
-func (d *discovery) resolve(ctx context.Context, peer string) ([]string, error) {
+// resolvePeer gives all addresses of a host:port, at least one.
+func resolvePeer(ctx context.Context, r resolver, peer string) ([]netip.AddrPort, error) {
 	host, port, err := splitHostPort(peer)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	ips, err := lookup(ctx, d.resolver, host)
+	ips, err := lookup(ctx, r, host)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]string, len(ips))
+	out := make([]netip.AddrPort, len(ips))
 	for i, ip := range ips {
-		out[i] = netip.AddrPortFrom(ip, port).String()
+		out[i] = netip.AddrPortFrom(ip, port)
 	}
 	return out, nil
 }

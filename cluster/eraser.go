@@ -11,10 +11,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/types"
-)
 
-// fileMode is the mode of every file in the data directory.
-const fileMode fs.FileMode = 0o600
+	"pushquorum/cluster/internal/durable"
+)
 
 // eraser deletes files and directories that nothing refers to any more, in the background and piece by piece: a file system that frees
 // 16 MB at once, and tells the disk, makes the next append to the log wait for 5 to 10 ms. What is left when the process ends
@@ -128,18 +127,10 @@ func (f *erasingFS) Create(dir, name string, size uint64) (types.WritableFile, e
 	if err != nil {
 		return nil, err
 	}
-	if err := chmod(filepath.Join(dir, name)); err != nil {
+	if err := durable.Chmod(filepath.Join(dir, name)); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
-}
-
-// chmod makes a file its owner's, as far as the file system knows owners.
-func chmod(path string) error {
-	if err := os.Chmod(path, fileMode); !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return nil
 }
 
 // Delete implements types.VFS.

@@ -253,7 +253,7 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 	before, after := p.identity(t), replica.id.get()
 	decided := before.Member || len(before.Forming) > 0
 	servers := replica.raft.GetConfiguration().Configuration().Servers
-	switch release := replica.forming.abandon(before.Promised, replica.grants, replica.decided); {
+	switch release := replica.attempt.Release(before.Promised); {
 	case decided && (!after.Member || len(after.Forming) > 0 || after.Cluster != before.Cluster || len(servers) != 3):
 		t.Errorf("after a crash at %s: %+v has become %+v, servers %v", p.when, before, after, servers)
 	case decided && release == nil:
@@ -329,7 +329,7 @@ func checkFollower(t *testing.T, r *replicaT, p crashPoint, cluster uuid.UUID) {
 		}
 	}()
 	before, after := p.identity(t), replica.id.get()
-	switch admitted := replica.grants.admit(cluster); {
+	switch admitted := replica.promises.Admit(cluster); {
 	case before.Member && after.Cluster != cluster:
 		t.Errorf("after a crash at %s: %+v has become %+v", p.when, before, after)
 	case (before.Promised == cluster || before.Member) != (admitted == nil):

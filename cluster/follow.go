@@ -48,7 +48,7 @@ const reachedWithin = time.Second
 // mistake is enough.
 func (r *Replica) mayFollow(cluster uuid.UUID) error {
 	if r.id.get().Cluster != uuid.Nil || r.gossip == nil {
-		return nil // grants decides
+		return nil // promises decide
 	}
 	led := r.gossip.clustersAt(r.places.has)
 	if len(led) == 0 && len(r.cfg.Peers) > 0 {

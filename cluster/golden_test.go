@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"pushquorum/cluster/internal/durable"
 	"pushquorum/test/golden"
 )
 
@@ -38,9 +39,9 @@ func TestGoldenFaults(t *testing.T) {
 		{"a directory that cannot be made", cannotMake("/proc/data", &os.PathError{Op: "mkdir", Path: "/proc/data", Err: syscall.ENOENT}), "--storage.path=/proc/data", "name a directory"},
 		{"a directory that cannot be made on a full disk", cannotMake("/nowhere/data", open(syscall.ENOSPC)), "--storage.path=/nowhere/data", "make room"},
 		{"a directory below a file", cannotMake("/dev/null/data", &os.PathError{Op: "mkdir", Path: "/dev/null", Err: syscall.ENOTDIR}), "/dev/null is a file", "name a directory"},
-		{"a damaged file", ifRefused("/nowhere/data", damaged("/nowhere/data/replica.json", "%w", damage)), "/nowhere/data/replica.json", "restore the file"},
-		{"a damaged log", ifRefused("/nowhere/data", damagedLog("/nowhere/data/wal/1.wal", "%w", damage)), "/nowhere/data/wal/1.wal", "recover"},
-		{"a file that cannot be read for want of rights", ifRefused("/nowhere/data", damaged("/nowhere/data/wal/1.wal", "cannot be read: %w", open(syscall.EACCES))), "/nowhere/data/wal/1.wal", "chown"},
+		{"a damaged file", ifRefused("/nowhere/data", durable.Damaged("/nowhere/data/replica.json", "%w", damage)), "/nowhere/data/replica.json", "restore the file"},
+		{"a damaged log", ifRefused("/nowhere/data", durable.DamagedLog("/nowhere/data/wal/1.wal", "%w", damage)), "/nowhere/data/wal/1.wal", "recover"},
+		{"a file that cannot be read for want of rights", ifRefused("/nowhere/data", durable.Damaged("/nowhere/data/wal/1.wal", "cannot be read: %w", open(syscall.EACCES))), "/nowhere/data/wal/1.wal", "chown"},
 		{"a disk that fails", ifRefused("/nowhere/data", fmt.Errorf("reading the replica's identity: %w", syscall.EIO)), "--storage.path=/nowhere/data", "replace it"},
 		{"a port that is taken", address(listen(syscall.EADDRINUSE)), "10.0.0.1:7946", "choose another port"},
 		{"a port that is taken, as memberlist tells it", address(fmt.Errorf("failed to start TCP listener on %q port %d: %v", "10.0.0.1", 7946, listen(syscall.EADDRINUSE))), "10.0.0.1:7946: address", "choose another port"}, //nolint:errorlint // as there

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 const (
@@ -52,7 +54,7 @@ func (r identityRecord) checksum() string {
 	if len(r.Forming) > 0 { // so that a record without it has the checksum it always had
 		s += fmt.Sprintf(" %q", r.Forming)
 	}
-	return fmt.Sprintf("%08x", crc32.Checksum([]byte(s), castagnoli()))
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(s), durable.Castagnoli()))
 }
 
 // decodeIdentity reads the bytes of replica.json. The error does not name the file.
@@ -98,7 +100,7 @@ func openIdentity(dir string) (*identity, error) {
 	switch {
 	case err == nil:
 		if id.rec, err = decodeIdentity(b); err != nil {
-			return nil, damaged(id.path(), "%w", err)
+			return nil, durable.Damaged(id.path(), "%w", err)
 		}
 		return id, nil
 	case !errors.Is(err, fs.ErrNotExist):
@@ -106,7 +108,7 @@ func openIdentity(dir string) (*identity, error) {
 	}
 	for _, name := range []string{raftFile, tailFileName, snapshotsDir} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			return nil, damaged(id.path(), "missing, though %s exists", filepath.Join(dir, name))
+			return nil, durable.Damaged(id.path(), "missing, though %s exists", filepath.Join(dir, name))
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("looking into the data directory: %w", err)
 		}
@@ -150,7 +152,7 @@ func (i *identity) update(change func(*identityRecord)) error {
 	if bytes.Equal(b, old) {
 		return nil
 	}
-	if err := writeFileAtomic(i.path(), b); err != nil {
+	if err := durable.WriteFile(i.path(), b); err != nil {
 		return fmt.Errorf("writing the replica's identity: %w", err)
 	}
 	i.rec = next
@@ -178,9 +180,9 @@ func (i *identity) setMember() error {
 	return i.update(func(r *identityRecord) { r.Member = true })
 }
 
-// saveGrant writes down what was promised.
-func (i *identity) saveGrant(g grant) error {
-	return i.update(func(r *identityRecord) { r.Promised, r.PromisedTo = g.cluster, g.coordinator })
+// savePromise writes down what was promised.
+func (i *identity) savePromise(cluster, coordinator uuid.UUID) error {
+	return i.update(func(r *identityRecord) { r.Promised, r.PromisedTo = cluster, coordinator })
 }
 
 // errOtherCluster is the reason why a replica that is bound refuses to be bound again.
@@ -220,36 +222,4 @@ func (i *identity) bind(cluster uuid.UUID) error {
 		return errOtherCluster
 	}
 	return i.update(func(r *identityRecord) { r.Cluster = cluster })
-}
-
-// writeFileAtomic leaves either the old file or the whole new one, whenever the machine stops.
-func writeFileAtomic(path string, data []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

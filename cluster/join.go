@@ -134,7 +134,7 @@ func (r *Replica) acceptInvite(cluster uuid.UUID) error {
 	if err := r.mayFollow(cluster); err != nil {
 		return err
 	}
-	if err := r.grants.invite(cluster); err != nil {
+	if err := r.promises.Invite(cluster); err != nil {
 		return err
 	}
 	r.gossip.poke()

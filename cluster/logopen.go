@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // open reads every entry, follows the chain and compares it with what raft.tail says; covered is the index of the newest
@@ -14,14 +16,14 @@ func (s *logStore) open(record tail, covered uint64) (*raft.Configuration, error
 	defer s.mu.Unlock()
 	first, last, err := s.ends()
 	if err != nil {
-		return nil, damagedLog(s.fileOf(record.Last), "the log cannot be read: %w", err)
+		return nil, durable.DamagedLog(s.fileOf(record.Last), "the log cannot be read: %w", err)
 	}
 	if err := record.missing(first, last); err != nil {
 		end := record.Last
 		if first > record.First {
 			end = record.First
 		}
-		return nil, damagedLog(s.fileOf(end), "%w", err)
+		return nil, durable.DamagedLog(s.fileOf(end), "%w", err)
 	}
 	chain, configuration, err := s.checkEntries(first, last, record, covered)
 	if err != nil {
@@ -38,19 +40,19 @@ func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64)
 		var l raft.Log
 		prev, own, err := s.read(index, &l)
 		if errors.Is(err, raft.ErrLogNotFound) {
-			return 0, nil, damagedLog(s.fileOf(index), "entry %d is missing", index)
+			return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is missing", index)
 		}
 		if err != nil {
 			return 0, nil, err
 		}
 		if index != first && prev != chain {
-			return 0, nil, damagedLog(s.fileOf(index), "entry %d does not follow entry %d", index, index-1)
+			return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d does not follow entry %d", index, index-1)
 		}
 		if index == record.Last && own != record.Chain {
-			return 0, nil, damagedLog(s.fileOf(index), "entry %d is not the one the log ended with", index)
+			return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is not the one the log ended with", index)
 		}
 		if l.Term < term {
-			return 0, nil, damagedLog(s.fileOf(index), "entry %d is of term %d, the one before of %d", index, l.Term, term)
+			return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is of term %d, the one before of %d", index, l.Term, term)
 		}
 		chain, term = own, l.Term
 		s.latest.add(index, uint64(len(l.Data)))
@@ -58,7 +60,7 @@ func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64)
 			s.growth.add(index, uint64(len(l.Data)))
 			if l.Type == raft.LogConfiguration {
 				if !isConfiguration(l.Data) {
-					return 0, nil, damagedLog(s.fileOf(index), "entry %d is no configuration", index)
+					return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is no configuration", index)
 				}
 				c := raft.DecodeConfiguration(l.Data)
 				configuration = &c

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/segment"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 const (
@@ -77,10 +79,10 @@ func (s *logStore) read(index uint64, l *raft.Log) (prev, own uint32, err error)
 		if errors.Is(err, raft.ErrLogNotFound) {
 			return 0, 0, raft.ErrLogNotFound
 		}
-		return 0, 0, damagedLog(s.fileOf(index), "entry %d cannot be read: %w", index, err)
+		return 0, 0, durable.DamagedLog(s.fileOf(index), "entry %d cannot be read: %w", index, err)
 	}
 	if prev, own, err = unlink(index, &stored); err != nil {
-		return 0, 0, damagedLog(s.fileOf(index), "entry %d is damaged: %w", index, err)
+		return 0, 0, durable.DamagedLog(s.fileOf(index), "entry %d is damaged: %w", index, err)
 	}
 	*l = stored
 	return prev, own, nil

@@ -2,11 +2,12 @@ package cluster
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/formation"
 )
 
 // promote makes a non-voter a voter, in the place of its predecessors.
@@ -25,7 +26,7 @@ func (p *pilot) promote(id raft.ServerID) error {
 	if err != nil {
 		return err
 	}
-	for _, predecessor := range p.silentOf(a.replaces) {
+	for _, predecessor := range p.predecessorsOf(a.replaces) {
 		if err := p.remove(predecessor, p.r.nameOf(predecessor), 1); err != nil {
 			return err
 		}
@@ -46,23 +47,21 @@ func (p *pilot) promote(id raft.ServerID) error {
 	return nil
 }
 
-// silentOf gives those of the replaced who are still members and do not answer. Gossip may hold a dead one for alive for a
-// while, so its word counts only where several of them vote: a newcomer takes the place of one, and the others of its name
-// may be paused.
-func (p *pilot) silentOf(replaced []uuid.UUID) (silent []raft.ServerID) {
+// predecessorsOf gives those of the replaced who lose their place to the newcomer: see [formation.Predecessors].
+func (p *pilot) predecessorsOf(replaced []uuid.UUID) (out []raft.ServerID) {
 	c := p.r.raft.GetConfiguration().Configuration()
-	voters := 0
+	var members []formation.Replaced
 	for _, id := range replaced {
-		if s := serverOf(c, serverID(id)); s != nil && !p.answered(s.ID) {
-			silent = append(silent, s.ID)
-			if s.Suffrage == raft.Voter {
-				voters++
-			}
+		if s := serverOf(c, serverID(id)); s != nil {
+			members = append(members, formation.Replaced{
+				ID: id, Voter: s.Suffrage == raft.Voter, Answered: p.answered(s.ID), Absent: p.gone.Of(id),
+			})
 		}
 	}
-	return slices.DeleteFunc(silent, func(id raft.ServerID) bool {
-		return voters > 1 && serverOf(c, id).Suffrage == raft.Voter && p.gone.of(id) == 0
-	})
+	for _, id := range formation.Predecessors(members) {
+		out = append(out, serverID(id))
+	}
+	return out
 }
 
 // pilotRaft is Raft as autopilot sees it.

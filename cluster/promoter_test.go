@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -36,9 +35,11 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &promoter{grace: 10, gone: newAbsences(time.Second)}
+			counted := map[uuid.UUID]time.Duration{}
 			for n, d := range c.absent {
-				p.gone.since[serverID(id(n))] = d
+				counted[id(n)] = d
 			}
+			p.gone.TakeOver(time.Now(), counted)
 			state := &autopilot.State{Servers: map[raft.ServerID]*autopilot.ServerState{}}
 			for _, s := range c.servers {
 				state.Servers[s.Server.ID] = s
@@ -59,67 +60,6 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 			for _, x := range []struct{ got, want []*autopilot.Server }{{got.FailedVoters, list(c.want)}, {got.FailedNonVoters, list(c.wantRest)}} {
 				if !slices.EqualFunc(x.got, x.want, func(a, b *autopilot.Server) bool { return a.ID == b.ID }) {
 					t.Errorf("removed %v, want %v", x.got, x.want)
-				}
-			}
-		})
-	}
-}
-
-func TestTimeInWhichNobodyLookedIsNoAbsence(t *testing.T) {
-	a := newAbsences(time.Second)
-	now := time.Unix(1000, 0)
-	servers := []raft.ServerID{"a", "b"}
-	look := func(after time.Duration, there ...raft.ServerID) {
-		now = now.Add(after)
-		set := map[raft.ServerID]bool{}
-		for _, id := range there {
-			set[id] = true
-		}
-		a.look(now, slices.Values(servers), set)
-	}
-	look(0, "a", "b")
-	look(time.Second, "a")
-	look(time.Second, "a")
-	if got := a.of("b"); got != 2*time.Second || a.of("a") != 0 {
-		t.Fatalf("missing at two looks: %s", got)
-	}
-	look(time.Hour, "a") // the leader was paused
-	if got := a.of("b"); got != 4*time.Second {
-		t.Fatalf("an hour in which nobody looked counts as %s, want two intervals", got-2*time.Second)
-	}
-	look(time.Second, "a", "b")
-	look(time.Second, "a")
-	if got := a.of("b"); got != time.Second {
-		t.Fatalf("absent again after it was there: %s", got)
-	}
-}
-
-func TestALeaderGoesOnFromWhatWasCountedJustNow(t *testing.T) {
-	now := time.Unix(1000, 0)
-	id := uuid.UUID{7}
-	counted := newAbsences(time.Second)
-	counted.look(now, slices.Values([]raft.ServerID{serverID(id), "b"}), map[raft.ServerID]bool{"b": true})
-	for name, c := range map[string]struct {
-		after time.Duration
-		want  time.Duration
-	}{
-		"at once":              {0, time.Second},
-		"after an election":    {5 * time.Second, time.Second},
-		"who was back, maybe":  {toldLong + 1, 0},
-		"after a clock jumped": {-time.Hour, time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			next, again := newAbsences(time.Second), newAbsences(time.Second)
-			again.since, again.looked = maps.Clone(counted.since), counted.looked
-			next.told(now, counted.missing())
-			for who, a := range map[string]*absences{"another": next, "the same": again} {
-				a.begin(now.Add(c.after))
-				if got := a.of(serverID(id)); got != c.want {
-					t.Errorf("%s has missed it for %s, want %s", who, got, c.want)
-				}
-				a.look(now.Add(c.after+time.Second), slices.Values([]raft.ServerID{serverID(id)}), nil)
-				if got := a.of(serverID(id)); got != c.want+time.Second {
-					t.Errorf("%s has missed it for %s after a look, want %s", who, got, c.want+time.Second)
 				}
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/formation"
 	"pushquorum/fsm"
 )
 
@@ -51,10 +52,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.stranger})
-		r.alone = &aloneness{
-			name: r.cfg.Name, peers: r.cfg.Peers, resolver: r.tune.resolver, own: r.addrs.isOwnGossip,
-			every: r.tune.quickRejoin, settle: r.tune.settleAlone,
-		}
+		r.alone = r.newAlone()
 		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
 		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -105,7 +103,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 }
 
 // admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to or is bound by: see
-// grants.
+// [formation.Promises].
 func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC && h.target == uuid.Nil {
 		return helloOK // a recovery asks who is here
@@ -116,8 +114,8 @@ func (r *Replica) admit(h hello) helloAnswer {
 	if h.kind == kindRPC {
 		return helloOK
 	}
-	if err := r.grants.admit(h.cluster); err != nil {
-		if !errors.Is(err, errOtherCluster) {
+	if err := r.promises.Admit(h.cluster); err != nil {
+		if !errors.Is(err, formation.ErrOtherCluster) {
 			r.logger.Error("cannot take part in the cluster", "err", err)
 		}
 		return helloOtherCluster

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/formation"
 	"pushquorum/fsm"
 )
 
@@ -33,14 +34,14 @@ type Replica struct {
 	space    *spaceWatch
 	id       *identity
 	store    *storage
-	grants   *grants
-	forming  forming
-	alone    *aloneness     // nil when standalone
-	gossip   *gossip        // nil when standalone
-	mux      *mux           // nil when standalone
-	stream   *streamLayer   // nil when standalone
-	network  *network       // nil when standalone
-	trans    raft.Transport // the network, or one that reaches nobody
+	promises *formation.Promises
+	attempt  *formation.Attempt
+	alone    *formation.Alone // nil when standalone
+	gossip   *gossip          // nil when standalone
+	mux      *mux             // nil when standalone
+	stream   *streamLayer     // nil when standalone
+	network  *network         // nil when standalone
+	trans    raft.Transport   // the network, or one that reaches nobody
 	raft     *raft.Raft
 	stopRaft func() error
 	peers    *peers
@@ -172,8 +173,9 @@ func (r *Replica) openDirectory() (err error) {
 	}
 	r.store.logs = newLogCache(&notedLogs{r.store.log, r.dir}).deferring()
 	rec := r.id.get()
-	r.grants = openGrants(r.self, r.tune.promiseTTL, grant{cluster: rec.Promised, coordinator: rec.PromisedTo},
-		grantDisk{situation: r.situation, save: r.id.saveGrant, bind: r.id.bind})
+	r.promises = formation.OpenPromises(r.self, r.tune.promiseTTL, formation.Promise{Cluster: rec.Promised, Coordinator: rec.PromisedTo},
+		formation.Environment{View: r.localView, Save: r.savePromise, Bind: r.bind})
+	r.attempt = formation.NewAttempt(r.promises, uuid.NewRandom, r.decided)
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 const (
@@ -40,7 +42,7 @@ func (r *reserve) keep() (err error) {
 		return nil
 	}
 	tmp := r.path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, durable.Mode)
 	if err != nil {
 		return err
 	}

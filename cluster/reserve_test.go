@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 func TestAReserveIsWholeOrNotThere(t *testing.T) {
@@ -16,7 +18,7 @@ func TestAReserveIsWholeOrNotThere(t *testing.T) {
 		if err := r.keep(); err != nil {
 			t.Fatal(err)
 		}
-		if info, err := os.Stat(r.path); err != nil || uint64(info.Size()) != r.size || info.Mode() != fileMode {
+		if info, err := os.Stat(r.path); err != nil || uint64(info.Size()) != r.size || info.Mode() != durable.Mode {
 			t.Errorf("it is %v, %v", info, err)
 		}
 	}

@@ -188,9 +188,9 @@ func (p *Peer) ConfirmTerm(args *ConfirmTermArgs, reply *ConfirmTermReply) error
 	return nil
 }
 
-// Prepare asks for a promise: see grants.
+// Prepare asks for a promise: see [formation.Promises].
 func (p *Peer) Prepare(args *PrepareArgs, reply *AgreeReply) error {
-	if err := p.r.grants.promise(args.Cluster, args.Coordinator, args.Set); err != nil {
+	if err := p.r.promises.Prepare(args.Cluster, args.Coordinator, args.Set); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil
@@ -198,7 +198,7 @@ func (p *Peer) Prepare(args *PrepareArgs, reply *AgreeReply) error {
 
 // Release gives back a promise that this replica has not acted on, and never will.
 func (p *Peer) Release(args *ReleaseArgs, reply *AgreeReply) error {
-	if err := p.r.forming.abandon(args.Cluster, p.r.grants, p.r.decided); err != nil {
+	if err := p.r.attempt.Release(args.Cluster); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pushquorum/cluster/internal/durable"
 	"pushquorum/fsm"
 )
 
@@ -92,7 +93,7 @@ func wantJobs(t *testing.T, r *replicaT, prefix string, from, to int) {
 func stuff(t *testing.T, r *replicaT) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(r.cfg.DataDir), "foreign")
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, fileMode)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, durable.Mode)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/durable"
 	"pushquorum/fsm"
 )
 
@@ -113,7 +114,7 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	tmp := filepath.Join(s.dir, sink.ID()+snapshotTmp)
 	state, err := os.OpenFile(filepath.Join(tmp, snapshotState), os.O_RDWR, 0)
 	if err == nil {
-		err = errors.Join(chmod(filepath.Join(tmp, snapshotState)), chmod(filepath.Join(tmp, snapshotMeta)))
+		err = errors.Join(durable.Chmod(filepath.Join(tmp, snapshotState)), durable.Chmod(filepath.Join(tmp, snapshotMeta)))
 	}
 	if err != nil {
 		s.note(err)
@@ -198,7 +199,7 @@ func (s *snapshotSink) finish() error {
 	if err != nil {
 		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
 	}
-	if err := writeFileAtomic(filepath.Join(dir, snapshotSum), encodeSum(meta)); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, snapshotSum), encodeSum(meta)); err != nil {
 		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
 	}
 	if err := s.store.onState(); err != nil {
@@ -300,5 +301,5 @@ func (r *snapshotReader) Close() error {
 
 // encodeSum is the content of the sidecar of a file.
 func encodeSum(content []byte) []byte {
-	return fmt.Appendf(nil, "%08x\n", crc32.Checksum(content, castagnoli()))
+	return fmt.Appendf(nil, "%08x\n", crc32.Checksum(content, durable.Castagnoli()))
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // valueStore is the store below: raft-boltdb's. Get gives [raftboltdb.ErrKeyNotFound] for a missing key, which Raft
@@ -41,10 +43,10 @@ func openStableStore(path string, inner valueStore, onState func() error) (*stab
 		return s, nil
 	}
 	if err != nil {
-		return nil, damaged(path, "term and vote cannot be read: %w", err)
+		return nil, durable.Damaged(path, "term and vote cannot be read: %w", err)
 	}
 	if s.values, err = decodeStable(b); err != nil {
-		return nil, damaged(path, "term and vote are damaged: %w", err)
+		return nil, durable.Damaged(path, "term and vote are damaged: %w", err)
 	}
 	return s, nil
 }
@@ -105,7 +107,7 @@ func (s *stableStore) GetUint64(key []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(v) != 8 {
-		return 0, damaged(s.path, "%s has %d bytes instead of 8", key, len(v))
+		return 0, durable.Damaged(s.path, "%s has %d bytes instead of 8", key, len(v))
 	}
 	return binary.BigEndian.Uint64(v), nil
 }
@@ -119,7 +121,7 @@ func encodeStable(values map[string]string) []byte {
 			b = append(b, part...)
 		}
 	}
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, durable.Castagnoli()))
 }
 
 func decodeStable(b []byte) (map[string]string, error) {
@@ -127,7 +129,7 @@ func decodeStable(b []byte) (map[string]string, error) {
 		return nil, errors.New("too short")
 	}
 	body := b[:len(b)-4]
-	if binary.BigEndian.Uint32(b[len(b)-4:]) != crc32.Checksum(body, castagnoli()) {
+	if binary.BigEndian.Uint32(b[len(b)-4:]) != crc32.Checksum(body, durable.Castagnoli()) {
 		return nil, errors.New("the checksum does not fit")
 	}
 	values := map[string]string{}

@@ -170,3 +170,14 @@ func (r *Replica) nameOf(id raft.ServerID) string {
 	}
 	return string(id)
 }
+
+// configuredIDs are the ids of a configuration that are replicas'.
+func configuredIDs(c raft.Configuration) []uuid.UUID {
+	var out []uuid.UUID
+	for _, s := range c.Servers {
+		if id, err := uuid.Parse(string(s.ID)); err == nil {
+			out = append(out, id)
+		}
+	}
+	return slices.Clip(out)
+}

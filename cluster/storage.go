@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // The values of [Config.LogStore].
@@ -61,7 +63,7 @@ func openStorage(dir string, id *identity, where logPlace, logger hclog.Logger) 
 		return nil, err
 	}
 	if !found.hasStable && (id.get().Member || snapshot != nil) {
-		return nil, damaged(s.path, "holds no entries, no term and no vote though this replica was a member of a cluster; it must not start empty")
+		return nil, durable.Damaged(s.path, "holds no entries, no term and no vote though this replica was a member of a cluster; it must not start empty")
 	}
 	s.snapshot, s.readOnly = snapshot, where.readOnly
 	if snapshot != nil {
@@ -78,9 +80,9 @@ func (s *storage) checkGap(dir string, snapshot *snapshotInfo) error {
 	first := s.log.first.Load()
 	switch {
 	case snapshot == nil && first > 1:
-		return damaged(filepath.Join(dir, snapshotsDir), "no snapshot, though the log begins at entry %d", first)
+		return durable.Damaged(filepath.Join(dir, snapshotsDir), "no snapshot, though the log begins at entry %d", first)
 	case snapshot != nil && first > snapshot.Index+1:
-		return damaged(s.log.fileOf(first), "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, first-1)
+		return durable.Damaged(s.log.fileOf(first), "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, first-1)
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	// The pages have been checked, so bbolt should have no reason to stumble; should it, the message is to name the file.
 	defer func() {
 		if r := recover(); r != nil {
-			err = damaged(s.path, "damaged: %v", r)
+			err = durable.Damaged(s.path, "damaged: %v", r)
 		}
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -175,10 +177,10 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	}
 	s.hasState = snapshot != nil || last != 0 || s.stable.hasState()
 	if s.id.get().Member && !s.hasState {
-		return damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
+		return durable.Damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
 	}
 	if last != 0 && !s.stable.hasState() {
-		return damaged(s.path, "the current term is missing")
+		return durable.Damaged(s.path, "the current term is missing")
 	}
 	return s.finishForming()
 }
@@ -190,7 +192,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 func (s *storage) finishForming() error {
 	servers, err := s.id.get().forming()
 	if err != nil {
-		return damaged(s.id.path(), "what it says about forming a cluster cannot be read: %w", err)
+		return durable.Damaged(s.id.path(), "what it says about forming a cluster cannot be read: %w", err)
 	}
 	if len(servers) == 0 || len(s.configuration.Servers) > 0 {
 		return nil
@@ -199,7 +201,7 @@ func (s *storage) finishForming() error {
 	case err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound):
 		return err
 	case term > 1:
-		return damaged(s.log.fileOf(1), "holds no entries though the term is %d; it must not start empty", term)
+		return durable.Damaged(s.log.fileOf(1), "holds no entries though the term is %d; it must not start empty", term)
 	}
 	if err := s.stable.SetUint64([]byte(termKey), 1); err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 const (
@@ -26,14 +28,14 @@ func encodeTail(t tail) []byte {
 	b = binary.BigEndian.AppendUint64(b, t.First)
 	b = binary.BigEndian.AppendUint64(b, t.Last)
 	b = binary.BigEndian.AppendUint32(b, t.Chain)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, durable.Castagnoli()))
 }
 
 func decodeTail(b []byte) (tail, error) {
 	if len(b) != tailSize {
 		return tail{}, fmt.Errorf("damaged: %d bytes long, should be %d", len(b), tailSize)
 	}
-	if sum := crc32.Checksum(b[:24], castagnoli()); binary.BigEndian.Uint32(b[24:]) != sum {
+	if sum := crc32.Checksum(b[:24], durable.Castagnoli()); binary.BigEndian.Uint32(b[24:]) != sum {
 		return tail{}, errors.New("damaged: its checksum does not fit")
 	}
 	if v := binary.BigEndian.Uint32(b); v != tailVersion {
@@ -61,16 +63,16 @@ func readTail(path, raftPath string, raftExists bool) (tail, error) {
 	case errors.Is(err, fs.ErrNotExist) && !raftExists:
 		return tail{}, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return tail{}, damaged(path, "missing, though %s exists", raftPath)
+		return tail{}, durable.Damaged(path, "missing, though %s exists", raftPath)
 	case err != nil:
-		return tail{}, damaged(path, "cannot be read: %w", err)
+		return tail{}, durable.Damaged(path, "cannot be read: %w", err)
 	}
 	t, err := decodeTail(b)
 	if err != nil {
-		return tail{}, damaged(path, "%w", err)
+		return tail{}, durable.Damaged(path, "%w", err)
 	}
 	if !raftExists && t.Last != 0 {
-		return tail{}, damaged(raftPath, "missing, though it should hold entries %d to %d", t.First, t.Last)
+		return tail{}, durable.Damaged(raftPath, "missing, though it should hold entries %d to %d", t.First, t.Last)
 	}
 	return t, nil
 }
@@ -87,7 +89,7 @@ var errDeleted = errors.New("the file has been deleted")
 // openTailFile opens raft.tail, or makes an empty one.
 func openTailFile(path string) (*tailFile, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := writeFileAtomic(path, encodeTail(tail{})); err != nil {
+		if err := durable.WriteFile(path, encodeTail(tail{})); err != nil {
 			return nil, fmt.Errorf("making %s: %w", path, err)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // snapshotInfo is what the newest snapshot says.
@@ -51,7 +53,7 @@ func verifyRaftFile(dir, logStore string) (raftContent, error) {
 		return raftContent{}, err
 	}
 	if err != nil {
-		return raftContent{}, damaged(path, "cannot be read: %w", err)
+		return raftContent{}, durable.Damaged(path, "cannot be read: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	record, err := readTail(tailPath, path, true)
@@ -60,7 +62,7 @@ func verifyRaftFile(dir, logStore string) (raftContent, error) {
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return raftContent{}, damaged(path, "cannot be read: %w", err)
+		return raftContent{}, durable.Damaged(path, "cannot be read: %w", err)
 	}
 	least := record
 	if logStore == LogWAL {
@@ -68,7 +70,7 @@ func verifyRaftFile(dir, logStore string) (raftContent, error) {
 	}
 	c, err := verifyBolt(f, info.Size(), least)
 	if err != nil {
-		return raftContent{}, damaged(path, "damaged: %w", err)
+		return raftContent{}, durable.Damaged(path, "damaged: %w", err)
 	}
 	c.record = record
 	switch {
@@ -76,7 +78,7 @@ func verifyRaftFile(dir, logStore string) (raftContent, error) {
 	case c.last != 0:
 		return c, fmt.Errorf("%s holds the log: start with --storage.log=%s, or delete the whole data directory so that this replica joins anew", path, LogBbolt)
 	case !inWAL && record.Last != 0:
-		return c, damaged(segments, "missing, though it should hold entries %d to %d", record.First, record.Last)
+		return c, durable.Damaged(segments, "missing, though it should hold entries %d to %d", record.First, record.Last)
 	}
 	return c, nil
 }
@@ -170,38 +172,38 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 	metaPath, statePath, sumPath := filepath.Join(dir, snapshotMeta), filepath.Join(dir, snapshotState), filepath.Join(dir, snapshotSum)
 	metaBytes, err := os.ReadFile(metaPath)
 	if err != nil {
-		return nil, damaged(metaPath, "cannot be read: %w", err)
+		return nil, durable.Damaged(metaPath, "cannot be read: %w", err)
 	}
 	meta, err := decodeSnapshotMeta(metaBytes)
 	if err != nil {
-		return nil, damaged(metaPath, "damaged: %w", err)
+		return nil, durable.Damaged(metaPath, "damaged: %w", err)
 	}
 	if meta.ID != filepath.Base(dir) {
-		return nil, damaged(metaPath, "damaged: it is about the snapshot %q", meta.ID)
+		return nil, durable.Damaged(metaPath, "damaged: it is about the snapshot %q", meta.ID)
 	}
 	sum, err := os.ReadFile(sumPath)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // a crash between the snapshot and its sidecar: nothing was dropped from the log yet
 	case err != nil:
-		return nil, damaged(sumPath, "cannot be read: %w", err)
+		return nil, durable.Damaged(sumPath, "cannot be read: %w", err)
 	case !bytes.Equal(sum, encodeSum(metaBytes)):
-		return nil, damaged(sumPath, "does not fit %s: one of the two is damaged", metaPath)
+		return nil, durable.Damaged(sumPath, "does not fit %s: one of the two is damaged", metaPath)
 	}
 	f, err := os.Open(statePath)
 	if err != nil {
-		return nil, damaged(statePath, "cannot be read: %w", err)
+		return nil, durable.Damaged(statePath, "cannot be read: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	h := crc64.New(crc64.MakeTable(crc64.ECMA))
 	n, err := io.Copy(h, f)
 	if err != nil {
-		return nil, damaged(statePath, "cannot be read: %w", err)
+		return nil, durable.Damaged(statePath, "cannot be read: %w", err)
 	}
 	if n != meta.Size {
-		return nil, damaged(statePath, "damaged: %d bytes long, should be %d", n, meta.Size)
+		return nil, durable.Damaged(statePath, "damaged: %d bytes long, should be %d", n, meta.Size)
 	}
 	if !bytes.Equal(h.Sum(nil), meta.CRC) {
-		return nil, damaged(statePath, "damaged: its checksum does not fit the one in %s", metaPath)
+		return nil, durable.Damaged(statePath, "damaged: its checksum does not fit the one in %s", metaPath)
 	}
 	return &snapshotInfo{Index: meta.Index, Term: meta.Term, Configuration: meta.Configuration, size: uint64(meta.Size), path: dir}, nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // What a segment of raft-wal 0.4 looks like: a header, then frames, each padded to eight bytes. A frame begins with its type and,
@@ -122,7 +124,7 @@ func isCommit(r io.ReaderAt, from, at int64) (bool, error) {
 		}
 		return false, err
 	}
-	sum := crc32.New(castagnoli())
+	sum := crc32.New(durable.Castagnoli())
 	if _, err := io.Copy(sum, io.NewSectionReader(r, from, at-from)); err != nil {
 		return false, err
 	}

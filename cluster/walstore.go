@@ -16,6 +16,8 @@ import (
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 const (
@@ -70,7 +72,7 @@ func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 	// A false length in a damaged segment may send the library astray.
 	defer func() {
 		if r := recover(); r != nil {
-			err = damagedLog(list.suspect(), "damaged: %v", r)
+			err = durable.DamagedLog(list.suspect(), "damaged: %v", r)
 		}
 	}()
 	codec := wal.Codec(w.codec)
@@ -80,7 +82,7 @@ func (w *walStore) open() (_ *wal.WAL, _ *segmentList, err error) {
 	log, err := wal.Open(w.dir, wal.WithMetaStore(list), wal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)),
 		wal.WithSegmentSize(w.size), wal.WithLogger(w.logger), wal.WithCodec(codec))
 	if err != nil {
-		return nil, nil, damagedLog(list.suspect(), "cannot be read: %w", err)
+		return nil, nil, durable.DamagedLog(list.suspect(), "cannot be read: %w", err)
 	}
 	return log, list, nil
 }
@@ -195,7 +197,7 @@ func stateChecksum(s types.PersistentState) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli())), nil
+	return fmt.Sprintf("%08x", crc32.Checksum(b, durable.Castagnoli())), nil
 }
 
 // read reads the list; one that does not exist is empty, unless there are segments.
@@ -204,15 +206,15 @@ func (l *segmentList) read() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		segments, gerr := filepath.Glob(filepath.Join(filepath.Dir(l.path), "*.wal"))
 		if gerr == nil && len(segments) > 0 {
-			return damaged(l.path, "missing, though %s exists", segments[0])
+			return durable.Damaged(l.path, "missing, though %s exists", segments[0])
 		}
 		return gerr
 	}
 	if err != nil {
-		return damaged(l.path, "cannot be read: %w", err)
+		return durable.Damaged(l.path, "cannot be read: %w", err)
 	}
 	if l.state, err = decodeSegments(b); err != nil {
-		return damaged(l.path, "%w", err)
+		return durable.Damaged(l.path, "%w", err)
 	}
 	return nil
 }
@@ -247,7 +249,7 @@ func (l *segmentList) CommitState(s types.PersistentState) error {
 		return err
 	}
 	if !l.frozen {
-		if err := writeFileAtomic(l.path, append(b, '\n')); err != nil {
+		if err := durable.WriteFile(l.path, append(b, '\n')); err != nil {
 			return fmt.Errorf("writing the list of segments: %w", err)
 		}
 	}

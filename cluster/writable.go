@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // ErrCannotWrite is wrapped by the error of [Open] when the data directory cannot be written: a full disk, a file
@@ -21,7 +23,7 @@ func cannotWrite(dir string, err error) error {
 
 // cannotMake is the error of a data directory that is not there and cannot be made.
 func cannotMake(dir string, err error) error {
-	if refuses(err) {
+	if durable.IsUnwritable(err) {
 		return cannotWrite(dir, err)
 	}
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
@@ -42,24 +44,16 @@ func ifRefused(dir string, err error) error {
 		return err
 	case errors.Is(err, syscall.EIO):
 		return fmt.Errorf("--storage.path=%s: %w; the disk fails: look into the kernel's log, and replace it, or give --storage.path another directory", dir, err)
-	case !refuses(err) || errors.Is(err, ErrCannotWrite):
+	case !durable.IsUnwritable(err) || errors.Is(err, ErrCannotWrite):
 		return fmt.Errorf("--storage.path=%s: %w", dir, err)
 	}
 	return cannotWrite(dir, err)
 }
 
-// refuses tells whether an error is one of the file system that takes no more, or not from this user.
-func refuses(err error) bool {
-	return isFull(err) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
-}
-
-// isFull tells whether an error says that there is no room.
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
-
 // remedy is what can be done about an error of a file in, or of, a directory; "" when nothing is known.
 func remedy(dir string, err error) string {
 	switch {
-	case isFull(err):
+	case durable.IsFull(err):
 		return "; make room on its file system"
 	case errors.Is(err, syscall.EROFS):
 		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written; in a container with a read-only root, mount a volume there"

@@ -125,8 +125,8 @@ func mutants() []mutant {
 			name: "sticky-predecessor", what: "who was only away when another of its name joined is its predecessor, whatever it has answered since",
 			edits: []edit{{
 				"cluster/promote.go",
-				"		if s := serverOf(c, serverID(id)); s != nil && !p.answered(s.ID) {\n",
-				"		if s := serverOf(c, serverID(id)); s != nil {\n",
+				"Answered: p.answered(s.ID)",
+				"Answered: false && p.answered(s.ID)",
 			}, {
 				"cluster/join.go",
 				"			return serverOf(c, serverID(id)) == nil || r.pilot.answered(serverID(id)) // it was only away\n",
@@ -138,8 +138,8 @@ func mutants() []mutant {
 			name: "two-votes", what: "a newcomer gets its vote while the dead replica that it replaces still has one",
 			edits: []edit{{
 				"cluster/promote.go",
-				"	for _, predecessor := range p.silentOf(a.replaces) {\n",
-				"	for _, predecessor := range p.silentOf(a.replaces[:0]) {\n",
+				"	for _, predecessor := range p.predecessorsOf(a.replaces) {\n",
+				"	for _, predecessor := range p.predecessorsOf(a.replaces[:0]) {\n",
 			}},
 			faults: "emptied,dying", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
@@ -185,9 +185,9 @@ func mutants() []mutant {
 		{
 			name: "stale-promise", what: "a promise is given by what was known before the lock was taken",
 			edits: []edit{{
-				"cluster/promise.go",
-				"	g.mu.Lock()\n	defer g.mu.Unlock()\n	s := g.disk.situation()\n",
-				"	s := g.disk.situation()\n	g.mu.Lock()\n	defer g.mu.Unlock()\n",
+				"cluster/internal/formation/promises.go",
+				"	p.mu.Lock()\n	defer p.mu.Unlock()\n	view := p.env.View()\n",
+				"	view := p.env.View()\n	p.mu.Lock()\n	defer p.mu.Unlock()\n",
 			}},
 			test: "TestWhatIsDecidedIsReadDecidedAndWrittenInOneStep",
 		},

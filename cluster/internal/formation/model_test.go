@@ -1,4 +1,4 @@
-package cluster
+package formation
 
 import (
 	"fmt"
@@ -11,14 +11,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// model is a world of new replicas that try to form clusters of three while messages are late or lost, replicas restart,
-// and each sees what it sees: a partition is a time in which letters are late and views differ. In some worlds there is an old
-// member as well, whose cluster invites whom it sees. Only grants and forming, the real ones, decide.
+// model is a world of new replicas that try to form clusters of three while messages are late or lost, replicas
+// restart, and each sees what it sees: a partition is a time in which letters are late and views differ. In some worlds
+// there is an old member as well, whose cluster invites whom it sees. Only Promises and Attempt, the real ones, decide.
 //
 // apart is for the model itself: what a replica decides by is read when a question arrives, and other things happen
 // before it decides. That is how it once was, and must show.
 type model struct {
 	rng      *rand.Rand
+	draw     *rand.Rand // of cluster ids
 	now      time.Time
 	ttl      time.Duration
 	replicas []*modelReplica
@@ -35,16 +36,16 @@ type model struct {
 }
 
 type modelReplica struct {
-	id      uuid.UUID
-	grants  *grants
-	forming *forming
-	disk    grant
-	state   bool
-	bound   uuid.UUID
+	id       uuid.UUID
+	promises *Promises
+	attempt  *Attempt
+	disk     Promise
+	state    bool
+	bound    uuid.UUID
 	// founding is what has been written down of a founding that Raft has not heard of.
 	founding bool
 	// stale is what the replica knew when the present question arrived, nil for now.
-	stale *situation
+	stale *LocalView
 	// round is the present question for promises; answers to an earlier one do not count.
 	round *modelRound
 	lives int
@@ -58,7 +59,14 @@ type modelRound struct {
 }
 
 func newModel(rng *rand.Rand, n int, old, apart bool) *model {
-	m := &model{rng: rng, now: time.Unix(1000, 0), ttl: 10 * time.Second, homes: map[uuid.UUID][]uuid.UUID{}, apart: apart}
+	m := &model{
+		rng:   rng,
+		now:   time.Unix(1000, 0),
+		ttl:   10 * time.Second,
+		homes: map[uuid.UUID][]uuid.UUID{},
+		apart: apart,
+	}
+	m.draw = rand.New(rand.NewPCG(1, 2))
 	if old {
 		_, _ = rngReader{rng}.Read(m.old[:])
 	}
@@ -80,22 +88,28 @@ func (r rngReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// newID draws apart from everything else, so that a seed goes on to show the same world.
+func (m *model) newID() (id uuid.UUID, err error) {
+	_, err = rngReader{m.draw}.Read(id[:])
+	return id, err
+}
+
 func (m *model) boot(r *modelReplica) {
-	r.grants = openGrants(r.id, m.ttl, r.disk, grantDisk{
-		situation: func() situation { return m.situation(r) },
-		save: func(g grant) error {
-			r.disk = g
+	r.promises = OpenPromises(r.id, m.ttl, r.disk, Environment{
+		View: func() LocalView { return m.view(r) },
+		Save: func(p Promise) error {
+			r.disk = p
 			return nil
 		},
-		bind: func(cluster uuid.UUID) error {
+		Bind: func(cluster uuid.UUID) error {
 			if r.bound != uuid.Nil && r.bound != cluster {
-				return errOtherCluster
+				return ErrOtherCluster
 			}
 			r.bound = cluster
 			return nil
 		},
 	})
-	r.forming, r.round = &forming{}, nil
+	r.attempt, r.round = NewAttempt(r.promises, m.newID, r.decided), nil
 	r.lives++
 	switch {
 	case r.founding:
@@ -106,7 +120,7 @@ func (m *model) boot(r *modelReplica) {
 	}
 }
 
-// decided is what Replica.decided tells.
+// decided is what cluster tells an Attempt.
 func (r *modelReplica) decided(cluster uuid.UUID) bool { return r.settled() && r.bound == cluster }
 
 func (r *modelReplica) settled() bool { return r.state || r.founding }
@@ -117,7 +131,7 @@ func (m *model) ask(to *modelReplica, decide func()) {
 		decide()
 		return
 	}
-	s := m.situation(to)
+	s := m.view(to)
 	m.mail = append(m.mail, func() {
 		to.stale = &s
 		decide()
@@ -125,13 +139,13 @@ func (m *model) ask(to *modelReplica, decide func()) {
 	})
 }
 
-func (m *model) situation(r *modelReplica) situation {
+func (m *model) view(r *modelReplica) LocalView {
 	if r.stale != nil {
 		return *r.stale
 	}
-	s := situation{now: m.now, hasState: r.state, bound: r.bound}
+	s := LocalView{Now: m.now, HasState: r.state, Bound: r.bound}
 	if m.old != uuid.Nil && m.rng.IntN(4) > 0 { // mostly it is seen
-		s.member = "old"
+		s.Member = "old"
 	}
 	return s
 }
@@ -184,8 +198,8 @@ func (m *model) coordinate(r *modelReplica) {
 	if r.round != nil && m.rng.IntN(2) == 0 {
 		set = r.round.set // mostly the view does not change
 	}
-	cluster, err := r.forming.with(set, r.grants)
-	if err != nil || r.grants.promise(cluster, r.id, set) != nil {
+	cluster, err := r.attempt.Begin(set)
+	if err != nil || r.promises.Prepare(cluster, r.id, set) != nil {
 		return
 	}
 	round := &modelRound{set: set, cluster: cluster, yes: map[uuid.UUID]bool{r.id: true}, life: r.lives}
@@ -197,7 +211,7 @@ func (m *model) coordinate(r *modelReplica) {
 		m.mail = append(m.mail, func() {
 			to := m.find(id)
 			m.ask(to, func() {
-				if to.grants.promise(cluster, r.id, set) == nil {
+				if to.promises.Prepare(cluster, r.id, set) == nil {
 					m.mail = append(m.mail, func() { round.yes[id] = true })
 				}
 			})
@@ -210,8 +224,8 @@ func (m *model) act(r *modelReplica) {
 	if r.settled() || round == nil || round.life != r.lives || len(round.yes) < 3 {
 		return
 	}
-	_ = r.forming.act(round.cluster, func() error {
-		err := r.grants.found(round.cluster, func() error {
+	_ = r.attempt.Commit(round.cluster, func() error {
+		err := r.promises.Found(round.cluster, func() error {
 			r.bound, r.founding = round.cluster, true
 			m.formed, m.ids = append(m.formed, round.set), append(m.ids, round.cluster)
 			return nil
@@ -229,7 +243,7 @@ func (m *model) raftTraffic(r *modelReplica) {
 		return
 	}
 	to := m.find(r.round.set[m.rng.IntN(3)])
-	if to.grants.admit(r.bound) == nil {
+	if to.promises.Admit(r.bound) == nil {
 		m.settle(to)
 	}
 }
@@ -249,9 +263,9 @@ func (m *model) invite(r *modelReplica) {
 	}
 	m.mail = append(m.mail, func() {
 		m.ask(r, func() {
-			if r.grants.invite(m.old) == nil {
+			if r.promises.Invite(m.old) == nil {
 				m.mail = append(m.mail, func() {
-					if r.grants.admit(m.old) == nil && !r.state {
+					if r.promises.Admit(m.old) == nil && !r.state {
 						m.settle(r)
 						m.invited++
 					}
@@ -262,17 +276,16 @@ func (m *model) invite(r *modelReplica) {
 }
 
 func (m *model) askRelease(r *modelReplica) {
-	cluster, coordinator, ok := r.grants.old(m.now)
+	held, ok := r.promises.Overdue(m.now)
 	if !ok {
 		return
 	}
 	life := r.lives
 	m.mail = append(m.mail, func() {
-		c := m.find(coordinator)
-		if c.forming.abandon(cluster, c.grants, c.decided) == nil {
+		if m.find(held.Coordinator).attempt.Release(held.Cluster) == nil {
 			m.mail = append(m.mail, func() {
 				if r.lives == life {
-					_ = r.grants.release(cluster)
+					_ = r.promises.Release(held.Cluster)
 				}
 			})
 		}
@@ -285,13 +298,17 @@ func (m *model) run() error {
 		m.step()
 	}
 	for _, r := range m.replicas {
-		cluster, coordinator, ok := r.grants.old(m.now.Add(time.Hour))
-		if !ok || slices.Contains(m.ids, cluster) {
+		held, ok := r.promises.Overdue(m.now.Add(time.Hour))
+		if !ok || slices.Contains(m.ids, held.Cluster) {
 			continue
 		}
-		c := m.find(coordinator)
-		if err := c.forming.abandon(cluster, c.grants, c.decided); err != nil {
-			return fmt.Errorf("%v has promised to be part of %v, which was never formed, and is never given it back: %w", r.id, cluster, err)
+		if err := m.find(held.Coordinator).attempt.Release(held.Cluster); err != nil {
+			return fmt.Errorf(
+				"%v has promised to be part of %v, which was never formed, and is never given it back: %w",
+				r.id,
+				held.Cluster,
+				err,
+			)
 		}
 	}
 	for id, homes := range m.homes {
@@ -328,10 +345,19 @@ func TestTwoClustersThatShareAReplicaNeverForm(t *testing.T) {
 		resumed += m.resumed
 	}
 	if formed < 300 || invited < 300 || resumed < 100 {
-		t.Fatalf("only %d clusters formed in all runs, %d foundings were done again, %d replicas joined an old member: this test shows little",
-			formed, resumed, invited)
+		t.Fatalf(
+			"only %d clusters formed in all runs, %d foundings were done again, %d replicas joined an old member: this test shows little",
+			formed,
+			resumed,
+			invited,
+		)
 	}
-	t.Logf("%d clusters formed, %d foundings were done again, %d replicas joined an old member's", formed, resumed, invited)
+	t.Logf(
+		"%d clusters formed, %d foundings were done again, %d replicas joined an old member's",
+		formed,
+		resumed,
+		invited,
+	)
 }
 
 // TestTheModelFindsDecisionsByWhatWasKnownBefore: were a question not judged by what is so when it is decided, the
@@ -350,60 +376,36 @@ func TestTheModelFindsDecisionsByWhatWasKnownBefore(t *testing.T) {
 // lock.
 func TestWhatIsDecidedIsReadDecidedAndWrittenInOneStep(t *testing.T) {
 	self, cluster := uuid.UUID{1}, uuid.UUID{2}
-	for name, decide := range map[string]func(*grants) error{
-		"a promise":         func(g *grants) error { return g.promise(cluster, uuid.UUID{3}, []uuid.UUID{self}) },
-		"an invitation":     func(g *grants) error { return g.invite(cluster) },
-		"a hello of Raft's": func(g *grants) error { g.held = grant{cluster, uuid.UUID{3}}; return g.admit(cluster) },
-		"a founding": func(g *grants) error {
-			g.held = grant{cluster, self}
-			return g.found(cluster, func() error { return g.disk.bind(cluster) })
+	for name, decide := range map[string]func(*Promises) error{
+		"a promise":         func(p *Promises) error { return p.Prepare(cluster, uuid.UUID{3}, []uuid.UUID{self}) },
+		"an invitation":     func(p *Promises) error { return p.Invite(cluster) },
+		"a hello of Raft's": func(p *Promises) error { p.held = Promise{cluster, uuid.UUID{3}}; return p.Admit(cluster) },
+		"a founding": func(p *Promises) error {
+			p.held = Promise{cluster, self}
+			return p.Found(cluster, func() error { return p.env.Bind(cluster) })
 		},
-		"giving it back": func(g *grants) error { g.held = grant{cluster, self}; return g.release(cluster) },
-		"a second promise": func(g *grants) error {
-			g.held = grant{cluster, self}
-			return g.promise(cluster, self, []uuid.UUID{self})
+		"giving it back": func(p *Promises) error { p.held = Promise{cluster, self}; return p.Release(cluster) },
+		"a second promise": func(p *Promises) error {
+			p.held = Promise{cluster, self}
+			return p.Prepare(cluster, self, []uuid.UUID{self})
 		},
-		"a refused founding": func(g *grants) error { _ = g.found(cluster, nil); return nil },
+		"a refused founding": func(p *Promises) error { _ = p.Found(cluster, nil); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			var g *grants
+			var p *Promises
 			locked := func(what string) {
-				if g.mu.TryLock() {
-					g.mu.Unlock()
+				if p.mu.TryLock() {
+					p.mu.Unlock()
 					t.Errorf("%s without the lock", what)
 				}
 			}
-			g = openGrants(self, time.Second, grant{}, grantDisk{
-				situation: func() situation { locked("the circumstances are read"); return situation{} },
-				save:      func(grant) error { locked("the promise is written"); return nil },
-				bind:      func(uuid.UUID) error { locked("the replica is bound"); return nil },
+			p = OpenPromises(self, time.Second, Promise{}, Environment{
+				View: func() LocalView { locked("the circumstances are read"); return LocalView{} },
+				Save: func(Promise) error { locked("the promise is written"); return nil },
+				Bind: func(uuid.UUID) error { locked("the replica is bound"); return nil },
 			})
-			if err := decide(g); err != nil {
+			if err := decide(p); err != nil {
 				t.Fatal(err)
-			}
-		})
-	}
-}
-
-func TestQuorumSetIsTheSameForAllWhoSeeTheSame(t *testing.T) {
-	meta := func(b byte, expect int, member bool) nodeMeta {
-		return nodeMeta{ID: uuid.UUID{b}, Name: string('a' + rune(b)), Expect: expect, Member: member}
-	}
-	for name, c := range map[string]struct {
-		members []nodeMeta
-		want    []uuid.UUID
-	}{
-		"three of three":               {[]nodeMeta{meta(3, 3, false), meta(1, 3, false), meta(2, 3, false)}, []uuid.UUID{{1}, {2}, {3}}},
-		"the smallest three of four":   {[]nodeMeta{meta(4, 3, false), meta(3, 3, false), meta(1, 3, false), meta(2, 3, false)}, []uuid.UUID{{1}, {2}, {3}}},
-		"two of three":                 {[]nodeMeta{meta(1, 3, false), meta(2, 3, false)}, nil},
-		"one expects something else":   {[]nodeMeta{meta(1, 3, false), meta(2, 3, false), meta(3, 1, false)}, nil},
-		"one has state":                {[]nodeMeta{meta(1, 3, false), meta(2, 3, false), meta(3, 3, false), meta(4, 3, true)}, nil},
-		"one with state expects other": {[]nodeMeta{meta(1, 3, false), meta(2, 3, false), meta(3, 3, false), meta(4, 1, true)}, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := quorumSet(c.members, 3)
-			if !slices.Equal(got, c.want) || (err == nil) != (c.want != nil) {
-				t.Fatalf("got %v, %v; want %v", got, err, c.want)
 			}
 		})
 	}
