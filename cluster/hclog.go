@@ -20,9 +20,9 @@ import (
 // otherwise write several lines a second.
 const quietFor = 10 * time.Second
 
-// expectedInRaft is what Raft warns of though it is the course of things here: a new replica that waits to be added, a
-// follower that the leader brings up to date.
-func expectedInRaft(msg string, args []any) bool {
+// isBenign tells whether Raft warns of what is the course of things here: a new replica waits to be added, a leader
+// brings a follower up to date.
+func isBenign(msg string, args []any) bool {
 	for _, a := range args {
 		if err, ok := a.(error); ok && (errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, net.ErrClosed)) {
 			return true // a follower that needs a snapshot; connections that end with the replica
@@ -44,25 +44,25 @@ type raftLogger struct {
 	logger       *slog.Logger
 	name         string
 	args         []any
-	quiet        *quietBook
+	quiet        *rateLimitedLog
 }
 
 func newRaftLogger(logger *slog.Logger) *raftLogger {
-	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newQuietBook()}
+	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newRateLimitedLog()}
 }
 
-// quietBook remembers when a message was last shown. Some quote what others have sent: it forgets, and beyond maxQuiet
-// in so short a time it shows no more.
-type quietBook struct {
+// rateLimitedLog says which messages may be shown. It remembers when each was shown last; because some quote what others
+// have sent, it forgets, and beyond maxQuiet in so short a time it shows no more.
+type rateLimitedLog struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
 const maxQuiet = 100
 
-func newQuietBook() *quietBook { return &quietBook{last: map[string]time.Time{}} }
+func newRateLimitedLog() *rateLimitedLog { return &rateLimitedLog{last: map[string]time.Time{}} }
 
-func (q *quietBook) show(msg string, now time.Time) bool {
+func (q *rateLimitedLog) show(msg string, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now.Sub(q.last[msg]) < quietFor {
@@ -87,7 +87,7 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 		to = slog.LevelError
 	}
 	ctx := context.Background()
-	if to > slog.LevelDebug && (expectedInRaft(msg, args) || !l.quiet.show(msg, time.Now())) {
+	if to > slog.LevelDebug && (isBenign(msg, args) || !l.quiet.show(msg, time.Now())) {
 		to = slog.LevelDebug
 	}
 	if !l.logger.Enabled(ctx, to) {
@@ -143,7 +143,7 @@ func (l *raftLogger) ResetNamed(name string) hclog.Logger {
 // a value, because it quotes what others have sent, and values are cut.
 type gossipLog struct {
 	logger *slog.Logger
-	quiet  *quietBook
+	quiet  *rateLimitedLog
 }
 
 func (w gossipLog) Write(p []byte) (int, error) {

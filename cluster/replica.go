@@ -46,21 +46,21 @@ type Replica struct {
 	stopRaft func() error
 	peers    *peers
 	leader   *leadership
-	forwards *batcher // to the leader
-	appends  *batcher // to the log, while this replica leads
+	toLeader *batcher // what is pushed to this replica, while another leads
+	toLog    *batcher // what is pushed to this replica or forwarded to it, while it leads
 	// admission is what those that are appended must pass.
 	admission *fsm.Admission
 	reads     *readRounds
 	fresh     freshness
 	metrics   *metrics
 	pilot     *pilot // nil when standalone
-	exile     exile
+	eviction  *evictionWatch
 	turns     turns // to change the configuration
 	invites   *invitations
-	places    *places    // that --cluster.peer leads to
-	told      told       // which replicas are not wanted
-	refusals  *quietBook // of invitations
-	watch     *stuckWatch
+	places    *places         // that --cluster.peer leads to
+	warned    seenIDs         // which replicas are not wanted
+	refusals  *rateLimitedLog // of invitations
+	watch     *watchdog
 
 	draining atomic.Bool
 
@@ -84,7 +84,11 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{
+		cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(),
+		places: newPlaces(), turns: make(turns, 1), refusals: newRateLimitedLog(),
+		watch: newWatchdog(tune.stuckEvery, tune.stuckAfter, cfg.Logger),
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -110,6 +114,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.eviction = newEvictionWatch(r)
 		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
@@ -238,6 +243,16 @@ func (r *Replica) spawn(f func(context.Context)) bool {
 	return true
 }
 
+// whileOpen gives a context that also ends when the replica closes.
+func (r *Replica) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.ctx, func() { cancel(errClosing) })
+	return ctx, func() {
+		stop()
+		cancel(context.Canceled)
+	}
+}
+
 // Run does what has to be done in the background: to find, form or join the cluster, to add others to it, to keep
 // [Replica.Staleness] low, to take snapshots. It returns nil when ctx ends or the replica is closed, and an error when
 // the replica cannot go on and the process should end.
@@ -246,8 +261,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	defer cancel()
 	halfFormed := make(chan error, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() { r.keepFresh(ctx) })
-	wg.Go(func() { r.takeSnapshots(ctx) })
+	wg.Go(func() { r.fresh.keep(ctx, r.ReadBarrier, r.tune.freshEvery, r.tune.retryMax) })
+	wg.Go(func() { newSnapshotter(r).run(ctx, min(snapshotTick, r.tune.reconcile)) })
 	if r.gossip != nil {
 		d := &discovery{
 			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger, places: r.places,

@@ -37,12 +37,12 @@ func mutants() []mutant {
 			name: "new-id", what: "a retry has a new id",
 			edits: []edit{
 				{
-					"cluster/forward.go",
+					"cluster/propose.go",
 					"			r.metrics.retries.Inc()\n",
 					"			r.metrics.retries.Inc()\n" +
 						"			var again fsmpb.Command\n			if proto.Unmarshal(command, &again) == nil {\n				fresh := fsm.NewRequestID()\n				again.Id = fresh[:]\n				command, _ = proto.Marshal(&again)\n			}\n",
 				}, {
-					"cluster/forward.go",
+					"cluster/propose.go",
 					"	\"pushquorum/fsm\"\n)",
 					"	\"google.golang.org/protobuf/proto\"\n	\"pushquorum/fsm\"\n	\"pushquorum/fsm/fsmpb\"\n)",
 				},
@@ -52,10 +52,10 @@ func mutants() []mutant {
 		{
 			name: "early-ack", what: "the leader acknowledges before the entry is committed",
 			edits: []edit{{
-				"cluster/forward.go",
-				"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
+				"cluster/append.go",
+				"	results, outcome, err := replicateEntry(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
 				"	if r.raft.State() == raft.Leader {\n		r.raft.Apply(fsm.Seal(admitted, time.Now()), 0)\n		ended()\n		return full.among(make([]fsm.Result, len(admitted))), outcomeApplied, nil\n	}\n" +
-					"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
+					"	results, outcome, err := replicateEntry(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
 			}},
 			faults: "isolate,kill", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
@@ -172,11 +172,11 @@ func mutants() []mutant {
 			edits: []edit{
 				{
 					"cluster/leader.go",
-					"	leader, _, changed := l.look()\n	return leader, changed\n",
+					"	leader, _, changed := l.observe()\n	return leader, changed\n",
 					"	l.mu.Lock()\n	changed := l.changed\n	l.mu.Unlock()\n	_, leader := l.raft.LeaderWithID()\n	return leader, changed\n",
 				}, {
 					"cluster/leader.go",
-					"	leader, since, _ = l.look()\n	return leader, since\n",
+					"	leader, since, _ = l.observe()\n	return leader, since\n",
 					"	l.mu.Lock()\n	defer l.mu.Unlock()\n	return l.leader, l.since\n",
 				},
 			},

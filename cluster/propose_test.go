@@ -58,11 +58,11 @@ func TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt(t *testing.T) {
 					serverID: "a", tune: defaultTuning(), dir: &directory{}, metrics: newMetrics(), ctx: t.Context(),
 					leader: &leadership{
 						raft: node, self: "a", logger: slog.New(slog.DiscardHandler), changed: make(chan struct{}),
-						nameOf: func(id raft.ServerID) string { return string(id) }, onGain: func() {},
+						nameOf: func(id raft.ServerID) string { return string(id) }, onNewLeader: func() {},
 					},
 				}
 				left := test.attempts
-				r.appends = &batcher{
+				r.toLog = &batcher{
 					leader: r.leader.current,
 					run:    func(f func(context.Context)) bool { go f(ctx); return len(test.attempts) > 0 },
 					send: func(context.Context, raft.ServerID, [][]byte) ([]fsm.Result, outcome, error) {
