@@ -27,18 +27,6 @@ var unanswered = map[string]string{
 	"read consistency %q is unknown: use %s, %s or %s":          "the command line is checked before",
 	"--web.telemetry-path=%s is a path at which something else is served: choose another, such as --web.telemetry-path=/metrics": "said at the start, see cmd/pushquorum/testdata/start.golden",
 
-	"it is truncated: copy it again after the Pushgateway has been stopped":  "said at the start",
-	"it is damaged, or was not written by a Pushgateway (%w): copy it again": "said at the start",
-	"it is damaged, there are bytes after its end: copy it again":            "said at the start",
-	"it has no job":                             "logged, of a persistence file",
-	"group %s: %w":                              "logged, of a persistence file",
-	"group %s: the file has it twice":           "logged, of a persistence file",
-	"metric %q: %w":                             "logged, of a persistence file",
-	"damaged: %w":                               "logged, of a persistence file",
-	"damaged: it calls itself %q":               "logged, of a persistence file",
-	"damaged: pushed at %s":                     "logged, of a persistence file",
-	"the file holds nothing of it but the name": "logged, of a persistence file",
-
 	"Requesting termination... Goodbye!":                                                     "no refusal",
 	"registering the metrics of the API: %w":                                                 "a mistake of the caller",
 	"the page does not fit into --web.max-page-bytes":                                        "then it is made while it is sent",

@@ -21,6 +21,7 @@ import (
 
 	"pushquorum/api"
 	"pushquorum/cluster"
+	"pushquorum/cmd/pushquorum/internal/pgfile"
 )
 
 // drainTimeout bounds how long a stopping replica waits for requests in flight beyond what a push may take.
@@ -89,7 +90,9 @@ func serve(o *options, logger *slog.Logger) error {
 	defer replica.Close() //nolint:errcheck // the process ends; what matters has been fsynced long before
 
 	quit := make(chan struct{})
-	imports := &importing{replica: replica, state: state, file: o.persistenceFile, log: logger}
+	imports := &pgfile.Import{
+		Replica: replica, State: state, File: o.persistenceFile, MaxCommand: cluster.MaxCommand, Logger: logger,
+	}
 	cfg := o.apiConfig()
 	cfg.Replica, cfg.Store, cfg.Quit = imports, state, func() { close(quit) }
 	cfg.Cluster = func(ctx context.Context) api.ClusterStatus { return clusterStatus(replica.Status(ctx)) }
@@ -127,7 +130,13 @@ func serve(o *options, logger *slog.Logger) error {
 			end.leave()
 		})
 	}
-	for _, actor := range []func(context.Context) error{replica.Run, imports.run} {
+	importFile := func(ctx context.Context) error {
+		if err := imports.Run(ctx); err != nil {
+			return cannotImport(imports.File, err)
+		}
+		return nil
+	}
+	for _, actor := range []func(context.Context) error{replica.Run, importFile} {
 		ctx, cancel := context.WithCancel(context.Background())
 		g.Add(func() error { return actor(ctx) }, func(error) { cancel() })
 	}

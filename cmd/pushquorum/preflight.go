@@ -13,6 +13,7 @@ import (
 
 	"pushquorum/api"
 	"pushquorum/cluster"
+	"pushquorum/cmd/pushquorum/internal/pgfile"
 )
 
 // preflight finds what would end the process only after it has opened its data, formed a cluster or answered
@@ -136,7 +137,7 @@ func (o *options) checkPersistenceFile() error {
 	}
 	if err == nil {
 		defer func() { _ = f.Close() }() // it was only read
-		_, _, err = api.ReadPersistenceFile(f)
+		_, _, err = pgfile.Read(f)
 	}
 	if err != nil {
 		return cannotImport(file, err)
