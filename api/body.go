@@ -27,7 +27,7 @@ type wireBuffer [8 << 10]byte
 
 // body is a request's body, complete as it came over the wire, and not decompressed yet.
 type body struct {
-	hold     hold
+	memory   bodyMemory
 	pooled   *wireBuffer // nil: wire has memory of its own
 	wire     []byte
 	coding   *coding // nil: wire is what was pushed
@@ -41,7 +41,7 @@ type body struct {
 // known is left as it is, as the Pushgateway does: the parser then judges the bytes. The body is to be released, also
 // with a problem.
 func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem) {
-	b := &body{hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
+	b := &body{memory: bodyMemory{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
 	b.coding, b.encoding = contentCoding(r.Header)
 	if r.ContentLength > b.limit {
 		p := b.tooLarge()
@@ -50,7 +50,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 	if p := b.receive(w, r); p != nil {
 		return b, p
 	}
-	bodyTaken(w)
+	markBodyRead(w)
 	// ServeHTTP's deadline would otherwise end the request's context while the push is being replicated.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return b, nil
@@ -61,7 +61,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 	size := max(int64(len(wireBuffer{})), r.ContentLength+1)
 	began := time.Now()
-	if p := b.hold.begin(r.Context(), size); p != nil {
+	if p := b.memory.reserve(r.Context(), size); p != nil {
 		return p
 	}
 	if b.waited = time.Since(began); b.waited > b.timeout/100 {
@@ -75,7 +75,7 @@ func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 		buffer = make([]byte, 0, size)
 	}
 	var p *problem
-	b.wire, p = b.readAll(http.MaxBytesReader(w, r.Body, b.limit), buffer, func(int) *problem { return nil }, b.problem)
+	b.wire, p = b.readAll(http.MaxBytesReader(w, r.Body, b.limit), buffer, func(int) *problem { return nil }, b.readProblem)
 	return p
 }
 
@@ -90,12 +90,12 @@ func (b *body) readAll(
 				return nil, p
 			}
 			size := max(int64(cap(buffer))+1, min(2*int64(cap(buffer)), b.limit+1))
-			if p := b.hold.resize(b.hold.n + size); p != nil {
+			if p := b.memory.resize(b.memory.n + size); p != nil {
 				return nil, p
 			}
 			old := int64(cap(buffer))
 			buffer = append(make([]byte, 0, size), buffer...)
-			if p := b.hold.resize(b.hold.n - old); p != nil {
+			if p := b.memory.resize(b.memory.n - old); p != nil {
 				return nil, p
 			}
 		}
@@ -113,7 +113,7 @@ func (b *body) readAll(
 }
 
 // release gives the body's memory to the next one: nothing that was made of it may still point there.
-func (b *body) release() {
+func (b *body) recycle() {
 	if b.pooled != nil {
 		wirePool.Put(b.pooled)
 	}
@@ -122,8 +122,8 @@ func (b *body) release() {
 
 // decompressed returns what was pushed, until release, in the lane for small bodies as long as it is one. Reading
 // stops at the limit, so that a small body which expands to a huge one costs no more than one of the limit.
-func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
-	if p := t.begin(ctx, len(b.wire) > smallBody); p != nil {
+func (b *body) decompressed(ctx context.Context, t *decodeSlot) ([]byte, *problem) {
+	if p := t.acquireDecodeSlot(ctx, len(b.wire) > smallBody); p != nil {
 		return nil, p
 	}
 	if b.coding == nil {
@@ -134,14 +134,14 @@ func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
 		return nil, b.undecodable(err)
 	}
 	first := min(max(4*int64(len(b.wire)), 1<<10), smallBody+1)
-	if p := b.hold.resize(b.hold.n + first); p != nil {
+	if p := b.memory.resize(b.memory.n + first); p != nil {
 		return nil, p
 	}
 	return b.readAll(io.LimitReader(decoder, b.limit+1), make([]byte, 0, first), func(n int) *problem {
 		if n <= smallBody {
 			return nil
 		}
-		return t.begin(ctx, true)
+		return t.acquireDecodeSlot(ctx, true)
 	}, b.undecodable)
 }
 
@@ -149,7 +149,7 @@ func (b *body) undecodable(err error) *problem {
 	return &problem{http.StatusBadRequest, b.coding.fault(b.wire, err)}
 }
 
-func (b *body) problem(err error) *problem {
+func (b *body) readProblem(err error) *problem {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

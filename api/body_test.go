@@ -125,7 +125,7 @@ func TestABombIsCutOffWhileReading(t *testing.T) {
 				decoded.Reader, err = open(r)
 				return decoded, err
 			}
-			raw, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight})
+			raw, p := b.decompressed(t.Context(), &decodeSlot{in: g.api.inFlight})
 			if p == nil || p.code != http.StatusRequestEntityTooLarge {
 				t.Errorf("want 413, got %+v and %d bytes", p, len(raw))
 			}
@@ -219,7 +219,7 @@ func TestACompressedBodyIsCheckedToItsEnd(t *testing.T) {
 		if p != nil {
 			t.Fatal(p.text)
 		}
-		if _, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight}); p == nil || p.code != test.want {
+		if _, p := b.decompressed(t.Context(), &decodeSlot{in: g.api.inFlight}); p == nil || p.code != test.want {
 			t.Errorf("%s: want %d, got %+v", name, test.want, p)
 		}
 	}

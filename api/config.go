@@ -119,22 +119,22 @@ type Config struct {
 
 // API serves HTTP for one replica. All of its state is either immutable after New or guarded by its own type.
 type API struct {
-	cfg      Config
-	inFlight *inFlight
-	log      *slog.Logger
-	met      *scrapeLog
-	naming   naming
-	metrics  *instruments
-	own      *self
-	self     *self // own, if it is on the telemetry path; else nil
-	pages    *pages
-	pinned   *pinned
-	streams  *lane // answers on the telemetry path that do not fit into PageBytes
-	queries  *lane // answers to /api/v1/metrics
-	views    *lane // pages for people
-	template *template.Template
-	quit     sync.Once
-	handler  http.Handler
+	cfg             Config
+	inFlight        *inFlight
+	log             *slog.Logger
+	scrapeLog       *scrapeLog
+	naming          naming
+	metrics         *instruments
+	selfMetrics     *selfMetrics
+	pageSelfMetrics *selfMetrics // own, if it is on the telemetry path; else nil
+	pages           *pages
+	pinned          *pinned
+	streams         *lane // answers on the telemetry path that do not fit into PageBytes
+	queries         *lane // answers to /api/v1/metrics
+	views           *lane // pages for people
+	template        *template.Template
+	quit            sync.Once
+	handler         http.Handler
 }
 
 // New returns a handler for every path of the surface. It registers the API's own metrics, and fails if they are already
@@ -158,22 +158,22 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{
-		cfg:      cfg,
-		inFlight: inFlight,
-		log:      cfg.Logger,
-		met:      newScrapeLog(cfg.Logger),
-		metrics:  metrics,
-		naming:   naming{scheme: model.LegacyValidation, escaping: model.NoEscaping},
+		cfg:       cfg,
+		inFlight:  inFlight,
+		log:       cfg.Logger,
+		scrapeLog: newScrapeLog(cfg.Logger),
+		metrics:   metrics,
+		naming:    naming{scheme: model.LegacyValidation, escaping: model.NoEscaping},
 	}
 	if cfg.UTF8Names {
 		a.naming = naming{scheme: model.UTF8Validation, escaping: model.ValueEncodingEscaping}
 	}
-	a.own = &self{gatherer: cfg.Gatherer, met: a.met, now: time.Now}
+	a.selfMetrics = &selfMetrics{gatherer: cfg.Gatherer, scrapeLog: a.scrapeLog, now: time.Now}
 	if cfg.IncludeSelf {
-		a.self = a.own
+		a.pageSelfMetrics = a.selfMetrics
 	}
 	pushes := &traffic{store: cfg.Store, now: time.Now}
-	a.pages = newPages(cfg.Store, a.self, pushes.busy, newPageBudget(cfg.PageBytes, metrics.pageBytes))
+	a.pages = newPages(cfg.Store, a.pageSelfMetrics, pushes.pushesActive, newPageBudget(cfg.PageBytes, metrics.pageBytes))
 	a.pinned = newPinned(cfg.Store, cfg.Limits.StateBytes)
 	a.streams = newLane("the metrics in a form for which there is no room in --web.max-page-bytes", maxStreams, a.pinned)
 	a.queries = newLane("all groups as JSON", maxQueries, a.pinned)

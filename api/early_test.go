@@ -131,7 +131,7 @@ func TestAHEADWhoseBodyIsNotReadHasNoLengthOfItsOwn(t *testing.T) {
 func TestAPushThatIsRefusedForWantOfASlotIsAnswered(t *testing.T) {
 	g := start(t)
 	in := g.api.inFlight
-	if !in.requests.try(in.requests.size) {
+	if !in.requests.tryAcquire(in.requests.size) {
 		t.Fatal("taken")
 	}
 	res, text, sent, err := g.raw("PUT /metrics/job/a HTTP/1.1\r\nHost: h\r\nContent-Length: 10485760\r\n\r\n", length(10*megabyte))
@@ -266,7 +266,7 @@ func TestABodyThatDoesNotEndIsGivenUp(t *testing.T) {
 				if w.flushed > restKept+len(wireBuffer{}) {
 					t.Errorf("the answer was sent after %d bytes", w.flushed)
 				}
-				if n := g.api.inFlight.drains.taken.Load(); n != 0 {
+				if n := g.api.inFlight.discards.used.Load(); n != 0 {
 					t.Errorf("%d are still reading", n)
 				}
 			})
@@ -296,7 +296,7 @@ func TestFewReadOnAtATime(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if n := g.api.inFlight.drains.taken.Load(); n != 10 {
+		if n := g.api.inFlight.discards.used.Load(); n != 10 {
 			t.Errorf("%d read on, want an eighth of --push.max-requests", n)
 		}
 		wg.Wait()
@@ -335,7 +335,7 @@ func TestOverHTTP2TheAnswerIsReadToo(t *testing.T) {
 			}
 		}
 	}
-	if n := g.api.inFlight.drains.taken.Load(); n != 0 {
+	if n := g.api.inFlight.discards.used.Load(); n != 0 {
 		t.Errorf("%d are still reading", n)
 	}
 }

@@ -99,12 +99,12 @@ func bodyRefusals(t *testing.T) []refusal {
 		{name: "a body that does not come", options: quick, stalls: true, body: "m 1", want: 408, value: "20ms", mend: "--push.timeout"},
 		{name: "a push that never fits into memory", options: withConfig(func(c *Config) { c.MaxBytesInFlight = 1 << 20 }), body: strings.Repeat("m 1\n", 1<<18), want: 413, value: "1048576", mend: "--push.max-bytes-in-flight"},
 		{name: "a push that takes more to decode than there is", options: withConfig(func(c *Config) { c.MaxBytesInFlight = 4 << 20 }), body: strings.Repeat("{a=\"1\"} 1\n", 50000), want: 413, value: "to decode", mend: "--push.max-bytes-in-flight"},
-		{name: "more pushes than may be", options: withConfig(func(c *Config) { c.MaxPushes = 1 }), before: busy(func(f *inFlight) *pool { return f.requests }), want: 503, value: "may be, 1", mend: "--push.max-requests"},
-		{name: "no memory for a body", options: quick, before: busy(func(f *inFlight) *pool { return f.large }), body: strings.Repeat("m 1\n", 1<<16), want: 503, value: "at a time", mend: "--push.max-bytes-in-flight"},
-		{name: "no memory for a body of unknown length", options: quick, before: busy(func(f *inFlight) *pool { return f.large }), chunked: true, body: strings.Repeat("m 1\n", 1<<17), want: 503, value: "all is taken", mend: "--push.max-bytes-in-flight"},
-		{name: "no turn to decode", options: quick, before: busy(func(f *inFlight) *pool { return f.smallTurns }), body: "m 1\n", want: 503, value: "at a time", mend: "--push.max-bytes-in-flight"},
+		{name: "more pushes than may be", options: withConfig(func(c *Config) { c.MaxPushes = 1 }), before: busy(func(f *inFlight) *semaphore { return f.requests }), want: 503, value: "may be, 1", mend: "--push.max-requests"},
+		{name: "no memory for a body", options: quick, before: busy(func(f *inFlight) *semaphore { return f.large }), body: strings.Repeat("m 1\n", 1<<16), want: 503, value: "at a time", mend: "--push.max-bytes-in-flight"},
+		{name: "no memory for a body of unknown length", options: quick, before: busy(func(f *inFlight) *semaphore { return f.large }), chunked: true, body: strings.Repeat("m 1\n", 1<<17), want: 503, value: "all is taken", mend: "--push.max-bytes-in-flight"},
+		{name: "no turn to decode", options: quick, before: busy(func(f *inFlight) *semaphore { return f.smallTurns }), body: "m 1\n", want: 503, value: "at a time", mend: "--push.max-bytes-in-flight"},
 		{name: "no turn, and many who wait", options: quick, before: func(g *gateway) {
-			busy(func(f *inFlight) *pool { return f.smallTurns })(g)
+			busy(func(f *inFlight) *semaphore { return f.smallTurns })(g)
 			g.api.inFlight.smallTurns.queue = make([]*waiter, maxWaiting)
 		}, body: "m 1\n", want: 503, value: "too many are waiting", mend: "push again"},
 	}

@@ -160,10 +160,10 @@ func (a admitting) Apply(ctx context.Context, command []byte) (fsm.Result, error
 }
 
 // busy takes all there is of a pool.
-func busy(part func(*inFlight) *pool) func(*gateway) {
+func busy(part func(*inFlight) *semaphore) func(*gateway) {
 	return func(g *gateway) {
 		p := part(g.api.inFlight)
-		if !p.try(p.size) {
+		if !p.tryAcquire(p.size) {
 			g.t.Fatal("somebody has taken of it already")
 		}
 	}

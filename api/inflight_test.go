@@ -29,15 +29,15 @@ import (
 
 func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10)
-		if err := p.take(t.Context(), 8, time.Second); err != nil {
+		p := newSemaphore(10)
+		if err := p.acquire(t.Context(), 8, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		var mu sync.Mutex
 		wait := func(name string, n int64, longest time.Duration) {
 			go func() {
-				if err := p.take(t.Context(), n, longest); err != nil {
+				if err := p.acquire(t.Context(), n, longest); err != nil {
 					name += ": " + err.Error()
 				}
 				mu.Lock()
@@ -49,23 +49,23 @@ func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 		wait("large", 5, time.Minute)
 		wait("small", 1, time.Minute)
 		wait("hasty", 1, time.Second)
-		if !p.try(2) || p.try(1) {
+		if !p.tryAcquire(2) || p.tryAcquire(1) {
 			t.Error("whoever has some already does not get what there is, or more")
 		}
 		<-time.After(2 * time.Second)
 		synctest.Wait()
-		p.give(4)
+		p.release(4)
 		synctest.Wait() // 4 are there: not enough for the first one
-		p.give(4)
+		p.release(4)
 		synctest.Wait()
 		want := "[hasty: " + errWait.Error() + " large small]"
-		if fmt.Sprint(got) != want && fmt.Sprint(got) != "[hasty: "+errWait.Error()+" small large]" || p.taken.Load() != 8 {
-			t.Errorf("want %s and 8 taken, got %v and %d", want, got, p.taken.Load())
+		if fmt.Sprint(got) != want && fmt.Sprint(got) != "[hasty: "+errWait.Error()+" small large]" || p.used.Load() != 8 {
+			t.Errorf("want %s and 8 taken, got %v and %d", want, got, p.used.Load())
 		}
 		for range maxWaiting {
 			wait("one of many", 9, time.Second)
 		}
-		if err := p.take(t.Context(), 9, time.Second); err != errQueue { //nolint:errorlint // itself
+		if err := p.acquire(t.Context(), 9, time.Second); err != errQueue { //nolint:errorlint // itself
 			t.Errorf("want %v, got %v", errQueue, err)
 		}
 		<-time.After(time.Second)
@@ -78,14 +78,14 @@ func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 
 func TestWhoGivesUpLetsThoseBehindPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10)
-		if !p.try(8) {
+		p := newSemaphore(10)
+		if !p.tryAcquire(8) {
 			t.Fatal("nothing is taken")
 		}
-		go func() { _ = p.take(t.Context(), 5, time.Second) }()
+		go func() { _ = p.acquire(t.Context(), 5, time.Second) }()
 		synctest.Wait()
-		if err := p.take(t.Context(), 2, time.Minute); err != nil || p.taken.Load() != 10 {
-			t.Errorf("got %v, and %d are taken", err, p.taken.Load())
+		if err := p.acquire(t.Context(), 2, time.Minute); err != nil || p.used.Load() != 10 {
+			t.Errorf("got %v, and %d are taken", err, p.used.Load())
 		}
 	})
 }
@@ -117,8 +117,8 @@ func (g *gateway) serve(r *http.Request) *httptest.ResponseRecorder {
 
 func (g *gateway) idle() {
 	g.t.Helper()
-	if in := g.api.inFlight; in.bytes() != 0 || in.requests.taken.Load() != 0 || in.largeTurns.taken.Load() != 0 {
-		g.t.Errorf("%d bytes are still taken, and %d pushes under way", in.bytes(), in.requests.taken.Load())
+	if in := g.api.inFlight; in.bytes() != 0 || in.requests.used.Load() != 0 || in.largeTurns.used.Load() != 0 {
+		g.t.Errorf("%d bytes are still taken, and %d pushes under way", in.bytes(), in.requests.used.Load())
 	}
 }
 
@@ -127,8 +127,8 @@ func TestMostPushesNeedNothingOfTheParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		in := g.api.inFlight
-		for _, p := range []*pool{in.small, in.large, in.decoding, in.largeTurns} {
-			if !p.try(p.size) {
+		for _, p := range []*semaphore{in.small, in.large, in.decoding, in.largeTurns} {
+			if !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
 		}
@@ -149,8 +149,8 @@ func TestASmallPushNeverWaitsForLargeOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		in := g.api.inFlight
-		for _, p := range []*pool{in.large, in.decoding, in.largeTurns} {
-			if !p.try(p.size) {
+		for _, p := range []*semaphore{in.large, in.decoding, in.largeTurns} {
+			if !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
 		}
@@ -196,8 +196,8 @@ func TestASmallPushNeverWaitsForLargeOnes(t *testing.T) {
 				t.Errorf("%s: waited for %s", name, waited)
 			}
 		}
-		for _, p := range []*pool{in.large, in.decoding, in.largeTurns} {
-			p.give(p.size)
+		for _, p := range []*semaphore{in.large, in.decoding, in.largeTurns} {
+			p.release(p.size)
 		}
 		if w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/large", strings.NewReader(histogramText(200_000)))); w.Code != http.StatusOK {
 			t.Errorf("want 200 when there is room, got %d: %s", w.Code, w.Body)

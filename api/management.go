@@ -30,28 +30,28 @@ func (a *API) ready(w http.ResponseWriter, _ *http.Request) {
 
 // ownMetrics serves what this process measures of itself, whatever the telemetry path holds. OpenMetrics stays off, because it
 // renames counters.
-func (a *API) ownMetrics(w http.ResponseWriter, r *http.Request) {
+func (a *API) serveSelfMetrics(w http.ResponseWriter, r *http.Request) {
 	out := &sink{ResponseWriter: w}
 	promhttp.HandlerFor(a.cfg.Gatherer, promhttp.HandlerOpts{
-		ErrorLog:      ownMetricsLog{a, r, out},
+		ErrorLog:      selfMetricsLog{a, r, out},
 		ErrorHandling: promhttp.ContinueOnError, // what could be gathered is better than nothing
 	}).ServeHTTP(out, r)
 }
 
 // ownMetricsLog logs what goes wrong with one scrape of the own metrics as it is logged of others.
-type ownMetricsLog struct {
+type selfMetricsLog struct {
 	a   *API
 	r   *http.Request
 	out *sink
 }
 
 // Println implements promhttp.Logger.
-func (l ownMetricsLog) Println(v ...any) {
+func (l selfMetricsLog) Println(v ...any) {
 	if gone := l.out.gone(l.r); gone != nil {
 		l.a.log.Debug("client went away", "path", shownPath(l.r), "source", l.r.RemoteAddr, "err", gone)
 		return
 	}
-	l.a.met.once(slog.LevelError, errors.New(strings.TrimSpace(fmt.Sprintln(v...))), "serving own metrics")
+	l.a.scrapeLog.once(slog.LevelError, errors.New(strings.TrimSpace(fmt.Sprintln(v...))), "serving own metrics")
 }
 
 // serveQuit asks the process to end. Asking again does nothing more.

@@ -112,7 +112,7 @@ func newInstruments(reg prometheus.Registerer, in *inFlight) (*instruments, erro
 	pushes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pushquorum_pushes_in_flight",
 		Help: "Pushes that are under way, of what --push.max-requests allows.",
-	}, func() float64 { return float64(in.requests.taken.Load()) })
+	}, func() float64 { return float64(in.requests.used.Load()) })
 	for _, reason := range reasons {
 		m.refused.WithLabelValues(reason) // which is 0 before it is 1, so that its rate shows the first
 	}
@@ -128,7 +128,7 @@ func newInstruments(reg prometheus.Registerer, in *inFlight) (*instruments, erro
 }
 
 // rejected counts a push that was not stored, for one of the reasons.
-func (m *instruments) rejected(reason string) { m.refused.WithLabelValues(reason).Inc() }
+func (m *instruments) countRejected(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // count counts the requests of a handler under its name.
 func (m *instruments) count(name string, h http.Handler) http.Handler {

@@ -100,7 +100,7 @@ func (a *API) success(i intent) int {
 // of time. Who reads the log is told once, and not with each push.
 func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (reason string) {
 	reason = reasonOfLimit(result.Limit())
-	a.met.once(slog.LevelWarn, fmt.Errorf("the limit %s is reached", reason), "pushes are refused for want of room",
+	a.scrapeLog.once(slog.LevelWarn, fmt.Errorf("the limit %s is reached", reason), "pushes are refused for want of room",
 		"path", shownPath(r), "source", r.RemoteAddr, "first", result.Reason)
 	a.refuse(w, r, &problem{http.StatusTooManyRequests, "no room for the pushed metrics: " + result.Reason})
 	return reason
@@ -110,7 +110,7 @@ func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (r
 // replicated, or a limit has no room for its group: nothing of the push has been stored, and sending it again cannot
 // help.
 func (a *API) reject(ctx context.Context, w http.ResponseWriter, r *http.Request, request fsm.Request, group expo.Labels, reason error) {
-	a.metrics.rejected(reasonInvalid)
+	a.metrics.countRejected(reasonInvalid)
 	result, err := a.cfg.Replica.Apply(ctx, fsm.EncodeReject(request, group))
 	switch {
 	case err != nil:

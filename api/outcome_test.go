@@ -82,14 +82,14 @@ func TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays(t *testing.T) {
 // TestWhoIsTooManyHearsThatNothingWasStored covers the 503s of pushes that no replica has been asked for.
 func TestWhoIsTooManyHearsThatNothingWasStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, busy := range map[string]func(*inFlight) *pool{
-			"requests": func(in *inFlight) *pool { return in.requests },
-			"bodies":   func(in *inFlight) *pool { return in.large },
-			"turns":    func(in *inFlight) *pool { return in.largeTurns },
-			"decoding": func(in *inFlight) *pool { return in.decoding },
+		for name, busy := range map[string]func(*inFlight) *semaphore{
+			"requests": func(in *inFlight) *semaphore { return in.requests },
+			"bodies":   func(in *inFlight) *semaphore { return in.large },
+			"turns":    func(in *inFlight) *semaphore { return in.largeTurns },
+			"decoding": func(in *inFlight) *semaphore { return in.decoding },
 		} {
 			g := startWithoutServer(t)
-			if p := busy(g.api.inFlight); !p.try(p.size) {
+			if p := busy(g.api.inFlight); !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
 			w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/a", strings.NewReader(histogramText(200_000))))
@@ -116,16 +116,16 @@ func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 		body := histogramText(200_000)
 		for name, wait := range map[string]struct {
 			body    string
-			pools   []*pool
+			pools   []*semaphore
 			unknown bool
 		}{
 			"nothing":                  {"x 1\n", nil, true},
-			"memory for the body":      {body, []*pool{in.large}, true},
-			"memory, and a turn":       {body, []*pool{in.large, in.largeTurns}, true},
-			"all there is to wait for": {body, []*pool{in.large, in.largeTurns, in.decoding}, false},
+			"memory for the body":      {body, []*semaphore{in.large}, true},
+			"memory, and a turn":       {body, []*semaphore{in.large, in.largeTurns}, true},
+			"all there is to wait for": {body, []*semaphore{in.large, in.largeTurns, in.decoding}, false},
 		} {
 			for _, p := range wait.pools {
-				if !p.try(p.size) {
+				if !p.tryAcquire(p.size) {
 					t.Fatal("taken")
 				}
 			}
@@ -134,7 +134,7 @@ func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 				defer close(given)
 				for _, p := range wait.pools {
 					<-time.After(timeout/2 - time.Millisecond) // of the bubble's time
-					p.give(p.size)
+					p.release(p.size)
 				}
 			}()
 			began := time.Now()

@@ -17,11 +17,11 @@ type pageBudget struct {
 	held  int64
 	gauge prometheus.Gauge
 	// sizes are the last known ones of answers in each form. There are not many forms.
-	sizes map[form]int64
+	sizes map[pageForm]int64
 }
 
 func newPageBudget(limit int64, gauge prometheus.Gauge) pageBudget {
-	return pageBudget{limit: limit, gauge: gauge, sizes: map[form]int64{}}
+	return pageBudget{limit: limit, gauge: gauge, sizes: map[pageForm]int64{}}
 }
 
 func (b *pageBudget) addLocked(bytes int64) {
@@ -31,7 +31,7 @@ func (b *pageBudget) addLocked(bytes int64) {
 
 // hasRoom tells whether it is worth while to begin a build: a page that is made from the beginning will be about as
 // large as the last one in its form.
-func (ps *pages) hasRoom(b *build, f form) bool {
+func (ps *pages) hasRoom(b *build, f pageForm) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	want := int64(0)
@@ -42,7 +42,7 @@ func (ps *pages) hasRoom(b *build, f form) bool {
 }
 
 // reserve takes so much of the budget for a build.
-func (ps *pages) reserve(b *build, f form, bytes int64) error {
+func (ps *pages) reserve(b *build, f pageForm, bytes int64) error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if !ps.makeRoomLocked(b, bytes) {
@@ -55,7 +55,7 @@ func (ps *pages) reserve(b *build, f form, bytes int64) error {
 }
 
 // streamed notes how long an answer in a form was that did not fit.
-func (ps *pages) streamed(f form, bytes int64) {
+func (ps *pages) noteStreamed(f pageForm, bytes int64) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.budget.sizes[f] = bytes

@@ -356,7 +356,7 @@ func TestThePageIsBoundedInBytes(t *testing.T) {
 		push(expo.NewLabels(map[string]string{"job": fmt.Sprintf("many%02d", i)}), many)
 	}
 	var w *httptest.ResponseRecorder
-	peak := peakWithin(5*maxPageBytes, func() {
+	peak := peakWithin(5*maxUIBytes, func() {
 		w = httptest.NewRecorder()
 		g.api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	})
@@ -365,7 +365,7 @@ func TestThePageIsBoundedInBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(body)
-	if len(page) > maxPageBytes*5/4 || peak > 5*maxPageBytes {
+	if len(page) > maxUIBytes*5/4 || peak > 5*maxUIBytes {
 		t.Errorf("the page has %d bytes and takes %d", len(page), peak)
 	}
 	for _, want := range []string{"… (1048576 bytes)", "too long for this page: ", "… (", "more series, too many for this page", "the first ", "filter to see the others"} {

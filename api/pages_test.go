@@ -125,7 +125,7 @@ func TestAScrapeShowsWhatIsStored(t *testing.T) {
 				g.must(http.StatusOK, []string{"PUT", "POST"}[rng.IntN(2)], path, body.String())
 			}
 			own.value.Add(1)
-			now = now.Add(ownMaxAge)
+			now = now.Add(selfMetricsMaxAge)
 			h := scrapeForms[rng.IntN(len(scrapeForms))]
 			e := g.replica.View().Exposition()
 			if standalone {
@@ -162,7 +162,7 @@ func TestOwnMetricsOnAPageAreAtMostASecondOld(t *testing.T) {
 	}{
 		{"the first scrape", 0, false, 1},
 		{"at once", 0, false, 1},
-		{"within the second", ownMaxAge - 1, false, 1},
+		{"within the second", selfMetricsMaxAge - 1, false, 1},
 		{"after it", 1, false, 4},
 		{"after a push", 0, true, 5},
 	} {
@@ -186,8 +186,8 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 		own := &ownMetrics{hold: make(chan struct{})}
 		log := slog.New(slog.DiscardHandler)
 		machine := fsm.New(log)
-		ps := newPages(machine, &self{gatherer: own, met: newScrapeLog(log), now: time.Now}, nil, unbounded())
-		f := form{format: expfmt.FmtText, encoding: expo.Identity}
+		ps := newPages(machine, &selfMetrics{gatherer: own, scrapeLog: newScrapeLog(log), now: time.Now}, nil, unbounded())
+		f := pageForm{format: expfmt.FmtText, encoding: expo.Identity}
 		var got [6]*expo.Page
 		var wg sync.WaitGroup
 		ask := func(i int) {
@@ -241,7 +241,7 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 func TestAPageInUseStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ps := newPages(fsm.New(slog.New(slog.DiscardHandler)), nil, nil, unbounded())
-		ask := func(f form) {
+		ask := func(f pageForm) {
 			t.Helper()
 			s, err := ps.get(t.Context(), f, 0, nil)
 			if err != nil {
@@ -249,12 +249,12 @@ func TestAPageInUseStays(t *testing.T) {
 			}
 			ps.release(s, nil)
 		}
-		kept := func(f form) bool { return slices.ContainsFunc(ps.list, func(s *slot) bool { return s.form == f }) }
-		scraper := form{expfmt.FmtText, expo.Gzip}
-		var others []form
+		kept := func(f pageForm) bool { return slices.ContainsFunc(ps.list, func(s *slot) bool { return s.form == f }) }
+		scraper := pageForm{expfmt.FmtText, expo.Gzip}
+		var others []pageForm
 		for _, format := range []expfmt.Format{expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
 			for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
-				others = append(others, form{format, encoding})
+				others = append(others, pageForm{format, encoding})
 			}
 		}
 		for _, f := range others {
@@ -276,7 +276,7 @@ func TestAPageInUseStays(t *testing.T) {
 		if n := len(ps.live); n != len(ps.list) {
 			t.Errorf("%d pages are kept, and %d are there", len(ps.list), n)
 		}
-		time.Sleep(inUse) //nolint:forbidigo // the clock is the bubble's
+		time.Sleep(inUseFor) //nolint:forbidigo // the clock is the bubble's
 		for _, f := range others[:maxPages] {
 			ask(f)
 		}
@@ -291,14 +291,14 @@ func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		ps := g.api.pages
-		scraper := form{expfmt.FmtText, expo.Gzip}
+		scraper := pageForm{expfmt.FmtText, expo.Gzip}
 		s, err := ps.get(t.Context(), scraper, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ps.release(s, nil)
-		ps.firsts <- struct{}{} // one that takes long …
-		ps.builds <- struct{}{} // … and has its turn
+		ps.firstBuildTurns <- struct{}{} // one that takes long …
+		ps.buildTurns <- struct{}{}      // … and has its turn
 		benchPush(t, g, 0, 1)
 		index := g.replica.Applied()
 		began := time.Now()
@@ -306,7 +306,7 @@ func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 			t.Fatalf("the next page of a form: %v after %s", err, time.Since(began))
 		}
 		ps.release(s, nil)
-		_, err = ps.get(t.Context(), form{expfmt.FmtProtoDelim, expo.Gzip}, index, nil)
+		_, err = ps.get(t.Context(), pageForm{expfmt.FmtProtoDelim, expo.Gzip}, index, nil)
 		if !errors.Is(err, errNotItsTurn) || time.Since(began) != laneWait {
 			t.Errorf("another form: %v after %s", err, time.Since(began))
 		}
@@ -318,7 +318,7 @@ func TestAPageThatNobodyAsksForIsDropped(t *testing.T) {
 		ps := newPages(fsm.New(slog.New(slog.DiscardHandler)), nil, nil, unbounded())
 		ask := func(encoding string) {
 			t.Helper()
-			s, err := ps.get(t.Context(), form{format: expfmt.FmtText, encoding: encoding}, 0, nil)
+			s, err := ps.get(t.Context(), pageForm{format: expfmt.FmtText, encoding: encoding}, 0, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

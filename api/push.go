@@ -30,16 +30,16 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.refusePush(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
-		if !a.inFlight.requests.try(1) {
+		if !a.inFlight.requests.tryAcquire(1) {
 			a.refusePush(w, r, a.inFlight.tooMany())
 			return
 		}
-		defer a.inFlight.requests.give(1)
+		defer a.inFlight.requests.release(1)
 		b, p := a.openBody(w, r)
-		defer b.hold.end() // when the push has been answered: its command is in memory until then
+		defer b.memory.free() // when the push has been answered: its command is in memory until then
 		if p != nil {
-			b.release()
-			b.hold.end()
+			b.recycle()
+			b.memory.free()
 			a.refusePush(w, r, p)
 			return
 		}
@@ -49,9 +49,9 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 		p, err = a.decode(ctx, r, b, group, func(families []*expo.Family) {
 			command = fsm.EncodePush(request, group, replace, families)
 		})
-		b.release()
+		b.recycle()
 		if p == nil {
-			p = b.hold.resize(int64(len(command)))
+			p = b.memory.resize(int64(len(command)))
 		}
 		switch {
 		case p != nil:
@@ -62,7 +62,7 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			return
 		}
 		if reason := a.submit(ctx, w, r, pushing, command); reason != "" {
-			a.metrics.rejected(reason)
+			a.metrics.countRejected(reason)
 		}
 		a.pinned.relieve()
 	}
@@ -70,18 +70,18 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 
 // refusePush answers a push whose body, or what stands before it, is no good, or cannot be taken now.
 func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
-	a.metrics.rejected(reasonOf(p))
+	a.metrics.countRejected(reasonOf(p))
 	a.refuse(w, r, p)
 }
 
 // decode parses a body into what is stored, and hands it to use. Nothing of it may be kept: its memory is the body's, or the next
 // push's. It returns a problem with a body that cannot be parsed, and an error for one that can be, but not accepted.
 func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.Labels, use func([]*expo.Family)) (*problem, error) {
-	t := &turn{in: a.inFlight}
-	defer t.end()
+	t := &decodeSlot{in: a.inFlight}
+	defer t.releaseDecodeSlot()
 	raw, p := b.decompressed(ctx, t)
 	if p == nil && len(raw) > smallBody {
-		p = t.begin(ctx, true)
+		p = t.acquireDecodeSlot(ctx, true)
 	}
 	if p != nil {
 		return p, nil
@@ -92,7 +92,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
 		raw = expo.Tidy(raw)
-		if p := t.afford(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
+		if p := t.acquireDecodeMemory(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
 			return b.unaffordable(raw, p), nil
 		}
 		plain = expo.Plain(raw, group)
@@ -101,7 +101,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 		defer plain.Release()
 		families = plain.Families()
 	} else {
-		if p := t.afford(ctx, expo.Estimate(raw, format, group, most)); p != nil {
+		if p := t.acquireDecodeMemory(ctx, expo.Estimate(raw, format, group, most)); p != nil {
 			return b.unaffordable(raw, p), nil
 		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
@@ -112,7 +112,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 			return nil, err
 		}
 	}
-	if err := a.own.clash(families); err != nil {
+	if err := a.selfMetrics.checkReserved(families); err != nil {
 		return nil, err
 	}
 	use(families)

@@ -74,7 +74,7 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, p)
 		return
 	}
-	f := form{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
+	f := pageForm{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
 	rd.mark(w)
 	if r.Method == http.MethodHead {
 		f.describe(w) // without its length, for which the page would have to be made
@@ -83,7 +83,7 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	index := rd.view.Index()
 	rd.view = nil // who waits keeps no state
 	out, to := &sink{ResponseWriter: w}, recipientOf(w)
-	for range int(laneWait / laneLook) {
+	for range int(laneWait / laneCheckInterval) {
 		page, err := a.pages.get(r.Context(), f, index, to)
 		switch {
 		case err == nil:
@@ -108,7 +108,7 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	a.refuse(w, r, a.streams.full())
 }
 
-func (a *API) sendPage(out *sink, r *http.Request, f form, s *snapshot, to *recipient) {
+func (a *API) sendPage(out *sink, r *http.Request, f pageForm, s *sharedPage, to *recipient) {
 	defer a.pages.release(s, to)
 	a.tellFaults(s.page.LeftOut(), s.page.Caught())
 	f.describe(out)
@@ -119,7 +119,7 @@ func (a *API) sendPage(out *sink, r *http.Request, f form, s *snapshot, to *reci
 }
 
 // describe says in which form the answer is.
-func (f form) describe(w http.ResponseWriter) {
+func (f pageForm) describe(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", string(f.format))
 	h.Set("Vary", "Accept, Accept-Encoding")
@@ -129,31 +129,31 @@ func (f form) describe(w http.ResponseWriter) {
 }
 
 // stream makes an answer for which there is no room as a page while it is sent.
-func (a *API) stream(out *sink, r *http.Request, f form, leave func()) {
+func (a *API) stream(out *sink, r *http.Request, f pageForm, leave func()) {
 	defer leave()
 	a.metrics.streamed.Inc()
 	f.describe(out)
 	e := a.cfg.Store.View().Exposition()
-	if a.self != nil {
-		e = a.self.merge(a.self.gather(), e)
+	if a.pageSelfMetrics != nil {
+		e = a.pageSelfMetrics.merge(a.pageSelfMetrics.gather(), e)
 	}
-	err := expo.Stream(out, f.format, f.encoding, a.pages.busy, e)
+	err := expo.Stream(out, f.format, f.encoding, a.pages.pushesActive, e)
 	var leftOut *expo.LeftOutError
 	if err != nil && !errors.As(err, &leftOut) {
 		a.cut(r, out, err)
 	}
 	a.tellFaults(leftOut, nil)
-	a.pages.streamed(f, out.sent)
+	a.pages.noteStreamed(f, out.sent)
 }
 
 // tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it
 // was made.
 func (a *API) tellFaults(leftOut *expo.LeftOutError, caught error) {
 	if leftOut != nil {
-		a.met.once(slog.LevelError, leftOut.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", leftOut.Parts)
+		a.scrapeLog.once(slog.LevelError, leftOut.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", leftOut.Parts)
 	}
 	if caught != nil {
-		a.met.once(slog.LevelError, caught, "the page had to be made from the beginning, as it will be each time: report this")
+		a.scrapeLog.once(slog.LevelError, caught, "the page had to be made from the beginning, as it will be each time: report this")
 	}
 }
 
@@ -184,7 +184,7 @@ func (a *API) cut(r *http.Request, out *sink, err error) {
 	if gone := out.gone(r); gone != nil {
 		a.log.Debug("client went away", "path", shownPath(r), "source", r.RemoteAddr, "err", gone)
 	} else {
-		a.met.once(slog.LevelError, err, "writing an answer failed", "path", shownPath(r), "source", r.RemoteAddr)
+		a.scrapeLog.once(slog.LevelError, err, "writing an answer failed", "path", shownPath(r), "source", r.RemoteAddr)
 	}
 	panic(http.ErrAbortHandler)
 }

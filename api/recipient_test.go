@@ -81,7 +81,7 @@ func TestWhoReadsIsNotCutAndWhoStopsIs(t *testing.T) {
 				if row.cut == 0 && err != nil {
 					t.Errorf("cut after %s: %v", took, err)
 				}
-				if row.cut > 0 && (!errors.Is(err, errDawdled) || took > row.cut || valueOf(t, dawdled) != 1) {
+				if row.cut > 0 && (!errors.Is(err, errNotReading) || took > row.cut || valueOf(t, dawdled) != 1) {
 					t.Errorf("want it to be cut within %s: error %v after %s", row.cut, err, took)
 				}
 			})

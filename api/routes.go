@@ -81,11 +81,11 @@ func (a *API) listRoutes() ([]*route, error) {
 		add(http.MethodPut, prefix+wipePath, a.metrics.count("wipe", http.HandlerFunc(a.wipe)))
 	}
 
-	get("/", "status", a.page)
-	get("/status", "status", a.page)
+	get("/", "status", a.serveUI)
+	get("/status", "status", a.serveUI)
 	get("/-/healthy", "healthy", a.healthy)
 	get("/-/ready", "ready", a.ready)
-	add(http.MethodGet, prefix+"/-/metrics", http.HandlerFunc(a.ownMetrics))
+	add(http.MethodGet, prefix+"/-/metrics", http.HandlerFunc(a.serveSelfMetrics))
 	add(http.MethodGet, prefix+"/-/quit", http.HandlerFunc(quitNeedsPut))
 	add(http.MethodPut, prefix+"/-/quit", http.HandlerFunc(a.serveQuit))
 	add(http.MethodPost, prefix+"/-/quit", http.HandlerFunc(a.serveQuit))

@@ -228,7 +228,7 @@ func TestWhatOnlyResemblesAFormatIsNotTakenForIt(t *testing.T) {
 		"random bytes":                    randomBytes(10000),
 	} {
 		if l := sniff([]byte(body)); l != nil {
-			t.Errorf("%s is taken for %s", name, l.what)
+			t.Errorf("%s is taken for %s", name, l.name)
 		}
 	}
 }
@@ -266,7 +266,7 @@ func TestSnappyBlocksAreDecodedAsSnappyDecodesThem(t *testing.T) {
 				s.WriteString(strings.Repeat(fmt.Sprint("text ", rng.IntN(5)), 1+rng.IntN(40)))
 			}
 		}
-		want := beginning([]byte(s.String()), sniffed)
+		want := beginning([]byte(s.String()), sniffedBytes)
 		if got := snappyBegin([]byte(block(s.String()))); !bytes.Equal(got, want) {
 			t.Fatalf("of %d bytes the first %d are decoded otherwise", s.Len(), len(want))
 		}
@@ -308,11 +308,11 @@ func FuzzUnreadable(f *testing.F) {
 	g := start(f)
 	f.Fuzz(func(t *testing.T, raw []byte, encoding, kind string) {
 		h := http.Header{"Content-Encoding": {encoding}}
-		b := &body{hold: hold{in: g.api.inFlight}, limit: 1 << 20, wire: raw}
-		defer b.hold.end()
+		b := &body{memory: bodyMemory{in: g.api.inFlight}, limit: 1 << 20, wire: raw}
+		defer b.memory.free()
 		b.coding, b.encoding = contentCoding(h)
-		turn := &turn{in: g.api.inFlight}
-		defer turn.end()
+		turn := &decodeSlot{in: g.api.inFlight}
+		defer turn.releaseDecodeSlot()
 		out, p := b.decompressed(t.Context(), turn)
 		if p == nil {
 			p = b.unreadable(kind, out, errNoLeader)

@@ -22,14 +22,14 @@ import (
 var uiFiles embed.FS
 
 // page is what the template shows.
-type page struct {
+type uiPage struct {
 	Prefix    string // of links, without a final slash
 	Telemetry string // path, below the prefix
 	Version   string
 	Query     string
 	Notice    string
 	Admin     bool
-	Groups    []pageGroup
+	Groups    []uiGroup
 	Total     int // groups stored
 	Matching  int // groups that the query selects
 	Cluster   *ClusterStatus
@@ -47,25 +47,25 @@ func (l limit) Reached() bool { return l.Used >= l.Limit }
 
 type pair struct{ Name, Value string }
 
-type pageGroup struct {
+type uiGroup struct {
 	Labels                []pair
 	Path                  string // to DELETE, relative to the prefix
 	Failed                bool
 	LastPush, LastFailure string
-	Families              []pageFamily
+	Families              []uiFamily
 	Hidden                int // families left out
 }
 
-type pageFamily struct {
+type uiFamily struct {
 	Name, Type, Help, Pushed string
-	Series                   []pageSeries
+	Series                   []uiSeries
 	Hidden                   int // series left out
 }
 
-type pageSeries struct{ Labels, Value string }
+type uiSeries struct{ Labels, Value string }
 
-func (a *API) page(w http.ResponseWriter, r *http.Request) {
-	p := &page{
+func (a *API) serveUI(w http.ResponseWriter, r *http.Request) {
+	p := &uiPage{
 		Prefix:    a.cfg.ExternalPrefix,
 		Telemetry: path.Join("/", a.cfg.TelemetryPath),
 		Version:   a.cfg.BuildInfo["version"],
@@ -99,7 +99,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	}
 	var out bytes.Buffer
 	if err := a.template.Execute(&out, p); err != nil {
-		a.met.once(slog.LevelError, err, "rendering the page failed")
+		a.scrapeLog.once(slog.LevelError, err, "rendering the page failed")
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -115,9 +115,9 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // fill puts the groups that the query selects into the page, as many as fit.
-func (a *API) fill(p *page, view *fsm.View) {
+func (a *API) fill(p *uiPage, view *fsm.View) {
 	p.Total = view.Len()
-	room := newPageRoom()
+	room := newUIRoom()
 	for g := range view.Groups() {
 		if !selected(g, p.Query) {
 			continue
@@ -126,7 +126,7 @@ func (a *API) fill(p *page, view *fsm.View) {
 			continue
 		}
 		labels := g.Labels()
-		group := pageGroup{
+		group := uiGroup{
 			Path:     room.link(strings.TrimPrefix(a.naming.pathOf(labels), "/")),
 			Failed:   !g.LastPushSuccessful(),
 			LastPush: moment(g.PushTime), LastFailure: moment(g.FailureTime),
@@ -139,7 +139,7 @@ func (a *API) fill(p *page, view *fsm.View) {
 				group.Hidden = len(g.Families) - i
 				break
 			}
-			family := pageFamily{Name: room.text(f.Name), Type: strings.ToLower(f.Type.String()), Help: room.text(f.Help), Pushed: moment(f.Time)}
+			family := uiFamily{Name: room.text(f.Name), Type: strings.ToLower(f.Type.String()), Help: room.text(f.Help), Pushed: moment(f.Time)}
 			family.Series = a.series(f.Family, room)
 			family.Hidden = f.Len() - len(family.Series)
 			group.Families = append(group.Families, family)
@@ -168,14 +168,14 @@ func selected(g *fsm.Group, query string) bool {
 }
 
 // series returns as many of a family's series as there is room for. The others are not decoded: they may be many.
-func (a *API) series(f *expo.Family, room *pageRoom) (shown []pageSeries) {
+func (a *API) series(f *expo.Family, room *uiRoom) (shown []uiSeries) {
 	for encoded, err := range f.Encoded() {
 		left := room.bytes
 		if err == nil && !room.oneSeries() {
 			break
 		}
 		if len(encoded) > maxShownMetric {
-			shown = append(shown, pageSeries{Value: fmt.Sprintf("too long for this page: %d bytes", len(encoded))})
+			shown = append(shown, uiSeries{Value: fmt.Sprintf("too long for this page: %d bytes", len(encoded))})
 			continue
 		}
 		var m *dto.Metric
@@ -183,17 +183,17 @@ func (a *API) series(f *expo.Family, room *pageRoom) (shown []pageSeries) {
 			m, err = encoded.Decode()
 		}
 		if err != nil {
-			a.met.once(slog.LevelError, err, "a stored metric cannot be shown", "metric", f.Name)
+			a.scrapeLog.once(slog.LevelError, err, "a stored metric cannot be shown", "metric", f.Name)
 			break
 		}
-		shown = append(shown, pageSeries{Labels: room.text(expo.NewLabels(labelMap(m)).String()), Value: room.long(pageValue(m, f.Type))})
+		shown = append(shown, uiSeries{Labels: room.text(expo.NewLabels(labelMap(m)).String()), Value: room.long(uiValue(m, f.Type))})
 		room.bytes = min(room.bytes, left-len(encoded)) // because what is decoded takes time, though little of it is shown
 	}
 	return shown
 }
 
 // pageValue puts a metric's value into lines.
-func pageValue(m *dto.Metric, t dto.MetricType) string {
+func uiValue(m *dto.Metric, t dto.MetricType) string {
 	var b strings.Builder
 	switch t {
 	case dto.MetricType_SUMMARY:

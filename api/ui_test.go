@@ -70,27 +70,27 @@ func TestThePageShowsEverythingOnce(t *testing.T) {
 
 func TestThePageHoldsNoMoreThanIsUsable(t *testing.T) {
 	g := start(t)
-	for i := range maxPageGroups + 5 {
+	for i := range maxUIGroups + 5 {
 		g.must(http.StatusOK, "PUT", fmt.Sprintf("/metrics/job/a/n/%d", i), "x 1\n")
 	}
 	var many strings.Builder
-	for i := range maxPageSeries {
+	for i := range maxUISeries {
 		fmt.Fprintf(&many, "many{n=\"%d\"} 1\n", i)
 	}
 	g.must(http.StatusOK, "PUT", "/metrics/job/many", many.String())
 	page := g.must(http.StatusOK, "GET", "/", "").body
-	if n := strings.Count(page, `<details class="group">`); n != maxPageGroups || !strings.Contains(page, "1006 stored; the first 1000 are shown") {
-		t.Errorf("want %d groups and a note, got %d groups", maxPageGroups, n)
+	if n := strings.Count(page, `<details class="group">`); n != maxUIGroups || !strings.Contains(page, "1006 stored; the first 1000 are shown") {
+		t.Errorf("want %d groups and a note, got %d groups", maxUIGroups, n)
 	}
-	for query, want := range map[string]int{"many": 1, `n="1004"`: 1, "1004": 1, "nowhere": 0, `job="a"`: maxPageGroups} {
+	for query, want := range map[string]int{"many": 1, `n="1004"`: 1, "1004": 1, "nowhere": 0, `job="a"`: maxUIGroups} {
 		page := g.must(http.StatusOK, "GET", "/?q="+url.QueryEscape(query), "").body
 		if n := strings.Count(page, `<details class="group">`); n != want {
 			t.Errorf("filtered by %s: want %d groups, got %d", query, want, n)
 		}
 	}
 	g.must(http.StatusOK, "POST", "/metrics/job/many", "more{n=\"0\"} 1\n")
-	if page := g.must(http.StatusOK, "GET", "/?q=many", "").body; strings.Count(page, "<tr><td>") != maxPageSeries || !strings.Contains(page, "1 series, too many") {
-		t.Errorf("want %d series and a note that one is left out, got %d", maxPageSeries, strings.Count(page, "<tr><td>"))
+	if page := g.must(http.StatusOK, "GET", "/?q=many", "").body; strings.Count(page, "<tr><td>") != maxUISeries || !strings.Contains(page, "1 series, too many") {
+		t.Errorf("want %d series and a note that one is left out, got %d", maxUISeries, strings.Count(page, "<tr><td>"))
 	}
 }
 
@@ -136,8 +136,8 @@ func TestManyNativeBucketsAreNeitherMadeIntoTextNorDecodedWithoutEnd(t *testing.
 		return nil
 	}
 	f := push(buckets)
-	var shown []pageSeries
-	taken := allocated(func() { shown = g.api.series(f, newPageRoom()) })
+	var shown []uiSeries
+	taken := allocated(func() { shown = g.api.series(f, newUIRoom()) })
 	if len(shown) != series || shown[0].Value != "count 3000, sum 0\nnative: 3000 buckets, too many for this page" {
 		t.Errorf("got %q", shown)
 	}
@@ -151,14 +151,14 @@ func TestManyNativeBucketsAreNeitherMadeIntoTextNorDecodedWithoutEnd(t *testing.
 		}
 		bytes = len(encoded)
 	}
-	if n := len(g.api.series(f, &pageRoom{series: series, bytes: 3 * bytes})); n != 3 {
+	if n := len(g.api.series(f, &uiRoom{series: series, bytes: 3 * bytes})); n != 3 {
 		t.Errorf("want as many series to be decoded as the page has room for, 3, got %d", n)
 	}
-	shown = g.api.series(push(maxShownBuckets), newPageRoom())
+	shown = g.api.series(push(maxShownBuckets), newUIRoom())
 	if !strings.Contains(shown[0].Value, "native: {count:256, sum:0, [-") {
 		t.Errorf("want %d buckets to be shown, got %q", maxShownBuckets, shown[0].Value)
 	}
-	shown = g.api.series(push(maxShownMetric), newPageRoom())
+	shown = g.api.series(push(maxShownMetric), newUIRoom())
 	if !strings.HasPrefix(shown[0].Value, "too long for this page: ") {
 		t.Errorf("got %.100q", shown[0].Value)
 	}

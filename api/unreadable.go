@@ -16,8 +16,8 @@ func (b *body) unreadable(contentType string, raw []byte, reason error) *problem
 	if b.encoding != "" {
 		return unsupported(b.encoding, raw, reason)
 	}
-	if l := sniff(raw); l != nil {
-		return b.looksLike(l)
+	if kind := sniff(raw); kind != nil {
+		return b.looksLike(kind)
 	}
 	text := reason.Error()
 	if isText(raw) {
@@ -30,20 +30,20 @@ func (b *body) unreadable(contentType string, raw []byte, reason error) *problem
 // read is told what it looks like: bytes that are no text can look like a great many series.
 func (b *body) unaffordable(raw []byte, p *problem) *problem {
 	if p.code == http.StatusRequestEntityTooLarge && b.encoding == "" && !isText(raw) {
-		if l := sniff(raw); l != nil {
-			return b.looksLike(l)
+		if kind := sniff(raw); kind != nil {
+			return b.looksLike(kind)
 		}
 	}
 	return p
 }
 
-// looksLike is the answer to a body that looks like something else than metrics.
-func (b *body) looksLike(l *look) *problem {
-	text := fmt.Sprintf("the body looks like %s: %s", l.what, l.mend)
+// looksLike is the answer to a body that has turned out to be something else than metrics.
+func (b *body) looksLike(kind *bodyKind) *problem {
+	text := fmt.Sprintf("the body looks like %s: %s", kind.name, kind.advice)
 	if b.coding != nil {
-		text = fmt.Sprintf("what comes out of the body's %s looks like %s: %s", b.coding.name, l.what, l.mend)
-		if strings.Contains(l.mend, "Content-Encoding") {
-			text = fmt.Sprintf("what comes out of the body's %s looks like %s: compress it once", b.coding.name, l.what)
+		text = fmt.Sprintf("what comes out of the body's %s looks like %s: %s", b.coding.name, kind.name, kind.advice)
+		if strings.Contains(kind.advice, "Content-Encoding") {
+			text = fmt.Sprintf("what comes out of the body's %s looks like %s: compress it once", b.coding.name, kind.name)
 		}
 	}
 	return &problem{http.StatusBadRequest, text}
@@ -69,5 +69,5 @@ func aboutText(contentType string, raw []byte, reason string) string {
 
 // isJoined tells whether a body is a single line, and more than a name and a value.
 func isJoined(raw []byte) bool {
-	return !bytes.ContainsAny(bytes.TrimSpace(raw), "\r\n") && len(bytes.Fields(beginning(raw, sniffed))) > 2
+	return !bytes.ContainsAny(bytes.TrimSpace(raw), "\r\n") && len(bytes.Fields(beginning(raw, sniffedBytes))) > 2
 }

@@ -127,7 +127,7 @@ func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
 func (a *API) respond(w http.ResponseWriter, r *http.Request, code int, answer envelope) {
 	encoded, err := json.Marshal(answer)
 	if err != nil {
-		a.met.once(slog.LevelError, err, "encoding an answer failed", "path", shownPath(r))
+		a.scrapeLog.once(slog.LevelError, err, "encoding an answer failed", "path", shownPath(r))
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -70,7 +70,7 @@ func TestWhoIsInTheWayOfAnOwnMetricIsNamed(t *testing.T) {
 	g := start(t, func(c *Config) { registerer = c.Registerer })
 	g.must(http.StatusOK, "PUT", "/metrics/job/script", "own_seconds_total 1\n")
 	registerer.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "own_seconds_total"}))
-	g.api.own.gather() // as is done every selfMaxAge
+	g.api.selfMetrics.gather() // as is done every selfMaxAge
 
 	const right = "# TYPE own_seconds_total counter\nown_seconds_total 1\n"
 	a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/client", right)
@@ -94,9 +94,9 @@ func TestTheCheckAgainstOwnMetricsMakesNoGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	g.api.own.now = func() time.Time { return now }
+	g.api.selfMetrics.now = func() time.Time { return now }
 	if n := testing.AllocsPerRun(100, func() {
-		if err := g.api.own.clash(families); err != nil {
+		if err := g.api.selfMetrics.checkReserved(families); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -126,9 +126,9 @@ func TestNoPushWaitsForTheListOfOwnMetricsToBeRenewed(t *testing.T) {
 	g := start(t, withOwn(false), func(c *Config) { slow.Gatherer, c.Gatherer = c.Gatherer, slow })
 	defer close(slow.let)
 	var now atomic.Int64
-	g.api.own.now = func() time.Time { return time.Unix(now.Load(), 0) }
+	g.api.selfMetrics.now = func() time.Time { return time.Unix(now.Load(), 0) }
 	for i := range 20 {
-		now.Add(int64(2 * selfMaxAge / time.Second))
+		now.Add(int64(2 * reservedNamesMaxAge / time.Second))
 		g.must(http.StatusOK, "PUT", fmt.Sprintf("/metrics/job/a%d", i), "fine 1\n")
 		g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", "# TYPE own counter\nown 1\n")
 	}
