@@ -20,18 +20,19 @@ const (
 	streamIdle = 500 * time.Millisecond
 	// restMost is how much is read after the answer, however fast it comes. Bytes.
 	restMost = 256 << 20
-	// heldAnswer is how long an answer may be to be held back until its length is known: longer than any refusal. Bytes.
+	// heldAnswer is how long an answer may be to be held back until its length is known: longer than any refusal.
+	// Bytes.
 	heldAnswer = 8 << 10
 )
 
 // earlyAnswer is the writer of the answer to a request with a body. Many clients send all of the body before they read
-// (client_python, Java's HttpURLConnection). If the connection is closed while they send, their kernel throws the answer
-// away, and all they see is a reset. So where the answer comes before the body has been read, the rest of the body is
-// read and discarded:
+// (client_python, Java's HttpURLConnection). If the connection is closed while they send, their kernel throws the
+// answer away, and all they see is a reset. So where the answer comes before the body has been read, the rest of the
+// body is read and discarded:
 //
 //   - a short rest before the answer is sent, so that the connection can be used again;
-//   - a long one after the answer, which says "Connection: close" and has a Content-Length: a client that reads while it
-//     sends can stop at once, and one that waits for "100 Continue" is never told to continue.
+//   - a long one after the answer, which says "Connection: close" and has a Content-Length: a client that reads while
+//     it sends can stop at once, and one that waits for "100 Continue" is never told to continue.
 //
 // Discarding is bounded in time, in size, and in how many do it at a time, and holds the memory of one read. HTTP/2
 // closes the stream instead of the connection, which takes the answer away from curl 7.88 all the same.

@@ -48,7 +48,8 @@ func TestGoldenRefusals(t *testing.T) {
 			case err != nil && row.breaks == "":
 				t.Errorf("%s %s: %v\n%s", row.method, shorten(row.path), err, text)
 			case err == nil && row.breaks != "":
-				t.Errorf("%s %s: the text keeps the rule now: take `breaks` from its row", row.method, shorten(row.path))
+				t.Errorf("%s %s: the text keeps the rule now: take `breaks` from its row", row.method,
+					shorten(row.path))
 			}
 			row.write(&file, text, headers)
 		})

@@ -19,9 +19,9 @@ const (
 )
 
 // inFlight bounds the memory of the pushes that are under way: a push acquires here whatever it is about to allocate. A
-// quarter of the limit is for bodies and commands, half for what bodies are decoded into. An eighth each is for the same
-// of small pushes, which therefore never wait for a large one. All pushes acquire the parts in one order (body, decode
-// slot, decode memory), so that no two wait for each other.
+// quarter of the limit is for bodies and commands, half for what bodies are decoded into. An eighth each is for the
+// same of small pushes, which therefore never wait for a large one. All pushes acquire the parts in one order (body,
+// decode slot, decode memory), so that no two wait for each other.
 type inFlight struct {
 	limit    int64         // bytes, of all
 	maxWait  time.Duration // that a push waits for one part
@@ -36,8 +36,9 @@ type inFlight struct {
 func newInFlight(limit int64, requests int, longest time.Duration) *inFlight {
 	processors := int64(runtime.GOMAXPROCS(0)) // more at a time would be no faster
 	return &inFlight{
-		limit: limit, maxWait: longest, requests: newSemaphore(int64(requests)), discards: newSemaphore(max(1, int64(requests)/8)),
-		small: newSemaphore(limit / 8), large: newSemaphore(limit / 4), decoding: newSemaphore(limit / 2),
+		limit: limit, maxWait: longest, requests: newSemaphore(int64(requests)),
+		discards: newSemaphore(max(1, int64(requests)/8)),
+		small:    newSemaphore(limit / 8), large: newSemaphore(limit / 4), decoding: newSemaphore(limit / 2),
 		smallTurns: newSemaphore(min(processors, max(1, limit/8/smallCost))), largeTurns: newSemaphore(processors),
 	}
 }
@@ -61,7 +62,9 @@ func (f *inFlight) acquirePart(ctx context.Context, part *semaphore, n int64) *p
 
 // overloaded is the answer to a push that has found no room in time.
 func (f *inFlight) overloaded(reason error) *problem {
-	return unavailable(pushing.nothingDone(false, fmt.Sprintf("too much is being pushed at a time, %v: if that goes on, raise --push.max-bytes-in-flight=%d", reason, f.limit)))
+	return unavailable(pushing.nothingDone(false, fmt.Sprintf(
+		"too much is being pushed at a time, %v: if that goes on, raise --push.max-bytes-in-flight=%d", reason, f.limit,
+	)))
 }
 
 // tooMany is the answer to a push beyond --push.max-requests.
@@ -74,13 +77,13 @@ func (f *inFlight) tooMany() *problem {
 // neverFits is the answer to a push that needs n bytes of a part that is smaller, and so would be refused each time.
 func (f *inFlight) neverFits(n int64, to string, part *semaphore) *problem {
 	return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf(
-		"the push would take %d bytes or more to %s, and may take %d: push less at once, or raise --push.max-bytes-in-flight=%d",
-		n, to, part.size, f.limit,
+		"the push would take %d bytes or more to %s, and may take %d: "+
+			"push less at once, or raise --push.max-bytes-in-flight=%d", n, to, part.size, f.limit,
 	)}
 }
 
-// freeBodyMemory is what each push may have beside the parts, in bytes. The number of pushes bounds it, and so the bodies
-// of most pushes never wait, however many others arrive slowly.
+// freeBodyMemory is what each push may have beside the parts, in bytes. The number of pushes bounds it, and so the
+// bodies of most pushes never wait, however many others arrive slowly.
 const freeBodyMemory = int64(len(wireBuffer{}))
 
 // bodyMemory is the memory that a push has acquired for its body, and then for its command.
@@ -166,8 +169,8 @@ func (t *decodeSlot) acquireDecodeSlot(ctx context.Context, large bool) *problem
 	return p
 }
 
-// acquireDecodeMemory waits for as many bytes as decoding takes. It gives up what was acquired before, for another way to
-// decode the same body.
+// acquireDecodeMemory waits for as many bytes as decoding takes. It gives up what was acquired before, for another way
+// to decode the same body.
 func (t *decodeSlot) acquireDecodeMemory(ctx context.Context, cost int64) *problem {
 	if t.turns == t.in.smallTurns && cost <= smallCost {
 		return nil

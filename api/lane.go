@@ -16,8 +16,8 @@ const (
 	laneCheckInterval = stalledUnderPressure / 2
 )
 
-// lane bounds how many answers of one kind are made at a time, because each holds memory, and a state that may have been
-// replaced, until its client has taken it. While others wait, a client that stalls is cut off.
+// lane bounds how many answers of one kind are made at a time, because each holds memory, and a state that may have
+// been replaced, until its client has taken it. While others wait, a client that stalls is cut off.
 type lane struct {
 	answerName string        // what is made, for messages
 	turns      chan struct{} // holds one value for each client inside
@@ -28,7 +28,10 @@ type lane struct {
 }
 
 func newLane(answerName string, width int, pinned *pinned) *lane {
-	return &lane{answerName: answerName, pinned: pinned, turns: make(chan struct{}, width), inside: map[*recipient]struct{}{}}
+	return &lane{
+		answerName: answerName, pinned: pinned, turns: make(chan struct{}, width),
+		inside: map[*recipient]struct{}{},
+	}
 }
 
 // enter waits for a turn. It returns the function that gives it back, or why there is none.
@@ -63,7 +66,8 @@ func (l *lane) tryEnter(ctx context.Context, to *recipient) (leave func(), p *pr
 
 func (l *lane) full() *problem {
 	return &problem{http.StatusServiceUnavailable, fmt.Sprintf(
-		"as many clients as may be, %d, are being sent %s, and none was done within %s: try again", cap(l.turns), l.answerName, laneWait,
+		"as many clients as may be, %d, are being sent %s, and none was done within %s: try again",
+		cap(l.turns), l.answerName, laneWait,
 	)}
 }
 

@@ -14,64 +14,67 @@ import (
 )
 
 const (
-	// maxPages is how many pages are kept: one for each form that was last asked for.
+	// maxPages is how many pages are kept: one in each of the forms that were asked for last.
 	maxPages = 3
-	// pageIdle is how long a page is kept that nobody asks for: longer than any sane scrape interval.
+	// pageIdle is how long a page is kept for which nobody asks: longer than any sane scrape interval.
 	pageIdle = 5 * time.Minute
-	// ownMaxAge is how old own metrics on a page may be. Within it a scrape of a state that has not changed costs a copy.
+	// selfMetricsMaxAge is how old own metrics on a page may be. Within it, a scrape of an unchanged state costs a
+	// copy.
 	selfMetricsMaxAge = time.Second
-	// maxBuilds is how many pages are built at a time. Each uses all processors; a second one is there for a small page beside
-	// a large one.
+	// maxBuilds is how many pages are built at a time. One alone uses all processors; a second one is there for a small
+	// page beside a large one.
 	maxBuilds = 2
-	// maxFirstBuilds of them are of forms for which nothing is kept. Who asks for many forms then hinders those who always ask
-	// for the same little, because a page that is made of the last one costs little.
+	// maxFirstBuilds is how many of them may be of forms for which no page is kept. A client that asks for many forms
+	// then hinders those little that always ask for the same one, because a page that is made of the last one costs
+	// little.
 	maxFirstBuilds = 1
-	// inUse is how long a page that was asked for again is not dropped for the sake of other forms: longer than the usual
-	// scrape intervals.
+	// inUseFor is how long a page that was asked for again is not dropped for the sake of other forms: longer than the
+	// usual scrape intervals.
 	inUseFor = 2 * time.Minute
 )
 
-// form is how a page is asked for.
+// pageForm is in which form a page is asked for.
 type pageForm struct {
 	format   expfmt.Format
 	encoding string
 }
 
-// pages keeps the last page in each form, of which the next one is made at the cost of what has changed. There is one builder for
-// a form at a time, and scrapes at the same time share what it makes.
+// pages keeps the last page in each form, of which the next one is made at the cost of what has changed. There is one
+// build of a form at a time, and all scrapes that come meanwhile share the page that it makes.
 type pages struct {
 	store           Store
-	selfMetrics     *selfMetrics // nil where pages have the stored metrics alone, and stay right as long as these are the same
+	selfMetrics     *selfMetrics // nil: pages have the stored metrics alone, and stay right until these change
 	pushesActive    expo.Busy
 	now             func() time.Time
-	buildTurns      chan struct{} // holds one value for each page that is being built, and …
-	firstBuildTurns chan struct{} // … for each of those of a form for which nothing is kept
+	buildTurns      chan struct{} // holds one value for each page that is being built
+	firstBuildTurns chan struct{} // the same for forms for which no page is kept
 	budget          pageBudget
 
 	mu     sync.Mutex
 	list   []*slot // most recently asked for last
 	builds map[pageForm]*build
-	live   map[*sharedPage]struct{} // pages that somebody holds
+	live   map[*sharedPage]struct{} // pages that are held
 }
 
-func newPages(store Store, self *selfMetrics, busy expo.Busy, budget pageBudget) *pages {
+func newPages(store Store, self *selfMetrics, pushesActive expo.Busy, budget pageBudget) *pages {
 	return &pages{
-		store: store, selfMetrics: self, pushesActive: busy, now: time.Now, buildTurns: make(chan struct{}, maxBuilds), firstBuildTurns: make(chan struct{}, maxFirstBuilds), budget: budget,
+		store: store, selfMetrics: self, pushesActive: pushesActive, now: time.Now, budget: budget,
+		buildTurns: make(chan struct{}, maxBuilds), firstBuildTurns: make(chan struct{}, maxFirstBuilds),
 		builds: map[pageForm]*build{}, live: map[*sharedPage]struct{}{},
 	}
 }
 
-// slot is what is kept of one form. Its fields are guarded by pages.mu.
+// slot keeps the last page in one form. Its fields are guarded by pages.mu.
 type slot struct {
 	form  pageForm
 	last  *sharedPage
-	idle  *time.Timer // until it is dropped
+	idle  *time.Timer // drops the slot
 	asked time.Time   // when it was last asked for
-	again bool        // it has been asked for since it was made
+	again bool        // whether it has been asked for since it was made
 }
 
-// snapshot is a page of one state. Its page is there until nobody holds it: its slot, the build of the next one, those who are
-// sent it.
+// sharedPage is a page of one state. Its holders are its slot, the build of the next page, and the clients that are
+// sent it. When the last of them releases it, its memory is free.
 type sharedPage struct {
 	page          *expo.Page
 	index         uint64
@@ -93,8 +96,9 @@ type build struct {
 	err  error
 }
 
-// get returns a page that shows the state at the index, or a later one, for the client to be sent and then to be released. It stops
-// waiting when ctx ends, and with errNotItsTurn when others are in front for too long. errNoRoom says that there is no room for the page.
+// get returns a page that shows the state at the index or a later one. The caller sends it to the client and then
+// releases it. The errors are errNoRoom if the page does not fit, errNotItsTurn if others were in front for too long,
+// that of ctx, or why the page could not be made.
 func (ps *pages) get(ctx context.Context, f pageForm, index uint64, to *recipient) (*sharedPage, error) {
 	for {
 		made, b, first := ps.find(f, index, to)
@@ -130,9 +134,11 @@ func (ps *pages) get(ctx context.Context, f pageForm, index uint64, to *recipien
 }
 
 // errNotItsTurn says that pages in many forms were asked for at a time.
-var errNotItsTurn = fmt.Errorf("pages in many forms are asked for at a time, and it was not the turn of this one within %s: try again", laneWait)
+var errNotItsTurn = fmt.Errorf(
+	"pages in many forms are asked for at a time, and it was not the turn of this one within %s: try again", laneWait,
+)
 
-// build waits for its turn and builds a page. It returns nil if that was not necessary any more.
+// buildInTurn waits for its turn and builds a page. It returns nil if there is one meanwhile, or another build of it.
 func (ps *pages) buildInTurn(ctx context.Context, f pageForm, index uint64, first bool) (*build, error) {
 	over := time.NewTimer(laneWait)
 	defer over.Stop()
@@ -164,8 +170,8 @@ func acquireBuildTurn(ctx context.Context, turns chan struct{}, over <-chan time
 	}
 }
 
-// find returns the page that is there and still right, or else the one that is being built, or neither, and whether
-// nothing is kept of the form.
+// find returns the kept page if it is right, or else the build that is under way, or neither. first says that no page
+// of the form is kept.
 func (ps *pages) find(f pageForm, index uint64, to *recipient) (made *sharedPage, b *build, first bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -188,7 +194,7 @@ func (ps *pages) isRight(s *sharedPage, index uint64) bool {
 	return s != nil && s.index >= index && (ps.selfMetrics == nil || ps.now().Sub(s.selfMetricsAt) < selfMetricsMaxAge)
 }
 
-// begin returns a new build, for the caller to run, unless a page that is right has come meanwhile, or its build has begun.
+// begin returns a new build for the caller to run, or nil if there is a right page meanwhile, or another build.
 func (ps *pages) begin(f pageForm, index uint64) *build {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -196,7 +202,7 @@ func (ps *pages) begin(f pageForm, index uint64) *build {
 	if ps.isRight(last, index) || ps.builds[f] != nil {
 		return nil
 	}
-	b := &build{before: last, waiting: 1, done: make(chan struct{})} // the caller waits, too
+	b := &build{before: last, waiting: 1, done: make(chan struct{})} // for the caller
 	if last != nil {
 		last.holders++
 	}
@@ -204,7 +210,7 @@ func (ps *pages) begin(f pageForm, index uint64) *build {
 	return b
 }
 
-// askedForLocked returns the last page of a form, nil if none is kept.
+// askedForLocked notes that a form was asked for, and returns its last page, nil if none is kept.
 func (ps *pages) askedForLocked(f pageForm) *sharedPage {
 	i := slices.IndexFunc(ps.list, func(s *slot) bool { return s.form == f })
 	if i < 0 {
@@ -217,7 +223,7 @@ func (ps *pages) askedForLocked(f pageForm) *sharedPage {
 	return s.last
 }
 
-// keepLocked puts a page into the slot of its form. There may be none: all of them are in use.
+// keepLocked puts a page into the slot of its form, unless all slots are in use by other forms.
 func (ps *pages) keepLocked(f pageForm, made *sharedPage) {
 	if ps.askedForLocked(f) != nil {
 		s := ps.list[len(ps.list)-1]
@@ -239,7 +245,7 @@ func (ps *pages) keepLocked(f pageForm, made *sharedPage) {
 	made.holders++
 }
 
-// isInUse tells whether somebody seems to ask for a form again and again.
+// isInUse tells whether the form of a slot is asked for again and again.
 func (ps *pages) isInUse(s *slot) bool { return s.again && ps.now().Sub(s.asked) < inUseFor }
 
 func (ps *pages) drop(s *slot) {
@@ -250,7 +256,8 @@ func (ps *pages) drop(s *slot) {
 	}
 }
 
-// dropFormLocked drops the page of a form beside which the next one has no room. That one will be made from the beginning.
+// dropFormLocked drops the page of a form, beside which the next one has no room. The next one is then made from the
+// beginning.
 func (ps *pages) dropFormLocked(f pageForm) {
 	if i := slices.IndexFunc(ps.list, func(s *slot) bool { return s.form == f }); i >= 0 {
 		ps.dropLocked(ps.list[i])
@@ -263,14 +270,14 @@ func (ps *pages) dropLocked(s *slot) {
 	ps.releaseLocked(s.last)
 }
 
-// sendTo says whom a page is sent. It is called with pages.mu held.
+// sendTo registers a client to which the page is sent. pages.mu is held.
 func (s *sharedPage) sendTo(to *recipient) {
 	if to != nil { // else it is a test's
 		s.recipients[to] = struct{}{}
 	}
 }
 
-// release says that a page is no longer held, or no longer sent to a client.
+// release ends one hold of a page. to is the client to which it was sent, or nil.
 func (ps *pages) release(s *sharedPage, to *recipient) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -285,7 +292,7 @@ func (ps *pages) releaseLocked(s *sharedPage) {
 	}
 }
 
-// forgo says that somebody does not wait for a build any more.
+// forgo ends the wait of one scrape for a build.
 func (ps *pages) forgo(b *build) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -296,8 +303,8 @@ func (ps *pages) forgo(b *build) {
 	}
 }
 
-// run makes the page, for whoever waits for it. It takes the present state, and not the one that was asked for first: those who
-// wait may have come after a later push. A panic is an error, the same for all of them.
+// run makes the page for all who wait for it. It takes the present state and not the one for which it was begun,
+// because those who wait may have come after a later push. A panic becomes an error, the same for all of them.
 func (b *build) run(ps *pages, f pageForm) {
 	made, err := b.make(ps, f)
 	ps.mu.Lock()
@@ -307,7 +314,7 @@ func (b *build) run(ps *pages, f pageForm) {
 		ps.budget.addLocked(made.page.Hold())
 		ps.budget.sizes[f] = made.page.Len()
 		ps.live[made] = struct{}{}
-		b.made, made.holders = made, b.waiting+1 // this one, for as long as it may be that nobody else does
+		b.made, made.holders = made, b.waiting+1 // one more, until keepLocked has had its choice
 		ps.keepLocked(f, made)
 		ps.releaseLocked(made)
 	}

@@ -32,7 +32,12 @@ var scrapeForms = []http.Header{
 	{"Accept-Encoding": {"identity"}},
 	{"Accept-Encoding": {"gzip"}},
 	{"Accept-Encoding": {"zstd"}},
-	{"Accept-Encoding": {"identity"}, "Accept": {"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}},
+	{
+		"Accept-Encoding": {"identity"},
+		"Accept": {
+			"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+		},
+	},
 	{"Accept-Encoding": {"gzip"}, "Accept": {"text/plain;version=1.0.0;escaping=allow-utf-8"}},
 }
 
@@ -80,7 +85,8 @@ type ownMetrics struct {
 	hold     chan struct{} // Gather waits until it is closed, if there is one
 }
 
-// Gather implements prometheus.Gatherer: metrics before, among and behind those that are pushed, one of them of the same name.
+// Gather implements prometheus.Gatherer: metrics before, among and behind those that are pushed, one of them of the
+// same name.
 func (o *ownMetrics) Gather() ([]*dto.MetricFamily, error) {
 	o.gathered.Add(1)
 	if o.hold != nil {
@@ -96,8 +102,8 @@ func (o *ownMetrics) Gather() ([]*dto.MetricFamily, error) {
 	return mfs, nil
 }
 
-// TestAScrapeShowsWhatIsStored pushes, deletes and wipes at random, and holds each scrape against one that is encoded anew, in a
-// cluster and standalone.
+// TestAScrapeShowsWhatIsStored pushes, deletes and wipes at random, and holds each scrape against one that is encoded
+// anew, in a cluster and standalone.
 func TestAScrapeShowsWhatIsStored(t *testing.T) {
 	for _, standalone := range []bool{false, true} {
 		own := &ownMetrics{}
@@ -118,10 +124,12 @@ func TestAScrapeShowsWhatIsStored(t *testing.T) {
 				for f := range 1 + rng.IntN(4) {
 					fmt.Fprintf(&body, "# HELP m%d help %d\n# TYPE m%d gauge\n", f, rng.IntN(3), f)
 					for s := range 1 + rng.IntN(4) {
-						fmt.Fprintf(&body, "m%d{s=\"%d\\n%s\"} %d\n", f, s, strings.Repeat("x", rng.IntN(100)), rng.IntN(1000))
+						fmt.Fprintf(&body, "m%d{s=\"%d\\n%s\"} %d\n", f, s, strings.Repeat("x", rng.IntN(100)),
+							rng.IntN(1000))
 					}
 				}
-				fmt.Fprintf(&body, "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\nh_count 2\n")
+				fmt.Fprintf(&body, "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum "+
+					"1\nh_count 2\n")
 				g.must(http.StatusOK, []string{"PUT", "POST"}[rng.IntN(2)], path, body.String())
 			}
 			own.value.Add(1)
@@ -137,7 +145,8 @@ func TestAScrapeShowsWhatIsStored(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := g.scraped(t, h); !bytes.Equal(got, fresh.Bytes()) {
-				t.Fatalf("standalone %v, step %d, %v: a page of %d bytes differs from one of %d bytes encoded anew:\n%s\nwant\n%s",
+				t.Fatalf("standalone %v, step %d, %v: a page of %d bytes differs from one of %d bytes encoded "+
+					"anew:\n%s\nwant\n%s",
 					standalone, step, h, len(got), fresh.Len(), got, fresh.Bytes())
 			}
 			if kept := len(g.api.pages.list); kept > maxPages {
@@ -180,13 +189,15 @@ func TestOwnMetricsOnAPageAreAtMostASecondOld(t *testing.T) {
 
 func unbounded() pageBudget { return newPageBudget(0, prometheus.NewGauge(prometheus.GaugeOpts{})) }
 
-// TestScrapesAtTheSameTimeShareAPage, unless it lacks a push that a scrape has to show. Who goes away does not wait for it.
+// TestScrapesAtTheSameTimeShareAPage, unless it lacks a push that a scrape has to show. Who goes away does not wait for
+// it.
 func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &ownMetrics{hold: make(chan struct{})}
 		log := slog.New(slog.DiscardHandler)
 		machine := fsm.New(log)
-		ps := newPages(machine, &selfMetrics{gatherer: own, scrapeLog: newScrapeLog(log), now: time.Now}, nil, unbounded())
+		ps := newPages(machine, &selfMetrics{gatherer: own, scrapeLog: newScrapeLog(log), now: time.Now}, nil,
+			unbounded())
 		f := pageForm{format: expfmt.FmtText, encoding: expo.Identity}
 		var got [6]*expo.Page
 		var wg sync.WaitGroup
@@ -207,7 +218,9 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 			ask(i)
 		}
 		labels := expo.NewLabels(map[string]string{"job": "late"})
-		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, []*expo.Family{expo.Gauge(&expo.Header{Name: "late", Type: dto.MetricType_GAUGE}, labels.Key(), 1)}), time.Unix(1, 0))
+		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true,
+			[]*expo.Family{expo.Gauge(&expo.Header{Name: "late", Type: dto.MetricType_GAUGE}, labels.Key(), 1)}),
+			time.Unix(1, 0))
 		for i := range 3 {
 			ask(3 + i)
 		}
@@ -408,7 +421,8 @@ func TestADamagedPartDoesNotSpoilTheScrape(t *testing.T) {
 		bad.Families[0].Metrics()[1] ^= 0x40
 		for range 2 {
 			page := g.scrape()
-			if !strings.Contains(page, "good{instance=\"\",job=\"good\"} 1\n") || strings.Contains("\n"+page, "\nbad{") {
+			if !strings.Contains(page, "good{instance=\"\",job=\"good\"} 1\n") ||
+				strings.Contains("\n"+page, "\nbad{") {
 				t.Errorf("own metrics %v: the scrape is\n%s", self, page)
 			}
 		}

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// pinned bounds the memory that answers keep from being freed that are made of a state while they are sent: whatever has
-// been replaced in the store since each began. Together they may keep as much as may be stored. Beyond that, the client
-// that has read nothing for the longest time is cut off; beyond twice as much, also clients that read, the one that
-// began first before the others. It is checked with each push, and with each write to such a client.
+// pinned bounds the memory that answers keep from being freed that are made of a state while they are sent: whatever
+// has been replaced in the store since each began. Together they may keep as much as may be stored. Beyond that, the
+// client that has read nothing for the longest time is cut off; beyond twice as much, also clients that read, the one
+// that began first before the others. It is checked with each push, and with each write to such a client.
 type pinned struct {
 	store Store
 	limit int64        // bytes; 0: any number

@@ -16,8 +16,8 @@ const (
 	maxIdempotencyKey = 255 // bytes
 )
 
-// push returns the handler of PUT (replace) and POST. Only a body that has been read and parsed to its end reaches the store:
-// whatever fails before is the client's answer alone and changes nothing.
+// push returns the handler of PUT (replace) and POST. Only a body that has been read and parsed to its end reaches the
+// store; whatever fails before that changes nothing.
 func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		request, p := a.request(r)
@@ -68,15 +68,18 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	}
 }
 
-// refusePush answers a push whose body, or what stands before it, is no good, or cannot be taken now.
+// refusePush answers a push whose path, headers or body are wrong, or cannot be taken now, and counts it.
 func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
 	a.metrics.countRejected(reasonOf(p))
 	a.refuse(w, r, p)
 }
 
-// decode parses a body into what is stored, and hands it to use. Nothing of it may be kept: its memory is the body's, or the next
-// push's. It returns a problem with a body that cannot be parsed, and an error for one that can be, but not accepted.
-func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.Labels, use func([]*expo.Family)) (*problem, error) {
+// decode parses a body into families in canonical form, and calls use with them. use must not keep any of them, because
+// their memory is the body's, or the next push's. decode returns a problem if the body cannot be parsed, and an error
+// if it can be, but is not accepted.
+func (a *API) decode(
+	ctx context.Context, r *http.Request, b *body, group expo.Labels, use func([]*expo.Family),
+) (*problem, error) {
 	t := &decodeSlot{in: a.inFlight}
 	defer t.releaseDecodeSlot()
 	raw, p := b.decompressed(ctx, t)
@@ -149,22 +152,24 @@ func (a *API) wipe(w http.ResponseWriter, r *http.Request) {
 	a.submit(ctx, w, r, wiping, fsm.EncodeWipe(request))
 }
 
-// untilAnswered is the time that a write has once all of it has been read: clients that give up do so some time after they have
-// sent it, whatever it is that it then waits for. waited is what has passed of it. It does not end with the request's context,
-// because a client that has closed its half of the connection (printf … | nc) is waiting for the answer and looks like one that has
-// gone; and of what a client has sent completely, a Pushgateway stores all.
+// untilAnswered is the context of a write whose body has been read. It ends after PushTimeout, because clients give up
+// some time after they have sent the body, whatever the write waits for; waited is how much of that has passed. It does
+// not end with the request's context: a client that has closed its half of the connection (printf … | nc) waits for the
+// answer and looks like one that has gone, and a Pushgateway stores whatever a client has sent completely.
 func (a *API) untilAnswered(r *http.Request, waited time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), a.cfg.PushTimeout-waited)
 }
 
-// request identifies what the client asks for: by its own key, so that it can ask again, or by a new one.
+// request identifies the request, by the client's Idempotency-Key, so that the client can repeat it, or by a random id.
 func (a *API) request(r *http.Request) (fsm.Request, *problem) {
 	request := fsm.Request{Seen: a.cfg.Store.Applied()}
 	switch key := r.Header.Get(idempotencyKey); {
 	case key == "":
 		request.ID = fsm.NewRequestID()
 	case len(key) > maxIdempotencyKey:
-		return request, &problem{http.StatusBadRequest, fmt.Sprintf("the header %s has %d bytes: use at most %d", idempotencyKey, len(key), maxIdempotencyKey)}
+		return request, &problem{http.StatusBadRequest, fmt.Sprintf(
+			"the header %s has %d bytes: use at most %d", idempotencyKey, len(key), maxIdempotencyKey,
+		)}
 	default:
 		request.ID = fsm.RequestIDFromKey(key)
 	}

@@ -22,9 +22,9 @@ const (
 // errNotReading is the error of a write to a client that does not read its answer.
 var errNotReading = errors.New("the client does not read its answer")
 
-// recipient writes one answer to its client, and cuts the client off when it stops reading. A slow client is not cut off
-// as long as it reads recipientRate on average. One deadline for the whole answer would not do: it would have to be as
-// long as the largest answer takes, and a client that stops could hold a small answer for as long.
+// recipient writes one answer to its client, and cuts the client off when it stops reading. A slow client is not cut
+// off as long as it reads recipientRate on average. One deadline for the whole answer would not do: it would have to be
+// as long as the largest answer takes, and a client that stops could hold a small answer for as long.
 type recipient struct {
 	http.ResponseWriter
 	control    *http.ResponseController
@@ -42,7 +42,10 @@ type recipient struct {
 }
 
 func newRecipient(w http.ResponseWriter, r *http.Request, dawdled prometheus.Counter) *recipient {
-	return &recipient{ResponseWriter: w, control: http.NewResponseController(w), cutCounter: dawdled, clear: r.ProtoMajor >= 2}
+	return &recipient{
+		ResponseWriter: w, control: http.NewResponseController(w), cutCounter: dawdled,
+		clear: r.ProtoMajor >= 2,
+	}
 }
 
 // recipientOf finds the recipient among what has been put around it.

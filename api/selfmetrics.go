@@ -58,8 +58,9 @@ func (s *selfMetrics) merge(own *gathered, stored expo.Exposition) expo.Expositi
 		for h, parts := range stored {
 			if reserved, clashes := own.clashWithHeader(h); clashes {
 				err := expo.Clash(h, reserved)
-				s.scrapeLog.once(slog.LevelWarn, err, "a stored metric is left out of the page, because this gateway itself "+
-					"has one: delete its groups, or push it under another name", "metric", h.Name)
+				s.scrapeLog.once(slog.LevelWarn, err,
+					"a stored metric is left out of the page, because this gateway itself "+
+						"has one: delete its groups, or push it under another name", "metric", h.Name)
 				continue
 			}
 			if !yield(h, parts) {
@@ -157,19 +158,23 @@ func (g *gathered) clashError(families []*expo.Family) error {
 	}
 	mend := "push under another name"
 	if typed {
-		mend = fmt.Sprintf(`push with that type, as by "# TYPE %s %s", or under another name`, first.Name, expo.TypeWord(first.Type))
+		mend = fmt.Sprintf(`push with that type, as by "# TYPE %s %s", or under another name`, first.Name,
+			expo.TypeWord(first.Type))
 	}
 	return fmt.Errorf("%s: %s", expo.Some(reasons, n, room), mend)
 }
 
-// clashText says how a pushed family clashes with an own metric. The own metric's name bounds the length of the pushed one.
+// clashText says how a pushed family clashes with an own metric. The own metric's name bounds the length of the pushed
+// one.
 func clashText(pushed *expo.Header, own expo.Header) string {
 	word := expo.TypeWord
 	switch {
 	case pushed.Name == own.Name:
-		return fmt.Sprintf("%q is pushed as %s, but is a %s of this gateway itself", own.Name, word(pushed.Type), word(own.Type))
+		return fmt.Sprintf("%q is pushed as %s, but is a %s of this gateway itself", own.Name, word(pushed.Type),
+			word(own.Type))
 	case strings.HasPrefix(pushed.Name, own.Name):
-		return fmt.Sprintf("%q is a name of samples of the %s %q of this gateway itself", pushed.Name, word(own.Type), own.Name)
+		return fmt.Sprintf("%q is a name of samples of the %s %q of this gateway itself", pushed.Name, word(own.Type),
+			own.Name)
 	default:
 		return fmt.Sprintf("the %s %q has samples of the name %q, which is a metric of this gateway itself",
 			word(pushed.Type), pushed.Name, own.Name)

@@ -39,15 +39,16 @@ const (
 )
 
 // sniff returns the kind of a body, or nil if it is none of those that are known. It verifies more than the first few
-// bytes, which could be anything. It examines a bounded part of the body, except for a search or two, and allocates some
-// hundred kilobytes at most. Brotli is not among the kinds, because it has no magic number.
+// bytes, which could be anything. It examines a bounded part of the body, except for a search or two, and allocates
+// some hundred kilobytes at most. Brotli is not among the kinds, because it has no magic number.
 func sniff(raw []byte) *bodyKind {
 	kinds := []bodyKind{
 		{"gzip", "send it with the header Content-Encoding: gzip", isGzip},
 		{"framed snappy", "send it with the header Content-Encoding: snappy", isFramedSnappy},
 		{"zstd", "compress it with gzip or snappy, or not at all", isZstd},
 		{"zlib (deflate)", "compress it with gzip or snappy, or not at all", isZlib},
-		{"UTF-16, which tools of Windows write", `send UTF-8, in PowerShell by "Out-File -Encoding utf8" instead of ">"`, isUTF16},
+		{"UTF-16, which tools of Windows write", `send UTF-8, in PowerShell by "Out-File -Encoding utf8" instead ` +
+			`of ">"`, isUTF16},
 		{"a remote-write request", remoteMend, isRemoteWrite},
 		{"a remote-write request in snappy's block format", remoteMend, isRemoteWriteBlock},
 		{"metrics in snappy's block format", blockMend, isSnappyBlock},
@@ -60,7 +61,10 @@ func sniff(raw []byte) *bodyKind {
 			{"HTML, perhaps a page that tells of an error", "see what made it, and push the text format", isHTML},
 			{"XML", textMend, isXML},
 			{"a form with files (multipart/form-data), as curl -F sends it", "send it alone, " + curlMend, isMultipart},
-			{"percent-encoded text, as forms and curl --data-urlencode have it", "send it plain, " + curlMend, isPercentEncoded},
+			{
+				"percent-encoded text, as forms and curl --data-urlencode have it", "send it plain, " + curlMend,
+				isPercentEncoded,
+			},
 			{"the fields of a form (name=value)", textMend, isForm},
 		}
 	}

@@ -8,7 +8,8 @@ import (
 // trafficLasts is for how long after one command others are expected.
 const trafficLasts = 20 * time.Millisecond
 
-// traffic tells whether commands come in, on whichever replica. It watches the applied index, which costs a push nothing.
+// traffic tells whether commands come in, on whichever replica. It watches the applied index, which costs a push
+// nothing.
 type traffic struct {
 	store Store
 	now   func() time.Time
@@ -18,8 +19,8 @@ type traffic struct {
 	looked, moved time.Time
 }
 
-// pushesActive is an expo.Busy. It returns false at the first question in a while, because it is not known when the index
-// moved.
+// pushesActive is an expo.Busy. It returns false at the first question in a while, because it is not known when the
+// index moved.
 func (t *traffic) pushesActive() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"pushquorum/expo"
 )
 
-// What one page shows at most, so that it stays usable, and small, however much is stored.
+// What one page shows at most, so that it stays small and usable however much is stored.
 const (
 	maxUIGroups = 1000
 	maxUISeries = 20000
@@ -19,19 +19,20 @@ const (
 	maxShownBuckets = 256     // of a native histogram: they take about maxShownValue
 )
 
-// About how many bytes of the page there are beside the texts.
+// About how many bytes of HTML there are beside the texts.
 const (
 	groupMarkup  = 600
 	familyMarkup = 250
 	seriesMarkup = 60
 )
 
-// pageRoom is what there is left of a page.
+// uiRoom is how much more the page can show.
 type uiRoom struct{ groups, series, bytes int }
 
 func newUIRoom() *uiRoom { return &uiRoom{maxUIGroups, maxUISeries, maxUIBytes} }
 
-// take takes room for something, if there is any left. The last thing that fits may be larger than what is left.
+// spend takes the room for one thing, and returns whether there was any. The last thing may be larger than what was
+// left.
 func (room *uiRoom) spend(count *int, bytes int) bool {
 	if *count == 0 || room.bytes <= 0 {
 		return false
@@ -55,10 +56,10 @@ func (room *uiRoom) family() bool {
 func (room *uiRoom) text(s string) string { return room.cut(s, maxShownText, 1) }
 func (room *uiRoom) long(s string) string { return room.cut(s, maxShownValue, 1) }
 
-// twice is text that the page says twice.
+// twice is text that the page shows twice.
 func (room *uiRoom) twice(s string) string { return room.cut(s, maxShownText, 2) }
 
-// link returns a path, or none if it is too long: half of it leads nowhere.
+// link returns a path, or "" if it is too long, because a part of it leads nowhere.
 func (room *uiRoom) link(path string) string {
 	if len(path) > maxShownLink {
 		return ""
@@ -66,7 +67,7 @@ func (room *uiRoom) link(path string) string {
 	return room.cut(path, maxShownLink, 1)
 }
 
-// cut returns s, or its beginning and how long it is, and takes the room for it.
+// cut returns s, or its beginning and how long it is, and spends the room for it.
 func (room *uiRoom) cut(s string, most, times int) string {
 	s = expo.Shorten(s, most)
 	room.bytes -= times * htmlLen(s)

@@ -57,7 +57,8 @@ func (r *replica) Healthy() error                   { return nil }
 
 // commit applies a command as the next entry of the log.
 func commit(f *fsm.FSM, command []byte) fsm.Result {
-	entry := &raft.Log{Index: f.Applied() + 1, Type: raft.LogCommand, Data: fsm.Seal([][]byte{command}, time.Unix(1, 0))}
+	entry := &raft.Log{Index: f.Applied() + 1, Type: raft.LogCommand, Data: fsm.Seal([][]byte{command},
+		time.Unix(1, 0))}
 	return f.Apply(entry).([]fsm.Result)[0]
 }
 

@@ -42,10 +42,11 @@ func (f *gobFamily) GobDecode(b []byte) error {
 	return nil
 }
 
-// Read decodes what a Pushgateway (1.0 or later) wrote to its --persistence.file. The groups are sorted by grouping key,
-// and their families are in canonical form. What a push could not have brought in is left out: skipped has one error for
-// each such group or family. Clashes between groups are not looked for, because the state machine does. err is set if
-// the file is truncated, damaged or followed by other bytes. An empty file has no groups, as for a Pushgateway.
+// Read decodes what a Pushgateway (1.0 or later) wrote to its --persistence.file. The groups are sorted by grouping
+// key, and their families are in canonical form. What a push could not have brought in is left out: skipped has one
+// error for each such group or family. Clashes between groups are not looked for, because the state machine does. err
+// is set if the file is truncated, damaged or followed by other bytes. An empty file has no groups, as for a
+// Pushgateway.
 func Read(r io.Reader) (groups []*fsm.Group, skipped []error, err error) {
 	in := bufio.NewReader(r) // gob reads not a byte further than it needs
 	var stored map[string]gobGroup
@@ -136,8 +137,8 @@ func decodeFamily(name string, m gobMetric) (*dto.MetricFamily, int64, error) {
 	return mf, m.Timestamp.UnixNano(), nil
 }
 
-// pushMoment returns the value of a push-time family, in Unix nanoseconds. The value is a rounded copy of at, so that at
-// is returned where the two agree; 0 stands for "never".
+// pushMoment returns the value of a push-time family, in Unix nanoseconds. The value is a rounded copy of at, so that
+// at is returned where the two agree; 0 stands for "never".
 func pushMoment(mf *dto.MetricFamily, at int64) int64 {
 	if len(mf.GetMetric()) != 1 {
 		return 0
@@ -152,8 +153,8 @@ func pushMoment(mf *dto.MetricFamily, at int64) int64 {
 	}
 }
 
-// canonicalOneByOne returns the families in canonical form. It leaves out, with an error for each, those that a push could
-// not have brought in: because of themselves, or because they clash with one before them in order of name.
+// canonicalOneByOne returns the families in canonical form. It leaves out, with an error for each, those that a push
+// could not have brought in: because of themselves, or because they clash with one before them in order of name.
 func canonicalOneByOne(labels expo.Labels, mfs []*dto.MetricFamily) ([]*expo.Family, []error) {
 	families, err := expo.Canonical(labels, clone(mfs), model.UTF8Validation)
 	if err == nil {

@@ -154,7 +154,8 @@ func TestOnlyWhatCannotBeAcceptedIsLeftOut(t *testing.T) {
 		reasons = append(reasons, strings.TrimPrefix(err.Error(), `group {job="a"}: metric `))
 	}
 	for i, want := range []string{
-		`"bad \n name": `, `"damaged": damaged`, `"h_count": `, `"other": damaged: it calls itself "name"`, `"stamped": `,
+		`"bad \n name": `, `"damaged": damaged`, `"h_count": `, `"other": damaged: it calls itself "name"`,
+		`"stamped": `,
 	} {
 		if i >= len(reasons) || !strings.HasPrefix(reasons[i], want) || strings.Contains(reasons[i], "\n") {
 			t.Errorf("reason %d: want %s…, got %q", i, want, reasons)
