@@ -1,9 +1,8 @@
-package api
+package pgfile
 
 import (
 	"bytes"
 	"encoding/gob"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -27,15 +26,17 @@ func persisted(t testing.TB) []byte {
 }
 
 func TestAFileOfARealPushgatewayIsImported(t *testing.T) {
-	groups, skipped, err := ReadPersistenceFile(bytes.NewReader(persisted(t)))
+	groups, skipped, err := Read(bytes.NewReader(persisted(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(skipped) != 1 || !strings.HasPrefix(skipped[0].Error(), `group {job="bad",l="\xff\xfe"}: `) || !strings.Contains(skipped[0].Error(), "UTF-8") {
+	if len(skipped) != 1 || !strings.HasPrefix(skipped[0].Error(), `group {job="bad",l="\xff\xfe"}: `) ||
+		!strings.Contains(skipped[0].Error(), "UTF-8") {
 		t.Errorf("want the group with a bad label value to be left out with the reason, got %v", skipped)
 	}
-	g := start(t)
-	if result := commit(g.replica.FSM, fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID()}, groups), time.Unix(1, 0)); result != (fsm.Result{}) {
+	r := newReplica()
+	command := fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID()}, groups)
+	if result := commit(r.FSM, command); result != (fsm.Result{}) {
 		t.Fatalf("importing: %+v", result)
 	}
 	const db1 = `{instance="db1",job="backup"`
@@ -59,14 +60,16 @@ push_time_seconds{instance="",job="empty"} 1.795494029304871e+09
 push_time_seconds{instance="",job="failing"} 0
 untyped_value{instance="",job="a/b",owner="Zoë",path="/var/tmp"} NaN
 `
-	if got := g.scrape(); got != want {
+	page := get(t, r, "/metrics")
+	if got := samples(page); got != want {
 		t.Errorf("want\n%s\ngot\n%s", want, got)
 	}
-	if page := g.must(200, "GET", "/metrics", "").body; !strings.Contains(page, "# HELP backup_duration_seconds How long it took.\n") {
+	if !strings.Contains(page, "# HELP backup_duration_seconds How long it took.\n") {
 		t.Errorf("the help is lost in\n%s", page)
 	}
-	if api := g.must(200, "GET", "/api/v1/metrics", "").body; !strings.Contains(api, `"backup_runs_total":{"time_stamp":"2026-11-24T04:20:29.278007912Z","type":"COUNTER"`) {
-		t.Errorf("the time of the push is lost in\n%s", api)
+	const pushed = `"backup_runs_total":{"time_stamp":"2026-11-24T04:20:29.278007912Z","type":"COUNTER"`
+	if answer := get(t, r, "/api/v1/metrics"); !strings.Contains(answer, pushed) {
+		t.Errorf("the time of the push is lost in\n%s", answer)
 	}
 }
 
@@ -75,7 +78,9 @@ func file(t testing.TB, labels map[string]string, families map[string][]byte) []
 	t.Helper()
 	group := writtenGroup{Labels: labels, Metrics: map[string]writtenMetric{}}
 	for name, encoded := range families {
-		group.Metrics[name] = writtenMetric{Timestamp: time.Unix(1700000000, 123456789), GobbableMetricFamily: &writtenFamily{encoded}}
+		group.Metrics[name] = writtenMetric{
+			Timestamp: time.Unix(1700000000, 123456789), GobbableMetricFamily: &writtenFamily{encoded},
+		}
 	}
 	var b bytes.Buffer
 	if err := gob.NewEncoder(&b).Encode(map[string]writtenGroup{"key": group}); err != nil {
@@ -111,6 +116,12 @@ func encoded(t testing.TB, mf *dto.MetricFamily) []byte {
 func TestOnlyWhatCannotBeAcceptedIsLeftOut(t *testing.T) {
 	stamped := gaugeFamily("stamped")
 	stamped.Metric[0].TimestampMs = proto.Int64(1)
+	histogram := &dto.MetricFamily{
+		Name: proto.String("h"), Type: dto.MetricType_HISTOGRAM.Enum(),
+		Metric: []*dto.Metric{{Histogram: &dto.Histogram{SampleCount: proto.Uint64(1)}}},
+	}
+	bad := gaugeFamily("bad \n name")
+	bad.Metric[0].Label = []*dto.LabelPair{{Name: proto.String("l"), Value: proto.String("\xff")}}
 	labels := map[string]string{"job": "a"}
 	families := map[string][]byte{
 		"good":                      encoded(t, gaugeFamily("good")),
@@ -118,13 +129,13 @@ func TestOnlyWhatCannotBeAcceptedIsLeftOut(t *testing.T) {
 		"stamped":                   encoded(t, stamped),
 		"damaged":                   {0xff},
 		"other":                     encoded(t, gaugeFamily("name")),
-		"h":                         encoded(t, histogramFamily("h", dto.MetricType_HISTOGRAM, &dto.Histogram{SampleCount: proto.Uint64(1)})),
+		"h":                         encoded(t, histogram),
 		"h_count":                   encoded(t, gaugeFamily("h_count")),
-		"bad \n name":               encoded(t, gaugeFamily("bad \n name", pair1("l", "\xff"))),
+		"bad \n name":               encoded(t, bad),
 		"push_time_seconds":         encoded(t, gaugeOf("push_time_seconds", 1700000000.1234567)),
 		"push_failure_time_seconds": encoded(t, gaugeOf("push_failure_time_seconds", 1600000000.5)),
 	}
-	groups, skipped, err := ReadPersistenceFile(bytes.NewReader(file(t, labels, families)))
+	groups, skipped, err := Read(bytes.NewReader(file(t, labels, families)))
 	if err != nil || len(groups) != 1 {
 		t.Fatalf("want one group, got %v, %v", groups, err)
 	}
@@ -142,13 +153,24 @@ func TestOnlyWhatCannotBeAcceptedIsLeftOut(t *testing.T) {
 	for _, err := range skipped {
 		reasons = append(reasons, strings.TrimPrefix(err.Error(), `group {job="a"}: metric `))
 	}
-	for i, want := range []string{`"bad \n name": `, `"damaged": damaged`, `"h_count": `, `"other": damaged: it calls itself "name"`, `"stamped": `} {
+	for i, want := range []string{
+		`"bad \n name": `, `"damaged": damaged`, `"h_count": `, `"other": damaged: it calls itself "name"`,
+		`"stamped": `,
+	} {
 		if i >= len(reasons) || !strings.HasPrefix(reasons[i], want) || strings.Contains(reasons[i], "\n") {
 			t.Errorf("reason %d: want %s…, got %q", i, want, reasons)
 		}
 	}
-	if g := groups[0]; g.PushTime != 1700000000123456789 || g.FailureTime != 1600000000500000000 || g.FailureTouched != 1700000000123456789 {
+	if g := groups[0]; g.PushTime != 1700000000123456789 ||
+		g.FailureTime != 1600000000500000000 || g.FailureTouched != 1700000000123456789 {
 		t.Errorf("push times %d and %d, touched %d and %d", g.PushTime, g.FailureTime, g.PushTouched, g.FailureTouched)
+	}
+}
+
+func gaugeFamily(name string) *dto.MetricFamily {
+	return &dto.MetricFamily{
+		Name: proto.String(name), Type: dto.MetricType_GAUGE.Enum(),
+		Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: proto.Float64(1)}}},
 	}
 }
 
@@ -163,7 +185,8 @@ func TestAGroupThatCannotBeAcceptedIsLeftOut(t *testing.T) {
 		"no labels": nil, "no job": {"instance": "a"}, "an empty job": {"job": ""},
 		"not UTF-8": {"job": "a", "l": "\xff"}, "a reserved name": {"job": "a", "__l": "x"},
 	} {
-		groups, skipped, err := ReadPersistenceFile(bytes.NewReader(file(t, labels, map[string][]byte{"x": encoded(t, gaugeFamily("x"))})))
+		content := file(t, labels, map[string][]byte{"x": encoded(t, gaugeFamily("x"))})
+		groups, skipped, err := Read(bytes.NewReader(content))
 		if err != nil || len(groups) != 0 || len(skipped) != 1 {
 			t.Errorf("%s: want one reason, got %v, %v, %v", name, groups, skipped, err)
 		}
@@ -172,23 +195,24 @@ func TestAGroupThatCannotBeAcceptedIsLeftOut(t *testing.T) {
 
 func TestADamagedFileIsRefusedOrImportedInPart(t *testing.T) {
 	whole := persisted(t)
-	for _, content := range map[string][]byte{"text": []byte("not a persistence file\n"), "more": append(slices.Clone(whole), 0)} {
-		if _, _, err := ReadPersistenceFile(bytes.NewReader(content)); err == nil || !strings.Contains(err.Error(), "copy it again") {
+	for _, content := range [][]byte{[]byte("not a persistence file\n"), append(slices.Clone(whole), 0)} {
+		_, _, err := Read(bytes.NewReader(content))
+		if err == nil || !strings.Contains(err.Error(), "copy it again") {
 			t.Errorf("%.30q: want an error that says what to do, got %v", content, err)
 		}
 	}
-	if groups, skipped, err := ReadPersistenceFile(bytes.NewReader(nil)); err != nil || len(groups)+len(skipped) != 0 {
+	if groups, skipped, err := Read(bytes.NewReader(nil)); err != nil || len(groups)+len(skipped) != 0 {
 		t.Errorf("a file without a byte has nothing in it, got %v, %v, %v", groups, skipped, err)
 	}
 	for n := 2; n < len(whole); n += 2 {
-		if groups, _, err := ReadPersistenceFile(bytes.NewReader(whole[:n])); err == nil || groups != nil {
+		if groups, _, err := Read(bytes.NewReader(whole[:n])); err == nil || groups != nil {
 			t.Fatalf("truncated to %d bytes: want an error, got %d groups", n, len(groups))
 		}
 	}
 	for i := 0; i < len(whole); i += 3 {
 		flipped := slices.Clone(whole)
 		flipped[i] ^= 0x40
-		groups, _, err := ReadPersistenceFile(bytes.NewReader(flipped))
+		groups, _, err := Read(bytes.NewReader(flipped))
 		if err == nil {
 			importable(t, groups)
 		}
@@ -198,8 +222,8 @@ func TestADamagedFileIsRefusedOrImportedInPart(t *testing.T) {
 // importable fails unless a state machine takes the groups, or says why not, and can be scraped afterwards.
 func importable(t *testing.T, groups []*fsm.Group) {
 	t.Helper()
-	f := fsm.New(slog.New(slog.DiscardHandler))
-	commit(f, fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID()}, groups), time.Unix(1, 0))
+	f := newReplica().FSM
+	commit(f, fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID()}, groups))
 	if err := f.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +242,7 @@ func FuzzPersistenceFile(f *testing.F) {
 	f.Add(file(f, map[string]string{"job": "a", "l": "\xff"}, map[string][]byte{"x": {0xff}}))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if groups, _, err := ReadPersistenceFile(bytes.NewReader(content)); err == nil {
+		if groups, _, err := Read(bytes.NewReader(content)); err == nil {
 			importable(t, groups)
 		}
 	})

@@ -1,4 +1,4 @@
-package api
+package pgfile
 
 import (
 	"bufio"
@@ -20,8 +20,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// The Pushgateway persists its groups as one gob value: a map of these by a grouping key of its own. Gob goes by the names of
-// the fields.
+// The Pushgateway persists its groups as one gob value: a map of gobGroup by a grouping key of its own. Gob matches
+// fields by their names.
 type (
 	gobGroup struct {
 		Labels  map[string]string
@@ -31,8 +31,8 @@ type (
 		Timestamp            time.Time
 		GobbableMetricFamily *gobFamily
 	}
-	// gobFamily is an encoded io.prometheus.client.MetricFamily. It is decoded later, so that one that is damaged does not keep
-	// the rest from being read.
+	// gobFamily is an encoded io.prometheus.client.MetricFamily. It is decoded later, because a damaged one must not
+	// keep the rest from being read.
 	gobFamily struct{ encoded []byte }
 )
 
@@ -42,11 +42,12 @@ func (f *gobFamily) GobDecode(b []byte) error {
 	return nil
 }
 
-// ReadPersistenceFile reads what a Pushgateway (1.0 or later) wrote to its --persistence.file. The groups are sorted by
-// grouping key and in the form that a push would have had. What a push could not have brought in is left out, each
-// group or family with one error in skipped; clashes between groups are not looked for. err is set if the file is not a
-// complete one. In a file without a byte there is nothing, as for a Pushgateway.
-func ReadPersistenceFile(r io.Reader) (groups []*fsm.Group, skipped []error, err error) {
+// Read decodes what a Pushgateway (1.0 or later) wrote to its --persistence.file. The groups are sorted by grouping
+// key, and their families are in canonical form. What a push could not have brought in is left out: skipped has one
+// error for each such group or family. Clashes between groups are not looked for, because the state machine does. err
+// is set if the file is truncated, damaged or followed by other bytes. An empty file has no groups, as for a
+// Pushgateway.
+func Read(r io.Reader) (groups []*fsm.Group, skipped []error, err error) {
 	in := bufio.NewReader(r) // gob reads not a byte further than it needs
 	var stored map[string]gobGroup
 	switch err := gob.NewDecoder(in).Decode(&stored); {
@@ -136,8 +137,8 @@ func decodeFamily(name string, m gobMetric) (*dto.MetricFamily, int64, error) {
 	return mf, m.Timestamp.UnixNano(), nil
 }
 
-// pushMoment returns the value of a push-time family, in Unix nanoseconds. The Pushgateway made it from the time that stands
-// beside it, which is exact, unless it made a 0 for "never".
+// pushMoment returns the value of a push-time family, in Unix nanoseconds. The value is a rounded copy of at, so that
+// at is returned where the two agree; 0 stands for "never".
 func pushMoment(mf *dto.MetricFamily, at int64) int64 {
 	if len(mf.GetMetric()) != 1 {
 		return 0
@@ -152,8 +153,8 @@ func pushMoment(mf *dto.MetricFamily, at int64) int64 {
 	}
 }
 
-// canonicalOneByOne returns the families in canonical form, without those that a push could not have brought in: because of
-// themselves, or because of one before them in order of name.
+// canonicalOneByOne returns the families in canonical form. It leaves out, with an error for each, those that a push
+// could not have brought in: because of themselves, or because they clash with one before them in order of name.
 func canonicalOneByOne(labels expo.Labels, mfs []*dto.MetricFamily) ([]*expo.Family, []error) {
 	families, err := expo.Canonical(labels, clone(mfs), model.UTF8Validation)
 	if err == nil {
@@ -183,7 +184,7 @@ func canonicalOneByOne(labels expo.Labels, mfs []*dto.MetricFamily) ([]*expo.Fam
 	return families, errs
 }
 
-// clone is for a callee that may change what it is given.
+// clone returns deep copies, because expo.Canonical may change what it is given.
 func clone(mfs []*dto.MetricFamily) []*dto.MetricFamily {
 	out := make([]*dto.MetricFamily, len(mfs))
 	for i, mf := range mfs {

@@ -22,7 +22,8 @@ func withOwn(include bool) func(*Config) {
 		hits := prometheus.NewCounter(prometheus.CounterOpts{Name: "own_hits_total", Help: "Ours."})
 		size := prometheus.NewSummary(prometheus.SummaryOpts{Name: "own_size"})
 		jobs := prometheus.NewGauge(prometheus.GaugeOpts{Name: "own_jobs_count"})
-		c.Registerer.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "own", Help: "Ours."}), hits, size, jobs)
+		c.Registerer.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "own", Help: "Ours."}), hits, size,
+			jobs)
 	}
 }
 
@@ -34,10 +35,12 @@ func TestAPushThatClashesWithOwnMetricsIsAFailedPush(t *testing.T) {
 			`"own" is pushed as counter, but is a gauge of this gateway itself: ` +
 				`push with that type, as by "# TYPE own gauge", or under another name`,
 		},
-		"no type": {"own_hits_total 1\n", `"own_hits_total" is pushed as untyped, but is a counter of this gateway itself: push`},
+		"no type": {"own_hits_total 1\n", `"own_hits_total" is pushed as untyped, but is a counter of this gateway ` +
+			`itself: push`},
 		"several": {
 			"fine 1\nown 1\nown_hits_total 1\n",
-			`but is a gauge of this gateway itself, "own_hits_total" is pushed as untyped, but is a counter of this gateway itself: push with that type, as by "# TYPE own gauge",`,
+			`but is a gauge of this gateway itself, "own_hits_total" is pushed as untyped, but is a counter of this ` +
+				`gateway itself: push with that type, as by "# TYPE own gauge",`,
 		},
 		"a suffix of its own": {
 			"# TYPE own_size_sum gauge\nown_size_sum 1\n",
@@ -45,19 +48,22 @@ func TestAPushThatClashesWithOwnMetricsIsAFailedPush(t *testing.T) {
 		},
 		"a suffix of the push": {
 			"# TYPE own_jobs histogram\nown_jobs_count 1\n",
-			`the histogram "own_jobs" has samples of the name "own_jobs_count", which is a metric of this gateway itself: ` + noHint,
+			`the histogram "own_jobs" has samples of the name "own_jobs_count", which is a metric of this gateway ` +
+				`itself: ` + noHint,
 		},
 	} {
 		for mode, include := range map[string]bool{"its page has them": true, "in a cluster": false} {
 			t.Run(name+", "+mode, func(t *testing.T) {
 				g := start(t, withOwn(include))
-				if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", test.body); !strings.Contains(a.body, test.want) {
+				if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", test.body); !strings.Contains(a.body,
+					test.want) {
 					t.Errorf("want %s\nin   %s", test.want, a.body)
 				}
 				if page := g.scrape(); !strings.Contains(page, times(0, 1)) || strings.Contains(page, "own{") {
 					t.Errorf("want a recorded failure and nothing else, got\n%s", page)
 				}
-				g.must(http.StatusOK, "PUT", "/metrics/job/a", "# TYPE own gauge\nown 1\n# TYPE own_hits_total counter\nown_hits_total 1\n")
+				g.must(http.StatusOK, "PUT", "/metrics/job/a",
+					"# TYPE own gauge\nown 1\n# TYPE own_hits_total counter\nown_hits_total 1\n")
 			})
 		}
 	}
@@ -70,7 +76,7 @@ func TestWhoIsInTheWayOfAnOwnMetricIsNamed(t *testing.T) {
 	g := start(t, func(c *Config) { registerer = c.Registerer })
 	g.must(http.StatusOK, "PUT", "/metrics/job/script", "own_seconds_total 1\n")
 	registerer.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "own_seconds_total"}))
-	g.api.own.gather() // as is done every selfMaxAge
+	g.api.selfMetrics.gather() // as is done every selfMaxAge
 
 	const right = "# TYPE own_seconds_total counter\nown_seconds_total 1\n"
 	a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/client", right)
@@ -84,7 +90,8 @@ func TestWhoIsInTheWayOfAnOwnMetricIsNamed(t *testing.T) {
 
 func TestTheCheckAgainstOwnMetricsMakesNoGarbage(t *testing.T) {
 	g := startWithoutServer(t, withOwn(false))
-	const body = "# TYPE own gauge\nown 1\n# TYPE own_hits_total counter\nown_hits_total 1\n# TYPE a_count gauge\na_count 1\n"
+	const body = "# TYPE own gauge\nown 1\n# TYPE own_hits_total counter\nown_hits_total 1\n# TYPE a_count " +
+		"gauge\na_count 1\n"
 	mfs, err := expo.Parse(strings.NewReader(body), expo.FormatText, model.LegacyValidation)
 	if err != nil {
 		t.Fatal(err)
@@ -94,9 +101,9 @@ func TestTheCheckAgainstOwnMetricsMakesNoGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	g.api.own.now = func() time.Time { return now }
+	g.api.selfMetrics.now = func() time.Time { return now }
 	if n := testing.AllocsPerRun(100, func() {
-		if err := g.api.own.clash(families); err != nil {
+		if err := g.api.selfMetrics.checkReserved(families); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -126,9 +133,9 @@ func TestNoPushWaitsForTheListOfOwnMetricsToBeRenewed(t *testing.T) {
 	g := start(t, withOwn(false), func(c *Config) { slow.Gatherer, c.Gatherer = c.Gatherer, slow })
 	defer close(slow.let)
 	var now atomic.Int64
-	g.api.own.now = func() time.Time { return time.Unix(now.Load(), 0) }
+	g.api.selfMetrics.now = func() time.Time { return time.Unix(now.Load(), 0) }
 	for i := range 20 {
-		now.Add(int64(2 * selfMaxAge / time.Second))
+		now.Add(int64(2 * reservedNamesMaxAge / time.Second))
 		g.must(http.StatusOK, "PUT", fmt.Sprintf("/metrics/job/a%d", i), "fine 1\n")
 		g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", "# TYPE own counter\nown 1\n")
 	}
