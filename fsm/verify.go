@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"pushquorum/expo"
-	"pushquorum/fsm/fsmpb"
 )
 
 // VerifySnapshot reads a snapshot as Restore does, and returns the index of the last entry in it. An error means that
@@ -52,12 +51,13 @@ func (v *verifier) restoreGroup(g *Group) error {
 	return nil
 }
 
-func (v *verifier) restoreHeader(m *fsmpb.FamilyHeader) error {
-	h, found := v.names[m.GetName()]
+func (v *verifier) restoreHeader(won expo.Header) error {
+	h, found := v.names[won.Name]
 	if !found {
-		return fmt.Errorf("no group holds family %.200q", m.GetName())
+		return fmt.Errorf("no group holds family %.200q", won.Name)
 	}
-	h.Header = expo.Header{Name: h.Name, Help: m.GetHelp(), Unit: m.GetUnit(), Type: h.Type}
+	won.Type = h.Type
+	h.Header = won
 	v.names[h.Name] = h
 	return nil
 }

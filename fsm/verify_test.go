@@ -9,8 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"pushquorum/fsm/fsmpb"
 )
 
 func TestAGoodSnapshotIsFoundGood(t *testing.T) {
@@ -47,7 +45,7 @@ func TestAGroupThatStandsInASnapshotTwiceIsRefused(t *testing.T) {
 	for name, written := range map[string][]*Group{"twice": {groups[0], groups[0]}, "out of order": {groups[1], groups[0]}, "twice, apart": {groups[0], groups[1], groups[0]}} {
 		var b bytes.Buffer
 		out := &recordWriter{w: bufio.NewWriter(&b), buf: []byte(snapshotMagic)}
-		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{Applied: 3, Written: true}}})
+		out.write(snapshotHeader{applied: 3, written: true}.append(nil))
 		var sum digest
 		for _, g := range written {
 			out.write(appendGroup(out.record[:0], recordGroup, g))
@@ -67,7 +65,7 @@ func TestAGroupThatStandsInASnapshotTwiceIsRefused(t *testing.T) {
 			sum.add(h.digest())
 			return true
 		})
-		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: sum.bytes()}}})
+		out.write(snapshotTrailer{out.records, sum.bytes()}.append(nil))
 		if err := errors.Join(out.err, out.w.Flush()); err != nil {
 			t.Fatal(err)
 		}

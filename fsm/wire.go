@@ -5,7 +5,6 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/cespare/xxhash/v2"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -33,11 +32,6 @@ const (
 	fieldFailureTime    protowire.Number = 4
 	fieldPushTouched    protowire.Number = 5
 	fieldFailureTouched protowire.Number = 6
-
-	fieldRequestIndex       protowire.Number = 2 // Request, beside the id
-	fieldRequestFingerprint protowire.Number = 3
-	fieldRequestStatus      protowire.Number = 4
-	fieldRequestReason      protowire.Number = 5
 
 	fieldLabelName  protowire.Number = 1 // Label
 	fieldLabelValue protowire.Number = 2
@@ -119,59 +113,6 @@ func (f field) text() (string, error) {
 // is tells whether the field is that text, which is a valid one, or is not there where there is none.
 func (f field) is(text string) bool {
 	return (f.kind == protowire.BytesType || f.number == 0) && string(f.bytes) == text
-}
-
-// interner gives the same string for the same bytes, and the same header for the same texts, mostly: what is said of metrics stands
-// in every push and in ten thousand groups. It remembers few and short ones, and which does not show.
-type interner struct {
-	texts   [internedTexts]string
-	headers [internedTexts]*expo.Header
-}
-
-const (
-	internedTexts = 1 << 10
-	maxInterned   = 512 // bytes
-)
-
-// text is field.text for a string that comes again and again.
-func (in *interner) text(f field) (string, error) {
-	if len(f.bytes) > maxInterned {
-		return f.text()
-	}
-	slot := &in.texts[xxhash.Sum64(f.bytes)%internedTexts]
-	if f.kind == protowire.BytesType && *slot == string(f.bytes) {
-		return *slot, nil
-	}
-	s, err := f.text()
-	if err == nil {
-		*slot = s
-	}
-	return s, err
-}
-
-// header returns the header with those texts.
-func (in *interner) header(name, help, unit field, t dto.MetricType) (*expo.Header, error) {
-	slot := &in.headers[xxhash.Sum64(name.bytes)%internedTexts]
-	if h := *slot; h != nil && h.Type == t && name.is(h.Name) && help.is(h.Help) && unit.is(h.Unit) {
-		return h, nil
-	}
-	h := &expo.Header{Type: t}
-	for _, text := range [...]struct {
-		from field
-		to   *string
-	}{{name, &h.Name}, {help, &h.Help}, {unit, &h.Unit}} {
-		if text.from.number == 0 {
-			continue // it is not there
-		}
-		var err error
-		if *text.to, err = text.from.text(); err != nil {
-			return nil, err
-		}
-	}
-	if len(h.Name)+len(h.Help)+len(h.Unit) <= maxInterned {
-		*slot = h
-	}
-	return h, nil
 }
 
 // sizeBytes is the size of a field of n bytes; one without any is left out.
@@ -474,51 +415,4 @@ func decodeGroup(b []byte, in *interner) (*Group, error) {
 		}
 		return nil
 	})
-}
-
-// appendRequest appends a Request, of a snapshot.
-func appendRequest(b []byte, number protowire.Number, r *request) []byte {
-	size := tagSize + protowire.SizeBytes(idSize) + sizeBytes(len(r.result.Reason))
-	if r.index != 0 {
-		size += tagSize + protowire.SizeVarint(r.index)
-	}
-	if r.fingerprint != 0 {
-		size += tagSize + fixedSize
-	}
-	if r.result.Status != 0 {
-		size += tagSize + protowire.SizeVarint(uint64(r.result.Status))
-	}
-	b = appendLength(b, number, size)
-	b = protowire.AppendBytes(protowire.AppendTag(b, fieldID, protowire.BytesType), r.id[:])
-	b = appendVarint(b, fieldRequestIndex, r.index)
-	b = appendFixed(b, fieldRequestFingerprint, r.fingerprint)
-	b = appendVarint(b, fieldRequestStatus, uint64(r.result.Status))
-	return appendText(b, fieldRequestReason, r.result.Reason)
-}
-
-func decodeRequest(b []byte) (r request, err error) {
-	var id []byte
-	err = eachField(b, func(f field) (err error) {
-		switch f.number {
-		case fieldID:
-			id = f.bytes
-		case fieldRequestIndex:
-			r.index = f.bits
-		case fieldRequestFingerprint:
-			r.fingerprint = f.bits
-		case fieldRequestStatus:
-			r.result.Status = Status(f.bits)
-		case fieldRequestReason:
-			r.result.Reason, err = f.text()
-		}
-		return err
-	})
-	if err == nil && len(id) != idSize {
-		err = fmt.Errorf("a request has an id of %d bytes", len(id))
-	}
-	if err != nil {
-		return r, err
-	}
-	r.id = RequestID(id)
-	return r, nil
 }

@@ -98,6 +98,63 @@ func TestRequestsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 	}
 }
 
+func TestTheOtherRecordsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
+	type row struct {
+		got  []byte
+		want *fsmpb.Record
+	}
+	var rows []row
+	for _, h := range []snapshotHeader{{}, {applied: 1 << 40, written: true, forgotten: 300}, {forgotten: 1}} {
+		rows = append(rows, row{h.append(nil), &fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{
+			Applied: h.applied, Written: h.written, Forgotten: h.forgotten,
+		}}}})
+	}
+	long := strings.Repeat("ü", 100)
+	for _, h := range []expo.Header{{Name: "a"}, {Name: "a", Help: long, Type: 1}, {Name: long, Help: "h", Unit: "u"}} {
+		rows = append(rows, row{appendFamilyHeader(nil, &h), &fsmpb.Record{Kind: &fsmpb.Record_Family{Family: &fsmpb.FamilyHeader{
+			Name: h.Name, Help: h.Help, Unit: h.Unit,
+		}}}})
+	}
+	for _, trailer := range []snapshotTrailer{{}, {records: 1 << 20}, {records: 2, hash: digest{1, 2}.bytes()}} {
+		rows = append(rows, row{trailer.append(nil), &fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{
+			Records: trailer.records, Hash: trailer.hash,
+		}}}})
+	}
+	for i, r := range rows {
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.want)
+		if err != nil || !bytes.Equal(r.got, want) {
+			t.Errorf("record %d is\n%x\nand in the generated code\n%x (%v)", i, r.got, want, err)
+		}
+		// With fields that only a later version knows, around it and in it.
+		kind, body, err := decodeRecord(append(r.got, 0xf8, 0x01, 0x01))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = append(slices.Clone(body), 0xf8, 0x01, 0x01)
+		var again []byte
+		switch kind {
+		case recordHeader:
+			h, err := decodeSnapshotHeader(body)
+			if again = h.append(nil); err != nil {
+				t.Error(err)
+			}
+		case recordFamily:
+			h, err := decodeFamilyHeader(body)
+			if again = appendFamilyHeader(nil, &h); err != nil {
+				t.Error(err)
+			}
+		case recordTrailer:
+			trailer, err := decodeSnapshotTrailer(body)
+			if again = trailer.append(nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if !bytes.Equal(again, want) {
+			t.Errorf("record %d is\n%x\nand read and written again\n%x", i, want, again)
+		}
+	}
+}
+
 func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
 	group := []*fsmpb.Label{{Name: "job", Value: "a"}}
 	for name, c := range map[string]struct {
