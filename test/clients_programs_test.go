@@ -45,7 +45,8 @@ func todaysClients() []*pusher {
 		{name: "prometheus-cpp", swapped: true, program: func(sources, dir string) ([]string, error) {
 			program := filepath.Join(dir, "client")
 			libraries := []string{"-lprometheus-cpp-push", "-lprometheus-cpp-core"}
-			err := tool(filepath.Join(sources, "cpp"), "g++", append([]string{"-o", program, "client.cc"}, libraries...)...)
+			err := tool(filepath.Join(sources, "cpp"), "g++",
+				append([]string{"-o", program, "client.cc"}, libraries...)...)
 			if err != nil && strings.Contains(err.Error(), "prometheus/gateway.h: No such file") {
 				err = absent{"prometheus-cpp", "Debian has it in: prometheus-cpp-dev"}
 			}

@@ -17,8 +17,8 @@ import (
 	"pushquorum/test/local"
 )
 
-// spawner starts processes that the kernel kills when this test binary dies, also by a panic or `go test -timeout`, where no cleanup
-// runs.
+// spawner starts processes that the kernel kills when this test binary dies, also by a panic or `go test -timeout`,
+// where no cleanup runs.
 var spawner = sync.OnceValue(local.NewSpawner)
 
 // process is a program that runs beside the test, with what it writes in a file.
@@ -134,7 +134,8 @@ func runProcess(t testing.TB, stdin, program string, args ...string) (code int, 
 		t.Fatalf("run %s: %v", program, err)
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("%s %s has not ended within a minute:\n%s%s", program, args, lastLines(out.Bytes(), 20), lastLines(errs.Bytes(), 20))
+		t.Fatalf("%s %s has not ended within a minute:\n%s%s", program, args, lastLines(out.Bytes(), 20),
+			lastLines(errs.Bytes(), 20))
 	}
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }

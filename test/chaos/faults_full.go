@@ -98,8 +98,8 @@ func (c *cluster) mustSayWhatIsFull(r *replica, a answer) {
 
 var filledGroup = regexp.MustCompile(`(?m)^full\{instance="([^"]+)",job="full"\} `)
 
-// drain deletes what a fault has filled the replicas with, which must go however full they are, and says when nothing is
-// left. All faults are lifted and all replicas are ready.
+// drain deletes what a fault has filled the replicas with, which must go however full they are, and says when nothing
+// is left. All faults are lifted and all replicas are ready.
 func (n *nemesis) drain() error {
 	if !n.c.isFull() {
 		return nil

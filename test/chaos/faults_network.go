@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// untilLifted is a fault of the network: lifting it clears the weather between all, and with it what other faults of the
-// network made at the same time. The shortest of them counts.
+// untilLifted is a fault of the network: lifting it clears the weather between all, and with it what other faults of
+// the network made at the same time. The shortest of them counts.
 func (n *nemesis) untilLifted(what string) (string, func() error, error) {
 	return what, func() error {
 		n.weather(weather{})

@@ -87,7 +87,9 @@ func (n *nemesis) gather() error {
 	}
 	for i, r := range s.members() {
 		path := fmt.Sprintf("/metrics/job/%s/replica/%d", strangeJob, i)
-		a, err := n.asker.do(ask{method: http.MethodPut, url: r.url(path), body: strangeJob + " 1\n", timeout: pushTimeout + answerSlack})
+		a, err := n.asker.do(ask{
+			method: http.MethodPut, url: r.url(path), body: strangeJob + " 1\n", timeout: pushTimeout + answerSlack,
+		})
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", a.status, a.body)
 		}
@@ -137,7 +139,8 @@ func (n *nemesis) replaceOne(host *replica) error {
 	if err != nil {
 		return err
 	}
-	_ = attempt(roleWithin, func() error { return n.is(nc, "voter") }) // the strangers are there until then; the calm tells what came of it
+	// The strangers are there until then; the calm tells what came of it
+	_ = attempt(roleWithin, func() error { return n.is(nc, "voter") })
 	return nil
 }
 

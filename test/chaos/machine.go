@@ -19,7 +19,8 @@ type machine struct {
 	image   string // replicas are containers of it; "": processes
 }
 
-// look tries each thing once. Outside of namespaces of its own the harness changes nothing but processes that it started.
+// look tries each thing once. Outside of namespaces of its own the harness changes nothing but processes that it
+// started.
 func look(inside bool, why error) machine {
 	if !inside {
 		return machine{network: why, links: why, disk: why, clock: tryClock()}
@@ -78,7 +79,9 @@ func (m machine) lacks() error { return errors.Join(m.network, m.disk, m.clock) 
 // report says plainly what will not be done here, and why.
 func (m machine) report(out io.Writer) {
 	if m.image != "" {
-		_, _ = fmt.Fprintf(out, "machine: containers of the image %s: they are killed, stopped and cut off, and lose their volumes\n", m.image)
+		_, _ = fmt.Fprintf(
+			out, "machine: containers of the image %s: they are killed, stopped and cut off, and lose their volumes\n",
+			m.image)
 		return
 	}
 	for _, part := range []struct {

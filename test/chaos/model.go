@@ -54,8 +54,8 @@ func (o operation) apply(before content) content {
 	}
 }
 
-// timed are operations as porcupine takes them. One whose outcome is unknown never returns: it may take effect at any time after
-// its call, also after everything else, which is as good as never.
+// timed are operations as porcupine takes them. One whose outcome is unknown never returns: it may take effect at any
+// time after its call, also after everything else, which is as good as never.
 func timed(ops []operation) []porcupine.Operation {
 	out := make([]porcupine.Operation, len(ops))
 	for i, o := range ops {
@@ -75,8 +75,8 @@ type verdict struct {
 	info   porcupine.LinearizationInfo
 }
 
-// checkGroup says whether there is an order of all operations on a group that explains what every client was told, in which
-// each takes effect once between its call and its return.
+// checkGroup says whether there is an order of all operations on a group that explains what every client was told, in
+// which each takes effect once between its call and its return.
 func checkGroup(ops []operation, patience time.Duration) verdict {
 	result, info := porcupine.CheckOperationsVerbose(model(), timed(ops), patience)
 	return verdict{result: result, what: "its history is not linearizable", info: info}

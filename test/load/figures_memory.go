@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// memory is what of one replica is resident for a group of one series, and for a series in groups of 20, without the pages of
-// scrapes, and with the garbage that the collector leaves.
+// memory is what of one replica is resident for a group of one series, and for a series in groups of 20, without the
+// pages of scrapes, and with the garbage that the collector leaves.
 func (b *bench) memory(ctx context.Context) error {
 	for _, state := range []struct {
 		what           string

@@ -27,8 +27,10 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/pushquorum", "the PushQuorum to measure")
-	flag.StringVar(&o.mode, "mode", "bench", "bench: beside the peers; scale: how it grows; profile: CPU and allocation profiles under load")
-	flag.BoolVar(&o.quick, "quick", false, "a run of seconds that shows that everything works; its figures say nothing and are not kept")
+	flag.StringVar(&o.mode, "mode", "bench",
+		"bench: beside the peers; scale: how it grows; profile: CPU and allocation profiles under load")
+	flag.BoolVar(&o.quick, "quick", false,
+		"a run of seconds that shows that everything works; its figures say nothing and are not kept")
 	flag.StringVar(&o.only, "only", "", "a regular expression: only these stages, whose figures are not kept")
 	flag.StringVar(&o.results, "results", "", "file that keeps the figures; empty: only shown")
 	flag.StringVar(&o.profiles, "profiles", "bin/profiles", "directory for -mode=profile")

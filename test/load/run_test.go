@@ -43,7 +43,8 @@ func TestARunTakesItsFigures(t *testing.T) {
 	}
 	got := b.table.markdown("PushQuorum")
 	for _, what := range []string{
-		"scrape, text, 2,000 series", "scrape, protobuf, 2,000 series, after 100 pushes", "scrape, gzip, 2,000 series, after 100 pushes",
+		"scrape, text, 2,000 series", "scrape, protobuf, 2,000 series, after 100 pushes",
+		"scrape, gzip, 2,000 series, after 100 pushes",
 		"resident memory", "allocations of a push", "allocations of a scrape, gzip", "wipe of 100 groups",
 	} {
 		if !strings.Contains(got, "| "+what) {
@@ -143,7 +144,8 @@ func TestAPushThatHadToWaitCountsFromWhenItWasDue(t *testing.T) {
 		t.Fatalf("want 20 pushes, got %d (%v)", len(o.samples), err)
 	}
 	// The first took 100 ms, and the one that was due 50 ms after it 50 ms, although it was answered at once.
-	if first, sixth := o.samples[0].took, o.samples[5].took; first < 80*time.Millisecond || sixth < 30*time.Millisecond {
+	if first, sixth := o.samples[0].took, o.samples[5].took; first < 80*time.Millisecond ||
+		sixth < 30*time.Millisecond {
 		t.Errorf("the first push took %s and the sixth %s", first, sixth)
 	}
 }
@@ -166,8 +168,8 @@ func newTestBench(t *testing.T) *bench {
 	return b
 }
 
-// lookAtTheSource makes the go tool run the test again when the program has changed: it caches a result until a file that
-// the test looked at is another.
+// lookAtTheSource makes the go tool run the test again when the program has changed: it caches a result until a file
+// that the test looked at is another.
 func lookAtTheSource(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
