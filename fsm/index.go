@@ -9,8 +9,8 @@ import "hash/maphash"
 // differently, which does not show: what is found is compared, and what meets all the same is held in full.
 type index[K comparable] struct {
 	seed maphash.Seed
-	// numbers are those of the groups by the hash of the key, and met those by the key itself, of keys whose hash another
-	// key had before: one in n/2³³ of n.
+	// numbers are those of the groups by the hash of the key, and met those by the key itself, of keys whose hash
+	// another key had before: one in n/2³³ of n.
 	numbers map[uint32]uint32
 	met     map[K]uint32
 	hash    func(maphash.Seed, K) uint32
@@ -23,8 +23,8 @@ func newIndex[K comparable]() index[K] {
 	}
 }
 
-// find returns the number of the group that has the key, if one has. Where sure is false, it is the one that may have it,
-// and nobody else does.
+// find returns the number of the group that has the key, if one has. Where sure is false, it is the one that may have
+// it, and nobody else does.
 func (x *index[K]) find(key K) (number uint32, found, sure bool) {
 	if len(x.met) > 0 {
 		if number, found = x.met[key]; found {

@@ -107,8 +107,8 @@ func pathOf(key string) string {
 	return path
 }
 
-// seriesString writes the i-th series of a family as a user knows it. The others are passed over: all of them decoded are
-// many times larger than the push, on every replica at once.
+// seriesString writes the i-th series of a family as a user knows it. The others are passed over: all of them decoded
+// are many times larger than the push, on every replica at once.
 func seriesString(f *expo.Family, i int) string {
 	at := 0
 	for encoded, err := range f.Encoded() {

@@ -56,7 +56,8 @@ type recordWriter struct {
 func (o *recordWriter) write(record []byte) {
 	o.record = record
 	if len(record) > maxRecord && o.err == nil {
-		o.err = fmt.Errorf("record %d has %d bytes, and at most %d can be read: delete a group of that size", o.records, len(record), maxRecord)
+		o.err = fmt.Errorf("record %d has %d bytes, and at most %d can be read: delete a group of that size",
+			o.records, len(record), maxRecord)
 	}
 	if o.err != nil {
 		return

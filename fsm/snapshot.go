@@ -12,9 +12,10 @@ import (
 	"pushquorum/expo"
 )
 
-// A snapshot is snapshotMagic followed by frames: the length of a Record (uvarint), its CRC-32C (4 bytes, big endian) and the
-// Record. The header record comes first; the trailer comes last and holds the number of records and a hash, that of the
-// state and of the words of refusals, so that a snapshot that was cut short, damaged or misread is never taken for the state.
+// A snapshot is snapshotMagic followed by frames: the length of a Record (uvarint), its CRC-32C (4 bytes, big endian)
+// and the Record. The header record comes first; the trailer comes last and holds the number of records and a hash,
+// that of the state and of the words of refusals, so that a snapshot that was cut short, damaged or misread is never
+// taken for the state.
 const snapshotMagic = "PushQuorum snapshot 1\n"
 
 // Snapshot takes a view of the state, which Persist then writes while commands go on being applied. After a halt there
@@ -46,8 +47,8 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 // Release implements raft.FSMSnapshot.
 func (s *snapshot) Release() {}
 
-// write writes the state, once. It lets go of each group that is written: what pushes replace meanwhile would otherwise stay in
-// memory to the end, and that may be as much again.
+// write writes the state, once. It lets go of each group that is written: what pushes replace meanwhile would otherwise
+// stay in memory to the end, and that may be as much again.
 func (s *snapshot) write(w io.Writer) error {
 	view := *s.view
 	groups := view.byKey()
@@ -77,8 +78,8 @@ func (s *snapshot) write(w io.Writer) error {
 	return out.w.Flush()
 }
 
-// Restore replaces the whole state by a snapshot, at once: readers see the old state or the new one. On an error the old state
-// stays.
+// Restore replaces the whole state by a snapshot, at once: readers see the old state or the new one. On an error the
+// old state stays.
 func (f *FSM) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
 	s, applied, err := readSnapshot(rc)

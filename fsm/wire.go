@@ -11,9 +11,9 @@ import (
 	"pushquorum/expo"
 )
 
-// Commands, groups and requests in the protobuf of fsmpb/command.proto, written from and read into what the store is made of, without
-// messages in between: nearly every entry of the log is a push, and this is most of what it costs beside its storage. The
-// tests hold it against the generated code.
+// Commands, groups and requests in the protobuf of fsmpb/command.proto, written from and read into what the store is
+// made of, without messages in between: nearly every entry of the log is a push, and this is most of what it costs
+// beside its storage. The tests hold it against the generated code.
 
 // The fields of the messages. All numbers are below 16, so a tag is one byte.
 const (
@@ -51,8 +51,8 @@ const (
 	idSize    = len(RequestID{})
 )
 
-// malformedError is the error of a command that can be read and that no version of this program writes. It is rejected, the
-// same on all replicas.
+// malformedError is the error of a command that can be read and that no version of this program writes. It is rejected,
+// the same on all replicas.
 type malformedError struct{ reason string }
 
 // Error implements error.
@@ -123,8 +123,8 @@ func sizeBytes(n int) int {
 	return tagSize + protowire.SizeBytes(n)
 }
 
-// appendText appends a string. What is stored has been validated by expo; what has not must not reach the log, where it would halt
-// every replica.
+// appendText appends a string. What is stored has been validated by expo; what has not must not reach the log, where it
+// would halt every replica.
 func appendText(b []byte, number protowire.Number, s string) []byte {
 	if s == "" {
 		return b
@@ -173,8 +173,8 @@ func appendLabels(b []byte, number protowire.Number, ls expo.Labels) []byte {
 	return b
 }
 
-// decodeLabels reads the labels that stand in b as fields of that number. It refuses what no version of this program writes: an
-// empty, unsorted or repeating label set.
+// decodeLabels reads the labels that stand in b as fields of that number. It refuses what no version of this program
+// writes: an empty, unsorted or repeating label set.
 func decodeLabels(b []byte, number protowire.Number, in *interner) (expo.Labels, error) {
 	labels := make(expo.Labels, 0, countFields(b, number))
 	err := eachField(b, func(f field) error {
@@ -213,7 +213,8 @@ func decodeLabel(b []byte, in *interner) (l expo.Label, err error) {
 }
 
 func sizeOfFamily(f *expo.Family, unixNano int64) int {
-	n := sizeBytes(len(f.Name)) + sizeBytes(len(f.Help)) + sizeBytes(len(f.Unit)) + sizeBytes(f.MetricsSize()) + sizeBytes(idSize*f.Len())
+	n := sizeBytes(len(f.Name)) + sizeBytes(len(f.Help)) + sizeBytes(len(f.Unit)) + sizeBytes(f.MetricsSize()) +
+		sizeBytes(idSize*f.Len())
 	if f.Type != 0 {
 		n += tagSize + protowire.SizeVarint(uint64(f.Type))
 	}
@@ -252,10 +253,12 @@ func countFields(b []byte, number protowire.Number) int {
 }
 
 // decodeFamilies reads the families that stand in b as fields of that number, sorted by name, and their times. They are
-// allocated together, in one piece for the families and one for their metrics and series: a group mostly has as long a life as
-// a whole, and what the collector must look at and allocate is most of what a push costs a large store. The memory of b is not
-// kept.
-func decodeFamilies(b []byte, number protowire.Number, in *interner) (families []expo.Family, times []int64, err error) {
+// allocated together, in one piece for the families and one for their metrics and series: a group mostly has as long a
+// life as a whole, and what the collector must look at and allocate is most of what a push costs a large store. The
+// memory of b is not kept.
+func decodeFamilies(
+	b []byte, number protowire.Number, in *interner,
+) (families []expo.Family, times []int64, err error) {
 	n := countFields(b, number)
 	if n == 0 {
 		return nil, nil, nil
