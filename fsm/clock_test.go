@@ -62,11 +62,11 @@ func TestTimeStandsStillOverSmallStepsBackAndFollowsTheClockOverLargeOnes(t *tes
 				if now != want {
 					t.Errorf("its time is %s, want %s", time.Unix(0, now).UTC(), time.Unix(0, want).UTC())
 				}
-				for what, at := range map[string]int64{
+				for name, at := range map[string]int64{
 					"the other time": other, "push touched": g.PushTouched, "failure touched": g.FailureTouched,
 				} {
 					if at > want {
-						t.Errorf("%s is left behind in the future, at %s", what, time.Unix(0, at).UTC())
+						t.Errorf("%s is left behind in the future, at %s", name, time.Unix(0, at).UTC())
 					}
 				}
 				for _, f := range g.Families {

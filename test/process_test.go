@@ -141,11 +141,11 @@ func runProcess(t testing.TB, stdin, program string, args ...string) (code int, 
 }
 
 // eventually tries until there is no error, and fails the test with the last one when there is one after the time.
-func eventually(t testing.TB, within time.Duration, what string, try func() error) {
+func eventually(t testing.TB, within time.Duration, goal string, try func() error) {
 	t.Helper()
 	began := time.Now()
 	if err := attempt(within, try); err != nil {
-		t.Fatalf("%s: not within %s: %v", what, time.Since(began).Round(time.Millisecond), err)
+		t.Fatalf("%s: not within %s: %v", goal, time.Since(began).Round(time.Millisecond), err)
 	}
 }
 

@@ -59,15 +59,15 @@ type operation struct {
 }
 
 func (o operation) String() string {
-	what := o.kind.String()
+	text := o.kind.String()
 	if o.kind != remove && o.kind != wipe {
-		what += " " + o.content.String()
+		text += " " + o.content.String()
 	}
 	ret := fmt.Sprintf("%.3f s", o.ret.Seconds())
 	if o.unknown {
 		ret = "unknown"
 	}
-	return fmt.Sprintf("%.3f s … %s: client %d at %s: %s", o.call.Seconds(), ret, o.client, o.where, what)
+	return fmt.Sprintf("%.3f s … %s: client %d at %s: %s", o.call.Seconds(), ret, o.client, o.where, text)
 }
 
 // history is what the clients did and saw, group by group.
@@ -107,10 +107,10 @@ func newHistory() *history {
 
 func (h *history) now() time.Duration { return time.Since(h.began) }
 
-func (h *history) count(what string) {
+func (h *history) count(event string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.counts[what]++
+	h.counts[event]++
 }
 
 // newGroup begins a group.

@@ -85,7 +85,7 @@ func (m machine) report(out io.Writer) {
 		return
 	}
 	for _, part := range []struct {
-		what, without string
+		text, without string
 		err           error
 	}{
 		{"a network namespace for each replica", "all replicas on 127.0.0.1, no faults of the network", m.network},
@@ -93,9 +93,9 @@ func (m machine) report(out io.Writer) {
 		{"a clock of its own for each replica", "no clock jumps", m.clock},
 	} {
 		if part.err == nil {
-			_, _ = fmt.Fprintf(out, "machine: %s\n", part.what)
+			_, _ = fmt.Fprintf(out, "machine: %s\n", part.text)
 		} else {
-			_, _ = fmt.Fprintf(out, "machine: NOT %s (%v): %s\n", part.what, part.err, part.without)
+			_, _ = fmt.Fprintf(out, "machine: NOT %s (%v): %s\n", part.text, part.err, part.without)
 		}
 	}
 }

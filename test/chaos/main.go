@@ -38,7 +38,7 @@ func main() {
 	flag.Parse()
 	if *list {
 		for _, f := range allFaults() {
-			fmt.Printf("%-10s %s\n", f.name, f.what)
+			fmt.Printf("%-10s %s\n", f.name, f.text)
 		}
 		return
 	}

@@ -71,7 +71,7 @@ func timed(ops []operation) []porcupine.Operation {
 // verdict is what a check of one group found.
 type verdict struct {
 	result porcupine.CheckResult
-	what   string // when it is not Ok
+	text   string // when it is not Ok
 	info   porcupine.LinearizationInfo
 }
 
@@ -79,7 +79,7 @@ type verdict struct {
 // which each takes effect once between its call and its return.
 func checkGroup(ops []operation, patience time.Duration) verdict {
 	result, info := porcupine.CheckOperationsVerbose(model(), timed(ops), patience)
-	return verdict{result: result, what: "its history is not linearizable", info: info}
+	return verdict{result: result, text: "its history is not linearizable", info: info}
 }
 
 // checkStale says whether what a stale read has shown was true at some time before the read ended: the read may stand
@@ -92,6 +92,6 @@ func checkStale(ops []operation, stale operation, patience time.Duration) verdic
 	}
 	stale.call = 0
 	v := checkGroup(append([]operation{stale}, ops...), patience)
-	v.what = fmt.Sprintf("a stale scrape shows what was never true: %s", stale)
+	v.text = fmt.Sprintf("a stale scrape shows what was never true: %s", stale)
 	return v
 }

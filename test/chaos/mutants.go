@@ -173,10 +173,10 @@ func (m mutant) trySeeds(ctx context.Context, binary, dir string, on machine, ou
 		case err != nil:
 			return "", fmt.Errorf("mutant %s, seed %d: %w", m.name, seed, err)
 		case len(found.violations) > 0:
-			what, _, _ := strings.Cut(found.violations[0], ";")
-			what, _, _ = strings.Cut(what, "\n")
+			first, _, _ := strings.Cut(found.violations[0], ";")
+			first, _, _ = strings.Cut(first, "\n")
 			return fmt.Sprintf("found with seed %d after %.0f s (%.0f s with the seeds before): %s",
-				seed, found.first.Seconds(), time.Since(began).Seconds(), what), nil
+				seed, found.first.Seconds(), time.Since(began).Seconds(), first), nil
 		}
 	}
 	return "", nil

@@ -16,9 +16,9 @@ import (
 // nil.
 type fault struct {
 	name  string
-	what  string // for the table of faults
+	text  string // for the table of faults
 	needs func(*cluster) error
-	start func(*nemesis) (what string, lift func() error, err error)
+	start func(*nemesis) (text string, lift func() error, err error)
 	long  time.Duration // the longest it stays
 }
 
@@ -106,7 +106,7 @@ func (n *nemesis) episode(ctx context.Context) error {
 	var lifts []pending
 	for _, i := range n.chance.Perm(len(n.faults))[:count] {
 		f := n.faults[i]
-		what, lift, err := f.start(n)
+		text, lift, err := f.start(n)
 		switch {
 		case errors.Is(err, errNotNow):
 			n.c.note("episode %d: %s: %v", n.episodes, f.name, err)
@@ -115,7 +115,7 @@ func (n *nemesis) episode(ctx context.Context) error {
 			return fmt.Errorf("fault %s: %w", f.name, err)
 		}
 		n.happened[f.name]++
-		n.c.note("episode %d: %s: %s", n.episodes, f.name, what)
+		n.c.note("episode %d: %s: %s", n.episodes, f.name, text)
 		u := n.chance.Float64()
 		// Mostly short, so that there are many
 		stay := min(f.long, 500*time.Millisecond+time.Duration(u*u*float64(f.long)))

@@ -106,7 +106,7 @@ func (j *judge) report(g *group, ops []operation, v verdict, final bool) {
 		if err != nil {
 			path = err.Error()
 		}
-		j.c.violate("group %s: %s; see %s.html and .txt%s", g.name, v.what, path, v.where())
+		j.c.violate("group %s: %s; see %s.html and .txt%s", g.name, v.text, path, v.where())
 	}
 }
 
@@ -149,8 +149,8 @@ func (h *history) figures() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	text := ""
-	for _, what := range slices.Sorted(maps.Keys(h.counts)) {
-		text += fmt.Sprintf(", %d %s", h.counts[what], what)
+	for _, event := range slices.Sorted(maps.Keys(h.counts)) {
+		text += fmt.Sprintf(", %d %s", h.counts[event], event)
 	}
 	if text == "" {
 		return "nothing"

@@ -15,11 +15,11 @@ func TestTheMonitorsOwnRulesComeAfterTheOperators(t *testing.T) {
 	}}}}
 	job := m.job("targets.json")
 	rules := job["relabel_configs"].([]relabeling)
-	at := func(what string, is func(relabeling) bool) int {
+	at := func(does string, is func(relabeling) bool) int {
 		t.Helper()
 		i := slices.IndexFunc(rules, is)
 		if i < 0 {
-			t.Fatalf("want a rule that %s, got %v", what, rules)
+			t.Fatalf("want a rule that %s, got %v", does, rules)
 		}
 		return i
 	}

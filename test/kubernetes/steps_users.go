@@ -124,12 +124,12 @@ func waysIn(ctx context.Context, r *release) error {
 		return err
 	}
 	var lines []string
-	for way, url := range map[string]string{"service": service, "pod": urlOf(pods[1]), "port_forward": forwarded} {
-		if _, err := fetch(ctx, http.DefaultClient, http.MethodPost, url+"/metrics/job/way/by/"+way,
+	for by, url := range map[string]string{"service": service, "pod": urlOf(pods[1]), "port_forward": forwarded} {
+		if _, err := fetch(ctx, http.DefaultClient, http.MethodPost, url+"/metrics/job/way/by/"+by,
 			[]byte("way_in 1\n")); err != nil {
-			return fmt.Errorf("push by %s: %w", way, err)
+			return fmt.Errorf("push by %s: %w", by, err)
 		}
-		lines = append(lines, fmt.Sprintf(`way_in{by=%q,instance="",job="way"} 1`, way))
+		lines = append(lines, fmt.Sprintf(`way_in{by=%q,instance="",job="way"} 1`, by))
 	}
 	return r.onEvery(ctx, lines...)
 }

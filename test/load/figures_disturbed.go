@@ -93,9 +93,9 @@ func (b *bench) disturb(ctx context.Context, w *web, name string, perSecond int)
 	default:
 		return fmt.Errorf("no push of %s met a snapshot", name)
 	}
-	add := func(what string, these samples) {
+	add := func(state string, these samples) {
 		b.table.add(row{
-			what: fmt.Sprintf("push p99, %s, %d/s, %s", name, perSecond, what), ours: duration(these.quantile(0.99)),
+			name: fmt.Sprintf("push p99, %s, %d/s, %s", name, perSecond, state), ours: duration(these.quantile(0.99)),
 			peer: "PushQuorum without", theirs: duration(still.quantile(0.99)), bar: bar{kind: atMostTimes, limit: 2},
 		})
 	}

@@ -29,7 +29,7 @@ func (b *bench) wipe(ctx context.Context) error {
 		times = append(times, took)
 	}
 	b.table.add(row{
-		what: fmt.Sprintf("wipe of %s groups, one replica", whole(b.size.groups)), ours: duration(median(times)),
+		name: fmt.Sprintf("wipe of %s groups, one replica", whole(b.size.groups)), ours: duration(median(times)),
 		bar: bar{kind: atMost, limit: 0.050, unit: seconds},
 	})
 	return nil
@@ -79,7 +79,7 @@ func (b *bench) restarts(ctx context.Context) error {
 		times = append(times, took)
 	}
 	b.table.add(row{
-		what: fmt.Sprintf("restart with %s series to ready, one replica", whole(b.size.groups*seriesPerPush)),
+		name: fmt.Sprintf("restart with %s series to ready, one replica", whole(b.size.groups*seriesPerPush)),
 		ours: duration(median(times)), bar: bar{kind: atMost, limit: 2, unit: seconds},
 	})
 	return mustHold(ctx, one, b.size.groups)
@@ -99,7 +99,7 @@ func (b *bench) pushAllocations(ctx context.Context, w *web, name string) error 
 	if err != nil {
 		return err
 	}
-	r := row{what: "allocations of a push of 20 series, " + name, ours: figure{each, count}}
+	r := row{name: "allocations of a push of 20 series, " + name, ours: figure{each, count}}
 	if len(w.at) == 1 {
 		r.bar = bar{kind: atMost, limit: 150, unit: count}
 	}
@@ -124,7 +124,7 @@ func (b *bench) scrapeAllocations(ctx context.Context, many *web) error {
 			}
 		}
 		b.table.add(row{
-			what: fmt.Sprintf("allocations of a scrape, %s, with a push before it, at %s groups",
+			name: fmt.Sprintf("allocations of a scrape, %s, with a push before it, at %s groups",
 				f.name, whole(b.size.groups)), ours: figure{each[0], count},
 			peer: fmt.Sprintf("PushQuorum at %s", whole(b.size.few)), theirs: figure{each[1], count},
 			bar: bar{kind: atMostTimes, limit: 1.2},

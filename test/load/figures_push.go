@@ -35,7 +35,7 @@ func (b *bench) growth(ctx context.Context) error {
 			return err
 		}
 		b.table.add(row{
-			what: fmt.Sprintf("push p50, one replica, %s, at %s stored groups", clients(n), whole(b.size.many)),
+			name: fmt.Sprintf("push p50, one replica, %s, at %s stored groups", clients(n), whole(b.size.many)),
 			ours: ofMany.tally.quantile(0.5),
 			peer: fmt.Sprintf("PushQuorum at %s", whole(b.size.few)), theirs: ofFew.tally.quantile(0.5),
 			bar: bar{kind: atMostTimes, limit: 1.2},
@@ -72,7 +72,7 @@ func (b *bench) besideUnchecked(ctx context.Context) error {
 		}
 	}
 	for _, n := range []int{1, 8, 64, 256} {
-		r := row{what: "push rate, one replica, " + clients(n), peer: "Pushgateway, unchecked", missing: missing}
+		r := row{name: "push rate, one replica, " + clients(n), peer: "Pushgateway, unchecked", missing: missing}
 		rounds := 1
 		if n == 64 {
 			r.bar, rounds = bar{kind: atLeastTimes, limit: 1.5}, b.size.rounds
@@ -104,7 +104,7 @@ func (b *bench) ofPushgateway(ctx context.Context, gateway *web) error {
 	}
 	used, err := memoryOf(gateway.servers[0])
 	b.table.add(row{
-		what: "for comparison: resident memory of the Pushgateway after scrapes in three forms", peer: "Pushgateway",
+		name: "for comparison: resident memory of the Pushgateway after scrapes in three forms", peer: "Pushgateway",
 		theirs: bytesOf(used.now),
 	})
 	b.stop(gateway)
@@ -143,7 +143,7 @@ func (b *bench) race(ctx context.Context, rounds, n, groups int, r *row, ours, t
 func (b *bench) besideChecked(ctx context.Context) error {
 	groups := b.size.checked
 	r := row{
-		what: fmt.Sprintf("push rate, one replica, c=8, at %s groups", whole(groups)), peer: "Pushgateway, checked",
+		name: fmt.Sprintf("push rate, one replica, c=8, at %s groups", whole(groups)), peer: "Pushgateway, checked",
 	}
 	one, err := b.startOne(ctx)
 	if err != nil {
@@ -197,7 +197,7 @@ func (b *bench) besideEtcd(ctx context.Context) error {
 		}
 	}
 	for _, n := range []int{1, 8, 64, 256} {
-		r := row{what: "push rate, three replicas, " + clients(n), peer: "etcd, three members", missing: missing}
+		r := row{name: "push rate, three replicas, " + clients(n), peer: "etcd, three members", missing: missing}
 		rounds := 1
 		if n != 1 {
 			r.bar, rounds = bar{kind: atLeastTimes, limit: 1}, b.size.rounds

@@ -125,24 +125,24 @@ func (b *bench) besideMemory(ctx context.Context, w *web, suffix string, at int)
 }
 
 func (b *bench) scrapeRows(f form, suffix string, unchanged, changed, copied time.Duration) {
-	what := fmt.Sprintf("scrape%s, %s, %s series", suffix, f.name, whole(b.size.groups*seriesPerPush))
-	after := what + fmt.Sprintf(", after %d pushes", changes)
+	scrape := fmt.Sprintf("scrape%s, %s, %s series", suffix, f.name, whole(b.size.groups*seriesPerPush))
+	after := scrape + fmt.Sprintf(", after %d pushes", changes)
 	b.table.add(row{
-		what: what, ours: duration(unchanged),
+		name: scrape, ours: duration(unchanged),
 		peer: "net/http from memory", theirs: duration(copied), bar: bar{kind: atMostTimes, limit: 2},
 	})
 	if f.contentEncoding == "" {
 		b.table.add(row{
-			what: after, ours: duration(changed),
+			name: after, ours: duration(changed),
 			peer: "net/http from memory", theirs: duration(copied), bar: bar{kind: atMostTimes, limit: 4},
 		})
 	} else {
-		b.table.add(row{what: after, ours: duration(changed), bar: bar{kind: atMost, limit: 0.150, unit: seconds}})
+		b.table.add(row{name: after, ours: duration(changed), bar: bar{kind: atMost, limit: 0.150, unit: seconds}})
 	}
 	if suffix != "" {
 		return
 	}
-	r := row{what: after, ours: duration(changed), peer: "Pushgateway"}
+	r := row{name: after, ours: duration(changed), peer: "Pushgateway"}
 	if f.contentEncoding != "" {
 		r.bar = bar{kind: atMostTimes, limit: 1.0 / 15}
 	}
@@ -172,11 +172,11 @@ func (b *bench) resident(ctx context.Context, w *web, name string) error {
 		}
 	}
 	b.table.add(row{
-		what: fmt.Sprintf("resident memory, %s, after scrapes in three forms", name), ours: bytesOf(largest.now),
+		name: fmt.Sprintf("resident memory, %s, after scrapes in three forms", name), ours: bytesOf(largest.now),
 		bar: bar{kind: atMost, limit: 200e6, unit: byteCount},
 	})
-	b.table.add(row{what: "… of which mapped files", ours: bytesOf(largest.file)})
-	b.table.add(row{what: "… at most, since the start", ours: bytesOf(largest.most)})
+	b.table.add(row{name: "… of which mapped files", ours: bytesOf(largest.file)})
+	b.table.add(row{name: "… at most, since the start", ours: bytesOf(largest.most)})
 	return nil
 }
 
@@ -199,13 +199,13 @@ func (b *bench) ofThree(ctx context.Context, three *web) error {
 	if err := mustHold(ctx, three, b.size.groups); err != nil {
 		return err
 	}
-	b.table.add(row{what: "restart of all three replicas at once, to the last one ready", ours: duration(took)})
+	b.table.add(row{name: "restart of all three replicas at once, to the last one ready", ours: duration(took)})
 	took, err = timeWipe(ctx, three)
 	if err != nil {
 		return err
 	}
 	b.table.add(row{
-		what: fmt.Sprintf("wipe of %s groups, three replicas", whole(b.size.groups)), ours: duration(took),
+		name: fmt.Sprintf("wipe of %s groups, three replicas", whole(b.size.groups)), ours: duration(took),
 		bar: bar{kind: atMost, limit: 0.050, unit: seconds},
 	})
 	return nil

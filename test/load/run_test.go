@@ -42,13 +42,13 @@ func TestARunTakesItsFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.table.markdown("PushQuorum")
-	for _, what := range []string{
+	for _, name := range []string{
 		"scrape, text, 2,000 series", "scrape, protobuf, 2,000 series, after 100 pushes",
 		"scrape, gzip, 2,000 series, after 100 pushes",
 		"resident memory", "allocations of a push", "allocations of a scrape, gzip", "wipe of 100 groups",
 	} {
-		if !strings.Contains(got, "| "+what) {
-			t.Errorf("no figure: %s", what)
+		if !strings.Contains(got, "| "+name) {
+			t.Errorf("no figure: %s", name)
 		}
 	}
 	for _, r := range b.table.rows {

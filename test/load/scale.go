@@ -38,8 +38,8 @@ func (b *bench) scale(ctx context.Context, name string, start func(context.Conte
 	linear := bar{kind: atMostTimes, limit: 1.1 * float64(b.size.scale[1]) / float64(b.size.scale[0])}
 	flat := bar{kind: atMostTimes, limit: 1.2}
 	peer := fmt.Sprintf("%s groups", whole(b.size.scale[0]))
-	add := func(what string, large, small figure, limit bar) {
-		b.table.add(row{what: name + ": " + what, ours: large, peer: peer, theirs: small, bar: limit})
+	add := func(measured string, large, small figure, limit bar) {
+		b.table.add(row{name: name + ": " + measured, ours: large, peer: peer, theirs: small, bar: limit})
 	}
 	add("push rate, c=64", large.rate, small.rate, bar{kind: atLeastTimes, limit: 0.9})
 	add("push p50, c=64", large.p50, small.p50, flat)

@@ -72,12 +72,12 @@ func TestABarIsMetOrNotOrNotMeasured(t *testing.T) {
 func TestTheTableNamesWhatIsMissingAndWhatFailed(t *testing.T) {
 	var all table
 	all.add(row{
-		what: "push rate", ours: figure{150, perSecond}, peer: "Pushgateway", theirs: figure{100, perSecond},
+		name: "push rate", ours: figure{150, perSecond}, peer: "Pushgateway", theirs: figure{100, perSecond},
 		bar: bar{kind: atLeastTimes, limit: 1.5},
 	})
 	for range 2 {
 		all.add(row{
-			what: "puts", ours: figure{150, perSecond}, peer: "etcd", bar: bar{kind: atLeastTimes, limit: 1},
+			name: "puts", ours: figure{150, perSecond}, peer: "etcd", bar: bar{kind: atLeastTimes, limit: 1},
 			missing: missingPeer{"etcd", "etcd-server", "PUSHQUORUM_ETCD"},
 		})
 	}
