@@ -36,9 +36,10 @@ func RequestIDFromKey(key string) RequestID {
 // A Request identifies what a client asked for.
 type Request struct {
 	ID RequestID
-	// Seen is the applied index of the replica that received the request, taken when it came in. An earlier arrival of
-	// the same request can only stand after it in the log, so a table of remembered requests that reaches back to Seen
-	// is proof that there was none.
+	// Seen is the applied index of the replica that received the request, taken when it came in. A retry inside the
+	// cluster carries the same Seen, so an earlier attempt can only stand after it in the log, and a table of
+	// remembered requests that reaches back to Seen proves that there was none. A client that retries with its own key
+	// comes in anew: its first request may stand before Seen, and is found only as long as it is remembered.
 	Seen uint64
 }
 
@@ -224,8 +225,8 @@ func Stores(command []byte) bool {
 	}
 }
 
-// hash is the command's fingerprint: what it does, whoever received it and whenever. It is made of contents, not of
-// their encoding, so that two versions agree on it.
+// hash is the command's fingerprint: what it does, whoever received it and whenever. Of a family it hashes the encoded
+// metrics, so two versions agree on it because they agree on the canonical form.
 func (c *command) hash() uint64 {
 	h := newHasher("command")
 	switch c.op {
@@ -291,7 +292,7 @@ func Seal(commands [][]byte, now time.Time) []byte {
 
 var (
 	errTooShort = errors.New("it is shorter than its header")
-	errChecksum = errors.New("its checksum does not match")
+	errChecksum = errors.New("checksum mismatch")
 )
 
 // unseal returns the time and the commands of a log entry. An error means that the entry is damaged or comes from a

@@ -8,8 +8,8 @@ import (
 	"pushquorum/expo"
 )
 
-// interner gives the same string for the same bytes, and the same header for the same texts, mostly: what is said of
-// metrics stands in every push and in ten thousand groups. It remembers few and short ones, and which does not show.
+// interner gives the same string for the same bytes, and the same header for the same texts, mostly, because what is
+// said of metrics stands in every push and in every group. It remembers few and short ones; which ones does not show.
 type interner struct {
 	texts   [internedTexts]string
 	headers [internedTexts]*expo.Header

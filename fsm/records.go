@@ -76,7 +76,7 @@ type recordReader struct {
 	r       *bufio.Reader
 	record  bytes.Buffer
 	records uint64
-	words   digest // of the requests so far
+	reasons digest // see request.reasonDigest, of the requests so far
 	intern  interner
 }
 
@@ -181,7 +181,7 @@ func decodeFamilyHeader(b []byte) (h expo.Header, err error) {
 // snapshotTrailer is what a snapshot ends with.
 type snapshotTrailer struct {
 	records uint64 // before it
-	hash    []byte // of the state, and of the words of refusals
+	hash    []byte // of the state, and of the reasons in it
 }
 
 func (t snapshotTrailer) append(b []byte) []byte {

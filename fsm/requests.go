@@ -18,8 +18,8 @@ type request struct {
 	result      Result
 }
 
-// digest leaves out the reason: what was decided is what replicas must agree on, and two versions may say it in other
-// words.
+// digest leaves out the reason, because what was decided is what replicas must agree on, and two versions may say it
+// in other words.
 func (r *request) digest() digest {
 	h := r.hasher()
 	return h.digest()
@@ -34,9 +34,9 @@ func (r *request) hasher() hasher {
 	return h
 }
 
-// words is what the hash of a snapshot has beyond the state hash: it covers all that is in the snapshot, as it did in
-// builds that have the reason in the state hash, too, so that each takes the other's snapshots.
-func (r *request) words() digest {
+// reasonDigest is what the hash of a snapshot has beyond the state hash. A snapshot's hash covers the reasons, too,
+// because there are builds whose state hash does: so each takes the other's snapshots.
+func (r *request) reasonDigest() digest {
 	h := r.hasher()
 	h.strings(r.result.Reason)
 	d := h.digest()
@@ -55,7 +55,8 @@ type requests struct {
 	sum       digest
 }
 
-// remembered is a request but for the reason, which few have: without a pointer the collector has nothing to look at.
+// remembered is a request but for the reason, which few have: without a pointer the garbage
+// collector has nothing to look at.
 type remembered struct {
 	id                 RequestID
 	index, fingerprint uint64

@@ -14,7 +14,7 @@ import (
 
 // A snapshot is snapshotMagic followed by frames: the length of a Record (uvarint), its CRC-32C (4 bytes, big endian)
 // and the Record. The header record comes first; the trailer comes last and holds the number of records and a hash,
-// that of the state and of the words of refusals, so that a snapshot that was cut short, damaged or misread is never
+// that of the state and of the reasons in it, so that a snapshot that was cut short, damaged or misread is never
 // taken for the state.
 const snapshotMagic = "PushQuorum snapshot 1\n"
 
@@ -60,7 +60,7 @@ func (s *snapshot) write(w io.Writer) error {
 	sum := view.sum
 	for r := range s.requests.all() {
 		out.write(appendRequest(out.record[:0], recordRequest, &r))
-		sum.add(r.words())
+		sum.add(r.reasonDigest())
 	}
 	for i, g := range groups {
 		out.write(appendGroup(out.record[:0], recordGroup, g))
@@ -162,8 +162,8 @@ func (in *recordReader) restore(encoded []byte, s *store, to snapshotTarget) (do
 		}
 		return false, to.restoreGroup(g.withTimes(nil))
 	case recordRequest:
-		words, err := s.restoreRequest(body)
-		in.words.add(words)
+		reason, err := s.restoreRequest(body)
+		in.reasons.add(reason)
 		return false, err
 	case recordFamily:
 		won, err := decodeFamilyHeader(body)
@@ -188,13 +188,13 @@ func (in *recordReader) verify(t snapshotTrailer, to snapshotTarget) error {
 		return fmt.Errorf("the snapshot holds %d records of %d", before, t.records)
 	}
 	got := to.digest()
-	if got.add(in.words); !bytes.Equal(got.bytes(), t.hash) {
+	if got.add(in.reasons); !bytes.Equal(got.bytes(), t.hash) {
 		return fmt.Errorf("the hash of what it holds is %s, not the %x that the snapshot says", got, t.hash)
 	}
 	return nil
 }
 
-func (s *store) restoreRequest(encoded []byte) (words digest, err error) {
+func (s *store) restoreRequest(encoded []byte) (reason digest, err error) {
 	if len(s.requests.ring) >= rememberedRequests {
 		return digest{}, fmt.Errorf("more than %d requests are remembered", rememberedRequests)
 	}
@@ -203,7 +203,7 @@ func (s *store) restoreRequest(encoded []byte) (words digest, err error) {
 		return digest{}, err
 	}
 	s.requests.remember(r)
-	return r.words(), nil
+	return r.reasonDigest(), nil
 }
 
 func (s *store) restoreGroup(g *Group) error {

@@ -255,7 +255,7 @@ func (s *store) putPart(was, f *expo.Family) {
 		h.Name, h.shared = f.Name, f.Header
 	case f.Header == h.shared:
 	case *f.Header == *h.shared:
-		f.Header = h.shared // What ten thousand groups say is kept once.
+		f.Header = h.shared // what all groups say is kept once
 	default:
 		h.shared = f.Header
 	}

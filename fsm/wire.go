@@ -253,9 +253,8 @@ func countFields(b []byte, number protowire.Number) int {
 }
 
 // decodeFamilies reads the families that stand in b as fields of that number, sorted by name, and their times. They are
-// allocated together, in one piece for the families and one for their metrics and series: a group mostly has as long a
-// life as a whole, and what the collector must look at and allocate is most of what a push costs a large store. The
-// memory of b is not kept.
+// allocated together, in one piece for the families and one for their metrics and series, because a group mostly lives
+// and dies as a whole, and every object costs the garbage collector a look. The memory of b is not kept.
 func decodeFamilies(
 	b []byte, number protowire.Number, in *interner,
 ) (families []expo.Family, times []int64, err error) {
