@@ -45,7 +45,8 @@ func (m *machine) applyAt(index uint64, unixNano int64, command []byte) Result {
 func (m *machine) applyAll(index uint64, unixNano int64, commands ...[]byte) []Result {
 	m.Helper()
 	m.index = index
-	results := m.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: Seal(commands, time.Unix(0, unixNano))}).([]Result)
+	entry := &raft.Log{Index: index, Type: raft.LogCommand, Data: Seal(commands, time.Unix(0, unixNano))}
+	results := m.Apply(entry).([]Result)
 	if m.Err() == nil && len(results) != len(commands) {
 		m.Fatalf("%d results for %d commands", len(results), len(commands))
 	}

@@ -44,15 +44,15 @@ func (b *bench) startPair(
 	return ours, theirs, nil
 }
 
-func (b *bench) pairedPushes(ctx context.Context, against, what string, start func(context.Context, ...string) (*web, error)) error {
-	what = fmt.Sprintf("push rate, %s, %s", what, clients(pairedClients))
+func (b *bench) pairedPushes(ctx context.Context, against, service string, start func(context.Context, ...string) (*web, error)) error {
+	name := fmt.Sprintf("push rate, %s, %s", service, clients(pairedClients))
 	var ratios []float64
 	for pair := range b.size.pairs {
 		ours, theirs, err := b.startPair(ctx, against, pair+1, start)
 		if err != nil {
 			return err
 		}
-		r := row{what: fmt.Sprintf("%s, pair %d", what, pair+1), peer: "the other build"}
+		r := row{name: fmt.Sprintf("%s, pair %d", name, pair+1), peer: "the other build"}
 		if err := b.race(ctx, b.size.rounds, pairedClients, b.size.groups, &r, ours, theirs); err != nil {
 			return err
 		}
@@ -64,14 +64,14 @@ func (b *bench) pairedPushes(ctx context.Context, against, what string, start fu
 		}
 		b.stop(ours, theirs)
 	}
-	b.ratioRow(what, ratios)
+	b.ratioRow(name, ratios)
 	return nil
 }
 
 func (b *bench) pairedScrapes(ctx context.Context, against string) error {
 	text := forms()[0]
 	work := []struct {
-		what    string
+		name    string
 		changes int
 	}{
 		{fmt.Sprintf("scrape, %s, %s series", text.name, whole(b.size.groups*seriesPerPush)), 0},
@@ -89,7 +89,7 @@ func (b *bench) pairedScrapes(ctx context.Context, against string) error {
 				return err
 			}
 			r := row{
-				what: fmt.Sprintf("%s, pair %d", each.what, pair+1), ours: duration(median(mine)),
+				name: fmt.Sprintf("%s, pair %d", each.name, pair+1), ours: duration(median(mine)),
 				peer: "the other build", theirs: duration(median(other)),
 			}
 			b.table.add(r)
@@ -98,7 +98,7 @@ func (b *bench) pairedScrapes(ctx context.Context, against string) error {
 		b.stop(ours, theirs)
 	}
 	for i, each := range work {
-		b.ratioRow(each.what, ratios[i])
+		b.ratioRow(each.name, ratios[i])
 	}
 	return nil
 }
@@ -138,6 +138,6 @@ func (b *bench) scrapeInTurn(
 }
 
 // ratioRow adds the median of the pairs' ratios, this build to the other.
-func (b *bench) ratioRow(what string, ratios []float64) {
-	b.table.add(row{what: what + ": median ratio of this build to the other", ours: figure{median(ratios), count}})
+func (b *bench) ratioRow(name string, ratios []float64) {
+	b.table.add(row{name: name + ": median ratio of this build to the other", ours: figure{median(ratios), count}})
 }

@@ -32,7 +32,8 @@ func main() {
 	flag.StringVar(&o.against, "against", "", "another PushQuorum, for -mode=paired")
 	flag.StringVar(&o.mode, "mode", "bench",
 		"bench: beside the peers; scale: how it grows; paired: beside another build; profile: CPU and allocation profiles under load")
-	flag.BoolVar(&o.quick, "quick", false, "a run of seconds that shows that everything works; its figures say nothing and are not kept")
+	flag.BoolVar(&o.quick, "quick", false,
+		"a run of seconds that shows that everything works; its figures say nothing and are not kept")
 	flag.StringVar(&o.only, "only", "", "a regular expression: only these stages, whose figures are not kept")
 	flag.StringVar(&o.results, "results", "", "file that keeps the figures; empty: only shown")
 	flag.StringVar(&o.profiles, "profiles", "bin/profiles", "directory for -mode=profile")
