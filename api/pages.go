@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 const (
@@ -42,7 +42,7 @@ type form struct {
 type pages struct {
 	store  Store
 	self   *self // nil where pages have the stored metrics alone, and stay right as long as these are the same
-	busy   expo.Busy
+	busy   page.Busy
 	now    func() time.Time
 	builds chan struct{} // holds one value for each page that is being built, and …
 	firsts chan struct{} // … for each of those of a form for which nothing is kept
@@ -54,7 +54,7 @@ type pages struct {
 	live     map[*snapshot]struct{} // pages that somebody holds
 }
 
-func newPages(store Store, self *self, busy expo.Busy, budget pageBudget) *pages {
+func newPages(store Store, self *self, busy page.Busy, budget pageBudget) *pages {
 	return &pages{
 		store: store, self: self, busy: busy, now: time.Now, builds: make(chan struct{}, maxBuilds), firsts: make(chan struct{}, maxFirstBuilds), budget: budget,
 		building: map[form]*build{}, live: map[*snapshot]struct{}{},
@@ -73,7 +73,7 @@ type slot struct {
 // snapshot is a page of one state. Its page is there until nobody holds it: its slot, the build of the next one, those who are
 // sent it.
 type snapshot struct {
-	page          *expo.Page
+	page          *page.Page
 	index         uint64
 	selfMetricsAt time.Time
 
@@ -325,16 +325,16 @@ func (b *build) run(ps *pages, f form) {
 func (b *build) make(ps *pages, f form) (made *snapshot, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			made, err = nil, expo.Caught(p)
+			made, err = nil, page.Caught(p)
 		}
 	}()
 	if !ps.hasRoom(b, f) {
 		return nil, errNoRoom
 	}
-	var before *expo.Page
+	var before *page.Page
 	if b.before != nil {
 		before = b.before.page
-	} else if before, err = expo.NewPage(f.format, f.encoding, ps.busy); err != nil {
+	} else if before, err = page.New(f.format, f.encoding, ps.busy); err != nil {
 		return nil, err
 	}
 	view := ps.store.View()

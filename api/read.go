@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
@@ -74,7 +74,7 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, p)
 		return
 	}
-	f := form{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
+	f := form{format: page.NegotiateFormat(r.Header), encoding: page.NegotiateEncoding(r.Header)}
 	rd.mark(w)
 	if r.Method == http.MethodHead {
 		f.describe(w) // without its length, for which the page would have to be made
@@ -123,7 +123,7 @@ func (f form) describe(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", string(f.format))
 	h.Set("Vary", "Accept, Accept-Encoding")
-	if f.encoding != expo.Identity {
+	if f.encoding != page.Identity {
 		h.Set("Content-Encoding", f.encoding)
 	}
 }
@@ -137,8 +137,8 @@ func (a *API) stream(out *sink, r *http.Request, f form, leave func()) {
 	if a.self != nil {
 		e = a.self.merge(a.self.gather(), e)
 	}
-	err := expo.Stream(out, f.format, f.encoding, a.pages.busy, e)
-	var leftOut *expo.LeftOutError
+	err := page.Stream(out, f.format, f.encoding, a.pages.busy, e)
+	var leftOut *page.LeftOutError
 	if err != nil && !errors.As(err, &leftOut) {
 		a.cut(r, out, err)
 	}
@@ -148,7 +148,7 @@ func (a *API) stream(out *sink, r *http.Request, f form, leave func()) {
 
 // tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it
 // was made.
-func (a *API) tellFaults(leftOut *expo.LeftOutError, caught error) {
+func (a *API) tellFaults(leftOut *page.LeftOutError, caught error) {
 	if leftOut != nil {
 		a.met.once(slog.LevelError, leftOut.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", leftOut.Parts)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 // selfMaxAge is how long pushes are checked against the same list of own metrics. The list only grows, by families whose first
@@ -67,7 +68,7 @@ func (s *self) merge(own *gathered, stored expo.Exposition) expo.Exposition {
 			}
 		}
 	}
-	return expo.Merge(own.exposition, fitting)
+	return page.Merge(own.exposition, fitting)
 }
 
 // known returns the list that pushes are checked against. The first push makes it; when it is old, it is made anew beside the
@@ -92,7 +93,7 @@ func (s *self) known() *gathered {
 func (s *self) renew() {
 	defer func() {
 		if p := recover(); p != nil {
-			s.met.once(slog.LevelError, expo.Caught(p), "gathering own metrics")
+			s.met.once(slog.LevelError, page.Caught(p), "gathering own metrics")
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -106,7 +107,7 @@ func (s *self) gather() *gathered {
 	if err != nil { // the rest of the metrics is in mfs
 		s.met.once(slog.LevelError, err, "gathering own metrics")
 	}
-	own := &gathered{exposition: expo.Gathered(mfs), rivals: make(map[string][]expo.Header, 3*len(mfs))}
+	own := &gathered{exposition: page.Gathered(mfs), rivals: make(map[string][]expo.Header, 3*len(mfs))}
 	for h := range own.exposition {
 		for _, name := range expo.ClashingNames(h.Name, h.Type) {
 			own.rivals[name] = append(own.rivals[name], h)

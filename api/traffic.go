@@ -18,7 +18,7 @@ type traffic struct {
 	looked, moved time.Time
 }
 
-// busy is an expo.Busy. Who asks for the first time in a while is told that nobody comes: when the index moved is not known.
+// busy is a page.Busy. Who asks for the first time in a while is told that nobody comes: when the index moved is not known.
 func (t *traffic) busy() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

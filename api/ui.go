@@ -21,8 +21,8 @@ import (
 //go:embed ui
 var uiFiles embed.FS
 
-// page is what the template shows.
-type page struct {
+// uiPage is what the template shows.
+type uiPage struct {
 	Prefix    string // of links, without a final slash
 	Telemetry string // path, below the prefix
 	Version   string
@@ -65,7 +65,7 @@ type pageFamily struct {
 type pageSeries struct{ Labels, Value string }
 
 func (a *API) page(w http.ResponseWriter, r *http.Request) {
-	p := &page{
+	p := &uiPage{
 		Prefix:    a.cfg.ExternalPrefix,
 		Telemetry: path.Join("/", a.cfg.TelemetryPath),
 		Version:   a.cfg.BuildInfo["version"],
@@ -115,7 +115,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // fill puts the groups that the query selects into the page, as many as fit.
-func (a *API) fill(p *page, view *fsm.View) {
+func (a *API) fill(p *uiPage, view *fsm.View) {
 	p.Total = view.Len()
 	room := newPageRoom()
 	for g := range view.Groups() {
