@@ -146,7 +146,7 @@ COUNT ?= 6
 
 .PHONY: microbench
 microbench: ## run the packages' benchmarks COUNT (6) times, for benchstat
-	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./expo ./fsm
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./expo ./expo/page ./fsm
 
 # A module of its own, and so outside of ./...; its only source is also a package of the project's, where golangci-lint
 # finds it.

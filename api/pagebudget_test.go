@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
@@ -30,7 +31,7 @@ func everyForm() (headers []http.Header) {
 		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=compact-text",
 	} {
 		for _, escaping := range []string{"allow-utf-8", "underscores", "dots", "values"} {
-			for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
+			for _, encoding := range []string{page.Identity, page.Gzip, page.Zstd} {
 				headers = append(headers, http.Header{
 					"Accept":          {accept + ";escaping=" + escaping},
 					"Accept-Encoding": {encoding},
@@ -281,7 +282,7 @@ func TestAPageGivesWayToTheOneThatIsAskedFor(t *testing.T) {
 			t.Errorf("%d pages of %d bytes are kept in %d, after a change: %v; want %d", n, one, row.limit, row.change,
 				row.kept)
 		}
-		if row.kept > 0 && g.api.pages.list[row.kept-1].form.format != expo.NegotiateFormat(scrapeForms[3]) {
+		if row.kept > 0 && g.api.pages.list[row.kept-1].form.format != page.NegotiateFormat(scrapeForms[3]) {
 			t.Errorf("the wrong page is kept in %d", row.limit)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 const (
@@ -44,7 +44,7 @@ type pageForm struct {
 type pages struct {
 	store           Store
 	selfMetrics     *selfMetrics // nil: pages have the stored metrics alone, and stay right until these change
-	pushesActive    expo.Busy
+	pushesActive    page.Busy
 	now             func() time.Time
 	buildTurns      chan struct{} // holds one value for each page that is being built
 	firstBuildTurns chan struct{} // the same for forms for which no page is kept
@@ -56,7 +56,7 @@ type pages struct {
 	live   map[*sharedPage]struct{} // pages that are held
 }
 
-func newPages(store Store, self *selfMetrics, pushesActive expo.Busy, budget pageBudget) *pages {
+func newPages(store Store, self *selfMetrics, pushesActive page.Busy, budget pageBudget) *pages {
 	return &pages{
 		store: store, selfMetrics: self, pushesActive: pushesActive, now: time.Now, budget: budget,
 		buildTurns: make(chan struct{}, maxBuilds), firstBuildTurns: make(chan struct{}, maxFirstBuilds),
@@ -76,7 +76,7 @@ type slot struct {
 // sharedPage is a page of one state. Its holders are its slot, the build of the next page, and the clients that are
 // sent it. When the last of them releases it, its memory is free.
 type sharedPage struct {
-	page          *expo.Page
+	page          *page.Page
 	index         uint64
 	selfMetricsAt time.Time
 
@@ -332,16 +332,16 @@ func (b *build) run(ps *pages, f pageForm) {
 func (b *build) make(ps *pages, f pageForm) (made *sharedPage, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			made, err = nil, expo.Caught(p)
+			made, err = nil, page.Caught(p)
 		}
 	}()
 	if !ps.hasRoom(b, f) {
 		return nil, errNoRoom
 	}
-	var before *expo.Page
+	var before *page.Page
 	if b.before != nil {
 		before = b.before.page
-	} else if before, err = expo.NewPage(f.format, f.encoding, ps.pushesActive); err != nil {
+	} else if before, err = page.New(f.format, f.encoding, ps.pushesActive); err != nil {
 		return nil, err
 	}
 	view := ps.store.View()

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
@@ -59,11 +60,11 @@ func (g *gateway) scraped(t *testing.T, h http.Header) []byte {
 	}
 	body := io.Reader(res.Body)
 	switch res.Header.Get("Content-Encoding") {
-	case expo.Gzip:
+	case page.Gzip:
 		if body, err = gzip.NewReader(body); err != nil {
 			t.Fatal(err)
 		}
-	case expo.Zstd:
+	case page.Zstd:
 		z, err := zstd.NewReader(body)
 		if err != nil {
 			t.Fatal(err)
@@ -138,10 +139,10 @@ func TestAScrapeShowsWhatIsStored(t *testing.T) {
 			e := g.replica.View().Exposition()
 			if standalone {
 				mfs, _ := own.Gather()
-				e = expo.Merge(expo.Gathered(mfs), e)
+				e = page.Merge(page.Gathered(mfs), e)
 			}
 			var fresh bytes.Buffer
-			if err := expo.Write(&fresh, expo.NegotiateFormat(h), e); err != nil {
+			if err := page.Write(&fresh, page.NegotiateFormat(h), e); err != nil {
 				t.Fatal(err)
 			}
 			if got := g.scraped(t, h); !bytes.Equal(got, fresh.Bytes()) {
@@ -198,8 +199,8 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 		machine := fsm.New(log)
 		ps := newPages(machine, &selfMetrics{gatherer: own, scrapeLog: newScrapeLog(log), now: time.Now}, nil,
 			unbounded())
-		f := pageForm{format: expfmt.FmtText, encoding: expo.Identity}
-		var got [6]*expo.Page
+		f := pageForm{format: expfmt.FmtText, encoding: page.Identity}
+		var got [6]*page.Page
 		var wg sync.WaitGroup
 		ask := func(i int) {
 			index := machine.View().Index()
@@ -263,10 +264,10 @@ func TestAPageInUseStays(t *testing.T) {
 			ps.release(s, nil)
 		}
 		kept := func(f pageForm) bool { return slices.ContainsFunc(ps.list, func(s *slot) bool { return s.form == f }) }
-		scraper := pageForm{expfmt.FmtText, expo.Gzip}
+		scraper := pageForm{expfmt.FmtText, page.Gzip}
 		var others []pageForm
 		for _, format := range []expfmt.Format{expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
-			for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
+			for _, encoding := range []string{page.Identity, page.Gzip, page.Zstd} {
 				others = append(others, pageForm{format, encoding})
 			}
 		}
@@ -304,7 +305,7 @@ func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		ps := g.api.pages
-		scraper := pageForm{expfmt.FmtText, expo.Gzip}
+		scraper := pageForm{expfmt.FmtText, page.Gzip}
 		s, err := ps.get(t.Context(), scraper, 0, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -319,7 +320,7 @@ func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 			t.Fatalf("the next page of a form: %v after %s", err, time.Since(began))
 		}
 		ps.release(s, nil)
-		_, err = ps.get(t.Context(), pageForm{expfmt.FmtProtoDelim, expo.Gzip}, index, nil)
+		_, err = ps.get(t.Context(), pageForm{expfmt.FmtProtoDelim, page.Gzip}, index, nil)
 		if !errors.Is(err, errNotItsTurn) || time.Since(began) != laneWait {
 			t.Errorf("another form: %v after %s", err, time.Since(began))
 		}
@@ -343,10 +344,10 @@ func TestAPageThatNobodyAsksForIsDropped(t *testing.T) {
 			defer ps.mu.Unlock()
 			return len(ps.list)
 		}
-		ask(expo.Gzip)
-		ask(expo.Zstd)
+		ask(page.Gzip)
+		ask(page.Zstd)
 		time.Sleep(pageIdle - 1) //nolint:forbidigo // the clock is the bubble's
-		ask(expo.Gzip)
+		ask(page.Gzip)
 		if n := kept(); n != 2 {
 			t.Errorf("%d pages are kept before their time is over, want 2", n)
 		}

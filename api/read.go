@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
@@ -79,7 +79,7 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, p)
 		return
 	}
-	f := pageForm{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
+	f := pageForm{format: page.NegotiateFormat(r.Header), encoding: page.NegotiateEncoding(r.Header)}
 	rd.mark(w)
 	if r.Method == http.MethodHead {
 		f.describe(w) // without Content-Length, for which the page would have to be made
@@ -128,7 +128,7 @@ func (f pageForm) describe(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", string(f.format))
 	h.Set("Vary", "Accept, Accept-Encoding")
-	if f.encoding != expo.Identity {
+	if f.encoding != page.Identity {
 		h.Set("Content-Encoding", f.encoding)
 	}
 }
@@ -142,8 +142,8 @@ func (a *API) stream(out *sink, r *http.Request, f pageForm, leave func()) {
 	if a.pageSelfMetrics != nil {
 		e = a.pageSelfMetrics.merge(a.pageSelfMetrics.gather(), e)
 	}
-	err := expo.Stream(out, f.format, f.encoding, a.pages.pushesActive, e)
-	var leftOut *expo.LeftOutError
+	err := page.Stream(out, f.format, f.encoding, a.pages.pushesActive, e)
+	var leftOut *page.LeftOutError
 	if err != nil && !errors.As(err, &leftOut) {
 		a.cut(r, out, err)
 	}
@@ -153,7 +153,7 @@ func (a *API) stream(out *sink, r *http.Request, f pageForm, leave func()) {
 
 // tellFaults logs what was left out of a page because it would have spoiled the rest, and what was caught while the
 // page was made.
-func (a *API) tellFaults(leftOut *expo.LeftOutError, caught error) {
+func (a *API) tellFaults(leftOut *page.LeftOutError, caught error) {
 	if leftOut != nil {
 		a.scrapeLog.once(slog.LevelError, leftOut.First,
 			"parts of the stored metrics cannot be shown: push them again, or delete their group", "parts",

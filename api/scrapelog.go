@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 const (
@@ -75,7 +75,7 @@ func (a *API) catch(r *http.Request) {
 		return
 	}
 	if p != http.ErrAbortHandler { //nolint:errorlint // what net/http compares, too
-		a.scrapeLog.once(slog.LevelError, expo.Caught(p), "a request failed",
+		a.scrapeLog.once(slog.LevelError, page.Caught(p), "a request failed",
 			"method", r.Method, "path", shownPath(r), "source", r.RemoteAddr)
 	}
 	panic(http.ErrAbortHandler)

@@ -19,6 +19,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
@@ -119,7 +120,7 @@ func TestWhatEachScrapeMeetsIsLoggedOnce(t *testing.T) {
 				row.before(t, g)
 			}
 			for range 3 {
-				for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
+				for _, encoding := range []string{page.Identity, page.Gzip, page.Zstd} {
 					get(t, g, row.path, encoding)
 				}
 			}
@@ -271,7 +272,7 @@ func TestScrapesOverHTTP2ThatAreCancelledAreNoErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Header.Set("Accept-Encoding", expo.Identity)
+			r.Header.Set("Accept-Encoding", page.Identity)
 			res, err := server.Client().Do(r)
 			if err != nil || res.ProtoMajor != 2 {
 				t.Fatalf("%v: %v", res, err)

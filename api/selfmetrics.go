@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 // reservedNamesMaxAge is how long pushes are checked against the same list of reserved names. The list only grows, by
@@ -68,7 +69,7 @@ func (s *selfMetrics) merge(own *gathered, stored expo.Exposition) expo.Expositi
 			}
 		}
 	}
-	return expo.Merge(own.exposition, fitting)
+	return page.Merge(own.exposition, fitting)
 }
 
 // reserved returns the list that pushes are checked against. The first push makes it. An old list is made anew beside
@@ -93,7 +94,7 @@ func (s *selfMetrics) reserved() *gathered {
 func (s *selfMetrics) renew() {
 	defer func() {
 		if p := recover(); p != nil {
-			s.scrapeLog.once(slog.LevelError, expo.Caught(p), "gathering own metrics")
+			s.scrapeLog.once(slog.LevelError, page.Caught(p), "gathering own metrics")
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -107,7 +108,7 @@ func (s *selfMetrics) gather() *gathered {
 	if err != nil { // the rest of the metrics is in mfs
 		s.scrapeLog.once(slog.LevelError, err, "gathering own metrics")
 	}
-	own := &gathered{exposition: expo.Gathered(mfs), reservedNames: make(map[string][]expo.Header, 3*len(mfs))}
+	own := &gathered{exposition: page.Gathered(mfs), reservedNames: make(map[string][]expo.Header, 3*len(mfs))}
 	for h := range own.exposition {
 		for _, name := range expo.ClashingNames(h.Name, h.Type) {
 			own.reservedNames[name] = append(own.reservedNames[name], h)

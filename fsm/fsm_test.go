@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 // A machine is an FSM with a log of its own: each command becomes the next entry, one second after the last.
@@ -74,7 +75,7 @@ func (m *machine) text() string { m.Helper(); return textOf(m, m.View()) }
 func textOf(t testing.TB, v *View) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := expo.Write(&b, expfmt.NewFormat(expfmt.TypeTextPlain), v.Exposition()); err != nil {
+	if err := page.Write(&b, expfmt.NewFormat(expfmt.TypeTextPlain), v.Exposition()); err != nil {
 		t.Fatalf("writing the exposition: %v", err)
 	}
 	return b.String()

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 // steps makes random commands over few groups and names, so that they often meet: a push may clash with what is stored,
@@ -188,7 +189,7 @@ func checkShapes(t *testing.T, m *machine) {
 func written(t *testing.T, m *machine, f expfmt.Format) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := expo.Write(&b, f, m.View().Exposition()); err != nil {
+	if err := page.Write(&b, f, m.View().Exposition()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

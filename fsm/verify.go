@@ -66,7 +66,7 @@ func (v *verifier) restoreHeader(won expo.Header) error {
 func (v *verifier) digest() digest {
 	d := v.store.digest()
 	d.add(v.sum)
-	for _, h := range v.names { // a sum: the order does not matter
+	for _, h := range v.names { // any order: it is a sum
 		d.add(h.digest())
 	}
 	return d

@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"iter"
@@ -8,6 +8,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
 )
 
 // nameEscaper gives each family the name it has in one scrape. Escaping can make two names
@@ -18,12 +20,12 @@ import (
 // keep theirs.
 type nameEscaper struct {
 	scheme model.EscapingScheme
-	all    Exposition
+	all    expo.Exposition
 	names  map[string]string // of the families that need escaping; "" for one to leave out
 }
 
 // name returns the name to write for h, and whether to write the family at all.
-func (e *nameEscaper) name(h Header) (string, bool) {
+func (e *nameEscaper) name(h expo.Header) (string, bool) {
 	if e.scheme == model.NoEscaping || model.LegacyValidation.IsValidMetricName(h.Name) {
 		return h.Name, true
 	}
@@ -38,7 +40,7 @@ func (e *nameEscaper) name(h Header) (string, bool) {
 
 func (e *nameEscaper) assign() map[string]string {
 	taken := map[string]struct{}{}
-	var others []Header
+	var others []expo.Header
 	for h := range e.all {
 		if model.LegacyValidation.IsValidMetricName(h.Name) {
 			occupy(taken, h.Name, h.Type)
@@ -61,7 +63,7 @@ func (e *nameEscaper) assign() map[string]string {
 
 func occupy(taken map[string]struct{}, name string, t dto.MetricType) {
 	taken[name] = struct{}{}
-	for _, suffix := range SuffixesOf(t) {
+	for _, suffix := range expo.SuffixesOf(t) {
 		taken[name+suffix] = struct{}{}
 	}
 }
@@ -70,7 +72,7 @@ func isFree(taken map[string]struct{}, name string, t dto.MetricType) bool {
 	if _, ok := taken[name]; ok {
 		return false
 	}
-	for _, suffix := range SuffixesOf(t) {
+	for _, suffix := range expo.SuffixesOf(t) {
 		if _, ok := taken[name+suffix]; ok {
 			return false
 		}
@@ -84,8 +86,8 @@ func isFree(taken map[string]struct{}, name string, t dto.MetricType) bool {
 type labelEscaper struct {
 	scheme  model.EscapingScheme
 	name    string // of the family as stored; the series IDs are made with it
-	parts   iter.Seq[*Family]
-	taken   map[SeriesID]struct{} // series written or to be written; nil until needed
+	parts   iter.Seq[*expo.Family]
+	taken   map[expo.SeriesID]struct{} // series written or to be written; nil until needed
 	scratch []byte
 }
 
@@ -105,9 +107,9 @@ func (e *labelEscaper) escape(mf *dto.MetricFamily) {
 				continue
 			}
 			sorted := slices.Clone(labels)
-			slices.SortStableFunc(sorted, comparePairNames)
-			var id SeriesID
-			id, e.scratch = seriesID(e.scratch, e.name, sorted)
+			slices.SortStableFunc(sorted, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+			var id expo.SeriesID
+			id, e.scratch = expo.SeriesIDOf(e.scratch, e.name, sorted)
 			if _, ok := e.taken[id]; !ok {
 				e.taken[id] = struct{}{}
 				m.Label = labels
@@ -121,23 +123,23 @@ func (e *labelEscaper) escape(mf *dto.MetricFamily) {
 // collect puts the series that need no escaping, and so keep their labels, into taken.
 // A part that cannot be decoded is not written either.
 func (e *labelEscaper) collect() {
-	e.taken = map[SeriesID]struct{}{}
+	e.taken = map[expo.SeriesID]struct{}{}
 	for f := range e.parts {
-		switch f.labelNames() {
-		case legacyNames:
+		switch f.LabelNames() {
+		case expo.LegacyNames:
 			for _, id := range f.Series() {
 				e.taken[id] = struct{}{}
 			}
-		case utf8Names:
-			for piece := range f.pieces() {
+		case expo.UTF8Names:
+			for piece := range f.Pieces() {
 				mf, err := piece.Decode()
 				if err != nil {
 					break
 				}
 				for _, m := range mf.Metric {
 					if !needsEscaping(m) {
-						var id SeriesID
-						id, e.scratch = seriesID(e.scratch, e.name, m.Label)
+						var id expo.SeriesID
+						id, e.scratch = expo.SeriesIDOf(e.scratch, e.name, m.Label)
 						e.taken[id] = struct{}{}
 					}
 				}

@@ -1,8 +1,9 @@
-package expo
+package expotest
 
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -15,9 +16,9 @@ import (
 	"google.golang.org/protobuf/encoding/protodelim"
 )
 
-// readBack fails the test if what a scrape answers cannot be read again, or has a header,
+// ReadBack fails the test if what a scrape answers cannot be read again, or has a header,
 // a series or a label of a series twice. It returns the series, sorted.
-func readBack(tb testing.TB, f expfmt.Format, body string) []string {
+func ReadBack(tb testing.TB, f expfmt.Format, body string) []string {
 	tb.Helper()
 	var mfs []*dto.MetricFamily
 	switch f.FormatType() {
@@ -49,12 +50,12 @@ func readBack(tb testing.TB, f expfmt.Format, body string) []string {
 			mfs = append(mfs, mf)
 		}
 	}
-	seen := map[string]bool{}
+	families, series := map[string]bool{}, map[string]bool{}
 	for _, mf := range mfs {
-		if seen[mf.GetName()] {
+		if families[mf.GetName()] {
 			tb.Fatalf("family %s comes twice:\n%s", mf.GetName(), body)
 		}
-		seen[mf.GetName()] = true
+		families[mf.GetName()] = true
 		for _, m := range mf.GetMetric() {
 			labels := map[string]string{"__name__": mf.GetName()}
 			for _, l := range m.GetLabel() {
@@ -63,14 +64,14 @@ func readBack(tb testing.TB, f expfmt.Format, body string) []string {
 				}
 				labels[l.GetName()] = l.GetValue()
 			}
-			key := NewLabels(labels).String()
-			if seen[key] {
+			key := fmt.Sprintf("%q", labels) // in the order of the names
+			if series[key] {
 				tb.Fatalf("series %s comes twice:\n%s", key, body)
 			}
-			seen[key] = true
+			series[key] = true
 		}
 	}
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(seen)), func(key string) bool { return !strings.HasPrefix(key, "{") })
+	return slices.Sorted(maps.Keys(series))
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

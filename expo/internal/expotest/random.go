@@ -1,63 +1,39 @@
-package expo
+package expotest
 
 import (
-	"cmp"
 	"fmt"
-	"iter"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// expositionOf returns the exposition of a store that holds these groups, in this order.
-func expositionOf(groups ...[]*Family) Exposition {
-	parts := map[string][]*Family{}
-	for _, families := range groups {
-		for _, f := range families {
-			parts[f.Name] = append(parts[f.Name], f)
-		}
-	}
-	names := make([]string, 0, len(parts))
-	for name := range parts {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return func(yield func(Header, iter.Seq[*Family]) bool) {
-		for _, name := range names {
-			if !yield(*parts[name][0].Header, slices.Values(parts[name])) {
-				return
-			}
-		}
-	}
-}
+// Random makes families of every type, with values and names that are hard to write.
+type Random struct{ *rand.Rand }
 
-// random makes families of every type, with values and names that are hard to write.
-type random struct{ *rand.Rand }
-
-func newRandom(tb testing.TB, seed uint64) random {
+// NewRandom returns what makes the same families for the same seed.
+func NewRandom(tb testing.TB, seed uint64) Random {
 	tb.Helper()
-	return random{rand.New(rand.NewPCG(seed, 42))}
+	return Random{rand.New(rand.NewPCG(seed, 42))}
 }
 
-func pick[T any](r random, from ...T) T { return from[r.IntN(len(from))] }
+// Pick returns one of several.
+func Pick[T any](r Random, from ...T) T { return from[r.IntN(len(from))] }
 
-func (r random) float() float64 {
-	return pick(r, 0, math.Copysign(0, -1), 1, -1, 1.5, math.NaN(), math.Inf(1), math.Inf(-1), 1<<53, 1<<53+2,
+func (r Random) float() float64 {
+	return Pick(r, 0, math.Copysign(0, -1), 1, -1, 1.5, math.NaN(), math.Inf(1), math.Inf(-1), 1<<53, 1<<53+2,
 		math.MaxFloat64, math.SmallestNonzeroFloat64, 1e21, -123456789, r.NormFloat64())
 }
 
-func (r random) value() string {
-	return pick(r, "", "a", "line\nbreak", `quo"te`, `back\slash`, "日本", "\x00", "tab\t", "a=b,c{d}", "\r\n", `\n`)
+func (r Random) value() string {
+	return Pick(r, "", "a", "line\nbreak", `quo"te`, `back\slash`, "日本", "\x00", "tab\t", "a=b,c{d}", "\r\n", `\n`)
 }
 
-func (r random) labels(names []string) []*dto.LabelPair {
+func (r Random) labels(names []string) []*dto.LabelPair {
 	var labels []*dto.LabelPair
 	for _, name := range names {
 		if r.IntN(4) > 0 {
@@ -68,7 +44,7 @@ func (r random) labels(names []string) []*dto.LabelPair {
 	return labels
 }
 
-func (r random) exemplar() *dto.Exemplar {
+func (r Random) exemplar() *dto.Exemplar {
 	if r.IntN(2) == 0 {
 		return nil
 	}
@@ -78,7 +54,7 @@ func (r random) exemplar() *dto.Exemplar {
 	}
 }
 
-func (r random) histogram() *dto.Histogram {
+func (r Random) histogram() *dto.Histogram {
 	h := &dto.Histogram{SampleSum: proto.Float64(r.float()), CreatedTimestamp: timestamppb.New(time.Unix(r.Int64N(1e9), 0))}
 	switch r.IntN(4) {
 	case 0: // native, integer
@@ -107,7 +83,8 @@ func (r random) histogram() *dto.Histogram {
 	return h
 }
 
-func (r random) metric(t dto.MetricType, labels []*dto.LabelPair) *dto.Metric {
+// Metric returns a metric of type t with these labels.
+func (r Random) Metric(t dto.MetricType, labels []*dto.LabelPair) *dto.Metric {
 	m := &dto.Metric{Label: labels}
 	switch t {
 	case dto.MetricType_COUNTER:
@@ -127,9 +104,9 @@ func (r random) metric(t dto.MetricType, labels []*dto.LabelPair) *dto.Metric {
 	return m
 }
 
-// families returns families whose names and label names stay different when they are
+// Families returns families whose names and label names stay different when they are
 // escaped. With utf8, some of them need escaping.
-func (r random) families(n int, utf8 bool) []*dto.MetricFamily {
+func (r Random) Families(n int, utf8 bool) []*dto.MetricFamily {
 	var mfs []*dto.MetricFamily
 	labelNames := []string{"a", "b", "zz", "instance"}
 	if utf8 {
@@ -138,68 +115,22 @@ func (r random) families(n int, utf8 bool) []*dto.MetricFamily {
 	for i := range n {
 		name := fmt.Sprintf("m:%d_total", i)
 		if utf8 && r.IntN(2) == 0 {
-			name = pick(r, "m.%d.", "7 leading digit %d", "日本%d", "new\nline\"%d\\")
+			name = Pick(r, "m.%d.", "7 leading digit %d", "日本%d", "new\nline\"%d\\")
 			name = fmt.Sprintf(name, i)
 		}
 		t := dto.MetricType(i % 6)
 		mf := &dto.MetricFamily{Name: proto.String(name), Type: t.Enum()}
 		if r.IntN(3) > 0 {
-			mf.Help = proto.String(pick(r, "help", "two\nlines", `back\slash "quoted"`, "日本"))
+			mf.Help = proto.String(Pick(r, "help", "two\nlines", `back\slash "quoted"`, "日本"))
 		}
 		if r.IntN(3) == 0 {
 			mf.Unit = proto.String("seconds")
 		}
 		for j := range 1 + r.IntN(5) {
 			labels := append(r.labels(labelNames), &dto.LabelPair{Name: proto.String("n"), Value: proto.String(fmt.Sprint(j))})
-			mf.Metric = append(mf.Metric, r.metric(t, labels))
+			mf.Metric = append(mf.Metric, r.Metric(t, labels))
 		}
 		mfs = append(mfs, mf)
 	}
 	return mfs
-}
-
-func cloneAll(mfs []*dto.MetricFamily) []*dto.MetricFamily {
-	out := make([]*dto.MetricFamily, len(mfs))
-	for i, mf := range mfs {
-		out[i] = proto.Clone(mf).(*dto.MetricFamily)
-	}
-	return out
-}
-
-// storedNaively says with maps and clones what Canonical has to make of the metrics of mf.
-func storedNaively(group Labels, mf *dto.MetricFamily) []*dto.Metric {
-	var metrics []*dto.Metric
-	for _, m := range mf.Metric {
-		m = proto.Clone(m).(*dto.Metric)
-		labels := map[string]string{"instance": ""}
-		for _, l := range m.Label {
-			labels[l.GetName()] = l.GetValue()
-		}
-		for _, l := range group {
-			labels[l.Name] = l.Value
-		}
-		m.Label = nil
-		for _, l := range NewLabels(labels) {
-			m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(l.Name), Value: proto.String(l.Value)})
-		}
-		metrics = append(metrics, m)
-	}
-	slices.SortFunc(metrics, func(a, b *dto.Metric) int {
-		for i := range min(len(a.Label), len(b.Label)) {
-			if c := cmp.Or(cmp.Compare(a.Label[i].GetName(), b.Label[i].GetName()), cmp.Compare(a.Label[i].GetValue(), b.Label[i].GetValue())); c != 0 {
-				return c
-			}
-		}
-		return cmp.Compare(len(a.Label), len(b.Label))
-	})
-	return metrics
-}
-
-func mustCanonical(tb testing.TB, group Labels, mfs []*dto.MetricFamily) []*Family {
-	tb.Helper()
-	families, err := Canonical(group, mfs, model.UTF8Validation)
-	if err != nil {
-		tb.Fatalf("Canonical refused: %v", err)
-	}
-	return families
 }

@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"fmt"
@@ -10,10 +10,13 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
+	"pushquorum/expo/internal/expotest"
 )
 
 // outline lists the families of e, each with its help and the values of its parts.
-func outline(tb testing.TB, e Exposition) string {
+func outline(tb testing.TB, e expo.Exposition) string {
 	tb.Helper()
 	var b strings.Builder
 	for h, parts := range e {
@@ -35,8 +38,8 @@ func outline(tb testing.TB, e Exposition) string {
 }
 
 func TestMergeInterleavesByName(t *testing.T) {
-	gauges := func(help string, value float64, names ...string) Exposition {
-		var families []*Family
+	gauges := func(help string, value float64, names ...string) expo.Exposition {
+		var families []*expo.Family
 		for _, name := range names {
 			families = append(families, gaugeOf(name, help, nil, value))
 		}
@@ -44,7 +47,7 @@ func TestMergeInterleavesByName(t *testing.T) {
 	}
 	table := []struct {
 		name string
-		a, b Exposition
+		a, b expo.Exposition
 		want string
 	}{
 		{"both empty", gauges("", 0), gauges("", 0), ""},
@@ -64,8 +67,8 @@ func TestMergeInterleavesByName(t *testing.T) {
 }
 
 func TestMergeStopsWhenItsUserDoes(t *testing.T) {
-	a := expositionOf([]*Family{gaugeOf("a", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("e", "", nil, 1)})
-	b := expositionOf([]*Family{gaugeOf("b", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("f", "", nil, 1), gaugeOf("g", "", nil, 1)})
+	a := expositionOf([]*expo.Family{gaugeOf("a", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("e", "", nil, 1)})
+	b := expositionOf([]*expo.Family{gaugeOf("b", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("f", "", nil, 1), gaugeOf("g", "", nil, 1)})
 	for stop := range 7 {
 		n := 0
 		for _, parts := range Merge(a, b) {
@@ -111,9 +114,10 @@ func TestAGatherersOutputIsWrittenAsPromhttpWouldWriteIt(t *testing.T) {
 }
 
 func TestAStoredFamilyOfAnotherTypeThanOurOwnIsLeftOut(t *testing.T) {
-	own := Gathered([]*dto.MetricFamily{gaugeFamily("up", 1)})
-	stored := family(dto.MetricType_COUNTER, &dto.Metric{Counter: &dto.Counter{}})
-	stored.Name = proto.String("up")
+	own := Gathered([]*dto.MetricFamily{expotest.Gauge("up", 1)})
+	stored := &dto.MetricFamily{
+		Name: proto.String("up"), Type: dto.MetricType_COUNTER.Enum(), Metric: []*dto.Metric{{Counter: &dto.Counter{}}},
+	}
 	var b strings.Builder
 	err := Write(&b, expfmt.FmtText, Merge(own, expositionOf(mustCanonical(t, nil, []*dto.MetricFamily{stored}))))
 	if got, want := b.String(), "# TYPE up gauge\nup 1\n"; got != want || err == nil {

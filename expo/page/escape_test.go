@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"slices"
@@ -8,6 +8,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"pushquorum/expo"
+	"pushquorum/expo/internal/expotest"
 )
 
 // TestNamesThatEscapingMakesTheSameStayApart holds the order in which a name is given away:
@@ -43,7 +46,7 @@ func TestNamesThatEscapingMakesTheSameStayApart(t *testing.T) {
 		{"even the last resort of a label is taken", u, "x{\"a.b\"=\"1\",a_b=\"2\",U__a_2e_b=\"3\"} 1\ny 1\n", []string{`y{} 1`}},
 	}
 	for _, row := range table {
-		mfs, err := Parse(strings.NewReader(row.text), FormatText, model.UTF8Validation)
+		mfs, err := expo.Parse(strings.NewReader(row.text), expo.FormatText, model.UTF8Validation)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +54,7 @@ func TestNamesThatEscapingMakesTheSameStayApart(t *testing.T) {
 		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim} {
 			f := expfmt.NewFormat(kind).WithEscapingScheme(row.scheme)
 			body := written(t, f, expositionOf(families))
-			readBack(t, f, body)
+			expotest.ReadBack(t, f, body)
 			if kind == expfmt.TypeProtoDelim {
 				continue
 			}
@@ -71,7 +74,7 @@ func TestNamesThatEscapingMakesTheSameStayApart(t *testing.T) {
 
 func TestTheProtobufTextFormatsKeepNamesApartToo(t *testing.T) {
 	for _, f := range []expfmt.Format{expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
-		body := written(t, f, expositionOf([]*Family{gaugeOf("x.y", "", nil, 1), gaugeOf("x_y", "", nil, 2)}))
+		body := written(t, f, expositionOf([]*expo.Family{gaugeOf("x.y", "", nil, 1), gaugeOf("x_y", "", nil, 2)}))
 		if strings.Count(body, `"x_y"`) != 1 || strings.Count(body, `"U__x_2e_y"`) != 1 {
 			t.Errorf("%s: %s", f, body)
 		}
@@ -81,14 +84,14 @@ func TestTheProtobufTextFormatsKeepNamesApartToo(t *testing.T) {
 // TestSeriesOfDifferentGroupsStayApartUnderEscaping has the series that needs no escaping in
 // a later part than the one that would become the same.
 func TestSeriesOfDifferentGroupsStayApartUnderEscaping(t *testing.T) {
-	stored := func(labels ...string) []*Family {
-		return mustCanonical(t, nil, []*dto.MetricFamily{gaugeFamily("x", 1, labels...)})
+	stored := func(labels ...string) []*expo.Family {
+		return mustCanonical(t, nil, []*dto.MetricFamily{expotest.Gauge("x", 1, labels...)})
 	}
 	e := expositionOf(stored("a.b", "1"), stored("a/b", "1"), stored("a_b", "1"), stored("a.b", "2"))
 	for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim} {
 		for _, scheme := range everyScheme() {
 			f := expfmt.NewFormat(kind).WithEscapingScheme(scheme)
-			if series := readBack(t, f, written(t, f, e)); len(series) != 4 {
+			if series := expotest.ReadBack(t, f, written(t, f, e)); len(series) != 4 {
 				t.Errorf("%s: series %v", f, series)
 			}
 		}
@@ -100,23 +103,23 @@ func TestSeriesOfDifferentGroupsStayApartUnderEscaping(t *testing.T) {
 func TestNoPushSpoilsAScrapeUnderAnyEscaping(t *testing.T) {
 	alphabet := []string{"a", "_", ".", "_dot_", "/", "U__", "_2e_", "count", "_sum", "é", "1"}
 	for seed := range uint64(80) {
-		r := newRandom(t, seed)
+		r := expotest.NewRandom(t, seed)
 		word := func() string {
 			var b strings.Builder
 			for range 1 + r.IntN(4) {
-				b.WriteString(pick(r, alphabet...))
+				b.WriteString(expotest.Pick(r, alphabet...))
 			}
 			return b.String()
 		}
-		var groups [][]*Family
-		used := map[string]Header{}
+		var groups [][]*expo.Family
+		used := map[string]expo.Header{}
 		for g := range 3 {
 			var mfs []*dto.MetricFamily
 			for range 12 {
-				h := Header{Name: word(), Type: dto.MetricType(r.IntN(6))}
+				h := expo.Header{Name: word(), Type: dto.MetricType(r.IntN(6))}
 				clash := slices.ContainsFunc(mfs, func(mf *dto.MetricFamily) bool { return mf.GetName() == h.Name })
 				for _, other := range used {
-					clash = clash || Clash(h, other) != nil
+					clash = clash || expo.Clash(h, other) != nil
 				}
 				if clash {
 					continue
@@ -128,26 +131,26 @@ func TestNoPushSpoilsAScrapeUnderAnyEscaping(t *testing.T) {
 					labels := map[string]string{"instance": string(rune('0' + g))}
 					for range r.IntN(3) {
 						if name := word(); !strings.HasPrefix(name, "__") {
-							labels[name] = pick(r, "1", "2")
+							labels[name] = expotest.Pick(r, "1", "2")
 						}
 					}
-					if key := NewLabels(labels).Key(); !seen[key] {
+					if key := expo.NewLabels(labels).Key(); !seen[key] {
 						seen[key] = true
 						var flat []string
-						for _, l := range NewLabels(labels) {
+						for _, l := range expo.NewLabels(labels) {
 							flat = append(flat, l.Name, l.Value)
 						}
-						mf.Metric = append(mf.Metric, r.metric(h.Type, pairs(flat...)))
+						mf.Metric = append(mf.Metric, r.Metric(h.Type, expotest.Pairs(flat...)))
 					}
 				}
 				mfs = append(mfs, mf)
 			}
-			groups = append(groups, mustCanonical(t, NewLabels(map[string]string{"instance": string(rune('0' + g))}), mfs))
+			groups = append(groups, mustCanonical(t, expo.NewLabels(map[string]string{"instance": string(rune('0' + g))}), mfs))
 		}
 		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim} {
 			for _, scheme := range everyScheme() {
 				f := expfmt.NewFormat(kind).WithEscapingScheme(scheme)
-				readBack(t, f, written(t, f, expositionOf(groups...)))
+				expotest.ReadBack(t, f, written(t, f, expositionOf(groups...)))
 			}
 		}
 	}

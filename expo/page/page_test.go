@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"bytes"
@@ -20,18 +20,21 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
+	"pushquorum/expo/internal/expotest"
 )
 
 func mustPage(tb testing.TB, f expfmt.Format, encoding string) *Page {
 	tb.Helper()
-	p, err := NewPage(f, encoding, nil)
+	p, err := New(f, encoding, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return p
 }
 
-func (p *Page) mustNext(tb testing.TB, e Exposition) *Page {
+func (p *Page) mustNext(tb testing.TB, e expo.Exposition) *Page {
 	tb.Helper()
 	next, err := p.Next(e)
 	if err != nil {
@@ -77,15 +80,15 @@ func (p *Page) mustRead(tb testing.TB) string {
 
 // stored is a store that is changed at random, in ways that a real one is, and in some in which it never should be.
 type stored struct {
-	random
+	expotest.Random
 	names   []string
 	types   map[string]dto.MetricType
-	headers map[string]Header             // what the page says of a name where it is not what its first part does
-	parts   map[string]map[string]*Family // by name and instance
+	headers map[string]expo.Header             // what the page says of a name where it is not what its first part does
+	parts   map[string]map[string]*expo.Family // by name and instance
 }
 
-func newStored(r random) *stored {
-	s := &stored{random: r}
+func newStored(r expotest.Random) *stored {
+	s := &stored{Random: r}
 	for i := range 12 {
 		s.names = append(s.names, fmt.Sprintf("m_%02d", i))
 	}
@@ -94,29 +97,29 @@ func newStored(r random) *stored {
 }
 
 func (s *stored) wipe() {
-	s.types, s.headers, s.parts = map[string]dto.MetricType{}, map[string]Header{}, map[string]map[string]*Family{}
+	s.types, s.headers, s.parts = map[string]dto.MetricType{}, map[string]expo.Header{}, map[string]map[string]*expo.Family{}
 	for i, name := range s.names {
-		s.types[name], s.parts[name] = dto.MetricType(i%6), map[string]*Family{}
+		s.types[name], s.parts[name] = dto.MetricType(i%6), map[string]*expo.Family{}
 	}
 }
 
 // family makes about 2 kB.
-func (s *stored) family(tb testing.TB, name, instance, label string, t dto.MetricType) *Family {
+func (s *stored) family(tb testing.TB, name, instance, label string, t dto.MetricType) *expo.Family {
 	tb.Helper()
-	mf := &dto.MetricFamily{Name: proto.String(name), Type: t.Enum(), Help: proto.String(pick(s.random, "", "help", "other")), Unit: proto.String(pick(s.random, "", "s"))}
+	mf := &dto.MetricFamily{Name: proto.String(name), Type: t.Enum(), Help: proto.String(expotest.Pick(s.Random, "", "help", "other")), Unit: proto.String(expotest.Pick(s.Random, "", "s"))}
 	for i := range 1 + s.IntN(3) {
-		mf.Metric = append(mf.Metric, s.metric(t, []*dto.LabelPair{
+		mf.Metric = append(mf.Metric, s.Metric(t, []*dto.LabelPair{
 			{Name: proto.String("n"), Value: proto.String(fmt.Sprint(i))},
 			{Name: proto.String(label), Value: proto.String(strings.Repeat("x", s.IntN(2000)))},
 		}))
 	}
-	return mustCanonical(tb, Labels{{"instance", instance}}, []*dto.MetricFamily{mf})[0]
+	return mustCanonical(tb, expo.Labels{{Name: "instance", Value: instance}}, []*dto.MetricFamily{mf})[0]
 }
 
 // change does one thing, and says what.
 func (s *stored) change(tb testing.TB) string {
 	tb.Helper()
-	name, instance := pick(s.random, s.names...), fmt.Sprintf("i%02d", s.IntN(20))
+	name, instance := expotest.Pick(s.Random, s.names...), fmt.Sprintf("i%02d", s.IntN(20))
 	switch n := s.IntN(100); {
 	case n < 1:
 		s.wipe()
@@ -130,16 +133,16 @@ func (s *stored) change(tb testing.TB) string {
 		}
 		return "no " + instance
 	case n < 25:
-		s.headers[name] = Header{Name: name, Help: pick(s.random, "", "a", "b"), Unit: pick(s.random, "", "s", "m"), Type: s.types[name]}
+		s.headers[name] = expo.Header{Name: name, Help: expotest.Pick(s.Random, "", "a", "b"), Unit: expotest.Pick(s.Random, "", "s", "m"), Type: s.types[name]}
 		return "another header for " + name
 	case n < 33:
 		s.parts[name][instance] = s.family(tb, name, instance, "filler", (s.types[name]+1)%6)
 		return "another type in " + name
 	case n < 34:
-		s.parts[name][instance] = NewFamily(&Header{Name: name, Type: s.types[name]}, []byte{4<<3 | 2, 3, 0xff}, []SeriesID{{1}})
+		s.parts[name][instance] = expo.NewFamily(&expo.Header{Name: name, Type: s.types[name]}, []byte{4<<3 | 2, 3, 0xff}, []expo.SeriesID{{1}})
 		return "damage in " + name
 	case n < 36:
-		s.parts[name][instance] = &Family{Header: &Header{Name: name, Type: s.types[name]}}
+		s.parts[name][instance] = &expo.Family{Header: &expo.Header{Name: name, Type: s.types[name]}}
 		return "nothing in " + name
 	case n < 37:
 		s.parts[name][instance] = s.family(tb, name, instance, "fil.ler", s.types[name])
@@ -147,12 +150,12 @@ func (s *stored) change(tb testing.TB) string {
 	case n < 38:
 		name = "m.dotted"
 		s.types[name] = dto.MetricType_GAUGE
-		s.parts[name] = map[string]*Family{instance: s.family(tb, name, instance, "filler", dto.MetricType_GAUGE)}
+		s.parts[name] = map[string]*expo.Family{instance: s.family(tb, name, instance, "filler", dto.MetricType_GAUGE)}
 		return name
 	case n < 55: // one that makes good what is bad
 		for name, parts := range s.parts {
 			for instance, f := range parts {
-				if f.Type != s.types[name] || f.labelNames() != legacyNames {
+				if f.Type != s.types[name] || f.LabelNames() != expo.LegacyNames {
 					delete(parts, instance)
 				}
 			}
@@ -171,14 +174,14 @@ func (s *stored) change(tb testing.TB) string {
 	}
 }
 
-func (s *stored) exposition() Exposition {
+func (s *stored) exposition() expo.Exposition {
 	type entry struct {
-		h     Header
-		parts []*Family
+		h     expo.Header
+		parts []*expo.Family
 	}
 	var all []entry // a copy: pages must not depend on what becomes of the store
 	for _, name := range slices.Sorted(maps.Keys(s.parts)) {
-		var parts []*Family
+		var parts []*expo.Family
 		for _, instance := range slices.Sorted(maps.Keys(s.parts[name])) {
 			parts = append(parts, s.parts[name][instance])
 		}
@@ -192,7 +195,7 @@ func (s *stored) exposition() Exposition {
 		}
 		all = append(all, entry{h, parts})
 	}
-	return func(yield func(Header, iter.Seq[*Family]) bool) {
+	return func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
 		for _, e := range all {
 			if !yield(e.h, slices.Values(e.parts)) {
 				return
@@ -202,13 +205,13 @@ func (s *stored) exposition() Exposition {
 }
 
 // own returns what a program says of itself: before, among and behind the others, and under a name that others have.
-func (s *stored) own() Exposition {
+func (s *stored) own() expo.Exposition {
 	var mfs []*dto.MetricFamily
 	for _, name := range []string{"a", "m_04", "m_05_own", "m_07_own", "z"} {
 		if s.IntN(10) > 0 {
 			mfs = append(mfs, &dto.MetricFamily{
 				Name: proto.String(name), Help: proto.String("own"), Type: dto.MetricType_HISTOGRAM.Enum(),
-				Metric: []*dto.Metric{s.metric(dto.MetricType_HISTOGRAM, nil)},
+				Metric: []*dto.Metric{s.Metric(dto.MetricType_HISTOGRAM, nil)},
 			})
 		}
 	}
@@ -235,7 +238,7 @@ func TestAPageIsWhatIsWritten(t *testing.T) {
 		in(expfmt.FmtProtoDelim, model.UnderscoreEscaping, Gzip), in(expfmt.FmtProtoText, model.NoEscaping, Identity),
 	}
 	taken, cut := 0, 0
-	s := newStored(newRandom(t, 1))
+	s := newStored(expotest.NewRandom(t, 1))
 	for step := range 120 {
 		did := s.change(t)
 		e := s.exposition()
@@ -281,10 +284,10 @@ func TestAPageIsWhatIsWritten(t *testing.T) {
 func TestAPushCostsAPageFewSegments(t *testing.T) {
 	const groups = 1000
 	e, other := storeOf(t, groups), storeOf(t, groups)
-	without := func(instance string) Exposition {
-		return func(yield func(Header, iter.Seq[*Family]) bool) {
+	without := func(instance string) expo.Exposition {
+		return func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
 			for h, parts := range e {
-				if !yield(h, func(yield func(*Family) bool) {
+				if !yield(h, func(yield func(*expo.Family) bool) {
 					for f := range parts {
 						if !bytes.Contains(f.Metrics(), []byte(instance)) && !yield(f) {
 							return
@@ -302,7 +305,7 @@ func TestAPushCostsAPageFewSegments(t *testing.T) {
 			t.Fatalf("%s: %d segments are too few to tell", f, n)
 		}
 		for what, row := range map[string]struct {
-			e    Exposition
+			e    expo.Exposition
 			most int // for each name: the one that has changed, one more where a boundary has gone, the first one in protobuf
 		}{
 			"nothing":       {e, 0},
@@ -349,9 +352,9 @@ func TestLinesOfUnchangedPartsAreNotMadeAgain(t *testing.T) {
 
 // TestAPageOfManyNamesIsCutAsWell: a segment may have many names.
 func TestAPageOfManyNamesIsCutAsWell(t *testing.T) {
-	var families []*Family
+	var families []*expo.Family
 	for i := range 5000 {
-		families = append(families, gaugeOf(fmt.Sprintf("name_%05d", i), "help", Labels{{"job", "x"}}, float64(i)))
+		families = append(families, gaugeOf(fmt.Sprintf("name_%05d", i), "help", expo.Labels{{Name: "job", Value: "x"}}, float64(i)))
 	}
 	e := expositionOf(families)
 	p := mustPage(t, expfmt.FmtText, Identity).mustNext(t, e)
@@ -365,11 +368,11 @@ func TestAPageOfManyNamesIsCutAsWell(t *testing.T) {
 
 // TestASegmentEndsWhenItIsLargeEnough, even if no part was born to begin one.
 func TestASegmentEndsWhenItIsLargeEnough(t *testing.T) {
-	var groups [][]*Family
+	var groups [][]*expo.Family
 	for i := 0; len(groups) < 3000; i++ {
-		f := gaugeOf("m", "", NewLabels(map[string]string{"job": fmt.Sprint(i)}), 1)
+		f := gaugeOf("m", "", expo.NewLabels(map[string]string{"job": fmt.Sprint(i)}), 1)
 		if !beginsSegment(f, segmentTarget(Identity)) {
-			groups = append(groups, []*Family{f})
+			groups = append(groups, []*expo.Family{f})
 		}
 	}
 	e := expositionOf(groups...)
@@ -384,8 +387,8 @@ func TestASegmentEndsWhenItIsLargeEnough(t *testing.T) {
 	// boundaries, as it must: where a page is cut depends on what is on it alone.
 	pushed := slices.Clone(groups)
 	first := len(p.segments[0].parts)
-	pushed[first] = []*Family{groups[first][0].Clone()}
-	for _, groups := range [][][]*Family{pushed, groups[1:]} {
+	pushed[first] = []*expo.Family{groups[first][0].Clone()}
+	for _, groups := range [][][]*expo.Family{pushed, groups[1:]} {
 		e := expositionOf(groups...)
 		next, fresh := p.mustNext(t, e), mustPage(t, expfmt.FmtText, Identity).mustNext(t, e)
 		if got, want := next.mustRead(t), written(t, expfmt.FmtText, e); got != want {
@@ -458,12 +461,12 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 // nobody would know.
 func TestAPanicWhileAPageIsMadeIsKept(t *testing.T) {
 	first, second, third := gaugeOf("a", "", nil, 1), gaugeOf("b", "", nil, 2), gaugeOf("c", "", nil, 3)
-	page := mustPage(t, expfmt.FmtText, Identity).mustNext(t, expositionOf([]*Family{first}, []*Family{second}, []*Family{third}))
+	page := mustPage(t, expfmt.FmtText, Identity).mustNext(t, expositionOf([]*expo.Family{first}, []*expo.Family{second}, []*expo.Family{third}))
 	if err := page.Caught(); err != nil {
 		t.Errorf("a page that was made without a fault says %v", err)
 	}
 	page.segments[0].lines = page.segments[0].lines[:2] // the fault: the third's are not where they are said to be
-	changed := expositionOf([]*Family{first}, []*Family{gaugeOf("b", "", nil, 4)}, []*Family{third})
+	changed := expositionOf([]*expo.Family{first}, []*expo.Family{gaugeOf("b", "", nil, 4)}, []*expo.Family{third})
 	next := page.mustNext(t, changed)
 	if got, want := next.mustRead(t), written(t, expfmt.FmtText, changed); got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -487,15 +490,15 @@ func TestAPanicSaysWhereItWas(t *testing.T) {
 }
 
 func TestPagesInUnknownFormsAreRefused(t *testing.T) {
-	_, err := NewPage(expfmt.FmtText, "br", nil)
-	expectError(t, "br", err, `unknown encoding "br"`)
-	_, err = NewPage(expfmt.FmtOpenMetrics_1_0_0, Identity, nil)
-	expectError(t, "OpenMetrics", err, "cannot write the format")
+	_, err := New(expfmt.FmtText, "br", nil)
+	expotest.ExpectError(t, "br", err, `unknown encoding "br"`)
+	_, err = New(expfmt.FmtOpenMetrics_1_0_0, Identity, nil)
+	expotest.ExpectError(t, "OpenMetrics", err, "cannot write the format")
 }
 
 // crc32 of two texts from those of each is what hash/crc32 says of both.
 func TestCRCsAreCombined(t *testing.T) {
-	r := newRandom(t, 5)
+	r := expotest.NewRandom(t, 5)
 	text := make([]byte, 300_000)
 	for i := range text {
 		text[i] = byte(r.Uint32())

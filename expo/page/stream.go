@@ -1,16 +1,18 @@
-package expo
+package page
 
 import (
 	"errors"
 	"io"
 
 	"github.com/prometheus/common/expfmt"
+
+	"pushquorum/expo"
 )
 
 // Stream writes what a Page of e would hold and keeps nothing of it: whatever the size of e, it takes the memory of a
 // few pieces. What it writes differs from the page in how it is cut into compressed pieces alone. Errors are those of
 // Write.
-func Stream(w io.Writer, f expfmt.Format, encoding string, busy Busy, e Exposition) error {
+func Stream(w io.Writer, f expfmt.Format, encoding string, busy Busy, e expo.Exposition) error {
 	if err := checkEncoding(encoding); err != nil {
 		return err
 	}
@@ -58,13 +60,13 @@ func (s *streamWriter) write(piece []byte) error {
 	return err
 }
 
-// pieceWriter hands on what is written in pieces of at most pieceBytes.
+// pieceWriter hands on what is written in pieces of at most expo.PieceBytes.
 type pieceWriter struct{ write func(piece []byte) error }
 
 // Write implements io.Writer.
 func (w pieceWriter) Write(b []byte) (int, error) {
 	for done := 0; done < len(b); {
-		n := min(pieceBytes, len(b)-done)
+		n := min(expo.PieceBytes, len(b)-done)
 		if err := w.write(b[done : done+n]); err != nil {
 			return done, err
 		}

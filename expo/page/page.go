@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/common/expfmt"
+
+	"pushquorum/expo"
 )
 
 // Page is an exposition as it goes out in one form: the bytes of Write, compressed. The page after it is made of it, at the cost
@@ -34,9 +36,9 @@ type form struct {
 	encoding string
 }
 
-// NewPage returns an empty page, whose Next are in a format that Write takes and an encoding that NegotiateEncoding returns. The
+// New returns an empty page, whose Next are in a format that Write takes and an encoding that NegotiateEncoding returns. The
 // error says that they are not. To make and to write them is work that leaves room for others who are busy.
-func NewPage(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
+func New(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 	if _, err := (&scrape{}).familyWriter(f); err != nil {
 		return nil, err
 	}
@@ -53,11 +55,11 @@ func NewPage(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 //
 // What Write leaves out, and what it names by looking at the whole, is not to be had piece by piece: then, and in the
 // formats for people, the page is written from the beginning.
-func (p *Page) Next(e Exposition) (*Page, error) { return p.NextWithin(e, nil) }
+func (p *Page) Next(e expo.Exposition) (*Page, error) { return p.NextWithin(e, nil) }
 
 // NextWithin is Next as long as there is room for what the page does not share with the one before. Otherwise it stops, and
 // returns the error of room.
-func (p *Page) NextWithin(e Exposition, room Room) (*Page, error) {
+func (p *Page) NextWithin(e expo.Exposition, room Room) (*Page, error) {
 	next := &Page{form: p.form, busy: p.busy}
 	err := next.take(p.segments, e, room)
 	if errors.As(err, &next.caught) || errors.Is(err, errIrregular) {
@@ -71,7 +73,7 @@ func (p *Page) NextWithin(e Exposition, room Room) (*Page, error) {
 }
 
 // take makes the segments of e, of old ones where that can be.
-func (p *Page) take(old []*segment, e Exposition, room Room) error {
+func (p *Page) take(old []*segment, e expo.Exposition, room Room) error {
 	t := p.form.format.FormatType()
 	if t != expfmt.TypeTextPlain && t != expfmt.TypeProtoDelim {
 		return errIrregular
@@ -101,9 +103,9 @@ func (p *Page) fill(segments []*segment, room Room) error {
 
 // Renew returns the page with other values of what Gathered gave it, without walking the rest. It cannot if own has other names,
 // or says other things of them, than what it is to replace.
-func (p *Page) Renew(own Exposition) (next *Page, ok bool) {
-	values := map[string]*Family{}
-	headers := map[string]Header{}
+func (p *Page) Renew(own expo.Exposition) (next *Page, ok bool) {
+	values := map[string]*expo.Family{}
+	headers := map[string]expo.Header{}
 	for h, parts := range own {
 		for f := range parts {
 			if f.MetricsSize() > 0 {
@@ -182,7 +184,7 @@ func (b Busy) each(segments []*segment, do func(*segment, *packer) error) error 
 }
 
 // whole writes e from the beginning, in segments of which no later page can be made.
-func (p *Page) whole(e Exposition, room Room) error {
+func (p *Page) whole(e expo.Exposition, room Room) error {
 	p.segments = nil
 	pk := takePacker()
 	defer pk.giveBack()

@@ -14,9 +14,9 @@ const (
 	maxMessage    = 512 // bytes of a parser's message that are passed on
 )
 
-// quote returns s quoted for a message, cut to maxQuoted bytes: what a client sends
+// Quote returns s quoted for a message, cut to maxQuoted bytes: what a client sends
 // may be megabytes long, and must not come back whole in an answer or a log line.
-func quote(s string) string {
+func Quote(s string) string {
 	if len(s) <= maxQuoted {
 		return strconv.Quote(s)
 	}

@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
+	"pushquorum/expo/internal/expotest"
 )
 
 // unpacked takes the compression off.
@@ -44,28 +47,33 @@ func unpacked(tb testing.TB, encoding string, b []byte) string {
 }
 
 // large returns a family of so many series, of which some names need escaping if utf8 says so.
-func large(tb testing.TB, name string, t dto.MetricType, series int, utf8 bool) *Family {
+func large(tb testing.TB, name string, t dto.MetricType, series int, utf8 bool) *expo.Family {
 	tb.Helper()
-	r := newRandom(tb, 7)
+	r := expotest.NewRandom(tb, 7)
 	mf := &dto.MetricFamily{Name: proto.String(name), Help: proto.String("many"), Type: t.Enum(), Unit: proto.String("seconds")}
 	for i := range series {
 		labels := []*dto.LabelPair{{Name: proto.String("n"), Value: proto.String(fmt.Sprintf("%06d\n", i))}}
 		if utf8 && i%3 == 0 {
 			labels = append(labels, &dto.LabelPair{Name: proto.String("größe.n"), Value: proto.String("1")})
 		}
-		mf.Metric = append(mf.Metric, r.metric(t, labels))
+		mf.Metric = append(mf.Metric, r.Metric(t, labels))
 	}
-	return mustCanonical(tb, NewLabels(map[string]string{"job": "large"}), []*dto.MetricFamily{mf})[0]
+	return mustCanonical(tb, expo.NewLabels(map[string]string{"job": "large"}), []*dto.MetricFamily{mf})[0]
 }
 
 // byExpfmt decodes and merges the families, and leaves the rest to expfmt.
-func byExpfmt(tb testing.TB, f expfmt.Format, e Exposition) string {
+func byExpfmt(tb testing.TB, f expfmt.Format, e expo.Exposition) string {
 	tb.Helper()
 	var b bytes.Buffer
 	encoder := expfmt.NewEncoder(&b, f)
 	for h, parts := range e {
-		merged := &dto.MetricFamily{}
-		setHeader(merged, h)
+		merged := &dto.MetricFamily{Name: &h.Name, Type: h.Type.Enum()}
+		if h.Help != "" {
+			merged.Help = &h.Help
+		}
+		if h.Unit != "" {
+			merged.Unit = &h.Unit
+		}
 		for part := range parts {
 			if part.Type != h.Type {
 				continue // is left out
@@ -88,9 +96,9 @@ func TestAStreamIsThePage(t *testing.T) {
 	small := storeOf(t, 10)
 	for _, utf8 := range []bool{false, true} {
 		e := Merge(small, expositionOf(
-			[]*Family{large(t, "zz_a", dto.MetricType_COUNTER, 1500, utf8), large(t, "zz_b", dto.MetricType_HISTOGRAM, 700, utf8)},
-			[]*Family{gaugeOf("zz_a", "", NewLabels(map[string]string{"job": "z"}), 1), large(t, "zz_c", dto.MetricType_SUMMARY, 1, utf8)},
-			[]*Family{large(t, "zz_c", dto.MetricType_SUMMARY, 1200, utf8)},
+			[]*expo.Family{large(t, "zz_a", dto.MetricType_COUNTER, 1500, utf8), large(t, "zz_b", dto.MetricType_HISTOGRAM, 700, utf8)},
+			[]*expo.Family{gaugeOf("zz_a", "", expo.NewLabels(map[string]string{"job": "z"}), 1), large(t, "zz_c", dto.MetricType_SUMMARY, 1, utf8)},
+			[]*expo.Family{large(t, "zz_c", dto.MetricType_SUMMARY, 1200, utf8)},
 		))
 		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim, expfmt.TypeProtoText, expfmt.TypeProtoCompact} {
 			for _, scheme := range everyScheme() {
@@ -144,8 +152,8 @@ func (w *largestWrite) Write(b []byte) (int, error) {
 func TestALargePartIsWrittenInPieces(t *testing.T) {
 	part := large(t, "a", dto.MetricType_HISTOGRAM, 5000, false)
 	pieces, series, metrics := 0, 0, []byte(nil)
-	for piece := range part.pieces() {
-		if piece.MetricsSize() > 2*pieceBytes {
+	for piece := range part.Pieces() {
+		if piece.MetricsSize() > 2*expo.PieceBytes {
 			t.Errorf("a piece has %d bytes", piece.MetricsSize())
 		}
 		pieces, series, metrics = pieces+1, series+piece.Len(), append(metrics, piece.Metrics()...)
@@ -155,16 +163,16 @@ func TestALargePartIsWrittenInPieces(t *testing.T) {
 	}
 	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
 		w := &largestWrite{}
-		if err := Stream(w, f, Identity, nil, expositionOf([]*Family{part})); err != nil {
+		if err := Stream(w, f, Identity, nil, expositionOf([]*expo.Family{part})); err != nil {
 			t.Fatal(err)
 		}
-		if w.most > largeBuffers.size || w.total < 2*pieceBytes {
+		if w.most > largeBuffers.size || w.total < 2*expo.PieceBytes {
 			t.Errorf("%s: %d bytes at once, of %d", f, w.most, w.total)
 		}
-		p := mustPage(t, f, Identity).mustNext(t, expositionOf([]*Family{part}))
+		p := mustPage(t, f, Identity).mustNext(t, expositionOf([]*expo.Family{part}))
 		for _, s := range p.segments {
 			for _, packed := range append([]packed{s.packed}, s.more...) {
-				if packed.size > 10*pieceBytes {
+				if packed.size > 10*expo.PieceBytes {
 					t.Errorf("%s: a piece of the page has %d bytes", f, packed.size)
 				}
 			}
@@ -178,9 +186,9 @@ func TestADamagedPieceEndsItsPart(t *testing.T) {
 	bad.Metrics()[bad.MetricsSize()-9] = 0x0f // the tag of the last value, of a type that there is not
 	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoText} {
 		var b bytes.Buffer
-		err := Stream(&b, f, Identity, nil, expositionOf([]*Family{bad, good}))
+		err := Stream(&b, f, Identity, nil, expositionOf([]*expo.Family{bad, good}))
 		var leftOut *LeftOutError
-		if !errors.As(err, &leftOut) || leftOut.Parts != 1 || !errors.Is(err, ErrDamaged) {
+		if !errors.As(err, &leftOut) || leftOut.Parts != 1 || !errors.Is(err, expo.ErrDamaged) {
 			t.Errorf("%s: error %v", f, err)
 		}
 		if !strings.Contains(b.String(), "\nb{") && !strings.Contains(b.String(), `"b"`) {
@@ -193,8 +201,8 @@ var errNoRoom = errors.New("no room")
 
 // TestAPageThatFindsNoRoomIsGivenUp when it has grown to what there is, and says what it takes until then.
 func TestAPageThatFindsNoRoomIsGivenUp(t *testing.T) {
-	stores := map[string]Exposition{
-		"many parts": storeOf(t, 2000), "a large one": expositionOf([]*Family{large(t, "a", dto.MetricType_COUNTER, 20_000, false)}),
+	stores := map[string]expo.Exposition{
+		"many parts": storeOf(t, 2000), "a large one": expositionOf([]*expo.Family{large(t, "a", dto.MetricType_COUNTER, 20_000, false)}),
 	}
 	for name, e := range stores {
 		for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
@@ -236,7 +244,7 @@ func TestPagesMadeOfOneAnotherAreCountedOnce(t *testing.T) {
 	if n := p.Release(); n != 0 {
 		t.Errorf("what another page has, too, frees %d bytes", n)
 	}
-	parts[100] = []*Family{gaugeOf("m", "", NewLabels(map[string]string{"job": "changed"}), 1)}
+	parts[100] = []*expo.Family{gaugeOf("m", "", expo.NewLabels(map[string]string{"job": "changed"}), 1)}
 	next := same.mustNext(t, expositionOf(parts...))
 	more := next.Hold()
 	if more == 0 || more > first/10 {
@@ -250,10 +258,10 @@ func TestPagesMadeOfOneAnotherAreCountedOnce(t *testing.T) {
 	}
 }
 
-func storeParts(tb testing.TB, n int) (groups [][]*Family) {
+func storeParts(tb testing.TB, n int) (groups [][]*expo.Family) {
 	tb.Helper()
 	for i := range n {
-		groups = append(groups, []*Family{gaugeOf("m", "", NewLabels(map[string]string{"job": fmt.Sprintf("%05d", i)}), 1)})
+		groups = append(groups, []*expo.Family{gaugeOf("m", "", expo.NewLabels(map[string]string{"job": fmt.Sprintf("%05d", i)}), 1)})
 	}
 	return groups
 }

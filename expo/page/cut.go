@@ -1,26 +1,30 @@
-package expo
+package page
 
-import "slices"
+import (
+	"slices"
+
+	"pushquorum/expo"
+)
 
 // cutter cuts an exposition into segments, in one walk, and finds those that the page before has already. Where it cuts depends
 // on the exposition alone. Whatever is as it was costs a comparison of pointers: the parts are not looked at.
 type cutter struct {
 	target int // bytes of metrics, see segmentTarget
 	old    []*segment
-	starts map[*Family]int // where in old there is a segment that begins with the part
+	starts map[*expo.Family]int // where in old there is a segment that begins with the part
 
 	segments []*segment
 	pace     pace
 
-	header Header // of the name that is being walked
-	begun  bool   // whether there have been parts of it
+	header expo.Header // of the name that is being walked
+	begun  bool        // whether there have been parts of it
 
 	// The segment that is being collected is, as far as is known, the same as old[at], of which it has so many parts and runs …
 	at            int
-	same          []*Family // the parts of old[at]; nil if there is none, or no longer
+	same          []*expo.Family // the parts of old[at]; nil if there is none, or no longer
 	nParts, nRuns int
 	// … or is another one.
-	parts []*Family
+	parts []*expo.Family
 	runs  []run
 	bytes int  // of the metrics
 	near  bool // old[at] has parts of it, or may have
@@ -29,7 +33,7 @@ type cutter struct {
 func newCutter(old []*segment, f form, busy Busy) *cutter {
 	c := &cutter{
 		target: segmentTarget(f.encoding), old: old, pace: busy.pace(makingRest),
-		starts: make(map[*Family]int, len(old)), segments: make([]*segment, 0, len(old)+len(old)/8),
+		starts: make(map[*expo.Family]int, len(old)), segments: make([]*segment, 0, len(old)+len(old)/8),
 	}
 	for i, s := range old {
 		if len(s.parts) > 0 {
@@ -40,7 +44,7 @@ func newCutter(old []*segment, f form, busy Busy) *cutter {
 }
 
 // cut returns the segments of e. Those without content are to be checked and written.
-func (c *cutter) cut(e Exposition) []*segment {
+func (c *cutter) cut(e expo.Exposition) []*segment {
 	for h, parts := range e {
 		c.header, c.begun = h, false
 		for f := range parts {
@@ -56,7 +60,7 @@ func (c *cutter) cut(e Exposition) []*segment {
 }
 
 // add adds a part, unless it is empty.
-func (c *cutter) add(f *Family) {
+func (c *cutter) add(f *expo.Family) {
 	switch {
 	case c.nParts < len(c.same):
 		if c.same[c.nParts] == f && (c.begun || c.header == c.old[c.at].runs[c.nRuns].Header) {
@@ -75,7 +79,7 @@ func (c *cutter) add(f *Family) {
 		return
 	}
 	last := c.last()
-	if last == nil || last.is(isGathered) != f.is(isGathered) || beginsSegment(f, c.target) || c.full() {
+	if last == nil || last.IsGathered() != f.IsGathered() || beginsSegment(f, c.target) || c.full() {
 		c.next(f)
 		return
 	}
@@ -84,7 +88,7 @@ func (c *cutter) add(f *Family) {
 }
 
 // last returns the last part of the segment, nil if there is none.
-func (c *cutter) last() *Family {
+func (c *cutter) last() *expo.Family {
 	parts := c.parts
 	if c.same != nil {
 		parts = c.same[:c.nParts]
@@ -107,7 +111,7 @@ func (c *cutter) full() bool {
 	return bytes >= segmentLimit*c.target
 }
 
-func metricsOf(parts []*Family) int {
+func metricsOf(parts []*expo.Family) int {
 	n := 0
 	for _, f := range parts {
 		n += f.MetricsSize()
@@ -129,7 +133,7 @@ func (c *cutter) differ() {
 	c.same = nil
 }
 
-func (c *cutter) append(f *Family) {
+func (c *cutter) append(f *expo.Family) {
 	if !c.begun || len(c.runs) == 0 {
 		if len(c.runs) > 0 {
 			c.runs[len(c.runs)-1].ends = true
@@ -143,7 +147,7 @@ func (c *cutter) append(f *Family) {
 }
 
 // next ends the segment and begins one with the part.
-func (c *cutter) next(f *Family) {
+func (c *cutter) next(f *expo.Family) {
 	c.end(!c.begun)
 	c.parts, c.runs, c.bytes, c.same = c.parts[:0], c.runs[:0], 0, nil
 	if at, ok := c.starts[f]; ok {
@@ -160,7 +164,7 @@ func (c *cutter) next(f *Family) {
 }
 
 // follows tells whether the old segment after the one that was met last began with what the part has replaced.
-func (c *cutter) follows(f *Family) bool {
+func (c *cutter) follows(f *expo.Family) bool {
 	if c.at+1 >= len(c.old) || len(c.old[c.at+1].parts) == 0 {
 		return false
 	}
@@ -179,7 +183,7 @@ func (c *cutter) end(name bool) {
 		return
 	}
 	c.runs[len(c.runs)-1].ends = name
-	s := &segment{parts: slices.Clone(c.parts), runs: slices.Clone(c.runs), gathered: c.parts[0].is(isGathered)}
+	s := &segment{parts: slices.Clone(c.parts), runs: slices.Clone(c.runs), gathered: c.parts[0].IsGathered()}
 	if c.near {
 		s.before = c.old[c.at]
 	}

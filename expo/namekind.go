@@ -6,19 +6,22 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// nameKind says whether the names in a family look the same under every escaping scheme.
-type nameKind uint32
+// NameKind says whether the names in a family look the same under every escaping scheme.
+type NameKind uint32
 
 const (
-	unknownNames nameKind = iota
-	legacyNames           // all label names are legacy-valid: no escaping changes them
-	utf8Names             // some label name is changed by escaping
-	damaged               // the metrics cannot be read
+	unknownNames NameKind = iota
+	// LegacyNames are all legacy-valid: no escaping changes them.
+	LegacyNames
+	// UTF8Names are label names of which escaping changes one at least.
+	UTF8Names
+	// DamagedNames are those of metrics that cannot be read.
+	DamagedNames
 )
 
-// labelNames returns the kind of the family's label names, which is found out once.
-func (f *Family) labelNames() nameKind {
-	if k := nameKind(f.state.Load() & namesMask); k != unknownNames {
+// LabelNames returns the kind of the family's label names, which is found out once.
+func (f *Family) LabelNames() NameKind {
+	if k := NameKind(f.state.Load() & namesMask); k != unknownNames {
 		return k
 	}
 	var scratch [256]byte
@@ -28,14 +31,14 @@ func (f *Family) labelNames() nameKind {
 }
 
 // scanLabelNames reads the label names out of encoded metrics without decoding the rest.
-func scanLabelNames(metrics []byte) nameKind {
-	kind := legacyNames
+func scanLabelNames(metrics []byte) NameKind {
+	kind := LegacyNames
 	for rest := metrics; len(rest) > 0; {
 		metric, after, ok := cutField(rest, fieldMetric)
 		for ok {
 			var name []byte
 			if name, _, metric, ok = cutLabel(metric); ok && !isPlainName(name, false) {
-				kind = utf8Names
+				kind = UTF8Names
 			}
 		}
 		// As Canonical makes it, the value alone is left.
@@ -48,8 +51,8 @@ func scanLabelNames(metrics []byte) nameKind {
 }
 
 // scanAnyLabelNames is scanLabelNames for whatever Canonical has not made.
-func scanAnyLabelNames(metrics []byte) nameKind {
-	kind := legacyNames
+func scanAnyLabelNames(metrics []byte) NameKind {
+	kind := LegacyNames
 	err := eachField(metrics, func(n protowire.Number, metric []byte) error {
 		if n != fieldMetric {
 			return ErrDamaged
@@ -60,14 +63,14 @@ func scanAnyLabelNames(metrics []byte) nameKind {
 			}
 			return eachField(label, func(n protowire.Number, name []byte) error {
 				if n == fieldLabelName && !isPlainName(name, false) {
-					kind = utf8Names
+					kind = UTF8Names
 				}
 				return nil
 			})
 		})
 	})
 	if err != nil {
-		return damaged
+		return DamagedNames
 	}
 	return kind
 }

@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"cmp"

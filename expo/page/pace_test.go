@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"iter"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/common/expfmt"
+
+	"pushquorum/expo"
 )
 
 func always() bool { return true }
@@ -39,7 +41,7 @@ func TestWorkRestsWhileOthersAreBusy(t *testing.T) {
 	}
 	cut := func(b Busy) error {
 		e := storeOf(t, 500)
-		slow := func(yield func(Header, iter.Seq[*Family]) bool) {
+		slow := func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
 			for h, parts := range e {
 				<-time.After(piece)
 				if !yield(h, parts) {

@@ -1,6 +1,8 @@
-package expo
+package page
 
-import "hash/crc32"
+import (
+	"hash/crc32"
+)
 
 // The CRC-32 of a text is the rest of a division by a polynomial over GF(2), so that of two texts one after the other can be had
 // from those of each: crc(a+b) = crc(a)·x^(8·len(b)) + crc(b). That the sums are inverted before and after cancels out. The idea

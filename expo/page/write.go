@@ -1,8 +1,7 @@
-package expo
+package page
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -13,8 +12,9 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/prototext"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
 )
 
 // chunk is how many bytes Write collects before it calls the writer.
@@ -46,7 +46,7 @@ func (e *LeftOutError) Unwrap() error { return e.First }
 // the writer's, or says that the format is not one of these; then nothing more was written.
 //
 // It keeps nothing for the next time; a Page does.
-func Write(w io.Writer, f expfmt.Format, e Exposition) error {
+func Write(w io.Writer, f expfmt.Format, e expo.Exposition) error {
 	b, ok := chunkPool.Get().(*bufio.Writer)
 	if ok {
 		b.Reset(w)
@@ -92,7 +92,7 @@ type scrape struct {
 
 // familyWriter returns the function that writes one family with the given name, which is
 // that of the header or an escaped form of it.
-func (s *scrape) familyWriter(f expfmt.Format) (func(h Header, name string, parts iter.Seq[*Family]) error, error) {
+func (s *scrape) familyWriter(f expfmt.Format) (func(h expo.Header, name string, parts iter.Seq[*expo.Family]) error, error) {
 	switch f.FormatType() {
 	case expfmt.TypeTextPlain:
 		return s.writeText, nil
@@ -100,11 +100,11 @@ func (s *scrape) familyWriter(f expfmt.Format) (func(h Header, name string, part
 		return s.writeDelimited, nil
 	case expfmt.TypeProtoText, expfmt.TypeProtoCompact:
 		o := prototext.MarshalOptions{Multiline: f.FormatType() == expfmt.TypeProtoText}
-		return func(h Header, name string, parts iter.Seq[*Family]) error {
+		return func(h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 			return s.writeForPeople(o, h, name, parts)
 		}, nil
 	default:
-		return nil, fmt.Errorf("cannot write the format %s: use the text format or one of the protobuf formats", quote(string(f)))
+		return nil, fmt.Errorf("cannot write the format %s: use the text format or one of the protobuf formats", expo.Quote(string(f)))
 	}
 }
 
@@ -116,52 +116,52 @@ func (s *scrape) skip(err error) {
 }
 
 // fits tells whether f can stand under the header h, and counts it as left out if not.
-func (s *scrape) fits(h Header, f *Family) bool {
+func (s *scrape) fits(h expo.Header, f *expo.Family) bool {
 	if f.MetricsSize() == 0 {
 		return false
 	}
 	if f.Type != h.Type {
-		s.skip(fmt.Errorf("metric family %s is a %s and has a part that is a %s", quote(h.Name), typeName(h.Type), typeName(f.Type)))
+		s.skip(fmt.Errorf("metric family %s is a %s and has a part that is a %s", expo.Quote(h.Name), expo.TypeWord(h.Type), expo.TypeWord(f.Type)))
 		return false
 	}
-	if f.labelNames() == damaged {
-		s.skip(fmt.Errorf("metric family %s: %w", quote(h.Name), ErrDamaged))
+	if f.LabelNames() == expo.DamagedNames {
+		s.skip(fmt.Errorf("metric family %s: %w", expo.Quote(h.Name), expo.ErrDamaged))
 		return false
 	}
 	return true
 }
 
 // asStored tells whether the encoded forms of f can be written as they are.
-func (s *scrape) asStored(f *Family, name string) bool {
-	return s.scheme == model.NoEscaping || f.Name == name && f.labelNames() == legacyNames
+func (s *scrape) asStored(f *expo.Family, name string) bool {
+	return s.scheme == model.NoEscaping || f.Name == name && f.LabelNames() == expo.LegacyNames
 }
 
 // escaped returns f decoded, with the given name and with escaped label names. There is
 // one labelEscaper for all parts of a name.
-func (s *scrape) escaped(f *Family, name string, labels *labelEscaper) (*dto.MetricFamily, error) {
+func (s *scrape) escaped(f *expo.Family, name string, labels *labelEscaper) (*dto.MetricFamily, error) {
 	mf, err := f.Decode()
 	if err != nil {
 		return nil, err
 	}
 	*mf.Name = name
-	if s.scheme != model.NoEscaping && f.labelNames() != legacyNames {
+	if s.scheme != model.NoEscaping && f.LabelNames() != expo.LegacyNames {
 		labels.escape(mf)
 	}
 	return mf, nil
 }
 
-func (s *scrape) labelEscaper(h Header, parts iter.Seq[*Family]) *labelEscaper {
+func (s *scrape) labelEscaper(h expo.Header, parts iter.Seq[*expo.Family]) *labelEscaper {
 	return &labelEscaper{scheme: s.scheme, name: h.Name, parts: parts}
 }
 
 // writeText writes the header once, before the first part that has lines.
-func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error {
+func (s *scrape) writeText(h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 	var labels *labelEscaper
 	begun := false
-	write := func(piece *Family) (bad, failed error) {
+	write := func(piece *expo.Family) (bad, failed error) {
 		var lines []byte
 		if s.asStored(piece, name) {
-			lines, bad = piece.appendLines(s.lines[:0])
+			lines, bad = piece.AppendLines(s.lines[:0])
 			s.lines = lines
 		} else {
 			if labels == nil {
@@ -169,7 +169,7 @@ func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error
 			}
 			var mf *dto.MetricFamily
 			if mf, bad = s.escaped(piece, name, labels); bad == nil {
-				lines, bad = sampleLines(mf)
+				lines, bad = expo.SampleLines(mf)
 			}
 		}
 		if bad != nil || len(lines) == 0 {
@@ -177,7 +177,7 @@ func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error
 		}
 		if !begun {
 			begun = true
-			s.scratch = appendHeader(s.scratch[:0], Header{Name: name, Help: h.Help, Type: h.Type})
+			s.scratch = expo.AppendHeader(s.scratch[:0], expo.Header{Name: name, Help: h.Help, Type: h.Type})
 			if _, err := s.w.Write(s.scratch); err != nil {
 				return nil, err
 			}
@@ -190,13 +190,13 @@ func (s *scrape) writeText(h Header, name string, parts iter.Seq[*Family]) error
 
 // eachPiece writes the parts that fit under the header piece by piece. A part of which a piece turns out to be bad is left out
 // from there on.
-func (s *scrape) eachPiece(h Header, parts iter.Seq[*Family], write func(piece *Family) (bad, failed error)) error {
+func (s *scrape) eachPiece(h expo.Header, parts iter.Seq[*expo.Family], write func(piece *expo.Family) (bad, failed error)) error {
 	for f := range parts {
 		if !s.fits(h, f) {
 			continue
 		}
 		write := write
-		if f.MetricsSize() > pieceBytes {
+		if f.MetricsSize() > expo.PieceBytes {
 			write = inPieces(write)
 		}
 		bad, failed := write(f)
@@ -211,9 +211,9 @@ func (s *scrape) eachPiece(h Header, parts iter.Seq[*Family], write func(piece *
 }
 
 // inPieces returns a function that writes a large part.
-func inPieces(write func(*Family) (bad, failed error)) func(*Family) (bad, failed error) {
-	return func(f *Family) (bad, failed error) {
-		for piece := range f.pieces() {
+func inPieces(write func(*expo.Family) (bad, failed error)) func(*expo.Family) (bad, failed error) {
+	return func(f *expo.Family) (bad, failed error) {
+		for piece := range f.Pieces() {
 			if bad, failed = write(piece); bad != nil || failed != nil {
 				break
 			}
@@ -224,7 +224,7 @@ func inPieces(write func(*Family) (bad, failed error)) func(*Family) (bad, faile
 
 // writeDelimited writes one MetricFamily message after its length. The metrics of the parts
 // are copied as they are stored; their number of bytes is needed first.
-func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) error {
+func (s *scrape) writeDelimited(h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 	size, before := 0, s.leftOut
 	for f := range parts {
 		if !s.fits(h, f) {
@@ -243,7 +243,7 @@ func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) 
 		return err
 	}
 	for f := range parts {
-		if f.Type != h.Type || f.labelNames() == damaged {
+		if f.Type != h.Type || f.LabelNames() == expo.DamagedNames {
 			continue // Counted above.
 		}
 		if _, err := s.w.Write(f.MetricsIn(s.scratch[:0])); err != nil {
@@ -255,7 +255,7 @@ func (s *scrape) writeDelimited(h Header, name string, parts iter.Seq[*Family]) 
 
 // writeEscaped is writeDelimited for a family with names that are escaped: it is encoded anew, once to know its length and once to
 // write it, because all of it at once may be more than there is room for.
-func (s *scrape) writeEscaped(h Header, name string, parts iter.Seq[*Family]) error {
+func (s *scrape) writeEscaped(h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 	size, before := 0, s.leftOut
 	err := s.eachEncoded(h, name, parts, func(metrics []byte) error { size += len(metrics); return nil })
 	if err != nil || size == 0 {
@@ -276,9 +276,9 @@ func (s *scrape) writeEscaped(h Header, name string, parts iter.Seq[*Family]) er
 }
 
 // eachEncoded encodes the metrics of a family whose names are escaped, piece by piece, each time alike.
-func (s *scrape) eachEncoded(h Header, name string, parts iter.Seq[*Family], use func(metrics []byte) error) error {
+func (s *scrape) eachEncoded(h expo.Header, name string, parts iter.Seq[*expo.Family], use func(metrics []byte) error) error {
 	labels := s.labelEscaper(h, parts)
-	return s.eachPiece(h, parts, func(piece *Family) (bad, failed error) {
+	return s.eachPiece(h, parts, func(piece *expo.Family) (bad, failed error) {
 		if s.asStored(piece, name) {
 			return nil, use(piece.Metrics())
 		}
@@ -286,7 +286,7 @@ func (s *scrape) eachEncoded(h Header, name string, parts iter.Seq[*Family], use
 		if err != nil {
 			return err, nil
 		}
-		s.lines, err = appendMetrics(s.lines[:0], mf)
+		s.lines, err = expo.AppendMetricsOf(s.lines[:0], mf)
 		if err != nil {
 			return err, nil
 		}
@@ -294,69 +294,28 @@ func (s *scrape) eachEncoded(h Header, name string, parts iter.Seq[*Family], use
 	})
 }
 
-func appendMetrics(b []byte, mf *dto.MetricFamily) ([]byte, error) {
-	start := len(b)
-	for _, m := range mf.Metric {
-		var err error
-		if b, err = appendMetric(b, m); err != nil {
-			return b[:start], errors.New(oneLine(err.Error()))
-		}
-	}
-	return b, nil
-}
-
-// writeMessageStart writes what appendMessageStart appends.
-func (s *scrape) writeMessageStart(h Header, name string, metrics int) error {
-	s.scratch = appendMessageStart(s.scratch[:0], h, name, metrics)
+// writeMessageStart writes what expo.AppendMessageStart appends, under the name.
+func (s *scrape) writeMessageStart(h expo.Header, name string, metrics int) error {
+	h.Name = name
+	s.scratch = expo.AppendMessageStart(s.scratch[:0], h, metrics)
 	_, err := s.w.Write(s.scratch)
 	return err
 }
 
-// appendMessageStart appends the length of a message with so many bytes of metrics, and the fields before them. The fields
-// are in the order of their numbers, as Go's protobuf library writes them.
-func appendMessageStart(b []byte, h Header, name string, metrics int) []byte {
-	size := protowire.SizeTag(fieldName) + protowire.SizeBytes(len(name)) +
-		protowire.SizeTag(fieldType) + protowire.SizeVarint(uint64(h.Type)) + metrics
-	if h.Help != "" {
-		size += protowire.SizeTag(fieldHelp) + protowire.SizeBytes(len(h.Help))
-	}
-	if h.Unit != "" {
-		size += protowire.SizeTag(fieldUnit) + protowire.SizeBytes(len(h.Unit))
-	}
-	b = protowire.AppendVarint(b, uint64(size))
-	b = protowire.AppendTag(b, fieldName, protowire.BytesType)
-	b = protowire.AppendString(b, name)
-	if h.Help != "" {
-		b = protowire.AppendTag(b, fieldHelp, protowire.BytesType)
-		b = protowire.AppendString(b, h.Help)
-	}
-	b = protowire.AppendTag(b, fieldType, protowire.VarintType)
-	return protowire.AppendVarint(b, uint64(h.Type)) // Never negative: Canonical sees to it.
-}
-
-// writeUnit writes what appendUnit appends.
-func (s *scrape) writeUnit(h Header) error {
-	s.scratch = appendUnit(s.scratch[:0], h)
+// writeUnit writes what expo.AppendMessageEnd appends.
+func (s *scrape) writeUnit(h expo.Header) error {
+	s.scratch = expo.AppendMessageEnd(s.scratch[:0], h)
 	_, err := s.w.Write(s.scratch)
 	return err
-}
-
-// appendUnit appends the one field after the metrics, if there is one.
-func appendUnit(b []byte, h Header) []byte {
-	if h.Unit == "" {
-		return b
-	}
-	b = protowire.AppendTag(b, fieldUnit, protowire.BytesType)
-	return protowire.AppendString(b, h.Unit)
 }
 
 // writeForPeople writes what expfmt's encoder makes of the whole family, as a text that stands for one message: its fields stand one
 // after the other, so that they can be written one after the other.
-func (s *scrape) writeForPeople(o prototext.MarshalOptions, h Header, name string, parts iter.Seq[*Family]) error {
+func (s *scrape) writeForPeople(o prototext.MarshalOptions, h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 	between := fieldSeparator(o)
 	labels := s.labelEscaper(h, parts)
 	begun := false
-	err := s.eachPiece(h, parts, func(piece *Family) (bad, failed error) {
+	err := s.eachPiece(h, parts, func(piece *expo.Family) (bad, failed error) {
 		mf, err := s.escaped(piece, name, labels)
 		if err != nil {
 			return err, nil
@@ -367,8 +326,10 @@ func (s *scrape) writeForPeople(o prototext.MarshalOptions, h Header, name strin
 		metrics := o.Format(&dto.MetricFamily{Metric: mf.Metric})
 		if !begun {
 			begun = true
-			head := &dto.MetricFamily{}
-			setHeader(head, Header{Name: name, Help: h.Help, Type: h.Type})
+			head := &dto.MetricFamily{Name: &name, Type: h.Type.Enum()}
+			if h.Help != "" {
+				head.Help = &h.Help
+			}
 			if _, err := s.w.WriteString(o.Format(head)); err != nil {
 				return nil, err
 			}

@@ -1,11 +1,13 @@
-package expo
+package page
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,13 +18,16 @@ import (
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo"
+	"pushquorum/expo/internal/expotest"
 )
 
 func everyScheme() []model.EscapingScheme {
 	return []model.EscapingScheme{model.NoEscaping, model.UnderscoreEscaping, model.DotsEscaping, model.ValueEncodingEscaping}
 }
 
-func written(tb testing.TB, f expfmt.Format, e Exposition) string {
+func written(tb testing.TB, f expfmt.Format, e expo.Exposition) string {
 	tb.Helper()
 	var b bytes.Buffer
 	if err := Write(&b, f, e); err != nil {
@@ -34,16 +39,16 @@ func written(tb testing.TB, f expfmt.Format, e Exposition) string {
 // TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies also shows that Canonical stores
 // what it should: the expected families are made from what was pushed, by other means.
 func TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies(t *testing.T) {
-	groups := []Labels{
-		NewLabels(map[string]string{"job": "x"}),
-		NewLabels(map[string]string{"job": "x", "instance": "i\n\"1\"", "b": ""}),
-		NewLabels(map[string]string{"job": "日本"}),
+	groups := []expo.Labels{
+		expo.NewLabels(map[string]string{"job": "x"}),
+		expo.NewLabels(map[string]string{"job": "x", "instance": "i\n\"1\"", "b": ""}),
+		expo.NewLabels(map[string]string{"job": "日本"}),
 	}
 	for seed := range uint64(30) {
-		r := newRandom(t, seed)
-		pushed := r.families(12, seed%2 == 1)
-		var stored [][]*Family
-		merged := cloneAll(pushed)
+		r := expotest.NewRandom(t, seed)
+		pushed := r.Families(12, seed%2 == 1)
+		var stored [][]*expo.Family
+		merged := expotest.Clone(pushed)
 		for i, mf := range merged {
 			mf.Metric = nil
 			for g, group := range groups {
@@ -57,7 +62,7 @@ func TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies(t *testing.T) {
 			if g > 0 && seed%3 == 0 {
 				break
 			}
-			stored = append(stored, mustCanonical(t, group, cloneAll(pushed)))
+			stored = append(stored, mustCanonical(t, group, expotest.Clone(pushed)))
 		}
 		slices.SortFunc(merged, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim, expfmt.TypeProtoText, expfmt.TypeProtoCompact} {
@@ -76,7 +81,7 @@ func TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies(t *testing.T) {
 					}
 				}
 				if kind == expfmt.TypeTextPlain || kind == expfmt.TypeProtoDelim {
-					readBack(t, f, want.String())
+					expotest.ReadBack(t, f, want.String())
 				}
 			}
 		}
@@ -93,12 +98,12 @@ func firstDifference(got, want string) string {
 }
 
 func TestDelimitedProtobufDecodesToTheMergedFamily(t *testing.T) {
-	gauge := func(group, value string) *Family {
-		return gaugeOf("x", "h", NewLabels(map[string]string{"job": group}), float64(len(value)))
+	gauge := func(group, value string) *expo.Family {
+		return gaugeOf("x", "h", expo.NewLabels(map[string]string{"job": group}), float64(len(value)))
 	}
 	a, b := gauge("a", "1"), gauge("b", "22")
 	a.Unit = "bytes"
-	body := written(t, expfmt.FmtProtoDelim, expositionOf([]*Family{a}, []*Family{b}))
+	body := written(t, expfmt.FmtProtoDelim, expositionOf([]*expo.Family{a}, []*expo.Family{b}))
 	mf := &dto.MetricFamily{}
 	if err := protodelim.UnmarshalFrom(bufio.NewReader(strings.NewReader(body)), mf); err != nil {
 		t.Fatal(err)
@@ -109,45 +114,45 @@ func TestDelimitedProtobufDecodesToTheMergedFamily(t *testing.T) {
 }
 
 func TestFamiliesWithoutSeriesAreNotWritten(t *testing.T) {
-	empty := &Family{Header: &Header{Name: "x", Help: "h", Type: dto.MetricType_GAUGE}}
+	empty := &expo.Family{Header: &expo.Header{Name: "x", Help: "h", Type: dto.MetricType_GAUGE}}
 	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
-		if got := written(t, f, expositionOf([]*Family{empty})); got != "" {
+		if got := written(t, f, expositionOf([]*expo.Family{empty})); got != "" {
 			t.Errorf("%s: wrote %q", f, got)
 		}
 		full := gaugeOf("x", "h", nil, 1)
-		if got, want := written(t, f, expositionOf([]*Family{empty}, []*Family{full})), written(t, f, expositionOf([]*Family{full})); got != want && f == expfmt.FmtText {
+		if got, want := written(t, f, expositionOf([]*expo.Family{empty}, []*expo.Family{full})), written(t, f, expositionOf([]*expo.Family{full})); got != want && f == expfmt.FmtText {
 			t.Errorf("%s: with an empty part %q, without %q", f, got, want)
 		}
 	}
 }
 
 func TestAnEmptyHelpIsLeftOut(t *testing.T) {
-	got := written(t, expfmt.FmtText, expositionOf([]*Family{gaugeOf("x", "", nil, 1)}))
+	got := written(t, expfmt.FmtText, expositionOf([]*expo.Family{gaugeOf("x", "", nil, 1)}))
 	if want := "# TYPE x gauge\nx{instance=\"\"} 1\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestPartsThatCannotBeWrittenAreLeftOutAndReported(t *testing.T) {
-	good := func() *Family { return gaugeOf("x", "h", NewLabels(map[string]string{"job": "good"}), 1) }
-	utf8Label := mustCanonical(t, NewLabels(map[string]string{"job": "u"}), []*dto.MetricFamily{{
+	good := func() *expo.Family { return gaugeOf("x", "h", expo.NewLabels(map[string]string{"job": "good"}), 1) }
+	utf8Label := mustCanonical(t, expo.NewLabels(map[string]string{"job": "u"}), []*dto.MetricFamily{{
 		Name: proto.String("x"), Help: proto.String("h"), Type: dto.MetricType_GAUGE.Enum(),
 		Metric: []*dto.Metric{{Label: []*dto.LabelPair{{Name: proto.String("a.b"), Value: proto.String("1")}}, Gauge: &dto.Gauge{}}},
 	}})
 	table := []struct {
 		name string
-		bad  *Family
+		bad  *expo.Family
 	}{
-		{"bytes that are no protobuf", NewFamily(&Header{Name: "x", Type: dto.MetricType_GAUGE}, []byte{0xff, 0xff}, nil)},
-		{"a metric that is cut off", NewFamily(&Header{Name: "x", Type: dto.MetricType_GAUGE}, good().Metrics()[:20], nil)},
-		{"another type than the header's", NewFamily(&Header{Name: "x", Type: dto.MetricType_COUNTER}, good().Metrics(), nil)},
+		{"bytes that are no protobuf", expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, []byte{0xff, 0xff}, nil)},
+		{"a metric that is cut off", expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, good().Metrics()[:20], nil)},
+		{"another type than the header's", expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_COUNTER}, good().Metrics(), nil)},
 	}
 	for _, row := range table {
 		for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
-			for _, rest := range [][]*Family{{}, utf8Label} {
-				want := written(t, f, expositionOf([]*Family{good()}, rest))
+			for _, rest := range [][]*expo.Family{{}, utf8Label} {
+				want := written(t, f, expositionOf([]*expo.Family{good()}, rest))
 				var b bytes.Buffer
-				err := Write(&b, f, expositionOf([]*Family{good()}, []*Family{row.bad}, rest))
+				err := Write(&b, f, expositionOf([]*expo.Family{good()}, []*expo.Family{row.bad}, rest))
 				var leftOut *LeftOutError
 				if !errors.As(err, &leftOut) || leftOut.Parts != 1 {
 					t.Errorf("%s, %s: error %v", row.name, f, err)
@@ -223,38 +228,87 @@ func allocationsOf(t *testing.T, f expfmt.Format, groups int) float64 {
 
 // storeOf returns the exposition of a store with that many groups, each with four
 // families of five series.
-func storeOf(tb testing.TB, groups int) Exposition {
+func storeOf(tb testing.TB, groups int) expo.Exposition {
 	tb.Helper()
-	stored := make([][]*Family, groups)
+	stored := make([][]*expo.Family, groups)
 	for i := range stored {
-		group := NewLabels(map[string]string{"job": "batch", "instance": fmt.Sprintf("host-%05d", i)})
-		stored[i] = mustCanonical(tb, group, benchFamilies())
+		group := expo.NewLabels(map[string]string{"job": "batch", "instance": fmt.Sprintf("host-%05d", i)})
+		stored[i] = mustCanonical(tb, group, expotest.Push())
 	}
 	return expositionOf(stored...)
 }
 
-func benchFamilies() []*dto.MetricFamily {
-	var mfs []*dto.MetricFamily
-	for f := range 4 {
-		mf := &dto.MetricFamily{
-			Name: proto.String(fmt.Sprintf("batch_job_family_%d_total", f)),
-			Help: proto.String("What the job counted."), Type: dto.MetricType_COUNTER.Enum(),
-		}
-		for s := range 5 {
-			mf.Metric = append(mf.Metric, &dto.Metric{
-				Label: []*dto.LabelPair{
-					{Name: proto.String("code"), Value: proto.String(fmt.Sprint(200 + s))},
-					{Name: proto.String("method"), Value: proto.String("PUT")},
-				},
-				Counter: &dto.Counter{Value: proto.Float64(12345.5 + float64(s))},
-			})
-		}
-		mfs = append(mfs, mf)
-	}
-	return mfs
+// gaugeOf is Gauge with a header of its own.
+func gaugeOf(name, help string, group expo.Labels, value float64) *expo.Family {
+	return expo.Gauge(&expo.Header{Name: name, Help: help, Type: dto.MetricType_GAUGE}, group.Key(), value)
 }
 
-// gaugeOf is Gauge with a header of its own.
-func gaugeOf(name, help string, group Labels, value float64) *Family {
-	return Gauge(&Header{Name: name, Help: help, Type: dto.MetricType_GAUGE}, group.Key(), value)
+// expositionOf returns the exposition of a store that holds these groups, in this order.
+func expositionOf(groups ...[]*expo.Family) expo.Exposition {
+	parts := map[string][]*expo.Family{}
+	for _, families := range groups {
+		for _, f := range families {
+			parts[f.Name] = append(parts[f.Name], f)
+		}
+	}
+	names := make([]string, 0, len(parts))
+	for name := range parts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return func(yield func(expo.Header, iter.Seq[*expo.Family]) bool) {
+		for _, name := range names {
+			if !yield(*parts[name][0].Header, slices.Values(parts[name])) {
+				return
+			}
+		}
+	}
+}
+
+// storedNaively says with maps and clones what Canonical has to make of the metrics of mf.
+func storedNaively(group expo.Labels, mf *dto.MetricFamily) []*dto.Metric {
+	var metrics []*dto.Metric
+	for _, m := range mf.Metric {
+		m = proto.Clone(m).(*dto.Metric)
+		labels := map[string]string{"instance": ""}
+		for _, l := range m.Label {
+			labels[l.GetName()] = l.GetValue()
+		}
+		for _, l := range group {
+			labels[l.Name] = l.Value
+		}
+		m.Label = nil
+		for _, l := range expo.NewLabels(labels) {
+			m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(l.Name), Value: proto.String(l.Value)})
+		}
+		metrics = append(metrics, m)
+	}
+	slices.SortFunc(metrics, func(a, b *dto.Metric) int {
+		for i := range min(len(a.Label), len(b.Label)) {
+			if c := cmp.Or(cmp.Compare(a.Label[i].GetName(), b.Label[i].GetName()), cmp.Compare(a.Label[i].GetValue(), b.Label[i].GetValue())); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(len(a.Label), len(b.Label))
+	})
+	return metrics
+}
+
+func mustCanonical(tb testing.TB, group expo.Labels, mfs []*dto.MetricFamily) []*expo.Family {
+	tb.Helper()
+	families, err := expo.Canonical(group, mfs, model.UTF8Validation)
+	if err != nil {
+		tb.Fatalf("Canonical refused: %v", err)
+	}
+	return families
+}
+
+func expectSame(tb testing.TB, name string, got, want []*expo.Family) {
+	tb.Helper()
+	same := func(a, b *expo.Family) bool {
+		return *a.Header == *b.Header && bytes.Equal(a.Metrics(), b.Metrics()) && slices.Equal(a.Series(), b.Series())
+	}
+	if !slices.EqualFunc(got, want, same) {
+		tb.Fatalf("%s: the families are\n%v\nwant\n%v", name, got, want)
+	}
 }

@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"encoding/binary"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"pushquorum/expo"
 )
 
 // segmentTarget returns how many bytes of metrics a segment has on average. The less, the less is made anew after a push; but a
@@ -28,8 +30,8 @@ const segmentLimit = 2
 // immutable, and what the page says once of their names. It is immutable once it has been packed.
 type segment struct {
 	packed
-	more     []packed  // what follows, of a part that is too large for one piece
-	parts    []*Family // none of them without metrics
+	more     []packed       // what follows, of a part that is too large for one piece
+	parts    []*expo.Family // none of them without metrics
 	runs     []run
 	gathered bool   // all parts are, otherwise none
 	lines    []span // of each part, in content, in a text page that is not compressed
@@ -44,7 +46,7 @@ type span struct{ from, to uint32 }
 
 // run is what a segment has of one name.
 type run struct {
-	Header
+	expo.Header
 	first   int  // where in the segment's parts it begins
 	starts  bool // there is nothing of the name before it: the header stands in this segment
 	ends    bool // there is nothing of the name after it
@@ -62,7 +64,7 @@ func (r *run) continues(other *run) bool {
 
 // beginsSegment tells whether a segment begins before the part, whatever is around it, so that what is added or taken away
 // elsewhere moves no boundary. A part of so many bytes is as likely to be one as there should be segments in these.
-func beginsSegment(f *Family, target int) bool {
+func beginsSegment(f *expo.Family, target int) bool {
 	if f.Len() == 0 {
 		return false
 	}
@@ -81,8 +83,8 @@ func (s *segment) check(scheme model.EscapingScheme) error {
 			return errIrregular
 		}
 		for _, f := range s.partsOf(i) {
-			names := f.labelNames()
-			if f.Type != r.Type || names == damaged || names != legacyNames && scheme != model.NoEscaping {
+			names := f.LabelNames()
+			if f.Type != r.Type || names == expo.DamagedNames || names != expo.LegacyNames && scheme != model.NoEscaping {
 				return errIrregular
 			}
 		}
@@ -90,7 +92,7 @@ func (s *segment) check(scheme model.EscapingScheme) error {
 	return nil
 }
 
-func (s *segment) partsOf(i int) []*Family {
+func (s *segment) partsOf(i int) []*expo.Family {
 	if i+1 < len(s.runs) {
 		return s.parts[s.runs[i].first:s.runs[i+1].first]
 	}
@@ -100,7 +102,7 @@ func (s *segment) partsOf(i int) []*Family {
 // write makes the segment's content.
 func (s *segment) write(p *packer, f form, room Room) error {
 	text := f.format.FormatType() == expfmt.TypeTextPlain
-	if len(s.parts) == 1 && s.parts[0].MetricsSize() > pieceBytes {
+	if len(s.parts) == 1 && s.parts[0].MetricsSize() > expo.PieceBytes {
 		return s.writeLarge(p, f, room)
 	}
 	p.raw, p.lines = p.raw[:0], p.lines[:0]
@@ -130,9 +132,9 @@ func (s *segment) writeLarge(p *packer, f form, room Room) error {
 	text, r := f.format.FormatType() == expfmt.TypeTextPlain, &s.runs[0]
 	p.raw = p.raw[:0]
 	if r.starts && text {
-		p.raw = appendHeader(p.raw, r.Header)
+		p.raw = expo.AppendHeader(p.raw, r.Header)
 	} else if r.starts {
-		p.raw = appendMessageStart(p.raw, r.Header, r.Name, r.total)
+		p.raw = expo.AppendMessageStart(p.raw, r.Header, r.total)
 	}
 	s.packed, s.more = packed{}, nil
 	flush := func() error {
@@ -148,21 +150,21 @@ func (s *segment) writeLarge(p *packer, f form, room Room) error {
 		}
 		return room.take(len(content.content))
 	}
-	for piece := range s.parts[0].pieces() {
+	for piece := range s.parts[0].Pieces() {
 		if from := len(p.raw); text {
 			var err error
-			if p.raw, err = piece.appendLines(p.raw); err != nil || len(p.raw) == from {
+			if p.raw, err = piece.AppendLines(p.raw); err != nil || len(p.raw) == from {
 				return errIrregular
 			}
 		} else {
-			p.raw = piece.appendMetrics(p.raw)
+			p.raw = piece.AppendMetrics(p.raw)
 		}
 		if err := flush(); err != nil {
 			return err
 		}
 	}
 	if !text && r.ends && r.Unit != "" {
-		p.raw = appendUnit(p.raw, r.Header)
+		p.raw = expo.AppendMessageEnd(p.raw, r.Header)
 		return flush()
 	}
 	return nil
@@ -173,7 +175,7 @@ func (s *segment) writeText(p *packer) error {
 	b, next := p.raw, 0
 	for i := range s.runs {
 		if r := &s.runs[i]; r.starts {
-			b = appendHeader(b, r.Header)
+			b = expo.AppendHeader(b, r.Header)
 		}
 		for _, f := range s.partsOf(i) {
 			from := len(b)
@@ -183,7 +185,7 @@ func (s *segment) writeText(p *packer) error {
 				next = old + 1
 			} else {
 				var err error
-				if b, err = f.appendLines(b); err != nil || len(b) == from {
+				if b, err = f.AppendLines(b); err != nil || len(b) == from {
 					return errIrregular
 				}
 			}
@@ -195,7 +197,7 @@ func (s *segment) writeText(p *packer) error {
 }
 
 // find returns which of the parts from the i-th on f is, -1 if none whose lines are known.
-func (s *segment) find(f *Family, i int) int {
+func (s *segment) find(f *expo.Family, i int) int {
 	if s == nil || i >= len(s.lines) {
 		return -1
 	}
@@ -210,13 +212,13 @@ func (s *segment) appendDelimited(b []byte) []byte {
 	for i := range s.runs {
 		r := &s.runs[i]
 		if r.starts {
-			b = appendMessageStart(b, r.Header, r.Name, r.total)
+			b = expo.AppendMessageStart(b, r.Header, r.total)
 		}
 		for _, f := range s.partsOf(i) {
-			b = f.appendMetrics(b)
+			b = f.AppendMetrics(b)
 		}
 		if r.ends {
-			b = appendUnit(b, r.Header)
+			b = expo.AppendMessageEnd(b, r.Header)
 		}
 	}
 	return b

@@ -1,4 +1,4 @@
-package expo
+package page
 
 // Room is asked before a page that is being made grows by so many bytes. An error says that there is no room for them,
 // and ends the making.

@@ -1,4 +1,4 @@
-package expo
+package page
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
+
+	"pushquorum/expo"
 )
 
 // A page is compressed piece by piece, and each piece on its own, so that one of them can be replaced: in gzip a piece is a few
@@ -47,7 +49,7 @@ var packerPool = sync.Pool{New: func() any { return new(packer) }}
 func takePacker() *packer { return packerPool.Get().(*packer) }
 
 // maxPackerBuffer is how large a buffer is kept for the next piece: a few pieces are far larger than all others.
-const maxPackerBuffer = 16 * pieceBytes
+const maxPackerBuffer = 16 * expo.PieceBytes
 
 func (p *packer) giveBack() {
 	if cap(p.raw) > maxPackerBuffer {
@@ -67,7 +69,7 @@ func checkEncoding(encoding string) error {
 	case Identity, Gzip, Zstd:
 		return nil
 	}
-	return fmt.Errorf("unknown encoding %s: use %s, %s or %s", quote(encoding), Identity, Gzip, Zstd)
+	return fmt.Errorf("unknown encoding %s: use %s, %s or %s", expo.Quote(encoding), Identity, Gzip, Zstd)
 }
 
 // pack returns raw in one of the encodings that NegotiateEncoding returns.
