@@ -145,7 +145,7 @@ func checkSet(t *testing.T, all []object, set object) {
 		m := asMap(p)
 		ports[fmt.Sprint(m["name"])] = true
 	}
-	if !ports["metrics"] || !ports["gossip"] || !ports["gossip-udp"] || !ports["raft"] {
+	if !ports["metrics"] || !ports["gossip"] || !ports["gossip-udp"] || !ports["peer"] {
 		t.Errorf("ports %v", slices.Sorted(maps.Keys(ports)))
 	}
 	mounted := false
@@ -189,7 +189,7 @@ func checkPolicy(t *testing.T, all []object, set object) {
 			}
 		}
 		if peers != 3 {
-			t.Errorf("%d ports are open to replicas, want gossip twice and Raft", peers)
+			t.Errorf("%d ports are open to replicas, want the gossip port twice and the peer port", peers)
 		}
 	}
 }

@@ -29,8 +29,8 @@ func TestFlagsThatCannotWorkTogetherAreRefusedInOneLine(t *testing.T) {
 		"an advertised address without a cluster": {
 			[]string{"--cluster.advertise-address=127.0.0.1:1"}, "--cluster.listen-address",
 		},
-		"a raft address without a cluster": {
-			[]string{"--cluster.raft-listen-address=127.0.0.1:1"}, "--cluster.listen-address",
+		"a peer address without a cluster": {
+			[]string{"--cluster.peer-listen-address=127.0.0.1:1"}, "--cluster.listen-address",
 		},
 		"no replica to bootstrap": {
 			[]string{"--cluster.listen-address=" + gossip, "--cluster.bootstrap-expect=-1"},
@@ -46,9 +46,9 @@ func TestFlagsThatCannotWorkTogetherAreRefusedInOneLine(t *testing.T) {
 		"a peer without a port": {
 			[]string{"--cluster.listen-address=" + gossip, "--cluster.peer=other"}, "--cluster.peer",
 		},
-		"gossip and raft on one port": {
-			[]string{"--cluster.listen-address=" + gossip, "--cluster.raft-listen-address=" + gossip},
-			"--cluster.raft-listen-address",
+		"gossip and peers on one port": {
+			[]string{"--cluster.listen-address=" + gossip, "--cluster.peer-listen-address=" + gossip},
+			"--cluster.peer-listen-address",
 		},
 		"a consistency that there is not":      {[]string{"--read.consistency=eventual"}, "eventual"},
 		"self metrics that are neither":        {[]string{"--web.include-self-metrics=maybe"}, "maybe"},
@@ -120,7 +120,7 @@ var flagNames = []string{
 
 	"storage.path", "storage.snapshot-entries", "storage.snapshot-bytes", "storage.min-free", "cluster.name",
 	"cluster.listen-address",
-	"cluster.advertise-address", "cluster.raft-listen-address", "cluster.raft-advertise-address", "cluster.peer",
+	"cluster.advertise-address", "cluster.peer-listen-address", "cluster.peer-advertise-address", "cluster.peer",
 	"cluster.bootstrap-expect", "cluster.dead-server-grace", "push.timeout", "push.max-body-size", "read.consistency",
 	"read.timeout", "read.max-staleness",
 	"web.include-self-metrics", "web.drain-delay", "limit.state-bytes", "limit.series", "limit.groups",

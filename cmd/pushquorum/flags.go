@@ -146,20 +146,19 @@ func parseOptions(args []string) (*options, error) {
 		"How much of the file system of --storage.path must be free: below it pushes get 507 (Insufficient Storage), "+
 			"and deleting is still possible. auto: 5 % of it or 200MB, whichever is less; 0: nothing.")
 	app.Flag("cluster.name", "Name of this replica, a label for people. Defaults to the hostname.").StringVar(&c.Name)
-	app.Flag("cluster.listen-address", "Address for the gossip among replicas, TCP and UDP. Empty: "+
-		"standalone.").
+	app.Flag("cluster.listen-address", "Address of the gossip port, TCP and UDP. Empty: standalone.").
 		StringVar(&c.ListenAddress)
-	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip. Defaults to the listen "+
-		"address, or a private one of this host.").
+	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip port. Defaults to the "+
+		"listen address, or a private one of this host.").
 		StringVar(&c.AdvertiseAddress)
-	app.Flag("cluster.raft-listen-address", "Address for consensus and forwarding, TCP. Defaults to the gossip's "+
-		"host and the next port.").
-		StringVar(&c.RaftListenAddress)
-	app.Flag("cluster.raft-advertise-address", "Address at which other replicas reach the consensus port. Defaults "+
-		"to the gossip's advertised host.").
-		StringVar(&c.RaftAdvertiseAddress)
-	app.Flag("cluster.peer", "host:port of another replica's gossip. Repeatable; a DNS name stands for all its "+
-		"addresses and is resolved again.").
+	app.Flag("cluster.peer-listen-address", "Address of the peer port, TCP, for consensus and everything else "+
+		"between replicas but the gossip. Defaults to the gossip port's host and the next port.").
+		StringVar(&c.PeerListenAddress)
+	app.Flag("cluster.peer-advertise-address", "Address at which other replicas reach the peer port. Defaults to "+
+		"the gossip port's advertised host.").
+		StringVar(&c.PeerAdvertiseAddress)
+	app.Flag("cluster.peer", "host:port of another replica's gossip port. Repeatable; a DNS name stands for all "+
+		"its addresses and is resolved again.").
 		StringsVar(&c.Peers)
 	app.Flag("cluster.label", "Carried by each packet and stream of the gossip; those with another one are dropped. "+
 		"Set it, the same on all replicas of a cluster, when several clusters live on one network.").

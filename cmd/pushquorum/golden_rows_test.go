@@ -320,13 +320,13 @@ var clusterStarts = []start{
 		value: "--cluster.advertise-address=127.0.0.1:1", mend: "--cluster.listen-address=",
 	},
 	{
-		name: "a raft address without a cluster", args: []string{"--cluster.raft-listen-address=127.0.0.1:1"},
-		value: "--cluster.raft-listen-address=127.0.0.1:1", mend: "--cluster.listen-address=",
+		name: "a peer port without a cluster", args: []string{"--cluster.peer-listen-address=127.0.0.1:1"},
+		value: "--cluster.peer-listen-address=127.0.0.1:1", mend: "--cluster.listen-address=",
 	},
 	{
-		name:  "an advertised raft address without a cluster",
-		args:  []string{"--cluster.raft-advertise-address=127.0.0.1:1"},
-		value: "--cluster.raft-advertise-address=127.0.0.1:1", mend: "--cluster.listen-address=",
+		name:  "an advertised peer port without a cluster",
+		args:  []string{"--cluster.peer-advertise-address=127.0.0.1:1"},
+		value: "--cluster.peer-advertise-address=127.0.0.1:1", mend: "--cluster.listen-address=",
 	},
 	{
 		name: "fewer replicas than none", args: []string{"--cluster.bootstrap-expect=-1"},
@@ -363,17 +363,17 @@ var clusterStarts = []start{
 	{
 		name: "a gossip port that is taken", args: []string{
 			"--cluster.listen-address={taken}",
-			"--cluster.raft-listen-address=127.0.0.1:1",
+			"--cluster.peer-listen-address=127.0.0.1:1",
 		}, value: "--cluster.listen-address={taken}",
 		mend: "choose another port", late: true,
 	},
 	{
 		name: "a peer port that is taken", args: []string{"--cluster.listen-address={next}"},
-		value: "--cluster.raft-listen-address={taken}", mend: "choose another port", late: true,
+		value: "--cluster.peer-listen-address={taken}", mend: "choose another port", late: true,
 	},
 	{
-		name: "no port left for the peers", args: []string{"--cluster.listen-address=127.0.0.1:65535"},
-		value: "--cluster.listen-address=127.0.0.1:65535", mend: "set --cluster.raft-listen-address",
+		name: "no port left for the peer port", args: []string{"--cluster.listen-address=127.0.0.1:65535"},
+		value: "--cluster.listen-address=127.0.0.1:65535", mend: "set --cluster.peer-listen-address",
 	},
 	{
 		name: "a peer without a port", args: []string{"--cluster.listen-address={taken}", "--cluster.peer=other"},
@@ -384,11 +384,11 @@ var clusterStarts = []start{
 		value: "--cluster.peer=", mend: "such as 10.0.0.1:7946",
 	},
 	{
-		name: "gossip and raft on one port", args: []string{
+		name: "gossip and peer port in one", args: []string{
 			"--cluster.listen-address={taken}",
-			"--cluster.raft-listen-address={taken}",
-		}, value: "--cluster.raft-listen-address={taken}",
-		mend: "give it another port",
+			"--cluster.peer-listen-address={taken}",
+		}, value: "--cluster.peer-listen-address={taken}",
+		mend: "give the peer port another number",
 	},
 	{
 		name: "all addresses as the advertised one", args: []string{
@@ -398,10 +398,10 @@ var clusterStarts = []start{
 		mend: "give an address of this host",
 	},
 	{
-		name: "the same for raft", args: []string{
+		name: "the same for the peer port", args: []string{
 			"--cluster.listen-address={taken}",
-			"--cluster.raft-advertise-address=0.0.0.0:7947",
-		}, value: "--cluster.raft-advertise-address=0.0.0.0:7947",
+			"--cluster.peer-advertise-address=0.0.0.0:7947",
+		}, value: "--cluster.peer-advertise-address=0.0.0.0:7947",
 		mend: "give an address of this host",
 	},
 }

@@ -69,7 +69,7 @@ func (r *replica) startLocked() error {
 	args := append([]string{
 		"--web.listen-address=" + r.web, "--storage.path=" + r.store.dir, "--cluster.name=" + cmp.Or(r.alias, r.name),
 		"--cluster.listen-address=" + everywhere(r.gossip), "--cluster.advertise-address=" + r.gossip,
-		"--cluster.raft-listen-address=" + everywhere(r.raft),
+		"--cluster.peer-listen-address=" + everywhere(r.raft),
 		fmt.Sprintf("--cluster.bootstrap-expect=%d", r.c.expect),
 	}, r.c.flags...)
 	for _, peer := range append(r.c.peers(), r.astray...) {
