@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"testing"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // Raft's leader reads the address of a peer in three places without the lock under which it changes it
@@ -43,8 +45,8 @@ func waitNoted(t *testing.T, replicas []*replicaT) {
 	for _, r := range replicas {
 		eventually(t, "the configuration says where "+r.cfg.Name+" is now", func() bool {
 			for _, s := range replicas[0].raft.GetConfiguration().Configuration().Servers {
-				if a, err := parseServerAddress(s.Address); err == nil && a.id == r.self {
-					return a.peer == r.addrs.peerAdvertise && a.name == r.cfg.Name
+				if a, err := server.ParseAddress(s.Address); err == nil && a.ID == r.self {
+					return a.Peer == r.addrs.peerAdvertise && a.Name == r.cfg.Name
 				}
 			}
 			return false

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // configured gives the suffrage of every server in a replica's configuration.
@@ -192,8 +194,8 @@ func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
 	start(fourth)
 	replaced := func(r *replicaT) []uuid.UUID {
 		for _, s := range r.raft.GetConfiguration().Configuration().Servers {
-			if a, err := parseServerAddress(s.Address); err == nil && a.id == fourth.self {
-				return a.replaces
+			if a, err := server.ParseAddress(s.Address); err == nil && a.ID == fourth.self {
+				return a.Replaces
 			}
 		}
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/formation"
+	"pushquorum/cluster/internal/server"
 )
 
 // bootstrapTick is how often a replica without state looks whether a cluster can be formed.
@@ -155,7 +156,7 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 		if id != r.self {
 			m, _ = r.gossip.lastSeen(id)
 		}
-		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: serverAddress{id: id, peer: m.Peer, name: m.Name}.encode()}
+		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: server.Address{ID: id, Peer: m.Peer, Name: m.Name}.Encode()}
 	}
 	return r.attempt.Commit(cluster, func() error {
 		// From here on there is no way back: a start that finds this does what is missing.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
 
@@ -35,7 +36,7 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	cluster = uuid.New()
 	var servers []raft.Server
 	for _, other := range append(others, id.get().ID) {
-		servers = append(servers, raft.Server{ID: serverID(other), Address: serverAddress{id: other}.encode()})
+		servers = append(servers, raft.Server{ID: serverID(other), Address: server.Address{ID: other}.Encode()})
 	}
 	if err := errors.Join(id.found(cluster, servers), store.stable.SetUint64([]byte(termKey), 1), store.Close()); err != nil {
 		t.Fatal(err)
@@ -269,7 +270,7 @@ func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
 	if err != nil || string(b) != before {
 		t.Fatalf("%s, %v; want %s", b, err, before)
 	}
-	rec.Forming = []raft.ServerAddress{serverAddress{id: rec.ID, peer: "127.0.0.1:1", name: "r 1"}.encode()}
+	rec.Forming = []raft.ServerAddress{server.Address{ID: rec.ID, Peer: "127.0.0.1:1", Name: "r 1"}.Encode()}
 	if b, err = encodeIdentity(rec); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
 
@@ -50,7 +51,7 @@ func (f *follower) start() {
 		f.t.Fatal(err)
 	}
 	f.self = serverID(id.get().ID)
-	f.addr = serverAddress{id: id.get().ID}.encode()
+	f.addr = server.Address{ID: id.get().ID}.Encode()
 	_, transport := raft.NewInmemTransport(f.addr)
 	if f.leader == nil {
 		_, f.leader = raft.NewInmemTransport("leader")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"pushquorum/cluster/internal/server"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
@@ -130,7 +131,7 @@ func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*rep
 	old.start()
 	waitReady(t, all...)
 	if first, _ := leaderOf(t, all); first != old {
-		transferred := first.raft.LeadershipTransferToServer(old.serverID, serverAddress{id: old.self, peer: old.addrs.peerAdvertise}.encode())
+		transferred := first.raft.LeadershipTransferToServer(old.serverID, server.Address{ID: old.self, Peer: old.addrs.peerAdvertise}.Encode())
 		if err := transferred.Error(); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // FuzzIdentity: what is accepted has a right checksum, and is written as it was read.
@@ -18,7 +20,7 @@ func FuzzIdentity(f *testing.F) {
 	}
 	f.Add(b)
 	forming := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 1, Cluster: uuid.UUID{2}}
-	forming.Forming = []raft.ServerAddress{serverAddress{id: uuid.UUID{1}, peer: "127.0.0.1:1", name: "a b"}.encode()}
+	forming.Forming = []raft.ServerAddress{server.Address{ID: uuid.UUID{1}, Peer: "127.0.0.1:1", Name: "a b"}.Encode()}
 	if b, err = encodeIdentity(forming); err != nil {
 		f.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/durable"
+	"pushquorum/cluster/internal/server"
 )
 
 const (
@@ -204,11 +205,11 @@ func (i *identity) founded() error { return i.update(func(r *identityRecord) { r
 // forming gives what this replica has decided to form and has not recorded as formed.
 func (r identityRecord) forming() (servers []raft.Server, err error) {
 	for _, address := range r.Forming {
-		a, err := parseServerAddress(address)
+		a, err := server.ParseAddress(address)
 		if err != nil {
 			return nil, err
 		}
-		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: serverID(a.id), Address: address})
+		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: serverID(a.ID), Address: address})
 	}
 	return servers, nil
 }

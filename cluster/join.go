@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // Joining: a replica without state is invited, which binds it to the cluster; then the leader adds it as a non-voter.
@@ -158,16 +160,16 @@ func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.
 	if r.raft.State() != raft.Leader || ctx.Err() != nil {
 		return
 	}
-	address := serverAddress{id: m.ID, peer: m.Peer, name: m.Name, replaces: r.predecessors(ctx, m, servers)}
+	address := server.Address{ID: m.ID, Peer: m.Peer, Name: m.Name, Replaces: r.predecessors(ctx, m, servers)}
 	if err := r.reconfigure(ctx, func(raft.Configuration) (raft.Future, error) {
-		return r.raft.AddNonvoter(serverID(m.ID), address.encode(), 0, changeTimeout), nil
+		return r.raft.AddNonvoter(serverID(m.ID), address.Encode(), 0, changeTimeout), nil
 	}); err != nil {
 		r.logger.Warn("cannot add a replica yet, trying again", "name", m.Name, "id", m.ID, "err", err)
 		return
 	}
-	if len(address.replaces) > 0 {
+	if len(address.Replaces) > 0 {
 		r.logger.Info("added a replica in the place of one that does not answer; it becomes a voter when it has caught up",
-			"name", m.Name, "id", m.ID, "replaces", address.replaces)
+			"name", m.Name, "id", m.ID, "replaces", address.Replaces)
 		return
 	}
 	r.logger.Info("added a replica, it becomes a voter when it has caught up",
@@ -179,8 +181,8 @@ func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.
 func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) []uuid.UUID {
 	var namesakes, silent []uuid.UUID
 	for id, s := range servers {
-		a, err := parseServerAddress(s.Address)
-		if err != nil || id == r.self || id == m.ID || cmp.Or(a.name, r.nameOf(s.ID)) != m.Name {
+		a, err := server.ParseAddress(s.Address)
+		if err != nil || id == r.self || id == m.ID || cmp.Or(a.Name, r.nameOf(s.ID)) != m.Name {
 			continue
 		}
 		namesakes = append(namesakes, id)
@@ -202,32 +204,32 @@ func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid
 // has never met the server look for them. A server that was removed meanwhile is not added again.
 func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta) {
 	if err := r.reconfigure(ctx, func(c raft.Configuration) (raft.Future, error) {
-		server := serverOf(c, serverID(m.ID))
-		if server == nil {
+		present := serverOf(c, serverID(m.ID))
+		if present == nil {
 			return nil, nil
 		}
-		have, err := parseServerAddress(server.Address)
+		have, err := server.ParseAddress(present.Address)
 		if err != nil {
 			return nil, err
 		}
-		want := serverAddress{id: m.ID, peer: m.Peer, name: m.Name, replaces: have.replaces}
-		if server.Suffrage == raft.Voter {
+		want := server.Address{ID: m.ID, Peer: m.Peer, Name: m.Name, Replaces: have.Replaces}
+		if present.Suffrage == raft.Voter {
 			// Whom it has replaced is gone. That is said no more as soon as there is another reason to write: Raft
 			// changes the address of a peer under a lock that it does not take wherever it reads one (hashicorp/raft
 			// issue 681).
-			if have.peer == want.peer && have.name == want.name {
+			if have.Peer == want.Peer && have.Name == want.Name {
 				return nil, nil
 			}
-			want.replaces = nil
-			return r.raft.AddVoter(server.ID, want.encode(), 0, changeTimeout), nil
+			want.Replaces = nil
+			return r.raft.AddVoter(present.ID, want.Encode(), 0, changeTimeout), nil
 		}
-		want = want.without(func(id uuid.UUID) bool {
+		want = want.Without(func(id uuid.UUID) bool {
 			return serverOf(c, serverID(id)) == nil || r.pilot.answered(serverID(id)) // it was only away
 		})
-		if want.encode() == server.Address {
+		if want.Encode() == present.Address {
 			return nil, nil
 		}
-		return r.raft.AddNonvoter(server.ID, want.encode(), 0, changeTimeout), nil
+		return r.raft.AddNonvoter(present.ID, want.Encode(), 0, changeTimeout), nil
 	}); err != nil {
 		r.logger.Debug("cannot note a replica's address yet", "name", m.Name, "id", m.ID, "err", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // probeTimeout is how long a recovery waits for each address at which a member might be.
@@ -27,8 +29,8 @@ func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, store
 		return err
 	}
 	for _, s := range store.configuration.Servers {
-		if a, err := parseServerAddress(s.Address); err == nil && a.id != self && a.peer != "" {
-			places = append(places, a.peer)
+		if a, err := server.ParseAddress(s.Address); err == nil && a.ID != self && a.Peer != "" {
+			places = append(places, a.Peer)
 		}
 	}
 	slices.Sort(places)

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/formation"
+	"pushquorum/cluster/internal/server"
 )
 
 // promote makes a non-voter a voter, in the place of its predecessors.
@@ -22,11 +23,11 @@ func (p *pilot) promote(id raft.ServerID) error {
 	if newcomer == nil {
 		return errors.New("it is no member any more")
 	}
-	a, err := parseServerAddress(newcomer.Address)
+	a, err := server.ParseAddress(newcomer.Address)
 	if err != nil {
 		return err
 	}
-	for _, predecessor := range p.predecessorsOf(a.replaces) {
+	for _, predecessor := range p.predecessorsOf(a.Replaces) {
 		if err := p.remove(predecessor, p.r.nameOf(predecessor), 1); err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -9,13 +8,15 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
+
+	"pushquorum/cluster/internal/server"
 )
 
 func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 	id := func(n byte) uuid.UUID { return uuid.UUID{n} }
 	voter := func(n byte, healthy bool, replaces ...uuid.UUID) *autopilot.ServerState {
 		return &autopilot.ServerState{
-			Server: autopilot.Server{ID: serverID(id(n)), Address: serverAddress{id: id(n), peer: "h:1", name: "x", replaces: replaces}.encode()},
+			Server: autopilot.Server{ID: serverID(id(n)), Address: server.Address{ID: id(n), Peer: "h:1", Name: "x", Replaces: replaces}.Encode()},
 			State:  autopilot.RaftVoter, Health: autopilot.ServerHealth{Healthy: healthy},
 		}
 	}
@@ -72,28 +73,5 @@ func TestWhoIsAboutToStopIsNotGivenAVote(t *testing.T) {
 	got := p.CalculatePromotionsAndDemotions(&autopilot.Config{}, &autopilot.State{Servers: map[raft.ServerID]*autopilot.ServerState{"leaving": stable, "staying": stable}})
 	if !slices.Equal(got.Promotions, []raft.ServerID{"staying"}) {
 		t.Errorf("promoted %v", got.Promotions)
-	}
-}
-
-func TestServerAddressesKeepWhatTheySay(t *testing.T) {
-	for _, a := range []serverAddress{
-		{id: uuid.UUID{1}, peer: "10.0.0.1:9095"},
-		{id: uuid.UUID{1}, peer: "[fe80::1%eth0]:9095", name: "pod-0"},
-		{id: uuid.UUID{1}, peer: "h:1", name: "a/b@c,d", replaces: []uuid.UUID{{2}, {3}}},
-		{id: uuid.UUID{1}},
-	} {
-		got, err := parseServerAddress(a.encode())
-		if err != nil || !reflect.DeepEqual(got, a) {
-			t.Errorf("%+v becomes %q becomes %+v, %v", a, a.encode(), got, err)
-		}
-	}
-	for _, bad := range []raft.ServerAddress{"", "10.0.0.1:9095", "x@h:1", serverAddress{id: uuid.UUID{1}}.encode() + "/x/name"} {
-		if _, err := parseServerAddress(bad); err == nil {
-			t.Errorf("%q is taken for an address", bad)
-		}
-	}
-	kept := serverAddress{replaces: []uuid.UUID{{2}, {3}}}.without(func(id uuid.UUID) bool { return id == uuid.UUID{2} })
-	if !slices.Equal(kept.replaces, []uuid.UUID{{3}}) {
-		t.Errorf("kept %v", kept.replaces)
 	}
 }

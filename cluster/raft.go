@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/formation"
+	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
 
@@ -49,7 +50,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	}
 	if r.cfg.standalone() {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
-		_, r.trans = raft.NewInmemTransport(serverAddress{id: r.self}.encode())
+		_, r.trans = raft.NewInmemTransport(server.Address{ID: r.self}.Encode())
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.warnOfStranger})
 		r.alone = r.newAlone()
@@ -85,8 +86,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 			return address
 		}
 		address, _ := configured(id)
-		parsed, _ := parseServerAddress(address) // an unknown one has no peer
-		return parsed.peer
+		parsed, _ := server.ParseAddress(address) // an unknown one has no peer
+		return parsed.Peer
 	}
 	r.peers = newPeers(where, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
 		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.clusterID()})

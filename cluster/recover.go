@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // ErrNothingToRecover means that a replica can be started as it is, because it has no other members to wait for.
@@ -128,10 +130,10 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	}
 	raftCfg := raft.DefaultConfig()
 	raftCfg.LocalID, raftCfg.Logger = serverID(self), logger
-	_, trans := raft.NewInmemTransport(serverAddress{id: self}.encode())
+	_, trans := raft.NewInmemTransport(server.Address{ID: self}.Encode())
 	defer trans.Close() //nolint:errcheck // it holds nothing
 	sole := raft.Configuration{Servers: []raft.Server{{
-		Suffrage: raft.Voter, ID: serverID(self), Address: serverAddress{id: self, peer: address.peerAdvertise, name: cfg.Name}.encode(),
+		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.peerAdvertise, Name: cfg.Name}.Encode(),
 	}}}
 	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.logs, store.stable, store.snaps, trans, sole); err != nil {
 		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)
@@ -169,19 +171,19 @@ func (i *inspection) survey(name string, id *identity) (Recovery, error) {
 
 // members notes the members beside this replica.
 func (r *Recovery) members(servers []raft.Server, self uuid.UUID) error {
-	for _, server := range servers {
-		if server.ID == serverID(self) {
+	for _, s := range servers {
+		if s.ID == serverID(self) {
 			continue
 		}
-		a, err := parseServerAddress(server.Address)
+		a, err := server.ParseAddress(s.Address)
 		if err != nil {
 			return err
 		}
-		label := a.id.String()
-		if a.name != "" {
-			label = a.name
+		label := a.ID.String()
+		if a.Name != "" {
+			label = a.Name
 		}
-		r.Others = append(r.Others, label+" at "+a.peer)
+		r.Others = append(r.Others, label+" at "+a.Peer)
 	}
 	return nil
 }

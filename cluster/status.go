@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // Status is the state of the cluster as one replica sees it. AppliedIndex and StateHash were taken together: two
@@ -92,8 +94,8 @@ func (r *Replica) listMembers() []*Member {
 		if s.Suffrage == raft.Voter {
 			m.Role = "voter"
 		}
-		if a, err := parseServerAddress(s.Address); err == nil {
-			m.PeerAddress = a.peer
+		if a, err := server.ParseAddress(s.Address); err == nil {
+			m.PeerAddress = a.Peer
 		}
 	}
 	get(r.self.String())
@@ -164,8 +166,8 @@ func (r *Replica) nameOf(id raft.ServerID) string {
 		}
 	}
 	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
-		if a, err := parseServerAddress(s.Address); err == nil && s.ID == id && a.name != "" {
-			return a.name
+		if a, err := server.ParseAddress(s.Address); err == nil && s.ID == id && a.Name != "" {
+			return a.Name
 		}
 	}
 	return string(id)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // streamLayer gives raft.NetworkTransport its connections: incoming from the mux, outgoing with a hello.
@@ -24,14 +26,14 @@ type streamLayer struct {
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
-	conns map[net.Conn]serverAddress // dialled, and where to
+	conns map[net.Conn]server.Address // dialled, and where to
 }
 
 func newStreamLayer(m *mux, self uuid.UUID, advertise string, cluster func() uuid.UUID, dial dialFunc) *streamLayer {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &streamLayer{
 		mux: m, self: self, advertise: advertise, cluster: cluster, dial: dial,
-		ctx: ctx, cancel: cancel, conns: map[net.Conn]serverAddress{},
+		ctx: ctx, cancel: cancel, conns: map[net.Conn]server.Address{},
 	}
 }
 
@@ -69,7 +71,7 @@ func (s *streamLayer) moved(id uuid.UUID, peer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c, to := range s.conns {
-		if to.id == id && to.peer != peer {
+		if to.ID == id && to.Peer != peer {
 			_ = c.Close()
 			delete(s.conns, c)
 		}
@@ -78,7 +80,7 @@ func (s *streamLayer) moved(id uuid.UUID, peer string) {
 
 // Addr implements net.Listener; Raft takes it for its own address.
 func (s *streamLayer) Addr() net.Addr {
-	return peerAddr(serverAddress{id: s.self, peer: s.advertise}.encode())
+	return peerAddr(server.Address{ID: s.self, Peer: s.advertise}.Encode())
 }
 
 type peerAddr string
@@ -88,13 +90,13 @@ func (a peerAddr) String() string { return string(a) }
 
 // Dial implements raft.StreamLayer.
 func (s *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	a, err := parseServerAddress(address)
+	a, err := server.ParseAddress(address)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, min(timeout, dialTimeout))
 	defer cancel()
-	conn, err := dialPeer(ctx, s.dial, a.peer, hello{kind: kindRaft, target: a.id, sender: s.self, cluster: s.cluster()})
+	conn, err := dialPeer(ctx, s.dial, a.Peer, hello{kind: kindRaft, target: a.ID, sender: s.self, cluster: s.cluster()})
 	if err != nil {
 		return nil, err
 	}
@@ -198,10 +200,10 @@ func (b *addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 		return "", fmt.Errorf("server id %q: %w", id, err)
 	}
 	if u == b.self {
-		return serverAddress{id: u, peer: b.advertise}.encode(), nil
+		return server.Address{ID: u, Peer: b.advertise}.Encode(), nil
 	}
 	if hostPort, ok := b.gossiped(u); ok {
-		return serverAddress{id: u, peer: hostPort}.encode(), nil
+		return server.Address{ID: u, Peer: hostPort}.Encode(), nil
 	}
 	if a, ok := b.configured(u); ok {
 		return a, nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // welcoming listens at an address where everybody who is called is.
@@ -30,7 +32,7 @@ func TestRaftsConnectionsToWhereAReplicaWasAreClosed(t *testing.T) {
 	before, now := welcoming(t), welcoming(t)
 	mover, neighbour := uuid.New(), uuid.New()
 	open := func(id uuid.UUID, address string) net.Conn {
-		conn, err := s.Dial(serverAddress{id: id, peer: address}.encode(), time.Second)
+		conn, err := s.Dial(server.Address{ID: id, Peer: address}.Encode(), time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
