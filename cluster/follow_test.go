@@ -50,7 +50,7 @@ func followerT(t *testing.T, logs *logBuffer, peers ...string) *Replica {
 		t.Fatal(err)
 	}
 	r := &Replica{
-		cfg: Config{Peers: peers}, id: id, places: newPlaces(), refusals: newRateLimitedLog(), ctx: t.Context(),
+		cfg: Config{Peers: peers}, id: id, places: newPlaces(), refusals: newQuietBook(), ctx: t.Context(),
 		logger: slog.New(slog.NewTextHandler(logs, nil)), gossip: gossipOf(nodeMeta{ID: id.get().ID}),
 	}
 	return r

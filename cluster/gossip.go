@@ -73,7 +73,7 @@ func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 	cfg.AdvertiseAddr = g.addrs.gossipAdvertise.Addr().String()
 	cfg.AdvertisePort = int(g.addrs.gossipAdvertise.Port())
 	cfg.TCPTimeout = 3 * time.Second
-	cfg.LogOutput = gossipLog{logger: g.logger, quiet: newRateLimitedLog()}
+	cfg.LogOutput = gossipLog{logger: g.logger, quiet: newQuietBook()}
 	cfg.Delegate, cfg.Events, cfg.Conflict, cfg.Alive = g, g, g, g
 	cfg.Label = label
 	if tune != nil {

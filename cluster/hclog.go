@@ -44,25 +44,25 @@ type raftLogger struct {
 	logger       *slog.Logger
 	name         string
 	args         []any
-	quiet        *rateLimitedLog
+	quiet        *quietBook
 }
 
 func newRaftLogger(logger *slog.Logger) *raftLogger {
-	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newRateLimitedLog()}
+	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newQuietBook()}
 }
 
-// rateLimitedLog says which messages may be shown. It remembers when each was shown last; because some quote what others
-// have sent, it forgets, and beyond maxQuiet in so short a time it shows no more.
-type rateLimitedLog struct {
+// quietBook remembers when a message was last shown. Some quote what others have sent: it forgets, and beyond maxQuiet
+// in so short a time it shows no more.
+type quietBook struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
 const maxQuiet = 100
 
-func newRateLimitedLog() *rateLimitedLog { return &rateLimitedLog{last: map[string]time.Time{}} }
+func newQuietBook() *quietBook { return &quietBook{last: map[string]time.Time{}} }
 
-func (q *rateLimitedLog) show(msg string, now time.Time) bool {
+func (q *quietBook) show(msg string, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now.Sub(q.last[msg]) < quietFor {
@@ -143,7 +143,7 @@ func (l *raftLogger) ResetNamed(name string) hclog.Logger {
 // a value, because it quotes what others have sent, and values are cut.
 type gossipLog struct {
 	logger *slog.Logger
-	quiet  *rateLimitedLog
+	quiet  *quietBook
 }
 
 func (w gossipLog) Write(p []byte) (int, error) {

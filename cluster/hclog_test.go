@@ -13,7 +13,7 @@ import (
 // messages are not.
 func TestWhatGossipSaysIsAValue(t *testing.T) {
 	var b bytes.Buffer
-	w := gossipLog{logger: slog.New(slog.NewTextHandler(&b, nil)), quiet: newRateLimitedLog()}
+	w := gossipLog{logger: slog.New(slog.NewTextHandler(&b, nil)), quiet: newQuietBook()}
 	for _, line := range []string{
 		"2026/01/01 00:00:00 [ERR] memberlist: Conflicting address for EVIL]. Mine: 1 Theirs: 2\n",
 		"2026/01/01 00:00:00 [WARN] memberlist: a warning about EVIL\n", // debug
@@ -28,7 +28,7 @@ func TestWhatGossipSaysIsAValue(t *testing.T) {
 }
 
 func TestMessagesThatQuoteOthersDoNotPileUp(t *testing.T) {
-	q := newRateLimitedLog()
+	q := newQuietBook()
 	now, shown := time.Unix(1_000_000, 0), 0
 	for i := range 10 * maxQuiet {
 		if q.show(fmt.Sprintf("message %d", i), now) {

@@ -86,7 +86,7 @@ type mux struct {
 
 	limit     int    // of connections that have said hello
 	newcomers newest // those that have not
-	full      *rateLimitedLog
+	full      *quietBook
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{} // all that were accepted and not closed
@@ -103,7 +103,7 @@ func newMux(ln net.Listener, logger *slog.Logger, admit func(hello) helloAnswer,
 	return &mux{
 		ln: ln, logger: logger, admit: admit, serveRPC: serveRPC,
 		raft: make(chan net.Conn), done: make(chan struct{}), conns: map[net.Conn]struct{}{}, known: map[net.Conn]struct{}{},
-		limit: connLimit(), newcomers: newest{limit: min(maxNewcomers, connLimit())}, full: newRateLimitedLog(),
+		limit: connLimit(), newcomers: newest{limit: min(maxNewcomers, connLimit())}, full: newQuietBook(),
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
 //
 // Everything is built once, in Open, from the disk outwards, and taken down in the reverse order by Close. What changes
-// afterwards lives in the parts, each behind a lock of its own; a Replica itself has no lock but the one that counts its
-// goroutines.
+// afterwards lives in the parts, each behind a lock of its own; a Replica itself has no lock but the one that counts
+// its goroutines.
 type Replica struct {
 	cfg      Config
 	tune     tuning
@@ -57,9 +57,9 @@ type Replica struct {
 	eviction  *evictionWatch
 	turns     turns // to change the configuration
 	invites   *invitations
-	places    *places         // that --cluster.peer leads to
-	warned    seenIDs         // which replicas are not wanted
-	refusals  *rateLimitedLog // of invitations
+	places    *places    // that --cluster.peer leads to
+	warned    seenIDs    // which replicas are not wanted
+	refusals  *quietBook // of invitations
 	watch     *watchdog
 
 	draining atomic.Bool
@@ -86,7 +86,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	r := &Replica{
 		cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(),
-		places: newPlaces(), turns: make(turns, 1), refusals: newRateLimitedLog(),
+		places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(),
 		watch: newWatchdog(tune.stuckEvery, tune.stuckAfter, cfg.Logger),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -193,7 +193,8 @@ func (r *Replica) checkStandalone() error {
 	if len(servers) == 1 && servers[0].ID == r.serverID {
 		return nil
 	}
-	return fmt.Errorf("--storage.path=%s belongs to a replica of a cluster of %d: start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
+	return fmt.Errorf("--storage.path=%s belongs to a replica of a cluster of %d: "+
+		"start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
 		r.cfg.DataDir, max(len(servers), 2))
 }
 
@@ -304,8 +305,9 @@ func (r *Replica) Run(ctx context.Context) error {
 	return err
 }
 
-// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and [Replica.Leave] do:
-// alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
+// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and
+// [Replica.Leave] do: alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under
+// way fail with [ErrUnavailable]. It may be called more than once.
 func (r *Replica) Close() error {
 	r.closeOnce.Do(func() { r.closeErr = r.close() })
 	return r.closeErr

@@ -133,8 +133,8 @@ func mutants() []mutant {
 			name: "two-votes", what: "a newcomer gets its vote while the dead replica that it replaces still has one",
 			edits: []edit{{
 				"cluster/promote.go",
-				"	for _, predecessor := range p.predecessorsOf(a.replaces) {\n",
-				"	for _, predecessor := range p.predecessorsOf(a.replaces[:0]) {\n",
+				"	for _, predecessor := range p.predecessorsOf(a.Replaces) {\n",
+				"	for _, predecessor := range p.predecessorsOf(a.Replaces[:0]) {\n",
 			}},
 			faults: "emptied,dying", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
