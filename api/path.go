@@ -208,26 +208,15 @@ func base64Fault(s string) string {
 		"write a value as it is without %s", len(s), base64Suffix)
 }
 
-// pathOf is the inverse of groupPath.labels: a path, without the route prefix, that names the group whatever its labels
-// hold.
-func (n naming) pathOf(group expo.Labels) string {
-	job, _ := group.Get("job")
-	var b strings.Builder
-	b.WriteString("/metrics/job" + base64Suffix + "/" + encodeBase64(job))
-	for _, l := range group {
-		if l.Name != "job" {
-			b.WriteString("/" + n.escape(l.Name) + base64Suffix + "/" + encodeBase64(l.Value))
-		}
-	}
-	return b.String()
-}
-
 func encodeBase64(s string) string {
 	if s == "" {
 		return "="
 	}
 	return base64.RawURLEncoding.EncodeToString([]byte(s))
 }
+
+// pathOf is the inverse of groupPath.labelsOf: a percent-encoded path, without the route prefix, that names the group.
+func (n naming) pathOf(group expo.Labels) string { return group.PathWith(n.escape) }
 
 func (n naming) escape(name string) string {
 	if n.escaping == model.ValueEncodingEscaping && strings.HasPrefix(name, escapedPrefix) &&

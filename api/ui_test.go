@@ -65,7 +65,7 @@ func TestThePageShowsEverythingOnce(t *testing.T) {
 		"count 4, sum 12345678\n≤ 0.1: 1\n≤ 1000000: 3\n≤ &#43;Inf: 4", "count 3, sum 2\nquantile 0.5: NaN",
 		"<strong>r1</strong>. The leader is unknown", "<td>r2</td>", `<th scope="row">version</th><td>1.2.3</td>`,
 		`data-wipe="2"`,
-		`href="/ext/static/page.css?v=1.2.3"`, `data-delete="metrics/job@base64/YQ/instance@base64/aQ/zone@base64/eg"`,
+		`href="/ext/static/page.css?v=1.2.3"`, `data-delete="metrics/job/a/instance/i/zone/z"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("want %q in\n%s", want, page)
