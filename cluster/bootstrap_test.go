@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
@@ -94,19 +95,19 @@ func withID(t *testing.T, r *replicaT, rec identityRecord) {
 func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, dir string, id *identity, s *storage) error{
 		"its log, in a later term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.stable.SetUint64([]byte(termKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.stable.SetUint64([]byte(termKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, after the first entry": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
 			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)))
 		},
 		"everything but what it is": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)), os.Remove(filepath.Join(dir, tailFileName)), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)), os.Remove(filepath.Join(dir, tailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *identity, s *storage) error {
-			return errors.Join(s.log.StoreLog(entry(1, 1)), id.founded(), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.log.StoreLog(entry(1, 1)), id.founded(), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

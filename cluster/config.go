@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/fsm"
 )
 
@@ -179,7 +180,7 @@ func defaultTuning() tuning {
 		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
-		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
+		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: wal.SegmentSize,
 		probe: probeWrite, measure: measureSpace, reopenEvery: 5 * time.Second,
 		dial:     dialTCP,
 		resolver: net.DefaultResolver,

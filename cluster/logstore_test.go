@@ -10,10 +10,14 @@ import (
 	"strings"
 	"testing"
 
+	"pushquorum/cluster/internal/testkit"
+
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	walfs "github.com/hashicorp/raft-wal/fs"
+
+	"pushquorum/cluster/internal/disk/wal"
 )
 
 // failure makes writes fail, before or after they have taken effect.
@@ -110,7 +114,7 @@ func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure,
 	}
 	inner, closeInner := entryStore(bolt), func() error { return nil }
 	if where.store == LogWAL {
-		w, err := openWAL(dir, where.segmentSize, walfs.New(), hclog.NewNullLogger())
+		w, err := wal.Open(dir, where.segmentSize, walfs.New(), hclog.NewNullLogger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,9 +130,7 @@ func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure,
 	return s, fail, func() { _, _, _ = closeInner(), bolt.Close(), file.Close() }
 }
 
-func entry(index, term uint64) *raft.Log {
-	return &raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: fmt.Appendf(nil, "entry %d of term %d", index, term)}
-}
+func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
 
 // TestLogStoreAgainstAModel does what Raft may do to a log, with writes that fail and restarts at any point, and compares
 // it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards, and what

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/fsm"
 )
 
@@ -186,7 +187,7 @@ func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 	f := newFollower(t)
 	f.mustAppend(base{}, entriesOf(leaderTerm, 1, 20))
 	files := func() (size int64) {
-		_ = filepath.Walk(filepath.Join(f.dir, walDir), func(_ string, info os.FileInfo, err error) error {
+		_ = filepath.Walk(filepath.Join(f.dir, wal.Dir), func(_ string, info os.FileInfo, err error) error {
 			if err == nil && !info.IsDir() {
 				size += info.Size()
 			}

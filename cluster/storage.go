@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 )
 
@@ -33,7 +34,7 @@ type storage struct {
 	eraser *eraser
 	id     *identity
 	bolt   *raftboltdb.BoltStore // term and vote, and the log unless wal has it
-	wal    *walStore             // nil with LogBbolt
+	wal    *wal.Store            // nil with LogBbolt
 	tail   *tailFile
 	log    *logStore
 	logs   *logCache // of log
@@ -102,7 +103,7 @@ func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot
 		return err
 	}
 	if where.store == LogWAL {
-		if s.wal, err = openWAL(dir, where.segmentSize, &erasingFS{erase: s.eraser.erase}, logger); err != nil {
+		if s.wal, err = wal.Open(dir, where.segmentSize, wal.NewErasingFS(s.eraser.erase), logger); err != nil {
 			return err
 		}
 	}
@@ -116,7 +117,7 @@ func (s *storage) openToRead(dir string, where logPlace, logger hclog.Logger) (e
 		return err
 	}
 	if where.store == LogWAL {
-		s.wal, err = openWAL(dir, where.segmentSize, newReadingFS(), logger)
+		s.wal, err = wal.Open(dir, where.segmentSize, wal.NewReadingFS(), logger)
 	}
 	return err
 }
@@ -143,7 +144,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 		return err
 	}
 	if s.wal != nil {
-		s.log = newLogStore(s.wal.fileOf, s.wal, s.tail, s.id.setMember)
+		s.log = newLogStore(s.wal.FileOf, s.wal, s.tail, s.id.setMember)
 	} else {
 		s.log = newLogStore(func(uint64) string { return s.path }, s.bolt, s.tail, s.id.setMember)
 	}
@@ -235,7 +236,7 @@ func (s *storage) replacedFiles() []string {
 	if s.wal == nil {
 		return []string{identityFile, snapshotsDir}
 	}
-	return []string{identityFile, snapshotsDir, filepath.Join(walDir, walSegmentsFile)}
+	return []string{identityFile, snapshotsDir, filepath.Join(wal.Dir, wal.SegmentsFile)}
 }
 
 // snapshotIndex is the last log index in the newest snapshot, 0 when there is none.

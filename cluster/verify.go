@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 )
 
@@ -38,7 +39,7 @@ type raftContent struct {
 //
 // The log is in the place that the flag says, or nowhere yet: it is not moved.
 func verifyRaftFile(dir, logStore string) (raftContent, error) {
-	path, tailPath, segments := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName), filepath.Join(dir, walDir)
+	path, tailPath, segments := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName), filepath.Join(dir, wal.Dir)
 	_, err := os.Lstat(segments)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return raftContent{}, err

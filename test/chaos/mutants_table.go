@@ -58,17 +58,17 @@ func mutants() []mutant {
 			name: "no-fsync", what: "the log's segments are not fsynced, and power is lost",
 			edits: []edit{
 				{
-					"cluster/walstore.go",
+					"cluster/internal/disk/wal/store.go",
 					"segment.NewFiler(w.dir, w.vfs)",
 					"segment.NewFiler(w.dir, unsynced{w.vfs})",
 				}, {
-					"cluster/walstore.go",
-					"// fileOf names the file that holds an entry, or would.\n",
+					"cluster/internal/disk/wal/store.go",
+					"// FileOf names the file that holds an entry, or would.\n",
 					"type unsynced struct{ types.VFS }\n\n" +
 						"func (u unsynced) Create(dir, name string, size uint64) (types.WritableFile, error) {\n	f, err := u.VFS.Create(dir, name, size)\n	return unsyncedFile{f}, err\n}\n\n" +
 						"func (u unsynced) OpenWriter(dir, name string) (types.WritableFile, error) {\n	f, err := u.VFS.OpenWriter(dir, name)\n	return unsyncedFile{f}, err\n}\n\n" +
 						"type unsyncedFile struct{ types.WritableFile }\n\nfunc (unsyncedFile) Sync() error { return nil }\n\n" +
-						"// fileOf names the file that holds an entry, or would.\n",
+						"// FileOf names the file that holds an entry, or would.\n",
 				},
 			},
 			faults: "power", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},

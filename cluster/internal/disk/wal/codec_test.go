@@ -1,4 +1,4 @@
-package cluster
+package wal
 
 import (
 	"bytes"
@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"pushquorum/cluster/internal/testkit"
+
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
+	raftwal "github.com/hashicorp/raft-wal"
 	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
 )
@@ -31,7 +33,7 @@ func TestEntriesOfAllSizesAreReadAsTheyWereWritten(t *testing.T) {
 		}
 		model = append(model, batch...)
 	}
-	mustBe := func(w *walStore) {
+	mustBe := func(w *Store) {
 		t.Helper()
 		for _, want := range model {
 			var got raft.Log
@@ -57,7 +59,10 @@ func TestEntriesOfAllSizesAreReadAsTheyWereWritten(t *testing.T) {
 }
 
 func randomEntry(rng *rand.Rand, index uint64) *raft.Log {
-	l := &raft.Log{Index: index, Term: rng.Uint64N(1 << 50), Type: raft.LogType(rng.IntN(3)), AppendedAt: time.Unix(rng.Int64N(1<<33), rng.Int64N(1e9))}
+	l := &raft.Log{
+		Index: index, Term: rng.Uint64N(1 << 50), Type: raft.LogType(rng.IntN(3)),
+		AppendedAt: time.Unix(rng.Int64N(1<<33), rng.Int64N(1e9)),
+	}
 	size := rng.IntN(2000)
 	switch rng.IntN(100) {
 	case 0:
@@ -77,7 +82,7 @@ func randomEntry(rng *rand.Rand, index uint64) *raft.Log {
 // The memory that is lent to the library has to be enough, or it makes its own.
 func TestEntriesAreEncodedInTheMemoryOfTheAppend(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	c, library := new(entryCodec), new(wal.BinaryCodec)
+	c, library := new(entryCodec), new(raftwal.BinaryCodec)
 	for range 100 {
 		l := randomEntry(rng, rng.Uint64())
 		l.Term = rng.Uint64()
@@ -91,10 +96,12 @@ func TestEntriesAreEncodedInTheMemoryOfTheAppend(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got.Bytes(), want.Bytes()) {
-			t.Fatalf("an entry of %d bytes is\n%.200x\nand in the library's codec\n%.200x", len(l.Data), got.Bytes(), want.Bytes())
+			t.Fatalf("an entry of %d bytes is\n%.200x\nand in the library's codec\n%.200x",
+				len(l.Data), got.Bytes(), want.Bytes())
 		}
-		if encodedSize(l) <= maxAppend && &got.Bytes()[0] != &c.memory[0] {
-			t.Fatalf("an entry of %d bytes took %d where there was room for %d, and was moved", len(l.Data), got.Len(), encodedSize(l))
+		if EncodedSize(l) <= maxAppend && &got.Bytes()[0] != &c.memory[0] {
+			t.Fatalf("an entry of %d bytes took %d where there was room for %d, and was moved",
+				len(l.Data), got.Len(), EncodedSize(l))
 		}
 	}
 }
@@ -111,9 +118,9 @@ func TestOneAppendIsNotLargerThanItMayBe(t *testing.T) {
 			n := c.begin(logs)
 			size := 0
 			for _, l := range logs[:n] {
-				size += encodedSize(l)
+				size += EncodedSize(l)
 			}
-			if n > 1 && size > maxAppend || n < len(logs) && size+encodedSize(logs[n]) <= maxAppend {
+			if n > 1 && size > maxAppend || n < len(logs) && size+EncodedSize(logs[n]) <= maxAppend {
 				t.Fatalf("%d of %d entries, %d bytes, are appended at once", n, len(logs), size)
 			}
 			logs = logs[n:]
@@ -124,60 +131,19 @@ func TestOneAppendIsNotLargerThanItMayBe(t *testing.T) {
 	}
 }
 
-// The disk is full when a part of an append is written already: none of it counts, and it can be written once there is space.
-func TestAnAppendOfWhichAPartWasWritten(t *testing.T) {
-	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
-	w := openTestWAL(t, dir, disk)
-	defer func() { _ = w.Close() }()
-	file, err := openTailFile(filepath.Join(dir, tailFileName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	s := newLogStore(w.fileOf, w, file, func() error { return nil })
-	large := func(term uint64) (logs []*raft.Log) {
-		for i := range uint64(4) {
-			logs = append(logs, &raft.Log{Index: 11 + i, Term: term, Data: bytes.Repeat([]byte{byte(term)}, maxAppend*2/3)})
-		}
-		return logs
-	}
-	if err := s.StoreLogs(entries(1, 10, 1)); err != nil {
-		t.Fatal(err)
-	}
-	disk.fullAt.Store(2)
-	if err := s.StoreLogs(large(2)); err == nil {
-		t.Fatal("an append came to its end on a full disk")
-	}
-	disk.full.Store(false)
-	if stored, err := w.LastIndex(); err != nil || stored <= 10 || stored >= 14 {
-		t.Fatalf("the log ends with %d (%v): no part was written, or all: this tests nothing", stored, err)
-	}
-	if last, err := s.LastIndex(); err != nil || last != 10 {
-		t.Errorf("after a failed append to 10 entries the last is %d, %v", last, err)
-	}
-	if err := s.StoreLogs(large(3)); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range append(entries(1, 10, 1), large(3)...) {
-		var got raft.Log
-		if err := s.GetLog(want.Index, &got); err != nil || got.Term != want.Term || !bytes.Equal(got.Data, want.Data) {
-			t.Errorf("entry %d is of term %d, %v", want.Index, got.Term, err)
-		}
-	}
-}
-
 func TestALogInTheLibrarysCodecGoesOnInIt(t *testing.T) {
 	dir := t.TempDir()
-	files := filepath.Join(dir, walDir)
+	files := filepath.Join(dir, Dir)
 	if err := os.Mkdir(files, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	earlier, err := wal.Open(files, wal.WithMetaStore(&segmentList{path: filepath.Join(files, walSegmentsFile)}),
-		wal.WithSegmentFiler(segment.NewFiler(files, walfs.New())), wal.WithSegmentSize(4<<10), wal.WithLogger(hclog.NewNullLogger()))
+	earlier, err := raftwal.Open(files, raftwal.WithMetaStore(&segmentList{path: filepath.Join(files, SegmentsFile)}),
+		raftwal.WithSegmentFiler(segment.NewFiler(files, walfs.New())), raftwal.WithSegmentSize(4<<10),
+		raftwal.WithLogger(hclog.NewNullLogger()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := earlier.StoreLogs(entries(1, 100, 1)); err != nil {
+	if err := earlier.StoreLogs(testkit.Entries(1, 100, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := earlier.Close(); err != nil {
@@ -185,7 +151,7 @@ func TestALogInTheLibrarysCodecGoesOnInIt(t *testing.T) {
 	}
 	for next := uint64(101); next < 1000; next += 100 { // into new segments, which are read at the next start
 		w := openTestWAL(t, dir, &fullDisk{VFS: walfs.New()})
-		if err := w.StoreLogs(entries(next, next+99, 1)); err != nil {
+		if err := w.StoreLogs(testkit.Entries(next, next+99, 1)); err != nil {
 			t.Fatal(err)
 		}
 		mustRead(t, w, next+99)

@@ -1,4 +1,4 @@
-package cluster
+package wal
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+
+	"pushquorum/cluster/internal/testkit"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -20,8 +22,6 @@ type fullDisk struct {
 	types.VFS
 	full    atomic.Bool // nothing can be written
 	crammed atomic.Bool // no file can be made
-
-	fullAt atomic.Int64 // the write from now on at which it is full; 0 for none
 }
 
 var errFull = errors.New("no space left on the test's disk")
@@ -47,25 +47,15 @@ type fullFile struct {
 }
 
 func (f fullFile) WriteAt(b []byte, at int64) (int, error) {
-	if f.disk.fullAt.Load() > 0 && f.disk.fullAt.Add(-1) == 0 {
-		f.disk.full.Store(true)
-	}
 	if f.disk.full.Load() {
 		return 0, errFull
 	}
 	return f.WritableFile.WriteAt(b, at)
 }
 
-func entries(from, to, term uint64) (out []*raft.Log) {
-	for i := from; i <= to; i++ {
-		out = append(out, entry(i, term))
-	}
-	return out
-}
-
-func openTestWAL(t *testing.T, dir string, disk *fullDisk) *walStore {
+func openTestWAL(t *testing.T, dir string, disk *fullDisk) *Store {
 	t.Helper()
-	w, err := openWAL(dir, 64<<10, disk, hclog.NewNullLogger())
+	w, err := Open(dir, 64<<10, disk, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +63,7 @@ func openTestWAL(t *testing.T, dir string, disk *fullDisk) *walStore {
 }
 
 // mustRead checks that a log holds entries 1 to last and no others, and that each can be read.
-func mustRead(t *testing.T, w *walStore, last uint64) {
+func mustRead(t *testing.T, w *Store, last uint64) {
 	t.Helper()
 	gotFirst, _ := w.FirstIndex()
 	gotLast, err := w.LastIndex()
@@ -92,7 +82,7 @@ func mustRead(t *testing.T, w *walStore, last uint64) {
 func TestAnEndThatCouldNotBeCutIsCutLater(t *testing.T) {
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
-	if err := w.StoreLogs(entries(1, 50, 1)); err != nil {
+	if err := w.StoreLogs(testkit.Entries(1, 50, 1)); err != nil {
 		t.Fatal(err)
 	}
 	disk.full.Store(true)
@@ -107,7 +97,7 @@ func TestAnEndThatCouldNotBeCutIsCutLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRead(t, w, 40)
-	if err := w.StoreLogs(entries(41, 60, 2)); err != nil {
+	if err := w.StoreLogs(testkit.Entries(41, 60, 2)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -127,7 +117,7 @@ func TestALogGoesOnAfterASegmentCouldNotBeMade(t *testing.T) {
 	next, failures := uint64(1), 0
 	for range 500 { // many segments, of which none can be made at first
 		disk.crammed.Store(true)
-		for w.StoreLogs(entries(next, next+9, 1)) != nil {
+		for w.StoreLogs(testkit.Entries(next, next+9, 1)) != nil {
 			failures++
 			disk.crammed.Store(false)
 		}
@@ -145,12 +135,12 @@ func TestALogGoesOnAfterASegmentCouldNotBeMade(t *testing.T) {
 	_ = w.Close()
 }
 
-// A crash at any byte of the write that fills a segment, or between it and the making of the next one, leaves a log that opens with
-// all that was acknowledged and takes more.
+// A crash at any byte of the write that fills a segment, or between it and the making of the next one, leaves a log
+// that opens with all that was acknowledged and takes more.
 func TestACrashWhileASegmentIsSealed(t *testing.T) {
 	dir := t.TempDir()
 	w := openTestWAL(t, dir, &fullDisk{VFS: walfs.New()})
-	file := filepath.Join(dir, walDir, "00000000000000000001-0000000000000000.wal")
+	file := filepath.Join(dir, Dir, "00000000000000000001-0000000000000000.wal")
 	var before []byte
 	last := uint64(0)
 	for segments := 1; segments == 1; {
@@ -158,21 +148,21 @@ func TestACrashWhileASegmentIsSealed(t *testing.T) {
 		if before, err = os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}
-		list, err := os.ReadFile(filepath.Join(dir, walDir, walSegmentsFile))
+		list, err := os.ReadFile(filepath.Join(dir, Dir, SegmentsFile))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "list"), list, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.StoreLogs(entries(last+1, last+5, 1)); err != nil {
+		if err := w.StoreLogs(testkit.Entries(last+1, last+5, 1)); err != nil {
 			t.Fatal(err)
 		}
 		last += 5
 		if _, err := w.LastIndex(); err != nil {
 			t.Fatal(err)
 		}
-		found, err := filepath.Glob(filepath.Join(dir, walDir, "*.wal"))
+		found, err := filepath.Glob(filepath.Join(dir, Dir, "*.wal"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,16 +188,16 @@ func TestACrashWhileASegmentIsSealed(t *testing.T) {
 	try := func(content []byte, wantLast uint64) {
 		t.Helper()
 		crashed := t.TempDir()
-		if err := os.Mkdir(filepath.Join(crashed, walDir), 0o700); err != nil {
+		if err := os.Mkdir(filepath.Join(crashed, Dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		for name, b := range map[string][]byte{filepath.Base(file): content, walSegmentsFile: list} {
-			if err := os.WriteFile(filepath.Join(crashed, walDir, name), b, 0o600); err != nil {
+		for name, b := range map[string][]byte{filepath.Base(file): content, SegmentsFile: list} {
+			if err := os.WriteFile(filepath.Join(crashed, Dir, name), b, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		was := contents(t, crashed)
-		reading, err := openWAL(crashed, 64<<10, newReadingFS(), hclog.NewNullLogger())
+		was := testkit.Contents(t, crashed)
+		reading, err := Open(crashed, 64<<10, NewReadingFS(), hclog.NewNullLogger())
 		if err != nil {
 			t.Fatalf("it cannot be opened to be read: %v", err)
 		}
@@ -215,14 +205,14 @@ func TestACrashWhileASegmentIsSealed(t *testing.T) {
 		if err := reading.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if now := contents(t, crashed); now != was {
+		if now := testkit.Contents(t, crashed); now != was {
 			t.Fatalf("opened to be read, it was changed from\n%s\nto\n%s", was, now)
 		}
 		for _, more := range []uint64{3, 0} {
 			w := openTestWAL(t, crashed, &fullDisk{VFS: walfs.New()})
 			mustRead(t, w, wantLast)
 			if more > 0 {
-				if err := w.StoreLogs(entries(wantLast+1, wantLast+more, 2)); err != nil {
+				if err := w.StoreLogs(testkit.Entries(wantLast+1, wantLast+more, 2)); err != nil {
 					t.Fatalf("after a crash it takes nothing: %v", err)
 				}
 				wantLast += more
@@ -304,7 +294,7 @@ func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
 	disk := &fullDisk{VFS: held}
 	w := openTestWAL(t, t.TempDir(), disk)
 	defer func() { _ = w.Close() }()
-	if err := w.StoreLogs(entries(1, 400, 1)); err != nil { // more than a segment
+	if err := w.StoreLogs(testkit.Entries(1, 400, 1)); err != nil { // more than a segment
 		t.Fatal(err)
 	}
 	stop, done := make(chan struct{}), make(chan error, 1)
@@ -326,11 +316,11 @@ func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
 	next := uint64(401)
 	for range 10 {
 		disk.full.Store(true)
-		if err := w.StoreLogs(entries(next, next, 1)); err == nil {
+		if err := w.StoreLogs(testkit.Entries(next, next, 1)); err == nil {
 			t.Fatal("an entry was written on a full disk")
 		}
 		disk.full.Store(false)
-		if err := w.StoreLogs(entries(next, next, 1)); err != nil {
+		if err := w.StoreLogs(testkit.Entries(next, next, 1)); err != nil {
 			t.Fatal(err)
 		}
 		next++
@@ -352,13 +342,13 @@ func TestALogThatCannotBeOpenedAnewYetIsReadNevertheless(t *testing.T) {
 	w := openTestWAL(t, dir, disk)
 	defer func() { _ = w.Close() }()
 	// Nor can the list of segments be written: its new version's name is taken.
-	inTheWay := filepath.Join(dir, walDir, walSegmentsFile+".tmp")
+	inTheWay := filepath.Join(dir, Dir, SegmentsFile+".tmp")
 	if err := os.Mkdir(inTheWay, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	next, failures := uint64(1), 0
 	for failures < 3 {
-		if w.StoreLogs(entries(next, next, 1)) != nil {
+		if w.StoreLogs(testkit.Entries(next, next, 1)) != nil {
 			failures++
 			continue
 		}
@@ -386,27 +376,8 @@ func TestALogThatCannotBeOpenedAnewYetIsReadNevertheless(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRead(t, w, next-1) // whoever writes asks for the end first
-	if err := w.StoreLogs(entries(next, next+400, 1)); err != nil {
+	if err := w.StoreLogs(testkit.Entries(next, next+400, 1)); err != nil {
 		t.Fatal(err)
 	}
 	mustRead(t, w, next+400)
-}
-
-func TestNobodyElseMayReadTheFilesOfADataDirectory(t *testing.T) {
-	t.Parallel()
-	for _, where := range everyLog {
-		dir, _ := dataDirectory(t, where.store)
-		if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			info, err := d.Info()
-			if err == nil && info.Mode().Perm()&0o077 != 0 {
-				t.Errorf("%s: %s has mode %s", where.store, path, info.Mode())
-			}
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package cluster
+package wal
 
 import (
 	"encoding/binary"
@@ -16,15 +16,16 @@ import (
 	"pushquorum/cluster/internal/durable"
 )
 
-// What a segment of raft-wal 0.4 looks like: a header, then frames, each padded to eight bytes. A frame begins with its type and,
-// in its last four bytes, the length of what follows or, in a commit, the CRC-32C of all since the commit before.
+// What a segment of raft-wal 0.4 looks like: a header, then frames, each padded to eight bytes. A frame begins with its
+// type and, in its last four bytes, the length of what follows or, in a commit, the CRC-32C of all since the commit
+// before.
 const (
-	walHeader = 32
-	walFrame  = 8
+	headerSize = 32
+	frameSize  = 8
 
-	walEntry  = 1
-	walIndex  = 2
-	walCommit = 3
+	entryFrame  = 1
+	indexFrame  = 2
+	commitFrame = 3
 )
 
 // seal is what is found of the index at the end of a segment.
@@ -34,10 +35,11 @@ type seal struct {
 	entries   uint64 // in the segment
 }
 
-// finishSeal completes what a crash, or a full disk, has left of the end of the last segment. Its index is written together with its
-// last entries, and only then does the list say that it is full and which one is next. In between raft-wal 0.4.2 takes the segment for
-// the one to write to, and then refuses to: every append fails, after a restart, too. And it takes an index that was torn for
-// a good one. So the list is brought up to date, or the torn index taken away.
+// finishSeal completes what a crash, or a full disk, has left of the end of the last segment. Its index is written
+// together with its last entries, and only then does the list say that it is full and which one is next. In between
+// raft-wal 0.4.2 takes the segment for the one to write to, and then refuses to: every append fails, after a restart,
+// too. And it takes an index that was torn for a good one. So the list is brought up to date, or the torn index taken
+// away.
 func (l *segmentList) finishSeal(files types.VFS) (err error) {
 	if len(l.state.Segments) == 0 {
 		return nil
@@ -61,7 +63,7 @@ func (l *segmentList) finishSeal(files types.VFS) (err error) {
 	case found.frame == 0:
 		return nil
 	case !found.committed:
-		if _, err := f.WriteAt(make([]byte, walFrame), found.frame); err != nil {
+		if _, err := f.WriteAt(make([]byte, frameSize), found.frame); err != nil {
 			return err
 		}
 		return f.Sync()
@@ -69,7 +71,8 @@ func (l *segmentList) finishSeal(files types.VFS) (err error) {
 	state := l.state
 	state.Segments = append([]types.SegmentInfo(nil), state.Segments...)
 	full := &state.Segments[len(state.Segments)-1]
-	full.SealTime, full.IndexStart, full.MaxIndex = time.Now(), uint64(found.frame+walFrame), full.BaseIndex+found.entries-1
+	full.SealTime, full.IndexStart = time.Now(), uint64(found.frame+frameSize)
+	full.MaxIndex = full.BaseIndex + found.entries - 1
 	return l.CommitState(withNext(state))
 }
 
@@ -87,24 +90,24 @@ func withNext(state types.PersistentState) types.PersistentState {
 // findSeal reads through the frames of a segment up to its index.
 func findSeal(r io.ReaderAt) (found seal, err error) {
 	since := int64(0) // the last commit; the first one counts the header, too
-	for at := int64(walHeader); ; {
-		var h [walFrame]byte
-		if n, err := r.ReadAt(h[:], at); n < walFrame {
+	for at := int64(headerSize); ; {
+		var h [frameSize]byte
+		if n, err := r.ReadAt(h[:], at); n < frameSize {
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return found, err
 		}
 		size := int64(binary.LittleEndian.Uint32(h[4:]))
-		padded := walFrame + (size+walFrame-1)/walFrame*walFrame
+		padded := frameSize + (size+frameSize-1)/frameSize*frameSize
 		switch h[0] {
-		case walEntry:
+		case entryFrame:
 			found.entries++
 			at += padded
-		case walCommit:
-			at += walFrame
+		case commitFrame:
+			at += frameSize
 			since = at
-		case walIndex:
+		case indexFrame:
 			found.frame = at
 			found.committed, err = isCommit(r, since, at+padded)
 			found.committed = found.committed && uint64(size) == 4*found.entries
@@ -117,8 +120,8 @@ func findSeal(r io.ReaderAt) (found seal, err error) {
 
 // isCommit tells whether there is a commit of all from one byte to before another.
 func isCommit(r io.ReaderAt, from, at int64) (bool, error) {
-	var h [walFrame]byte
-	if n, err := r.ReadAt(h[:], at); n < walFrame {
+	var h [frameSize]byte
+	if n, err := r.ReadAt(h[:], at); n < frameSize {
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
@@ -128,5 +131,5 @@ func isCommit(r io.ReaderAt, from, at int64) (bool, error) {
 	if _, err := io.Copy(sum, io.NewSectionReader(r, from, at-from)); err != nil {
 		return false, err
 	}
-	return h[0] == walCommit && binary.LittleEndian.Uint32(h[4:]) == sum.Sum32(), nil
+	return h[0] == commitFrame && binary.LittleEndian.Uint32(h[4:]) == sum.Sum32(), nil
 }

@@ -1,20 +1,22 @@
-package cluster
+package wal
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
+	raftwal "github.com/hashicorp/raft-wal"
+	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// segmentsReader reads entries from the segments that a list names, one segment after the other, without opening the
+// Reader reads entries from the segments that a list names, one segment after the other, without opening the
 // log: that takes every segment to be whole, and changes what it finds. Nothing is changed here.
-type segmentsReader struct {
-	dir      string
+type Reader struct {
+	list     *segmentList
 	vfs      types.VFS
 	segments []types.SegmentInfo
 
@@ -23,9 +25,18 @@ type segmentsReader struct {
 	err    error // why it could not be opened
 }
 
-// ends gives the first and the last index that can be in the segments, 0 for none. The last is less where it cannot be
+// OpenReader reads the list of the segments in a data directory, whose log nobody has open for writing.
+func OpenReader(dataDir string) (*Reader, error) {
+	list, err := openSegmentList(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{list: list, vfs: walfs.New(), segments: list.state.Segments}, nil
+}
+
+// Ends gives the first and the last index that can be in the segments, 0 for none. The last is less where it cannot be
 // told.
-func (r *segmentsReader) ends() (first, last uint64) {
+func (r *Reader) Ends() (first, last uint64) {
 	if len(r.segments) == 0 {
 		return 0, 0
 	}
@@ -43,12 +54,15 @@ func (r *segmentsReader) ends() (first, last uint64) {
 	return first, last
 }
 
+// FileOf names the file that holds an entry, or would.
+func (r *Reader) FileOf(index uint64) string { return r.list.fileOf(index) }
+
 // segment opens a segment, nil if it cannot be opened.
-func (r *segmentsReader) segment(info *types.SegmentInfo) types.SegmentReader {
+func (r *Reader) segment(info *types.SegmentInfo) types.SegmentReader {
 	if r.open != info {
 		err := r.Close()
 		r.open = info
-		r.reader, r.err = openSegment(segment.NewFiler(r.dir, r.vfs), *info)
+		r.reader, r.err = openSegment(segment.NewFiler(filepath.Dir(r.list.path), r.vfs), *info)
 		r.err = errors.Join(err, r.err)
 	}
 	return r.reader
@@ -74,7 +88,7 @@ func openSegment(files *segment.Filer, info types.SegmentInfo) (r types.SegmentR
 }
 
 // GetLog reads an entry; a missing one is raft.ErrLogNotFound.
-func (r *segmentsReader) GetLog(index uint64, l *raft.Log) (err error) {
+func (r *Reader) GetLog(index uint64, l *raft.Log) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("damaged: %v", p) // a false length leads the library astray
@@ -97,11 +111,11 @@ func (r *segmentsReader) GetLog(index uint64, l *raft.Log) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(new(wal.BinaryCodec).Decode(raw.Bs, l), raw.Close())
+	return errors.Join(new(raftwal.BinaryCodec).Decode(raw.Bs, l), raw.Close())
 }
 
 // Close closes the segment that is open.
-func (r *segmentsReader) Close() error {
+func (r *Reader) Close() error {
 	reader := r.reader
 	r.open, r.reader, r.err = nil, nil, nil
 	if reader == nil {

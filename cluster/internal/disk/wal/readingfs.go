@@ -1,4 +1,4 @@
-package cluster
+package wal
 
 import (
 	"io"
@@ -19,7 +19,8 @@ type readingFS struct {
 	files map[string]*memoryFile // by path
 }
 
-func newReadingFS() *readingFS { return &readingFS{files: map[string]*memoryFile{}} }
+// NewReadingFS gives files of which what is written stays in memory.
+func NewReadingFS() types.VFS { return &readingFS{files: map[string]*memoryFile{}} }
 
 // Create implements types.VFS.
 func (f *readingFS) Create(dir, name string, _ uint64) (types.WritableFile, error) {
