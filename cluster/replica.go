@@ -106,7 +106,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	var ln net.Listener
 	if !cfg.standalone() {
 		if ln, err = net.Listen("tcp", r.addrs.peerListen); err != nil {
-			return nil, cannotListen("--cluster.raft-listen-address", r.addrs.peerListen, err)
+			return nil, cannotListen("--cluster.peer-listen-address", r.addrs.peerListen, err)
 		}
 	}
 	if err := r.startRaft(ln); err != nil {
