@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/fsm"
 )
 
@@ -131,7 +132,7 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 			open := func() (*storage, error) {
 				id, err := openIdentity(dir)
 				if err == nil {
-					err = id.started(id.get().Member)
+					err = id.started(id.get().HasRaftState)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -186,7 +187,7 @@ func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 	f := newFollower(t)
 	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 20))
 	files := func() (size int64) {
-		_ = filepath.Walk(filepath.Join(f.dir, walDir), func(_ string, info os.FileInfo, err error) error {
+		_ = filepath.Walk(filepath.Join(f.dir, wal.Dir), func(_ string, info os.FileInfo, err error) error {
 			if err == nil && !info.IsDir() {
 				size += info.Size()
 			}

@@ -106,7 +106,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	var ln net.Listener
 	if !cfg.standalone() {
 		if ln, err = net.Listen("tcp", r.addrs.peerListen); err != nil {
-			return nil, cannotListen("--cluster.raft-listen-address", r.addrs.peerListen, err)
+			return nil, cannotListen("--cluster.peer-listen-address", r.addrs.peerListen, err)
 		}
 	}
 	if err := r.startRaft(ln); err != nil {
@@ -158,7 +158,7 @@ func (r *Replica) openDirectory() (err error) {
 		}
 	}
 	segmentSize := r.tune.segmentSize(dir)
-	if r.store, err = openStorage(dir, r.id, logPlace{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
+	if r.store, err = openStorage(dir, r.id, logOptions{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {
@@ -201,14 +201,14 @@ func (r *Replica) checkStandalone() error {
 func serverID(id uuid.UUID) raft.ServerID { return raft.ServerID(id.String()) }
 
 // hasState tells whether this replica has, or ever had, Raft state.
-func (r *Replica) hasState() bool { return r.id.get().Member }
+func (r *Replica) hasState() bool { return r.id.get().HasRaftState }
 
 // ownMeta is what gossip tells about this replica.
 func (r *Replica) ownMeta() nodeMeta {
 	rec := r.id.get()
 	return nodeMeta{
 		ID: rec.ID, Name: r.cfg.Name, Peer: r.addrs.peerAdvertise, Starts: rec.Starts,
-		Member: rec.Member, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
+		Member: rec.HasRaftState, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
 	}
 }
 
