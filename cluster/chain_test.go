@@ -38,6 +38,7 @@ func TestCallersEntriesAreNotChanged(t *testing.T) {
 // TestFollowersMakeAChainOfTheirOwn sends entries as Raft does, out of the cache or out of the store, and also with the
 // leader's link still on them: a follower keeps what it is sent, in a chain of its own.
 func TestFollowersMakeAChainOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	leader, _, closeLeader := openTestLog(t, inBbolt, t.TempDir())
 	defer closeLeader()
 	cached, err := raft.NewLogCache(2, leader)

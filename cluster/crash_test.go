@@ -46,6 +46,10 @@ func (d *crashDisk) save(t tail, durable bool) error {
 // TestEveryCrashPointOfTheLog: whatever a crash leaves, of the process or of the machine, is opened, and it holds every
 // entry that was acknowledged and not deleted.
 func TestEveryCrashPointOfTheLog(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it opens a log for each point where a crash may come")
+	}
 	points, behind := 0, 0
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 3))
@@ -133,6 +137,7 @@ func TestEveryCrashPointOfTheLog(t *testing.T) {
 
 // TestCrashDuringTheFirstStart: what was made so far is taken as it is.
 func TestCrashDuringTheFirstStart(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(dir string){
 		"nothing yet":       func(string) {},
 		"raft.tail half":    func(dir string) { writeFile(t, filepath.Join(dir, tailFileName+".tmp"), []byte("x")) },
@@ -179,6 +184,7 @@ func TestFilesAppearWhole(t *testing.T) {
 
 // TestOtherLogsAreRefused puts files of another moment beside each other, each of them whole.
 func TestOtherLogsAreRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s, _, closeLog := openTestLog(t, inBbolt, dir)
 	at := func(do ...func() error) (raftDB, record []byte) {

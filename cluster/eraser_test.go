@@ -31,6 +31,7 @@ func sizeOf(path string) int64 {
 }
 
 func TestEraserDeletesPieceByPiece(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	segment, snapshot := filepath.Join(dir, "segment"), filepath.Join(dir, "snapshot")
 	fill(t, segment, 20)
@@ -60,6 +61,7 @@ func TestEraserDeletesPieceByPiece(t *testing.T) {
 }
 
 func TestEraserThatIsClosedLeavesTheRest(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "large")
 	fill(t, path, 100)
 	e := newEraser(hclog.NewNullLogger())
@@ -78,6 +80,7 @@ func TestEraserThatIsClosedLeavesTheRest(t *testing.T) {
 }
 
 func TestLeftoverSegmentsGoAtTheNextStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	open := func(e *eraser) *walStore {
 		w, err := openWAL(dir, 64<<10, &erasingFS{erase: e.erase}, hclog.NewNullLogger())
@@ -119,6 +122,7 @@ func TestLeftoverSegmentsGoAtTheNextStart(t *testing.T) {
 }
 
 func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := newEraser(hclog.NewNullLogger())
 	defer e.Close()

@@ -24,7 +24,8 @@ import (
 	"pushquorum/fsm"
 )
 
-const testDeadline = 20 * time.Second
+// testDeadline bounds what a test waits for. It is long, because many tests run at once, and costs nothing while they pass.
+const testDeadline = time.Minute
 
 // replicaT is a replica under test with what is needed to start it again.
 type replicaT struct {

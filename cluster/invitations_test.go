@@ -125,6 +125,7 @@ func atAParty(t *testing.T, f func(t *testing.T, p *party)) {
 }
 
 func TestThousandsWhoDoNotAnswerHoldUpNobody(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name          string
 		before, after int  // phantoms that come before and after the real one
@@ -269,7 +270,7 @@ func swallows(t *testing.T) (address string) {
 }
 
 // Gossip shows 2,000 members that nobody has met; their peer port swallows everything.
-func TestAReplicaJoinsPastPhantoms(t *testing.T) {
+func TestAReplicaJoinsPastPhantoms(t *testing.T) { // not parallel, because it measures time
 	tn := newTestNet()
 	r := newReplica(t, tn, "r1", freePorts(t), 1).start()
 	waitReady(t, r)
@@ -288,7 +289,7 @@ func TestAReplicaJoinsPastPhantoms(t *testing.T) {
 	}
 }
 
-func TestTheStatusOfAClusterDoesNotWaitForPhantoms(t *testing.T) {
+func TestTheStatusOfAClusterDoesNotWaitForPhantoms(t *testing.T) { // not parallel, because it measures time
 	_, replicas := trio(t)
 	hole := swallows(t)
 	for range 500 {

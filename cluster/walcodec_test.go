@@ -17,6 +17,10 @@ import (
 
 // The memory of an append is that of the one before: what was written must not change with it.
 func TestEntriesOfAllSizesAreReadAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it stores a hundred batches of random entries")
+	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	dir := t.TempDir()
 	w := openTestWAL(t, dir, &fullDisk{VFS: walfs.New()})
@@ -100,6 +104,10 @@ func TestEntriesAreEncodedInTheMemoryOfTheAppend(t *testing.T) {
 }
 
 func TestOneAppendIsNotLargerThanItMayBe(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it makes thousands of entries")
+	}
 	rng := rand.New(rand.NewPCG(9, 10))
 	c, parts := new(entryCodec), 0
 	for range 200 {
@@ -126,6 +134,7 @@ func TestOneAppendIsNotLargerThanItMayBe(t *testing.T) {
 
 // The disk is full when a part of an append is written already: none of it counts, and it can be written once there is space.
 func TestAnAppendOfWhichAPartWasWritten(t *testing.T) {
+	t.Parallel()
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
 	defer func() { _ = w.Close() }()
@@ -167,6 +176,7 @@ func TestAnAppendOfWhichAPartWasWritten(t *testing.T) {
 }
 
 func TestALogInTheLibrarysCodecGoesOnInIt(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	files := filepath.Join(dir, walDir)
 	if err := os.Mkdir(files, 0o755); err != nil {

@@ -90,6 +90,7 @@ func mustRead(t *testing.T, w *walStore, last uint64) {
 
 // The disk is full just when a conflicting end has to be cut off: nothing may be cut, and once there is space, it is.
 func TestAnEndThatCouldNotBeCutIsCutLater(t *testing.T) {
+	t.Parallel()
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
 	if err := w.StoreLogs(entries(1, 50, 1)); err != nil {
@@ -122,6 +123,7 @@ func TestAnEndThatCouldNotBeCutIsCutLater(t *testing.T) {
 
 // The next segment cannot be made: what was written is kept, and once there is space the log goes on.
 func TestALogGoesOnAfterASegmentCouldNotBeMade(t *testing.T) {
+	t.Parallel()
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
 	next, failures := uint64(1), 0
@@ -148,6 +150,10 @@ func TestALogGoesOnAfterASegmentCouldNotBeMade(t *testing.T) {
 // A crash at any byte of the write that fills a segment, or between it and the making of the next one, leaves a log that opens with
 // all that was acknowledged and takes more.
 func TestACrashWhileASegmentIsSealed(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it opens a log for each point where a crash may come")
+	}
 	dir := t.TempDir()
 	w := openTestWAL(t, dir, &fullDisk{VFS: walfs.New()})
 	file := filepath.Join(dir, walDir, "00000000000000000001-0000000000000000.wal")
@@ -300,6 +306,7 @@ func (f *heldFile) Close() error {
 // Two that write to the same files undo each other's work, and what the first has made and not named takes room on a
 // full disk.
 func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
+	t.Parallel()
 	held := &heldFiles{VFS: walfs.New()}
 	disk := &fullDisk{VFS: held}
 	w := openTestWAL(t, t.TempDir(), disk)
@@ -348,6 +355,7 @@ func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
 // A log that cannot be opened anew yet, on a disk that is still full, is read nevertheless: Raft ends the process over
 // an entry that it cannot read.
 func TestALogThatCannotBeOpenedAnewYetIsReadNevertheless(t *testing.T) {
+	t.Parallel()
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
 	defer func() { _ = w.Close() }()
