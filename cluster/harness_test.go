@@ -24,7 +24,7 @@ import (
 	"pushquorum/fsm"
 )
 
-// testDeadline bounds what a test waits for. It is long, because many tests run at once, and costs nothing while they pass.
+// testDeadline bounds what a test waits for. It is long, because many tests run at once; none that passes waits for it.
 const testDeadline = time.Minute
 
 // replicaT is a replica under test with what is needed to start it again.
@@ -189,6 +189,7 @@ func freePortOn(t *testing.T, hosts ...string) (port string) {
 // testTuning is quick enough for tests and slow enough for two busy cores under the race detector.
 func testTuning() tuning {
 	tune := defaultTuning()
+	tune.lease = tune.heartbeat // so that a leader that got no processor for a moment goes on
 	tune.freshEvery = 200 * time.Millisecond
 	tune.reconcile = 100 * time.Millisecond
 	tune.pilotLook, tune.pilotAct, tune.stabilize = 500*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond

@@ -124,6 +124,7 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 	if result, err := r.Apply(testContext(t), before); err != nil || result.Status != fsm.Applied {
 		t.Fatalf("a push is answered with %v, %v", result, err)
 	}
+	eventually(t, "there are all gauges", func() bool { return len(storageBytes(t, registry)) == 6 })
 	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
 		t.Errorf("the gauges say %v", got)
 	}
