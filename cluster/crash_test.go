@@ -46,7 +46,6 @@ func (d *crashDisk) save(t tail, durable bool) error {
 // TestEveryCrashPointOfTheLog: whatever a crash leaves, of the process or of the machine, is opened, and it holds every
 // entry that was acknowledged and not deleted.
 func TestEveryCrashPointOfTheLog(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it opens a log for each point where a crash may come")
 	}

@@ -125,7 +125,6 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 }
 
 func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it opens a thousand damaged directories")
 	}

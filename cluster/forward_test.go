@@ -23,7 +23,6 @@ func notApplied(err error) bool {
 // TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt goes through what attempts of one command may come to, in
 // their order; after the last one time is up.
 func TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt(t *testing.T) {
-	t.Parallel()
 	type attempt struct {
 		what   outcome
 		status fsm.Status

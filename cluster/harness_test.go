@@ -24,6 +24,9 @@ import (
 	"pushquorum/fsm"
 )
 
+// Tests that mostly wait run at once. What measures a time, pushes as fast as it can or keeps a processor busy runs alone,
+// because beside it the others miss their heartbeats.
+
 // testDeadline bounds what a test waits for. It is long, because many tests run at once; none that passes waits for it.
 const testDeadline = time.Minute
 

@@ -125,7 +125,6 @@ func atAParty(t *testing.T, f func(t *testing.T, p *party)) {
 }
 
 func TestThousandsWhoDoNotAnswerHoldUpNobody(t *testing.T) {
-	t.Parallel()
 	for _, c := range []struct {
 		name          string
 		before, after int  // phantoms that come before and after the real one

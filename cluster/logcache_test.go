@@ -48,7 +48,6 @@ func openCache(t *testing.T, sizes ...int) (*logCache, *countingLogs) {
 }
 
 func TestTheCacheIsBoundedInBytes(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it stores two gigabytes")
 	}
@@ -312,7 +311,6 @@ func (m *meteredStore) StoreLogs(logs []*raft.Log) error {
 // A follower that was away gets large entries a few at a time, and both sides apply what was acknowledged; so does a replica that
 // starts, whose log holds more than should be in memory.
 func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it sends entries of many megabytes")
 	}

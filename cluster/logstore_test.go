@@ -134,7 +134,6 @@ func entry(index, term uint64) *raft.Log {
 // it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards, and what
 // is behind it can only be the last write.
 func TestLogStoreAgainstAModel(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it takes thousands of random steps")
 	}

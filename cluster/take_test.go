@@ -126,7 +126,6 @@ func TestTheLargestCommandFitsIntoAnEntry(t *testing.T) {
 
 // What is written must be read back: an entry that is not keeps every replica from starting.
 func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it stores entries of many megabytes")
 	}

@@ -17,7 +17,6 @@ import (
 
 // The memory of an append is that of the one before: what was written must not change with it.
 func TestEntriesOfAllSizesAreReadAsTheyWereWritten(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it stores a hundred batches of random entries")
 	}
@@ -104,7 +103,6 @@ func TestEntriesAreEncodedInTheMemoryOfTheAppend(t *testing.T) {
 }
 
 func TestOneAppendIsNotLargerThanItMayBe(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it makes thousands of entries")
 	}

@@ -150,7 +150,6 @@ func TestALogGoesOnAfterASegmentCouldNotBeMade(t *testing.T) {
 // A crash at any byte of the write that fills a segment, or between it and the making of the next one, leaves a log that opens with
 // all that was acknowledged and takes more.
 func TestACrashWhileASegmentIsSealed(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, because it opens a log for each point where a crash may come")
 	}
@@ -355,7 +354,6 @@ func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
 // A log that cannot be opened anew yet, on a disk that is still full, is read nevertheless: Raft ends the process over
 // an entry that it cannot read.
 func TestALogThatCannotBeOpenedAnewYetIsReadNevertheless(t *testing.T) {
-	t.Parallel()
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
 	defer func() { _ = w.Close() }()
@@ -401,7 +399,6 @@ func TestALogThatCannotBeOpenedAnewYetIsReadNevertheless(t *testing.T) {
 }
 
 func TestNobodyElseMayReadTheFilesOfADataDirectory(t *testing.T) {
-	t.Parallel()
 	for _, where := range everyLog {
 		dir, _ := dataDirectory(t, where.store)
 		if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
