@@ -46,6 +46,7 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 }
 
 func TestFoundingThatWasCutShortIsDoneAgainAlone(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	cluster := halfFounded(t, r)
 	r.start()
@@ -56,6 +57,7 @@ func TestFoundingThatWasCutShortIsDoneAgainAlone(t *testing.T) {
 }
 
 func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
+	t.Parallel()
 	replicas := prepare(t, newTestNet(), 3)
 	var others []uuid.UUID
 	for range replicas[1:] {
@@ -141,6 +143,7 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 
 // TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds: what has been decided is done at the next start.
 func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, newTestNet(), "r1", freePorts(t), 1)
 	replica, err := open(r.openConfig(), r.tune)
 	if err != nil {
@@ -172,6 +175,7 @@ func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
 
 // TestOneReplicaIsPromisedOrInvitedAndNotBoth asks a replica in both orders, as its peers do.
 func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
+	t.Parallel()
 	x, y, coordinator := uuid.New(), uuid.New(), uuid.New()
 	ask := func(r *replicaT, what string) string {
 		p, reply := &Peer{r.Replica}, AgreeReply{}
@@ -217,6 +221,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 
 // TestWhoHasPromisedDoesNotFoundAnotherClusterAlone: its coordinator counts it, whatever its command line says now.
 func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
+	t.Parallel()
 	rec := identityRecord{Version: identityVersion, ID: uuid.New(), Starts: 1, Promised: uuid.New(), PromisedTo: uuid.New()}
 	alone := newReplica(t, nil, "alone", "", 1)
 	withID(t, alone, rec)
@@ -233,6 +238,7 @@ func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
 }
 
 func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		peer string
 		hint bool

@@ -19,6 +19,7 @@ func quietTrio(t *testing.T) (leader *replicaT, others []*replicaT) {
 }
 
 func TestReaderDoesNotWaitForTheNextEntry(t *testing.T) {
+	t.Parallel()
 	leader, others := quietTrio(t)
 	for _, at := range []*replicaT{leader, others[0], others[1]} {
 		push(t, at, "through "+at.cfg.Name, 1)
@@ -31,6 +32,7 @@ func TestReaderDoesNotWaitForTheNextEntry(t *testing.T) {
 }
 
 func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
+	t.Parallel()
 	leader, others := quietTrio(t)
 	late := others[0]
 	late.store.log.mu.Lock() // its disk is slow

@@ -41,6 +41,7 @@ func flood(t *testing.T, address string, n int) (open func() int) {
 
 // Connections that do nothing must leave descriptors for the log, and a replica that has something to say must get through.
 func TestIdleConnectionsTakeFewDescriptorsAndKeepNobodyOut(t *testing.T) {
+	t.Parallel()
 	const idle = 5000
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -162,6 +163,7 @@ func TestWhatTheGossipsTransportSaysIsInTheLog(t *testing.T) {
 }
 
 func TestTheStreamsOfTheGossipAreBounded(t *testing.T) {
+	t.Parallel()
 	inner, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{"127.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)

@@ -126,8 +126,14 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 }
 
 func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it opens a thousand damaged directories")
+	}
 	for _, where := range everyLog {
-		t.Run(where.store, func(t *testing.T) { testDamagedDataDirectory(t, where.store) })
+		t.Run(where.store, func(t *testing.T) {
+			t.Parallel()
+			testDamagedDataDirectory(t, where.store)
+		})
 	}
 }
 
@@ -158,20 +164,23 @@ func testDamagedDataDirectory(t *testing.T, store string) {
 		if len(content) == 0 || file == reserveFile {
 			continue // the lock, and what holds nothing
 		}
-		refused := 0
-		list := damages(rand.New(rand.NewPCG(seed, uint64(i))), filepath.Base(file), content)
-		for _, d := range list {
-			if !checkDamage(t, store, dir, file, hash, d) {
-				refused++
+		t.Run(strings.ReplaceAll(file, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			refused := 0
+			list := damages(rand.New(rand.NewPCG(seed, uint64(i))), filepath.Base(file), content)
+			for _, d := range list {
+				if !checkDamage(t, store, dir, file, hash, d) {
+					refused++
+				}
+				if t.Failed() {
+					t.Fatalf("%s %s", file, d.name)
+				}
 			}
-			if t.Failed() {
-				t.Fatalf("%s %s", file, d.name)
+			t.Logf("%s: %d kinds of damage, %d refused", file, len(list), refused)
+			if refused == 0 {
+				t.Errorf("%s: no damage was noticed at all", file)
 			}
-		}
-		t.Logf("%s: %d kinds of damage, %d refused", file, len(list), refused)
-		if refused == 0 {
-			t.Errorf("%s: no damage was noticed at all", file)
-		}
+		})
 	}
 }
 
@@ -199,6 +208,7 @@ func checkDamage(t *testing.T, store, dir, file, hash string, d damage) (opens b
 }
 
 func TestMissingFilesAreRefusedByName(t *testing.T) {
+	t.Parallel()
 	const store = LogWAL
 	dir, _ := dataDirectory(t, store)
 	for _, name := range []string{identityFile, raftFile, tailFileName, snapshotsDir, wal.Dir, filepath.Join(wal.Dir, wal.SegmentsFile)} {
@@ -218,6 +228,7 @@ func TestMissingFilesAreRefusedByName(t *testing.T) {
 }
 
 func TestDirectoryInUseIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "r1", "", 1).start()
 	_, err := writtenHash(t, r.cfg.LogStore, r.cfg.DataDir)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
@@ -229,6 +240,7 @@ func TestDirectoryInUseIsRefused(t *testing.T) {
 }
 
 func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
+	t.Parallel()
 	const store = LogWAL
 	dir, hash := dataDirectory(t, store)
 	snapshots, err := filepath.Glob(filepath.Join(dir, snapshotsDir, "*"))

@@ -117,6 +117,9 @@ func (p crashPoint) identity(t *testing.T) (rec identityRecord) {
 // in the cluster that was founded if one was.
 func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
 	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			r := newReplica(t, nil, "alone", "", 1)
@@ -176,6 +179,9 @@ func (p crashPoint) stage(t *testing.T) string {
 // cluster it had promises for, and gives none back, or as one that has not and never will.
 func TestEveryCrashPointOfACoordinatorsFirstStart(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
 	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			replicas := prepare(t, newTestNet(), 3)
@@ -268,6 +274,9 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 // bound to the cluster, and takes part in it.
 func TestEveryCrashPointOfAFollowersFirstStart(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
 	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			replicas := prepare(t, newTestNet(), 3)

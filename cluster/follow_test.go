@@ -57,6 +57,7 @@ func followerT(t *testing.T, logs *logBuffer, peers ...string) *Replica {
 }
 
 func TestAnInvitationIsJudgedByWhoIsAtThePeersAddresses(t *testing.T) {
+	t.Parallel()
 	x, y := uuid.New(), uuid.New()
 	logs := &logBuffer{}
 	r := followerT(t, logs, "peers.test:7946")

@@ -72,7 +72,6 @@ func TestEntriesThatWereReplacedLeaveNoMarksBehind(t *testing.T) {
 
 // While a large snapshot is written, as much may come into the log as makes the next one due.
 func TestWhatComesWhileASnapshotIsWrittenCountsForTheNextOne(t *testing.T) {
-	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1).start()
 	waitReady(t, r)
 	for i := range 200 { // more than a step

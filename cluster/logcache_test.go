@@ -48,6 +48,9 @@ func openCache(t *testing.T, sizes ...int) (*logCache, *countingLogs) {
 }
 
 func TestTheCacheIsBoundedInBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it stores two gigabytes")
+	}
 	c, _ := openCache(t)
 	for i := range 200 {
 		size := []int{10, 3 << 20, maxBatch, 20 << 20, 0}[i%5]
@@ -72,6 +75,7 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 }
 
 func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
+	t.Parallel()
 	c, below := openCache(t, deferredSize, deferredSize+1, knownSize+1, 20<<20)
 	if err := c.StoreLog(&raft.Log{Index: 5, Term: 1, Type: raft.LogConfiguration, Data: make([]byte, 1<<20)}); err != nil {
 		t.Fatal(err)
@@ -169,6 +173,7 @@ func TestAnEntryThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
 }
 
 func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		sizes []int
 		sent  int
@@ -237,6 +242,7 @@ func (f *batchesFSM) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func TestTheStateMachineGetsEachLargeEntryAlone(t *testing.T) {
+	t.Parallel()
 	c, _ := openCache(t, 1, 2, knownSize+3, 4, 20<<20, deferredSize+6)
 	c.recent, c.bytes = nil, 0
 	var logs []*raft.Log
@@ -305,6 +311,9 @@ func (m *meteredStore) StoreLogs(logs []*raft.Log) error {
 // A follower that was away gets large entries a few at a time, and both sides apply what was acknowledged; so does a replica that
 // starts, whose log holds more than should be in memory.
 func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it sends entries of many megabytes")
+	}
 	net, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	away := others[0]

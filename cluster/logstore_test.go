@@ -145,6 +145,9 @@ func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
 // it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards, and what
 // is behind it can only be the last write.
 func TestLogStoreAgainstAModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it takes thousands of random steps")
+	}
 	for _, where := range everyLog {
 		t.Run(where.store, func(t *testing.T) { testLogStoreAgainstAModel(t, where) })
 	}
@@ -256,6 +259,7 @@ func readBack(t *testing.T, s *logStore, model []*raft.Log, next uint64) ([]*raf
 
 // TestFailedWriteLeavesNothingBehind: a write fails though it has reached the disk, and shorter ones of another term follow.
 func TestFailedWriteLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for name, what := range map[string]failure{
 		"the entries":              {store: true, after: true},
 		"the record":               {record: true, after: true},
@@ -297,6 +301,7 @@ func testFailedWrite(t *testing.T, where logOptions, what failure) {
 }
 
 func TestGapsAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		do   func(s *logStore) error
@@ -326,6 +331,7 @@ func TestGapsAreRefused(t *testing.T) {
 // A deletion may take effect though it is reported as failed, and the store may not even be able to say what is left. What is written
 // after that must be what a start finds.
 func TestWhatAFailedDeletionHasLeftIsFoundOutBeforeTheNextWrite(t *testing.T) {
+	t.Parallel()
 	for _, where := range everyLog {
 		for name, c := range map[string]struct {
 			after               bool // it took effect

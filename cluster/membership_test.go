@@ -21,6 +21,7 @@ func voters(r *replicaT) int {
 }
 
 func TestReplicasFormInAnyOrderAndAFourthJoins(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	replicas[2].start()
@@ -43,6 +44,7 @@ func TestReplicasFormInAnyOrderAndAFourthJoins(t *testing.T) {
 }
 
 func TestFiveReplicasFormAndSurviveTwo(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 5)
 	for _, r := range replicas {
@@ -62,6 +64,7 @@ func TestFiveReplicasFormAndSurviveTwo(t *testing.T) {
 }
 
 func TestStandaloneReplicaBecomesTheFirstMemberAndKeepsItsData(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	first := newReplica(t, tn, "r1", "", 1).start()
 	waitReady(t, first)
@@ -88,6 +91,7 @@ func TestStandaloneReplicaBecomesTheFirstMemberAndKeepsItsData(t *testing.T) {
 }
 
 func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
 	b := newReplica(t, tn, "b", freePorts(t), 1).start()
@@ -111,6 +115,7 @@ func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
 }
 
 func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
+	t.Parallel()
 	tn, replicas := trio(t)
 	_, others := leaderOf(t, replicas)
 	dead := others[0]
@@ -153,6 +158,7 @@ func TestReplicaThatExpectsOneWaitsForItsPeersHoweverSilent(t *testing.T) {
 }
 
 func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {

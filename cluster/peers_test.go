@@ -16,6 +16,7 @@ import (
 
 // A process that is stopped takes connections, by way of its kernel, and reads nothing.
 func TestAPeerThatReadsNothingHoldsUpNoOtherCallForLong(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +55,7 @@ func TestAPeerThatReadsNothingHoldsUpNoOtherCallForLong(t *testing.T) {
 
 // An entry without a command would halt every replica, and be there again after a restart.
 func TestACallWithoutCommandsReachesNoLog(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	for _, commands := range [][][]byte{nil, {}, {nil}, {{}, nil}} {

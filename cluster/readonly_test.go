@@ -16,6 +16,7 @@ import (
 )
 
 func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
+	t.Parallel()
 	dir, hash := dataDirectory(t, LogWAL)
 	logs, disk, registry := &logBuffer{}, &fakeDisk{}, prometheus.NewRegistry()
 	disk.set(full)
@@ -86,6 +87,7 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 // Room for a probe is not room for a segment of the log: a replica that came back too early would be read-only again at
 // once.
 func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
+	t.Parallel()
 	dir, _ := dataDirectory(t, LogWAL)
 	tune := testTuning()
 	asked := make(chan int)
@@ -125,6 +127,7 @@ func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
 }
 
 func TestOnlyTheOnlyVoterIsServedWithoutBeingWritten(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	replicas[0].crash()

@@ -115,6 +115,7 @@ func TestACommandOfAnotherVersionDoesNotHoldUpThoseThatTravelWithIt(t *testing.T
 }
 
 func TestTheLargestCommandFitsIntoAnEntry(t *testing.T) {
+	t.Parallel()
 	if size := fsm.SealedSize([][]byte{make([]byte, MaxCommand)}); size > maxSealed {
 		t.Errorf("the largest command takes %d bytes sealed, an entry holds %d", size, maxSealed)
 	}
@@ -126,6 +127,9 @@ func TestTheLargestCommandFitsIntoAnEntry(t *testing.T) {
 
 // What is written must be read back: an entry that is not keeps every replica from starting.
 func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it stores entries of many megabytes")
+	}
 	for _, where := range everyLog {
 		t.Run(where.store, func(t *testing.T) {
 			dir := t.TempDir()

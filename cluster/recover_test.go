@@ -29,6 +29,7 @@ func recoverIt(t *testing.T, r *replicaT, accept bool) (Recovery, error) {
 }
 
 func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	sameState(t, replicas...)
@@ -97,6 +98,7 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 }
 
 func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {
@@ -146,6 +148,7 @@ func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T)
 }
 
 func TestThereIsNothingToRecover(t *testing.T) {
+	t.Parallel()
 	running := newReplica(t, newTestNet(), "r1", freePorts(t), 1).start()
 	waitReady(t, running)
 	if _, err := recoverIt(t, running, true); err == nil || !strings.Contains(err.Error(), "in use") {

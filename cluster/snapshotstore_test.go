@@ -77,6 +77,7 @@ func begin(t *testing.T, store *snapshotStore, last snapshotEnd) *snapshotSink {
 
 // A replica's own snapshot takes as long as its disk and the rests need; the leader's may come meanwhile.
 func TestASnapshotThatEndsAfterANewerOneIsDropped(t *testing.T) {
+	t.Parallel()
 	for name, older := range map[string]snapshotEnd{"of an earlier entry": {10, 2}, "of an earlier term": {6000, 1}} {
 		t.Run(name, func(t *testing.T) {
 			var saved []snapshotEnd
@@ -126,6 +127,7 @@ func TestASnapshotThatTheDiskDoesNotTakeIsSaidOfTheDisk(t *testing.T) {
 }
 
 func TestOfSnapshotsThatEndAtOnceTheNewestStays(t *testing.T) {
+	t.Parallel()
 	var saved []snapshotEnd
 	store := openTestSnapshots(t, &saved)
 	const count = 8
@@ -151,6 +153,7 @@ func TestOfSnapshotsThatEndAtOnceTheNewestStays(t *testing.T) {
 // What another replica sends is read before it counts: one that is stored and cannot be read keeps a replica from
 // starting.
 func TestASnapshotFromAnotherReplicaIsReadBeforeItCounts(t *testing.T) {
+	t.Parallel()
 	good := snapshotAt(t, 50)
 	for _, tc := range []struct {
 		name    string

@@ -41,6 +41,7 @@ func raftFileContent(t testing.TB, entries uint64) ([]byte, tail) {
 
 // TestPointerToAStalePageIsRefused: of all damage the least visible, an old tree that is whole in itself.
 func TestPointerToAStalePageIsRefused(t *testing.T) {
+	t.Parallel()
 	const entries = 60
 	content, record := raftFileContent(t, entries)
 	stale := 0
