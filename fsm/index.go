@@ -57,6 +57,3 @@ func (x *index[K]) remove(key K, number uint32) {
 		delete(x.numbers, h)
 	}
 }
-
-// len is the number of keys.
-func (x *index[K]) len() int { return len(x.numbers) + len(x.collided) }
