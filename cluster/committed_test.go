@@ -4,6 +4,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // quietTrio is a cluster whose leader tells of a commit only with the entries that follow.
@@ -52,5 +54,30 @@ func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
 	release()
 	if err := <-done; err != nil || !hasJob(late, "late") {
 		t.Fatalf("once the entry is there: %v", err)
+	}
+}
+
+// TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm: a follower that hears from a reader what the leader has committed may
+// still hold the entry of a deposed leader there.
+func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
+	f := newFollower(t)
+	calls := make(chan raft.RPC, 1)
+	r := &Replica{raft: f.raft, serverID: f.self, network: &network{calls: calls}}
+	tell := func() (taken bool) {
+		r.injectCommit(testContext(t), readIndex{index: 5, term: leaderTerm})
+		request := (<-calls).Command.(*raft.AppendEntriesRequest)
+		var resp raft.AppendEntriesResponse
+		if err := f.leader.AppendEntries(f.self, f.addr, request, &resp); err != nil {
+			t.Fatal(err)
+		}
+		return resp.Success
+	}
+	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm-1, 1, 5))
+	if tell() || f.raft.CommitIndex() != 0 {
+		t.Fatalf("entries of another term are committed up to %d", f.raft.CommitIndex())
+	}
+	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 5))
+	if !tell() || f.raft.CommitIndex() != 5 {
+		t.Fatalf("the leader's entries are committed up to %d, want 5", f.raft.CommitIndex())
 	}
 }

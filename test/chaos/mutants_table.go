@@ -3,7 +3,9 @@ package main
 import "time"
 
 // mutants are the planted bugs, in the order of the table in README.md.
-func mutants() []mutant {
+func mutants() []mutant { return append(mutantsOfProcesses(), mutantsOfRules()...) }
+
+func mutantsOfProcesses() []mutant {
 	return []mutant{
 		{
 			name: "no-barrier", what: "reads without the barrier",
