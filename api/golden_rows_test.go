@@ -238,12 +238,12 @@ func bodyRefusals(t *testing.T) []refusal {
 		},
 		{
 			name: "no turn to decode", options: quick,
-			before: busy(func(f *inFlight) *semaphore { return f.smallTurns }),
+			before: busy(func(f *inFlight) *semaphore { return f.smallSlots }),
 			body:   "m 1\n", want: 503, value: "at a time", mend: "--push.max-bytes-in-flight",
 		},
 		{name: "no turn, and many who wait", options: quick, before: func(g *gateway) {
-			busy(func(f *inFlight) *semaphore { return f.smallTurns })(g)
-			g.api.inFlight.smallTurns.queue = make([]*waiter, maxWaiting)
+			busy(func(f *inFlight) *semaphore { return f.smallSlots })(g)
+			g.api.inFlight.smallSlots.queue = make([]*waiter, maxWaiting)
 		}, body: "m 1\n", want: 503, value: "too many are waiting", mend: "push again"},
 	}
 }
