@@ -169,9 +169,9 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		metrics = append(metrics, out)
 	}
 	f, err := c.encode(h, metrics)
-	var twice *twiceError
-	if errors.As(err, &twice) {
-		return nil, c.whyTwice(h, twice.labels, mf.GetMetric())
+	var duplicate *duplicateError
+	if errors.As(err, &duplicate) {
+		return nil, c.whyDuplicate(h, duplicate.labels, mf.GetMetric())
 	}
 	return f, err
 }
@@ -213,7 +213,7 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 	}
 	for _, l := range labels {
 		if name := l.GetName(); name == reservedFor(t) && name != "" {
-			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves: rename it", typeName(t), name)
+			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves: rename it", TypeWord(t), name)
 		}
 	}
 	return labels, nil
@@ -266,7 +266,7 @@ func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error)
 	memory := make([]byte, 0, size)
 	for i, m := range metrics {
 		if i > 0 && compareLabels(metrics[i-1].Label, m.Label) == 0 {
-			return nil, &twiceError{h.Name, m.Label}
+			return nil, &duplicateError{h.Name, m.Label}
 		}
 		var err error
 		if memory, err = appendMetric(memory, m); err != nil {
@@ -288,9 +288,9 @@ func takeValue(out, m *dto.Metric, t dto.MetricType) error {
 	if !hasValue(m, t) {
 		has := valuesOf(m)
 		if has == "" {
-			return fmt.Errorf("the family is of type %s, but the metric has no value: give it one of that type", typeName(t))
+			return fmt.Errorf("the family is of type %s, but the metric has no value: give it one of that type", TypeWord(t))
 		}
-		return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has + ": give both one type")
+		return errors.New("the family is of type " + TypeWord(t) + ", but the metric is a " + has + ": give both one type")
 	}
 	switch t {
 	case dto.MetricType_COUNTER:
@@ -298,10 +298,10 @@ func takeValue(out, m *dto.Metric, t dto.MetricType) error {
 		return checkCounter(m.Counter)
 	case dto.MetricType_GAUGE:
 		out.Gauge = m.Gauge
-		known(m.Gauge)
+		dropUnknownFields(m.Gauge)
 	case dto.MetricType_UNTYPED:
 		out.Untyped = m.Untyped
-		known(m.Untyped)
+		dropUnknownFields(m.Untyped)
 	case dto.MetricType_SUMMARY:
 		out.Summary = m.Summary
 		return checkSummary(m.Summary)

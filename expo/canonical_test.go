@@ -150,7 +150,7 @@ func TestProtobufPushesThatTextCannotExpress(t *testing.T) {
 		{"a negative type", family(-1, &dto.Metric{Gauge: gauge}), "unknown type -1"},
 		{"no value", family(dto.MetricType_GAUGE, &dto.Metric{Label: expotest.Pairs("a", "b")}), `x{a="b"}: the family is of type gauge, but the metric has no value`},
 		{"a gauge in a histogram", family(dto.MetricType_HISTOGRAM, &dto.Metric{Gauge: gauge}), "type histogram, but the metric is a gauge"},
-		{"a summary in a gauge histogram", family(dto.MetricType_GAUGE_HISTOGRAM, &dto.Metric{Summary: &dto.Summary{}}), "type gauge histogram, but the metric is a summary"},
+		{"a summary in a gauge histogram", family(dto.MetricType_GAUGE_HISTOGRAM, &dto.Metric{Summary: &dto.Summary{}}), "type gauge_histogram, but the metric is a summary"},
 		{"a histogram in a summary", family(dto.MetricType_SUMMARY, &dto.Metric{Histogram: &dto.Histogram{}}), "type summary, but the metric is a histogram"},
 		{"two values, the right one among them", family(dto.MetricType_GAUGE, &dto.Metric{Counter: counter, Gauge: gauge}), ""},
 		{"no name", &dto.MetricFamily{Type: dto.MetricType_GAUGE.Enum(), Metric: []*dto.Metric{{Gauge: gauge}}}, `the metric name "" is not valid`},

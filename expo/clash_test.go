@@ -28,7 +28,7 @@ func TestWhichFamiliesClash(t *testing.T) {
 		{name: "histogram and gauge histogram", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a", Type: gaugeHist}, clash: "has the type"},
 		{name: "histogram and count", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_count", Type: gauge}, clash: `the histogram "a"`},
 		{name: "histogram and bucket", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_bucket", Type: histogram}, clash: `the histogram "a"`},
-		{name: "gauge histogram and sum", a: Header{Name: "a", Type: gaugeHist}, b: Header{Name: "a_sum", Type: gauge}, clash: `the gauge histogram "a"`},
+		{name: "gauge histogram and sum", a: Header{Name: "a", Type: gaugeHist}, b: Header{Name: "a_sum", Type: gauge}, clash: `the gauge_histogram "a"`},
 		{name: "summary and sum", a: Header{Name: "a", Type: summary}, b: Header{Name: "a_sum", Type: counter}, clash: `the summary "a"`},
 		{name: "summary and bucket", a: Header{Name: "a", Type: summary}, b: Header{Name: "a_bucket", Type: counter}},
 		{name: "gauge and count", a: Header{Name: "a", Type: gauge}, b: Header{Name: "a_count", Type: counter}},

@@ -147,8 +147,8 @@ func (c *wireCount) add(message []byte, m *wireMessage) {
 	}
 }
 
-// addPacked adds a piece of packed numbers. Pieces are put together, and the parser makes room for exactly one more
-// piece each time, and copies all there is: 40 KB of pieces of one number each take 750 MB.
+// addPacked adds a piece of packed numbers. For each piece the parser makes room for exactly one more and copies all
+// there is, so that pieces take the square of their number.
 func (c *wireCount) addPacked(numbers int64) {
 	c.packed += numbers
 	c.total += pointer + 9*c.packed + 2*8*numbers

@@ -304,7 +304,7 @@ func TestAPushCostsAPageFewSegments(t *testing.T) {
 		if n := len(first.segments); n < 40 {
 			t.Fatalf("%s: %d segments are too few to tell", f, n)
 		}
-		for what, row := range map[string]struct {
+		for change, row := range map[string]struct {
 			e    expo.Exposition
 			most int // for each name: the one that has changed, one more where a boundary has gone, the first one in protobuf
 		}{
@@ -322,7 +322,7 @@ func TestAPushCostsAPageFewSegments(t *testing.T) {
 				}
 			}
 			if fresh > row.most {
-				t.Errorf("%s, %s: %d of %d segments are new, want at most %d", f, what, fresh, len(p.segments), row.most)
+				t.Errorf("%s, %s: %d of %d segments are new, want at most %d", f, change, fresh, len(p.segments), row.most)
 			}
 		}
 	}
