@@ -44,7 +44,10 @@ func Clash(h, other Header) error {
 		if h.Type == other.Type {
 			return nil
 		}
-		return fmt.Errorf("metric family %s has the type %s here and %s elsewhere", Quote(h.Name), TypeWord(h.Type), TypeWord(other.Type))
+		return fmt.Errorf(
+			"metric family %s has the type %s here and %s elsewhere", Quote(h.Name), TypeWord(h.Type),
+			TypeWord(other.Type),
+		)
 	}
 	if occupies(h, other.Name) {
 		return suffixClash(h, other.Name)

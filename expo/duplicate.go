@@ -57,7 +57,8 @@ func replacedError(h Header, l *dto.LabelPair, values []string, n int) error {
 	if l.GetName() == model.JobLabel { // there is no group without
 		mend = "push each to a group of its own, or give the label in the body another name"
 	}
-	return fmt.Errorf("the grouping label %s (%s) of the path replaced the values in the body (%s), which made %d series of %s the same: %s",
+	return fmt.Errorf("the grouping label %s (%s) of the path replaced the values in the body (%s), "+
+		"which made %d series of %s the same: %s",
 		name, Quote(l.GetValue()), Some(values, n, room), n, Quote(h.Name), mend)
 }
 
@@ -85,7 +86,9 @@ func (c *canonicaliser) becomes(pushed, stored []*dto.LabelPair) bool {
 
 // valueOf returns the value of a label among others, which are sorted.
 func valueOf(labels []*dto.LabelPair, name string) (string, bool) {
-	i, found := slices.BinarySearchFunc(labels, name, func(l *dto.LabelPair, name string) int { return strings.Compare(l.GetName(), name) })
+	i, found := slices.BinarySearchFunc(
+		labels, name, func(l *dto.LabelPair, name string) int { return strings.Compare(l.GetName(), name) },
+	)
 	if !found {
 		return "", false
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Gauge returns a family of one gauge with the labels of the group that has this key: the family that is stored when the
-// gauge is pushed to that group. h, whose type is GAUGE, is not copied. The family holds the key and the value only, and
-// makes its metric and its ID each time they are asked for, because a store has two of these in each group.
+// Gauge returns a family of one gauge with the labels of the group that has this key: the family that is stored when
+// the gauge is pushed to that group. h, whose type is GAUGE, is not copied. The family holds the key and the value
+// only, and makes its metric and its ID each time they are asked for, because a store has two of these in each group.
 func Gauge(h *Header, key string, value float64) *Family {
 	f := &Family{Header: h, memory: unsafe.StringData(key), bits: math.Float64bits(value), size: uint32(len(key))}
 	f.state.Store(isGauge)

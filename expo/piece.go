@@ -8,12 +8,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// PieceBytes is how many bytes of metrics are decoded, written or compressed at a time. There is no bound on the series of
-// a family, and decoded it takes many times its size.
+// PieceBytes is how many bytes of metrics are decoded, written or compressed at a time. There is no bound on the series
+// of a family, and decoded it takes many times its size.
 const PieceBytes = 64 << 10
 
-// Pieces yields the metrics of a family, in order, as families of about PieceBytes each. A metric that is larger is a piece
-// of its own.
+// Pieces yields the metrics of a family, in order, as families of about PieceBytes each. A metric that is larger is a
+// piece of its own.
 func (f *Family) Pieces() iter.Seq[*Family] {
 	return func(yield func(*Family) bool) {
 		state := f.state.Load() &^ isGauge
@@ -40,8 +40,8 @@ func (f *Family) Pieces() iter.Seq[*Family] {
 // EncodedMetric is one metric as it is stored.
 type EncodedMetric []byte
 
-// Encoded yields the metrics one at a time, because all of them decoded may be many times larger than the family. An error,
-// which wraps ErrDamaged, is the last that it yields.
+// Encoded yields the metrics one at a time, because all of them decoded may be many times larger than the family. An
+// error, which wraps ErrDamaged, is the last that it yields.
 func (f *Family) Encoded() iter.Seq2[EncodedMetric, error] {
 	return func(yield func(EncodedMetric, error) bool) {
 		for rest := f.Metrics(); len(rest) > 0; {

@@ -94,10 +94,16 @@ func checkExemplar(e *dto.Exemplar) error {
 	for _, l := range e.GetLabel() {
 		dropUnknownFields(l)
 		if l.GetName() == "" || !utf8.ValidString(l.GetName()) {
-			return fmt.Errorf("the label name %s of an exemplar is not valid UTF-8 or is empty: give it a name in UTF-8", Quote(l.GetName()))
+			return fmt.Errorf(
+				"the label name %s of an exemplar is not valid UTF-8 or is empty: give it a name in UTF-8",
+				Quote(l.GetName()),
+			)
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return fmt.Errorf("the value %s of an exemplar's label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()), Quote(l.GetName()))
+			return fmt.Errorf(
+				"the value %s of an exemplar's label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()),
+				Quote(l.GetName()),
+			)
 		}
 	}
 	return nil
@@ -116,7 +122,8 @@ func Native(h *dto.Histogram) (*histogram.Histogram, *histogram.FloatHistogram) 
 	}
 	// The same rule as in Prometheus's parser: empty float buckets make it a float
 	// histogram even when all counts are zero.
-	if h.GetSampleCountFloat() > 0 || h.GetZeroCountFloat() > 0 || len(h.GetPositiveCount()) > 0 || len(h.GetNegativeCount()) > 0 {
+	if h.GetSampleCountFloat() > 0 || h.GetZeroCountFloat() > 0 ||
+		len(h.GetPositiveCount()) > 0 || len(h.GetNegativeCount()) > 0 {
 		return nil, &histogram.FloatHistogram{
 			Schema: h.GetSchema(), ZeroThreshold: h.GetZeroThreshold(),
 			Count: h.GetSampleCountFloat(), Sum: h.GetSampleSum(), ZeroCount: h.GetZeroCountFloat(),

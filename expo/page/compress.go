@@ -35,7 +35,8 @@ func (p *packed) addTo(sum uint32) uint32 {
 	return crcMultiply(sum, p.shift) ^ p.sum
 }
 
-// packer packs one piece after the other. It is pooled for its memory: it holds nothing else that the next piece could see.
+// packer packs one piece after the other. It is pooled for its memory: it holds nothing else that the next piece could
+// see.
 type packer struct {
 	deflate *flate.Writer
 	zstd    *zstd.Encoder
@@ -100,8 +101,9 @@ func (p *packer) pack(raw []byte, encoding string) (packed, error) {
 	case Zstd:
 		if p.zstd == nil {
 			var err error
-			if p.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
-				zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10), zstd.WithLowerEncoderMem(true)); err != nil {
+			p.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+				zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10), zstd.WithLowerEncoderMem(true))
+			if err != nil {
 				return out, fmt.Errorf("making a zstd encoder: %w", err)
 			}
 		}

@@ -9,8 +9,8 @@ import (
 // cutter cuts an exposition into segments, in one walk, and finds those that the page before has already. Where it cuts
 // depends on the exposition alone. What has not changed costs a comparison of pointers: the parts are not looked at.
 //
-// The segment that is being collected is in one of two states, which DESIGN.md draws: as long as it is the same as an old
-// one, it repeats that; from the first difference on, its parts and runs are collected.
+// The segment that is being collected is in one of two states, which DESIGN.md draws: as long as it is the same as an
+// old one, it repeats that; from the first difference on, its parts and runs are collected.
 type cutter struct {
 	target int // bytes of metrics, see segmentTarget
 	old    []*segment
@@ -28,7 +28,8 @@ type cutter struct {
 	// one may be copied.
 	mayShareLines bool
 
-	// Repeating: reuse are the parts of old[oldIndex], of which the segment has the first nParts, in the first nRuns runs.
+	// Repeating: reuse are the parts of old[oldIndex], of which the segment has the first nParts, in the first nRuns
+	// runs.
 	reuse         []*expo.Family // nil when not repeating
 	nParts, nRuns int
 

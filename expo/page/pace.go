@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Busy tells whether there is other work now that should not wait until a page has been made or written. Many goroutines
-// call it. A nil Busy says that there never is.
+// Busy tells whether there is other work now that should not wait until a page has been made or written. Many
+// goroutines call it. A nil Busy says that there never is.
 type Busy func() bool
 
-// While others are busy, work on a page rests after each paceWork: between two pieces of a page that is made, and between
-// two writes of one that is sent.
+// While others are busy, work on a page rests after each paceWork: between two pieces of a page that is made, and
+// between two writes of one that is sent.
 const (
 	paceWork   = 500 * time.Microsecond
 	makingRest = time.Millisecond

@@ -51,20 +51,21 @@ func New(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 	return p, nil
 }
 
-// Next returns the page of e. What this page has of it already is not made again. The only error is a compressor's, which
-// does not happen.
+// Next returns the page of e. What this page has of it already is not made again. The only error is a compressor's,
+// which does not happen.
 //
-// The page is written from the beginning if Write leaves something out or has to look at all names to escape one, because
-// that cannot be decided segment by segment, and in the formats for people.
+// The page is written from the beginning if Write leaves something out or has to look at all names to escape one,
+// because that cannot be decided segment by segment, and in the formats for people.
 func (p *Page) Next(e expo.Exposition) (*Page, error) { return p.NextWithin(e, nil) }
 
-// NextWithin is Next as long as there is room for what the page does not share with this one. When there is none, it stops
-// and returns room's error.
+// NextWithin is Next as long as there is room for what the page does not share with this one. When there is none, it
+// stops and returns room's error.
 func (p *Page) NextWithin(e expo.Exposition, room Room) (*Page, error) {
 	next := &Page{form: p.form, busy: p.busy}
 	err := next.take(p.segments, e, room)
 	if errors.As(err, &next.caught) || errors.Is(err, errIrregular) {
-		err = next.whole(e, room) // What was a panic in one of many goroutines, and is met again, is now one in the caller's.
+		// What was a panic in one of many goroutines, and is met again, is now one in the caller's.
+		err = next.whole(e, room)
 	}
 	if err != nil {
 		return nil, err

@@ -13,8 +13,8 @@ import (
 	"pushquorum/expo"
 )
 
-// segmentTarget returns how many bytes of metrics a segment has on average. With smaller segments less is made anew after
-// a push, but each has a cost of its own, and a small one compresses badly.
+// segmentTarget returns how many bytes of metrics a segment has on average. With smaller segments less is made anew
+// after a push, but each has a cost of its own, and a small one compresses badly.
 func segmentTarget(encoding string) int {
 	if encoding == Identity {
 		return 4 << 10
@@ -22,8 +22,8 @@ func segmentTarget(encoding string) int {
 	return 8 << 10
 }
 
-// segmentLimit times segmentTarget is where a segment ends, wherever the next boundary is. Without a limit a change would
-// cost more, because it hits a large segment more often than a small one.
+// segmentLimit times segmentTarget is where a segment ends, wherever the next boundary is. Without a limit a change
+// would cost more, because it hits a large segment more often than a small one.
 const segmentLimit = 2
 
 // segment is a piece of a page. The next page takes it over if it has the same parts, which are immutable, and says the
@@ -59,12 +59,13 @@ func (r *run) continues(other *run) bool {
 	if r.starts != other.starts {
 		return false
 	}
-	return r.Header == other.Header || !r.starts && r.Type == other.Type && r.Unit == other.Unit // the help stands elsewhere
+	// the help stands elsewhere
+	return r.Header == other.Header || !r.starts && r.Type == other.Type && r.Unit == other.Unit
 }
 
-// beginsSegment tells whether a segment begins before the part. That depends on the part alone, so that what is added or
-// taken away elsewhere moves no boundary. The chance grows with the part's bytes: there is one boundary in target bytes on
-// average.
+// beginsSegment tells whether a segment begins before the part. That depends on the part alone, so that what is added
+// or taken away elsewhere moves no boundary. The chance grows with the part's bytes: there is one boundary in target
+// bytes on average.
 func beginsSegment(f *expo.Family, target int) bool {
 	if f.Len() == 0 {
 		return false
@@ -73,8 +74,8 @@ func beginsSegment(f *expo.Family, target int) bool {
 	return uint64(binary.BigEndian.Uint32(f.Series()[0][:])) < chance // the ID is a hash
 }
 
-// errIrregular says that a page cannot be made segment by segment: something has to be left out, or the name of something
-// depends on what stands elsewhere.
+// errIrregular says that a page cannot be made segment by segment: something has to be left out, or the name of
+// something depends on what stands elsewhere.
 var errIrregular = errors.New("the page has to be written as a whole")
 
 // check returns errIrregular if the segment has something that Write leaves out or renames.
@@ -86,7 +87,8 @@ func (s *segment) check(scheme model.EscapingScheme) error {
 		}
 		for _, f := range s.partsOf(i) {
 			names := f.LabelNames()
-			if f.Type != r.Type || names == expo.DamagedNames || names != expo.LegacyNames && scheme != model.NoEscaping {
+			if f.Type != r.Type || names == expo.DamagedNames ||
+				names != expo.LegacyNames && scheme != model.NoEscaping {
 				return errIrregular
 			}
 		}
@@ -127,8 +129,8 @@ func (s *segment) write(p *packer, f form, room Room) error {
 	return room.take(s.memory())
 }
 
-// writeLarge makes the content of a segment of one large part, piece by piece, so that there is never more than one piece
-// in memory that is not packed. A large part begins a segment, and fills it.
+// writeLarge makes the content of a segment of one large part, piece by piece, so that there is never more than one
+// piece in memory that is not packed. A large part begins a segment, and fills it.
 func (s *segment) writeLarge(p *packer, f form, room Room) error {
 	s.before = nil
 	text, r := f.format.FormatType() == expfmt.TypeTextPlain, &s.runs[0]
@@ -172,8 +174,8 @@ func (s *segment) writeLarge(p *packer, f form, room Room) error {
 	return nil
 }
 
-// writeText collects the lines. Those of parts that have not changed are copied from the segment before, because they are
-// costly to make.
+// writeText collects the lines. Those of parts that have not changed are copied from the segment before, because they
+// are costly to make.
 func (s *segment) writeText(p *packer) error {
 	b, next := p.raw, 0
 	for i := range s.runs {

@@ -32,7 +32,9 @@ type LeftOutError struct {
 
 // Error implements error.
 func (e *LeftOutError) Error() string {
-	return fmt.Sprintf("%d parts of metric families were left out of the exposition, the first because: %v", e.Parts, e.First)
+	return fmt.Sprintf(
+		"%d parts of metric families were left out of the exposition, the first because: %v", e.Parts, e.First,
+	)
 }
 
 // Unwrap returns why the first part was left out.
@@ -92,7 +94,9 @@ type scrape struct {
 
 // familyWriter returns the function that writes one family with the given name, which is
 // that of the header or an escaped form of it.
-func (s *scrape) familyWriter(f expfmt.Format) (func(h expo.Header, name string, parts iter.Seq[*expo.Family]) error, error) {
+func (s *scrape) familyWriter(
+	f expfmt.Format,
+) (func(h expo.Header, name string, parts iter.Seq[*expo.Family]) error, error) {
 	switch f.FormatType() {
 	case expfmt.TypeTextPlain:
 		return s.writeText, nil
@@ -104,7 +108,9 @@ func (s *scrape) familyWriter(f expfmt.Format) (func(h expo.Header, name string,
 			return s.writeForPeople(o, h, name, parts)
 		}, nil
 	default:
-		return nil, fmt.Errorf("cannot write the format %s: use the text format or one of the protobuf formats", expo.Quote(string(f)))
+		return nil, fmt.Errorf(
+			"cannot write the format %s: use the text format or one of the protobuf formats", expo.Quote(string(f)),
+		)
 	}
 }
 
@@ -189,9 +195,11 @@ func (s *scrape) writeText(h expo.Header, name string, parts iter.Seq[*expo.Fami
 	return s.eachPiece(h, parts, write)
 }
 
-// eachPiece calls write for the parts that fit under the header, and for large ones piece by piece. bad says why a piece
-// cannot be written: its part is left out from there on. failed is the writer's error, which ends the scrape.
-func (s *scrape) eachPiece(h expo.Header, parts iter.Seq[*expo.Family], write func(piece *expo.Family) (bad, failed error)) error {
+// eachPiece calls write for the parts that fit under the header, and for large ones piece by piece. bad says why a
+// piece cannot be written: its part is left out from there on. failed is the writer's error, which ends the scrape.
+func (s *scrape) eachPiece(
+	h expo.Header, parts iter.Seq[*expo.Family], write func(piece *expo.Family) (bad, failed error),
+) error {
 	for f := range parts {
 		if !s.fits(h, f) {
 			continue
@@ -223,8 +231,8 @@ func inPieces(write func(*expo.Family) (bad, failed error)) func(*expo.Family) (
 	}
 }
 
-// writeDelimited writes one MetricFamily message after its length. The metrics of the parts are copied as they are stored;
-// they are walked twice, because the length comes first.
+// writeDelimited writes one MetricFamily message after its length. The metrics of the parts are copied as they are
+// stored; they are walked twice, because the length comes first.
 func (s *scrape) writeDelimited(h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 	size, before := 0, s.leftOut
 	for f := range parts {
@@ -277,7 +285,9 @@ func (s *scrape) writeEscaped(h expo.Header, name string, parts iter.Seq[*expo.F
 }
 
 // eachEncoded encodes the metrics of a family whose names are escaped, piece by piece, each time alike.
-func (s *scrape) eachEncoded(h expo.Header, name string, parts iter.Seq[*expo.Family], use func(metrics []byte) error) error {
+func (s *scrape) eachEncoded(
+	h expo.Header, name string, parts iter.Seq[*expo.Family], use func(metrics []byte) error,
+) error {
 	labels := s.labelEscaper(h, parts)
 	return s.eachPiece(h, parts, func(piece *expo.Family) (bad, failed error) {
 		if s.asStored(piece, name) {
@@ -310,9 +320,11 @@ func (s *scrape) writeUnit(h expo.Header) error {
 	return err
 }
 
-// writeForPeople writes what expfmt's encoder makes of the whole family in protobuf's text format. There the fields of a
-// message stand one after the other, so that they can be written one after the other.
-func (s *scrape) writeForPeople(o prototext.MarshalOptions, h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
+// writeForPeople writes what expfmt's encoder makes of the whole family in protobuf's text format. There the fields of
+// a message stand one after the other, so that they can be written one after the other.
+func (s *scrape) writeForPeople(
+	o prototext.MarshalOptions, h expo.Header, name string, parts iter.Seq[*expo.Family],
+) error {
 	between := fieldSeparator(o)
 	labels := s.labelEscaper(h, parts)
 	begun := false
@@ -348,10 +360,11 @@ func (s *scrape) writeForPeople(o prototext.MarshalOptions, h expo.Header, name 
 	return s.w.WriteByte('\n')
 }
 
-// fieldSeparator is what stands between the fields of a message. Protobuf's text format is made to differ from one binary to
-// another, but not from one call to the next.
+// fieldSeparator is what stands between the fields of a message. Protobuf's text format is made to differ from one
+// binary to another, but not from one call to the next.
 func fieldSeparator(o prototext.MarshalOptions) string {
 	both := o.Format(&dto.MetricFamily{Name: proto.String(""), Help: proto.String("")})
-	name, help := o.Format(&dto.MetricFamily{Name: proto.String("")}), o.Format(&dto.MetricFamily{Help: proto.String("")})
+	name := o.Format(&dto.MetricFamily{Name: proto.String("")})
+	help := o.Format(&dto.MetricFamily{Help: proto.String("")})
 	return strings.TrimSuffix(strings.TrimPrefix(both, name), help)
 }
