@@ -72,7 +72,7 @@ func readRepository(t *testing.T) repository {
 }
 
 var (
-	codeBlock  = regexp.MustCompile("(?ms)^```.*?^```")
+	codeBlock  = regexp.MustCompile("(?s)(?:^|\n)```.*?\n```")
 	codeSpan   = regexp.MustCompile("`([^`\n]+)`")
 	fileName   = regexp.MustCompile(`^[\w.][\w./-]*\.(?:go|md|proto|golden|tpl|yml)$`)
 	folderName = regexp.MustCompile(`^[\w.][\w./-]*/$`)
@@ -153,12 +153,13 @@ func (r repository) check(t *testing.T, document, text string) int {
 	for _, match := range codeSpan.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
 		span := match[1]
 		calls(span)
+		top, _, _ := strings.Cut(span, "/")
 		switch test := testName.FindStringSubmatch(span); {
 		case test != nil:
 			if named++; !r.tests[test[1]] {
 				t.Errorf("%s names %s, and there is no such test", document, test[1])
 			}
-		case fileName.MatchString(span), folderName.MatchString(span) && r.paths[span[:strings.Index(span, "/")]]:
+		case fileName.MatchString(span), folderName.MatchString(span) && r.paths[top]:
 			if named++; !has(span) {
 				t.Errorf("%s names %s, which is neither at the top nor below %s", document, span, folder)
 			}
