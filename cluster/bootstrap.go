@@ -74,7 +74,7 @@ func (r *Replica) askRelease(ctx context.Context) {
 	case err != nil:
 		r.logger.Debug("cannot ask for a promise back", "coordinator", held.Coordinator, "err", err)
 	case reply.Error != "":
-		if r.refusals.show("release", time.Now()) {
+		if r.refusals.Allow("release", time.Now()) {
 			r.logger.Warn("a promise is not given back: it "+reply.Error, "coordinator", held.Coordinator, "cluster", held.Cluster)
 		}
 	default:

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/connlimit"
+	"pushquorum/cluster/internal/loglimit"
 )
 
 // Every connection between replicas begins with a hello that says what it is for, whom it is meant for and from which
@@ -84,9 +87,9 @@ type mux struct {
 	done chan struct{}
 	wg   sync.WaitGroup
 
-	limit     int    // of connections that have said hello
-	newcomers newest // those that have not
-	full      *quietBook
+	limit     int               // of connections that have said hello
+	newcomers *connlimit.Newest // those that have not
+	full      *loglimit.Limit
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{} // all that were accepted and not closed
@@ -95,6 +98,8 @@ type mux struct {
 }
 
 const (
+	// maxNewcomers is how many connections at a time may not have said yet what they are for.
+	maxNewcomers    = 64
 	helloTimeout    = 5 * time.Second
 	strangerTimeout = 10 * time.Second
 )
@@ -103,7 +108,7 @@ func newMux(ln net.Listener, logger *slog.Logger, admit func(hello) helloAnswer,
 	return &mux{
 		ln: ln, logger: logger, admit: admit, serveRPC: serveRPC,
 		raft: make(chan net.Conn), done: make(chan struct{}), conns: map[net.Conn]struct{}{}, known: map[net.Conn]struct{}{},
-		limit: connLimit(), newcomers: newest{limit: min(maxNewcomers, connLimit())}, full: newQuietBook(),
+		limit: connlimit.PerPort(), newcomers: connlimit.NewNewest(min(maxNewcomers, connlimit.PerPort())), full: loglimit.New(),
 	}
 }
 
@@ -127,7 +132,7 @@ func (m *mux) accept() {
 			return
 		}
 		watchHost(conn)
-		m.newcomers.add(conn)
+		m.newcomers.Add(conn)
 		m.wg.Go(func() { m.greet(&trackedConn{Conn: conn, m: m}) })
 	}
 }
@@ -139,7 +144,7 @@ func (m *mux) greet(conn *trackedConn) {
 		_ = conn.Close() // a port scan, a health check
 		return
 	}
-	m.newcomers.remove(conn.Conn)
+	m.newcomers.Remove(conn.Conn)
 	h, ok := decodeHello(b)
 	answer := helloVersionUnknown
 	if ok {
@@ -187,7 +192,7 @@ func (m *mux) letIn(conn net.Conn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.known) >= m.limit {
-		if m.full.show("full", time.Now()) {
+		if m.full.Allow("full", time.Now()) {
 			m.logger.Warn("refused a peer connection: there are too many, does somebody else use the peer port?", "from", conn.RemoteAddr(), "limit", m.limit)
 		}
 		return false
@@ -197,7 +202,7 @@ func (m *mux) letIn(conn net.Conn) bool {
 }
 
 func (m *mux) forget(conn net.Conn) {
-	m.newcomers.remove(conn)
+	m.newcomers.Remove(conn)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.conns, conn)

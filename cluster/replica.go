@@ -14,6 +14,8 @@ import (
 
 	"pushquorum/cluster/internal/formation"
 	"pushquorum/fsm"
+
+	"pushquorum/cluster/internal/loglimit"
 )
 
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
@@ -57,9 +59,9 @@ type Replica struct {
 	exile     exile
 	turns     turns // to change the configuration
 	invites   *invitations
-	places    *places    // that --cluster.peer leads to
-	told      told       // which replicas are not wanted
-	refusals  *quietBook // of invitations
+	places    *places         // that --cluster.peer leads to
+	told      told            // which replicas are not wanted
+	refusals  *loglimit.Limit // of invitations
 	watch     *stuckWatch
 
 	draining atomic.Bool
@@ -84,7 +86,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), turns: make(turns, 1), refusals: loglimit.New(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
