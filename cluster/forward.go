@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
 
@@ -89,8 +90,8 @@ func (r *Replica) send(ctx context.Context, leader raft.ServerID, commands [][]b
 	}
 	args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: commands, TimeoutMs: millisLeft(ctx)}
 	var reply ApplyReply
-	switch err := r.peers.call(ctx, id, "Apply", args, &reply); {
-	case errors.Is(err, errNotSent):
+	switch err := r.peers.Call(ctx, id, "Apply", args, &reply); {
+	case errors.Is(err, raftnet.ErrNotSent):
 		return nil, outcomeNotAppended, fmt.Errorf("leader %s cannot be reached: %w", r.nameOf(leader), err)
 	case err != nil:
 		return nil, outcomeUnknown, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/memberlist"
+
+	"pushquorum/cluster/internal/testkit"
 )
 
 func TestWhatTheGossipsTransportSaysIsInTheLog(t *testing.T) {
@@ -40,9 +42,9 @@ func TestTheStreamsOfTheGossipAreBounded(t *testing.T) {
 		}
 	}()
 	address := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: inner.GetAutoBindPort()}
-	open := flood(t, address.String(), 1000)
-	eventually(t, "nearly all are closed", func() bool { return open() <= limit })
-	conn, err := g.DialTimeout(address.String(), testDeadline)
+	open := testkit.Flood(t, address.String(), 1000)
+	testkit.Eventually(t, "nearly all are closed", func() bool { return open() <= limit })
+	conn, err := g.DialTimeout(address.String(), testkit.Deadline)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"pushquorum/fsm"
 
 	"pushquorum/cluster/internal/loglimit"
+	"pushquorum/cluster/internal/raftnet"
 )
 
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
@@ -38,15 +39,15 @@ type Replica struct {
 	store    *storage
 	promises *formation.Promises
 	attempt  *formation.Attempt
-	alone    *formation.Alone // nil when standalone
-	gossip   *gossip          // nil when standalone
-	mux      *mux             // nil when standalone
-	stream   *streamLayer     // nil when standalone
-	network  *network         // nil when standalone
-	trans    raft.Transport   // the network, or one that reaches nobody
+	alone    *formation.Alone   // nil when standalone
+	gossip   *gossip            // nil when standalone
+	mux      *raftnet.Mux       // nil when standalone
+	stream   *raftnet.Streams   // nil when standalone
+	network  *raftnet.Transport // nil when standalone
+	trans    raft.Transport     // the network, or one that reaches nobody
 	raft     *raft.Raft
 	stopRaft func() error
-	peers    *peers
+	peers    *raftnet.Client
 	leader   *leadership
 	forwards *batcher // to the leader
 	appends  *batcher // to the log, while this replica leads
@@ -127,7 +128,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(r.dir.run)
 	r.spawn(func(ctx context.Context) { r.space.run(ctx, tune.stuckEvery) })
 	if r.mux != nil {
-		r.mux.start()
+		r.mux.Start()
 		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
 			return nil, err
 		}
@@ -225,8 +226,8 @@ func (r *Replica) peerAddress(id uuid.UUID) (string, bool) {
 
 // moved gives up the connections to where another replica no longer is.
 func (r *Replica) moved(id uuid.UUID, peer string) {
-	r.peers.moved(id, peer)
-	r.stream.moved(id, peer)
+	r.peers.Moved(id, peer)
+	r.stream.Moved(id, peer)
 }
 
 // spawn starts a goroutine whose context ends when the replica closes, and which Close waits for.

@@ -115,7 +115,7 @@ func mutants() []mutant {
 		{
 			name: "pipeline-lockup", what: "a pipeline whose answers Raft no longer takes locks up: a bug that the harness found",
 			edits: []edit{{
-				"cluster/pipeline.go",
+				"cluster/internal/raftnet/pipeline.go",
 				"	p := &pipeline{",
 				"	if id != \"\" {\n		return inner, nil\n	}\n	p := &pipeline{",
 			}},
@@ -138,8 +138,8 @@ func mutants() []mutant {
 			name: "two-votes", what: "a newcomer gets its vote while the dead replica that it replaces still has one",
 			edits: []edit{{
 				"cluster/promote.go",
-				"	for _, predecessor := range p.predecessorsOf(a.replaces) {\n",
-				"	for _, predecessor := range p.predecessorsOf(a.replaces[:0]) {\n",
+				"	for _, predecessor := range p.predecessorsOf(a.Replaces) {\n",
+				"	for _, predecessor := range p.predecessorsOf(a.Replaces[:0]) {\n",
 			}},
 			faults: "emptied,dying", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},

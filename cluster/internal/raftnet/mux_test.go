@@ -1,43 +1,20 @@
-package cluster
+package raftnet
 
 import (
 	"io"
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/testkit"
 )
 
-// flood opens connections that say nothing and gives a function that counts those that are still open.
-func flood(t *testing.T, address string, n int) (open func() int) {
-	t.Helper()
-	var mu sync.Mutex
-	left := n
-	for range n {
-		conn, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		go func() {
-			_, _ = io.Copy(io.Discard, conn)
-			mu.Lock()
-			defer mu.Unlock()
-			left--
-		}()
-	}
-	return func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return left
-	}
-}
-
-// Connections that do nothing must leave descriptors for the log, and a replica that has something to say must get through.
+// Connections that do nothing must leave descriptors for the log, and a replica that has something to say must get
+// through.
 func TestIdleConnectionsTakeFewDescriptorsAndKeepNobodyOut(t *testing.T) {
 	const idle = 5000
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,18 +22,23 @@ func TestIdleConnectionsTakeFewDescriptorsAndKeepNobodyOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan struct{}, 100)
-	m := newMux(ln, slog.New(slog.DiscardHandler), func(hello) helloAnswer { return helloOK }, func(net.Conn) { served <- struct{}{} })
-	m.start()
+	m := NewMux(
+		ln,
+		slog.New(slog.DiscardHandler),
+		func(Hello) Answer { return Accepted },
+		func(net.Conn) { served <- struct{}{} },
+	)
+	m.Start()
 	defer m.Close()
 	address := ln.Addr().String()
-	open := flood(t, address, idle)
-	eventually(t, "nearly all are closed", func() bool { return open() <= maxNewcomers })
-	eventually(t, "those that are closed are forgotten", func() bool {
+	open := testkit.Flood(t, address, idle)
+	testkit.Eventually(t, "nearly all are closed", func() bool { return open() <= maxNewcomers })
+	testkit.Eventually(t, "those that are closed are forgotten", func() bool {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		return len(m.conns) <= maxNewcomers
 	})
-	conn, err := dialPeer(testContext(t), dialTCP, address, hello{kind: kindRPC, target: uuid.New()})
+	conn, err := Dial(testkit.Context(t), DialTCP, address, Hello{Kind: KindRPC, Target: uuid.New()})
 	if err != nil {
 		t.Fatalf("a replica does not get through: %v", err)
 	}
@@ -69,13 +51,18 @@ func TestTheConnectionsOfOnePortAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs := &logBuffer{}
-	m := newMux(ln, slog.New(slog.NewTextHandler(logs, nil)), func(hello) helloAnswer { return helloOK }, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	logs := &testkit.LogBuffer{}
+	m := NewMux(
+		ln,
+		slog.New(slog.NewTextHandler(logs, nil)),
+		func(Hello) Answer { return Accepted },
+		func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
+	)
 	m.limit = 3
-	m.start()
+	m.Start()
 	defer m.Close()
 	dial := func() (net.Conn, error) {
-		return dialPeer(testContext(t), dialTCP, ln.Addr().String(), hello{kind: kindRPC, target: uuid.New()})
+		return Dial(testkit.Context(t), DialTCP, ln.Addr().String(), Hello{Kind: KindRPC, Target: uuid.New()})
 	}
 	var conns []net.Conn
 	for range 3 {
@@ -96,7 +83,7 @@ func TestTheConnectionsOfOnePortAreBounded(t *testing.T) {
 		t.Errorf("it was said %d times", n)
 	}
 	_ = conns[0].Close()
-	eventually(t, "there is a place again", func() bool {
+	testkit.Eventually(t, "there is a place again", func() bool {
 		conn, err := dial()
 		if err == nil {
 			_ = conn.Close()
@@ -112,10 +99,15 @@ func TestWhoAsksWhoIsHereIsNotServedForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadlines := make(chan time.Time, 2)
-	m := newMux(&notingListener{ln, deadlines}, slog.New(slog.DiscardHandler), func(hello) helloAnswer { return helloOK }, func(net.Conn) {})
-	m.start()
+	m := NewMux(
+		&notingListener{ln, deadlines},
+		slog.New(slog.DiscardHandler),
+		func(Hello) Answer { return Accepted },
+		func(net.Conn) {},
+	)
+	m.Start()
 	defer m.Close()
-	conn, err := dialPeer(testContext(t), dialTCP, ln.Addr().String(), hello{kind: kindRPC})
+	conn, err := Dial(testkit.Context(t), DialTCP, ln.Addr().String(), Hello{Kind: KindRPC})
 	if err != nil {
 		t.Fatal(err)
 	}
