@@ -21,7 +21,7 @@ USER 65534:65534
 WORKDIR /
 VOLUME ["/data"]
 
-# 9091 HTTP; 7946 gossip (both protocols) and 7947 Raft and forwarding, in a cluster only.
+# 9091 HTTP; in a cluster also 7946, the gossip port (TCP and UDP), and 7947, the peer port (TCP).
 EXPOSE 9091 7946 7946/udp 7947
 
 ENTRYPOINT ["/pushquorum"]

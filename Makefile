@@ -10,9 +10,11 @@ TOOLS := bin/tools
 
 # Pinned, so that everyone and CI see the same findings and the same generated code.
 GOLANGCI_LINT_VERSION := 2.15.0
+GOVULNCHECK_VERSION := 1.9.0
 PROTOC_GEN_GO_VERSION := 1.36.12
 PUSHGATEWAY_VERSION := 1.11.3
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
 PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION)/protoc-gen-go
 PEER := $(TOOLS)/pushgateway-$(PUSHGATEWAY_VERSION)
 
@@ -137,12 +139,16 @@ bench-scale: build ## measure 10,000 and 100,000 groups, into test/load/RESULTS.
 profile: build ## take CPU and allocation profiles of replicas under load, into bin/profiles
 	$(LOAD) -mode=profile -profiles=bin/profiles
 
+.PHONY: bench-paired
+bench-paired: build ## measure this build and another in turn, three pairs of each: AGAINST=path of the other binary
+	$(if $(AGAINST),,$(error AGAINST=path of another build's binary is needed))$(LOAD) -mode=paired -against='$(AGAINST)'
+
 # benchstat wants several runs of each; its samples are only as good as the machine is quiet.
 COUNT ?= 6
 
 .PHONY: microbench
 microbench: ## run the packages' benchmarks COUNT (6) times, for benchstat
-	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./expo ./fsm
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./expo ./expo/page ./fsm
 
 # A module of its own, and so outside of ./...; its only source is also a package of the project's, where golangci-lint
 # finds it.
@@ -158,9 +164,17 @@ lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, gen
 	sh -n test/clients/shell/client.sh
 	bash -n .ci/run
 	bash -n .ci/fuzz
+	bash -n .ci/vulncheck
 	bash -n test/kubernetes/build/build
 	$(GO) mod tidy -diff
 	$(GO) -C $(OLD_CLIENT) mod tidy -diff
+
+# Not part of .ci/run: its answer changes without a commit.
+VULNDB ?= https://vuln.go.dev
+
+.PHONY: vulncheck
+vulncheck: $(GOVULNCHECK) ## look for known vulnerabilities in what is called (needs https://vuln.go.dev, or a copy: VULNDB=file:///…)
+	VULNDB='$(VULNDB)' .ci/vulncheck $(GOVULNCHECK)
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## format with gofumpt and goimports
@@ -268,6 +282,10 @@ $(PEER):
 	dir=$$($(GO) mod download -json github.com/prometheus/pushgateway@v$(PUSHGATEWAY_VERSION) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p') \
 		&& [ -n "$$dir" ] && cd "$$dir" && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 			-ldflags '-X github.com/prometheus/common/version.Version=$(PUSHGATEWAY_VERSION)' -o $(abspath $@) .
+
+$(GOVULNCHECK):
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D)) $(GO) install golang.org/x/vuln/cmd/govulncheck@v$(GOVULNCHECK_VERSION)
 
 $(PROTOC_GEN_GO):
 	@mkdir -p $(@D)

@@ -32,8 +32,8 @@ func (d *discard) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// BenchmarkScrape scrapes 10,000 groups of 20 series, without a network: in a cluster and standalone, with nothing changed and
-// after 100 pushes.
+// BenchmarkScrape scrapes 10,000 groups of 20 series, without a network: in a cluster and standalone, with nothing
+// changed and after 100 pushes.
 func BenchmarkScrape(b *testing.B) {
 	const groups, changes = 10_000, 100
 	forms := []struct {
@@ -43,7 +43,8 @@ func BenchmarkScrape(b *testing.B) {
 	for _, self := range []bool{false, true} {
 		g := start(b, func(c *Config) {
 			c.IncludeSelf = self
-			c.Registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+			c.Registerer.MustRegister(collectors.NewGoCollector(),
+				collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 		})
 		for i := range groups {
 			benchPush(b, g, i, 0)
@@ -96,7 +97,8 @@ func BenchmarkPush(b *testing.B) {
 func benchBody(value int) string {
 	var body strings.Builder
 	for f := range 4 {
-		fmt.Fprintf(&body, "# HELP bench_family_%d_total What the job counted.\n# TYPE bench_family_%d_total counter\n", f, f)
+		fmt.Fprintf(&body, "# HELP bench_family_%d_total What the job counted.\n# TYPE bench_family_%d_total "+
+			"counter\n", f, f)
 		for s := range 5 {
 			fmt.Fprintf(&body, "bench_family_%d_total{code=\"%d\",method=\"PUT\"} %d.5\n", f, 200+s, value)
 		}

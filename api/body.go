@@ -12,36 +12,35 @@ import (
 	"time"
 )
 
-// problem is what is answered instead of what was asked for: a status code that tells whose fault it is, and a line
-// of text.
+// problem is an answer other than success: a status code that tells whose fault it is, and a line of text.
 type problem struct {
 	code int
 	text string
 }
 
-// wirePool holds the memory of most bodies, each as large as wireBuffer, and nothing else.
+// wirePool holds the memory of most bodies: values of *wireBuffer.
 var wirePool = sync.Pool{New: func() any { return new(wireBuffer) }}
 
-// wireBuffer has room for a usual body. A byte more than a body has, and its end is seen.
+// wireBuffer has room for a usual body, and for the byte more with which its end is seen.
 type wireBuffer [8 << 10]byte
 
 // body is a request's body, complete as it came over the wire, and not decompressed yet.
 type body struct {
-	hold     hold
+	memory   bodyMemory
 	pooled   *wireBuffer // nil: wire has memory of its own
 	wire     []byte
 	coding   *coding // nil: wire is what was pushed
-	encoding string  // that cannot be decoded: wire is taken as what was pushed
+	encoding string  // what the header says, if it cannot be decoded; wire is then taken for what was pushed
 	limit    int64   // bytes, on the wire and decompressed
 	timeout  time.Duration
 	waited   time.Duration // for its memory
 }
 
-// openBody takes r's body from the wire, to be decompressed according to its Content-Encoding. An encoding that is not
-// known is left as it is, as the Pushgateway does: the parser then judges the bytes. The body is to be released, also
-// with a problem.
+// openBody reads r's body from the wire, to be decompressed according to its Content-Encoding. A body in an unknown
+// encoding is left as it is, as by the Pushgateway: the parser then judges the bytes. The caller recycles the body and
+// frees its memory, also with a problem.
 func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem) {
-	b := &body{hold: hold{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
+	b := &body{memory: bodyMemory{in: a.inFlight}, limit: a.cfg.MaxBodyBytes, timeout: a.cfg.PushTimeout}
 	b.coding, b.encoding = contentCoding(r.Header)
 	if r.ContentLength > b.limit {
 		p := b.tooLarge()
@@ -50,7 +49,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 	if p := b.receive(w, r); p != nil {
 		return b, p
 	}
-	bodyTaken(w)
+	markBodyRead(w)
 	// ServeHTTP's deadline would otherwise end the request's context while the push is being replicated.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return b, nil
@@ -61,7 +60,7 @@ func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*body, *problem)
 func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 	size := max(int64(len(wireBuffer{})), r.ContentLength+1)
 	began := time.Now()
-	if p := b.hold.begin(r.Context(), size); p != nil {
+	if p := b.memory.reserve(r.Context(), size); p != nil {
 		return p
 	}
 	if b.waited = time.Since(began); b.waited > b.timeout/100 {
@@ -75,12 +74,13 @@ func (b *body) receive(w http.ResponseWriter, r *http.Request) *problem {
 		buffer = make([]byte, 0, size)
 	}
 	var p *problem
-	b.wire, p = b.readAll(http.MaxBytesReader(w, r.Body, b.limit), buffer, func(int) *problem { return nil }, b.problem)
+	b.wire, p = b.readAll(http.MaxBytesReader(w, r.Body, b.limit), buffer, func(int) *problem { return nil },
+		b.readProblem)
 	return p
 }
 
-// readAll reads all of r, into buffer first. Before it makes a larger one it takes the memory for it. It calls grown
-// with the size that is exceeded, and failed with the error that ends it too soon.
+// readAll reads all of r, into buffer as long as it fits. Before it allocates a larger one it acquires the memory for
+// it. It calls grown with each size that is exceeded, and failed with an error that ends the reading too soon.
 func (b *body) readAll(
 	r io.Reader, buffer []byte, grown func(n int) *problem, failed func(error) *problem,
 ) ([]byte, *problem) {
@@ -90,12 +90,12 @@ func (b *body) readAll(
 				return nil, p
 			}
 			size := max(int64(cap(buffer))+1, min(2*int64(cap(buffer)), b.limit+1))
-			if p := b.hold.resize(b.hold.n + size); p != nil {
+			if p := b.memory.resize(b.memory.n + size); p != nil {
 				return nil, p
 			}
 			old := int64(cap(buffer))
 			buffer = append(make([]byte, 0, size), buffer...)
-			if p := b.hold.resize(b.hold.n - old); p != nil {
+			if p := b.memory.resize(b.memory.n - old); p != nil {
 				return nil, p
 			}
 		}
@@ -112,18 +112,18 @@ func (b *body) readAll(
 	}
 }
 
-// release gives the body's memory to the next one: nothing that was made of it may still point there.
-func (b *body) release() {
+// recycle gives the buffer to the next body. Nothing may still point into it.
+func (b *body) recycle() {
 	if b.pooled != nil {
 		wirePool.Put(b.pooled)
 	}
 	b.pooled, b.wire = nil, nil
 }
 
-// decompressed returns what was pushed, until release, in the lane for small bodies as long as it is one. Reading
-// stops at the limit, so that a small body which expands to a huge one costs no more than one of the limit.
-func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
-	if p := t.begin(ctx, len(b.wire) > smallBody); p != nil {
+// decompressed returns what was pushed, valid until recycle. It holds a small decode slot as long as the body is small.
+// Reading stops at the limit, so that a small body that expands to a huge one costs no more than one of the limit.
+func (b *body) decompressed(ctx context.Context, t *decodeSlot) ([]byte, *problem) {
+	if p := t.acquireDecodeSlot(ctx, len(b.wire) > smallBody); p != nil {
 		return nil, p
 	}
 	if b.coding == nil {
@@ -134,14 +134,14 @@ func (b *body) decompressed(ctx context.Context, t *turn) ([]byte, *problem) {
 		return nil, b.undecodable(err)
 	}
 	first := min(max(4*int64(len(b.wire)), 1<<10), smallBody+1)
-	if p := b.hold.resize(b.hold.n + first); p != nil {
+	if p := b.memory.resize(b.memory.n + first); p != nil {
 		return nil, p
 	}
 	return b.readAll(io.LimitReader(decoder, b.limit+1), make([]byte, 0, first), func(n int) *problem {
 		if n <= smallBody {
 			return nil
 		}
-		return t.begin(ctx, true)
+		return t.acquireDecodeSlot(ctx, true)
 	}, b.undecodable)
 }
 
@@ -149,7 +149,7 @@ func (b *body) undecodable(err error) *problem {
 	return &problem{http.StatusBadRequest, b.coding.fault(b.wire, err)}
 }
 
-func (b *body) problem(err error) *problem {
+func (b *body) readProblem(err error) *problem {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -157,7 +157,9 @@ func (b *body) problem(err error) *problem {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &problem{http.StatusBadRequest, "the body ended before all of it had come"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &problem{http.StatusRequestTimeout, fmt.Sprintf("the body did not arrive within %s: send it faster, or raise --push.timeout", b.timeout)}
+		return &problem{http.StatusRequestTimeout, fmt.Sprintf(
+			"the body did not arrive within %s: send it faster, or raise --push.timeout", b.timeout,
+		)}
 	}
 	return &problem{http.StatusBadRequest, err.Error()}
 }
@@ -165,6 +167,7 @@ func (b *body) problem(err error) *problem {
 func (b *body) tooLarge() *problem {
 	return &problem{
 		http.StatusRequestEntityTooLarge,
-		fmt.Sprintf("the body is larger than %d bytes, compressed or decompressed: push less at once, or raise --push.max-body-size", b.limit),
+		fmt.Sprintf("the body is larger than %d bytes, compressed or decompressed: "+
+			"push less at once, or raise --push.max-body-size", b.limit),
 	}
 }

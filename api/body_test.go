@@ -30,14 +30,26 @@ func TestBodiesAreLimited(t *testing.T) {
 		header  []string
 		allowed bool
 	}{
-		"as long as the limit":        {comments(limit), nil, true},
-		"a byte longer":               {comments(limit + 1), nil, false},
-		"gzip of the limit":           {gzipped(t, comments(limit)), []string{"Content-Encoding", "gzip"}, true},
-		"gzip of a byte more":         {gzipped(t, comments(limit+1)), []string{"Content-Encoding", "gzip"}, false},
-		"snappy of the limit":         {snappyFramed(t, comments(limit)), []string{"Content-Encoding", "snappy"}, true},
-		"snappy of a byte more":       {snappyFramed(t, comments(limit+1)), []string{"Content-Encoding", "snappy"}, false},
-		"a long body of nothing":      {strings.Repeat(gzipped(t, ""), limit), []string{"Content-Encoding", "gzip"}, false},
-		"protobuf that is too long":   {strings.Repeat(delimited(t, gaugeFamily("x")), limit), []string{"Content-Type", protobufType}, false},
+		"as long as the limit": {comments(limit), nil, true},
+		"a byte longer":        {comments(limit + 1), nil, false},
+		"gzip of the limit":    {gzipped(t, comments(limit)), []string{"Content-Encoding", "gzip"}, true},
+		"gzip of a byte more":  {gzipped(t, comments(limit+1)), []string{"Content-Encoding", "gzip"}, false},
+		"snappy of the limit":  {snappyFramed(t, comments(limit)), []string{"Content-Encoding", "snappy"}, true},
+		"snappy of a byte more": {
+			snappyFramed(t, comments(limit+1)),
+			[]string{"Content-Encoding", "snappy"},
+			false,
+		},
+		"a long body of nothing": {
+			strings.Repeat(gzipped(t, ""), limit),
+			[]string{"Content-Encoding", "gzip"},
+			false,
+		},
+		"protobuf that is too long": {
+			strings.Repeat(delimited(t, gaugeFamily("x")), limit),
+			[]string{"Content-Type", protobufType},
+			false,
+		},
 		"an error beyond the limit":   {comments(limit) + "not a metric\n", nil, false},
 		"an error before the limit":   {"x 1\n" + comments(limit-4), nil, true},
 		"too long, with bad contents": {strings.Repeat("\x00", limit+1), nil, false},
@@ -71,7 +83,8 @@ func TestBodiesAreLimited(t *testing.T) {
 					}
 					return
 				}
-				if res.StatusCode != http.StatusRequestEntityTooLarge || !bytes.Contains(text, []byte("10000 bytes")) || !bytes.Contains(text, []byte("--push.max-body-size")) {
+				if res.StatusCode != http.StatusRequestEntityTooLarge || !bytes.Contains(text, []byte("10000 bytes")) ||
+					!bytes.Contains(text, []byte("--push.max-body-size")) {
 					// A parser may meet the bad contents before the limit.
 					if res.StatusCode != http.StatusBadRequest || !strings.Contains(name, "bad contents") {
 						t.Errorf("want 413 with the limit and the flag, got %d: %s", res.StatusCode, text)
@@ -125,7 +138,7 @@ func TestABombIsCutOffWhileReading(t *testing.T) {
 				decoded.Reader, err = open(r)
 				return decoded, err
 			}
-			raw, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight})
+			raw, p := b.decompressed(t.Context(), &decodeSlot{in: g.api.inFlight})
 			if p == nil || p.code != http.StatusRequestEntityTooLarge {
 				t.Errorf("want 413, got %+v and %d bytes", p, len(raw))
 			}
@@ -199,7 +212,8 @@ func TestABodyThatIsAnnouncedTooLongIsNotRead(t *testing.T) {
 	wire := &counter{Reader: strings.NewReader(comments(11))}
 	r := httptest.NewRequest(http.MethodPut, "/metrics/job/a", wire)
 	r.ContentLength = 11
-	if _, p := g.api.openBody(httptest.NewRecorder(), r); p == nil || p.code != http.StatusRequestEntityTooLarge || wire.n != 0 {
+	if _, p := g.api.openBody(httptest.NewRecorder(), r); p == nil || p.code != http.StatusRequestEntityTooLarge ||
+		wire.n != 0 {
 		t.Errorf("want 413 and nothing read, got %v and %d bytes", p, wire.n)
 	}
 }
@@ -219,7 +233,7 @@ func TestACompressedBodyIsCheckedToItsEnd(t *testing.T) {
 		if p != nil {
 			t.Fatal(p.text)
 		}
-		if _, p := b.decompressed(t.Context(), &turn{in: g.api.inFlight}); p == nil || p.code != test.want {
+		if _, p := b.decompressed(t.Context(), &decodeSlot{in: g.api.inFlight}); p == nil || p.code != test.want {
 			t.Errorf("%s: want %d, got %+v", name, test.want, p)
 		}
 	}
@@ -247,8 +261,8 @@ func (w *watching) Apply(ctx context.Context, command []byte) (fsm.Result, error
 	return w.replica.Apply(ctx, command)
 }
 
-// TestTheTimeOfTheBodyIsNotTakenFromTheReplication: a deadline that is left on the connection makes net/http end the request's
-// context when it passes, as if the client had gone away.
+// TestTheTimeOfTheBodyIsNotTakenFromTheReplication: a deadline that is left on the connection makes net/http end the
+// request's context when it passes, as if the client had gone away.
 func TestTheTimeOfTheBodyIsNotTakenFromTheReplication(t *testing.T) {
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 	var left time.Duration

@@ -20,12 +20,14 @@ import (
 
 // Replica is what the API needs of the consensus layer. Its methods are safe for concurrent use.
 type Replica interface {
-	// Apply replicates an encoded command and returns its result. An error means that the outcome is unknown or, if it
-	// is an [fsm.NotAppliedError], that nothing has changed; the same command may be sent again.
+	// Apply replicates an encoded command and returns its result. An [fsm.NotAppliedError] means that nothing has
+	// changed, any other error that the outcome is unknown. The same command may be sent again after either.
 	Apply(ctx context.Context, command []byte) (fsm.Result, error)
-	// ReadBarrier returns nil once the local state includes every command that any replica acknowledged before the call.
+	// ReadBarrier returns nil once the local state includes every command that any replica acknowledged before the
+	// call.
 	ReadBarrier(ctx context.Context) error
-	// Staleness is the time since the local state was last known to be current; ok is false if it never was since the start.
+	// Staleness is the time since the local state was last known to be current. ok is false if it has not been current
+	// since the start.
 	Staleness() (age time.Duration, ok bool)
 	// Ready returns nil, or why this replica cannot serve requests now.
 	Ready() error
@@ -37,7 +39,7 @@ type Replica interface {
 type Store interface {
 	View() *fsm.View
 	Applied() uint64
-	// Weight is how many bytes what is stored takes, and how many what has been replaced so far took.
+	// Weight returns the bytes that the stored state takes, and those that all replaced state has taken so far.
 	Weight() (stored, replaced int64)
 }
 
@@ -46,7 +48,7 @@ type Consistency string
 
 // The values of --read.consistency.
 const (
-	Available    Consistency = "available"    // linearizable while a leader answers, else the last local state, marked as stale
+	Available    Consistency = "available"    // linearizable, or without a leader the last local state, marked as stale
 	Linearizable Consistency = "linearizable" // never stale: 503 without a leader
 	Local        Consistency = "local"        // the local state, without asking anyone
 )
@@ -68,25 +70,27 @@ const (
 	defaultMaxStaleness = 5 * time.Minute
 )
 
-// How many answers of a kind are made at a time that cannot be shared.
+// How many answers of a kind are made at a time, where clients cannot share them.
 const (
 	maxStreams = 4
 	maxQueries = 2
 	maxViews   = 2
 )
 
-// Config is what the command line and the other packages give to the API. Replica, Store, Registerer and Gatherer are required.
+// Config is what the command line and the other packages give to the API. Replica, Store, Registerer and Gatherer are
+// required.
 type Config struct {
 	Replica Replica
 	Store   Store
-	// Cluster reports the members for /api/v1/cluster and the page; nil: the endpoint answers 404.
+	// Cluster reports the members for /api/v1/cluster and the page for people. nil: the endpoint answers 404.
 	Cluster func(context.Context) ClusterStatus
 
-	// Registerer gets the API's own metrics, Gatherer serves all of the process's (usually one prometheus.Registry).
+	// Registerer gets the API's own metrics. Gatherer serves all of the process's; both are usually one
+	// prometheus.Registry.
 	Registerer prometheus.Registerer
 	Gatherer   prometheus.Gatherer
-	// IncludeSelf adds the Gatherer's metrics to the telemetry path. A push that clashes with them is rejected in any
-	// case.
+	// IncludeSelf adds the Gatherer's metrics to the telemetry path. A push that clashes with them is rejected with it
+	// or without.
 	IncludeSelf bool
 
 	RoutePrefix    string // as ComputeRoutePrefix returns it: "" or "/prefix"
@@ -97,16 +101,20 @@ type Config struct {
 	EnableLifecycle bool
 	Quit            func() // called once, on the first request to /-/quit
 
-	UTF8Names    bool          // --push.enable-utf8-names
-	Unchecked    bool          // --push.disable-consistency-check: a good push is answered 202, as there; it is checked all the same
+	UTF8Names bool // --push.enable-utf8-names
+	// Unchecked is --push.disable-consistency-check. A good push is answered 202, as by a Pushgateway with this flag.
+	// It is checked all the same.
+	Unchecked    bool
 	PushTimeout  time.Duration // for a body to arrive, and again from there to the answer; default DefaultPushTimeout
 	MaxBodyBytes int64         // of a push, on the wire and decompressed; default DefaultMaxBodyBytes
-	Limits       fsm.Limits    // shown, with how near they are; Replica keeps them
-	// PageBytes is how much memory pages may take that are kept, built or being sent; what does not fit is streamed. 0: no bound.
+	Limits       fsm.Limits    // shown, with how near they are; Replica enforces them
+	// PageBytes bounds the memory of pages that are kept, being built or being sent, in bytes. A page that does not fit
+	// is streamed. 0: no bound.
 	PageBytes int64
-	// MaxBytesInFlight bounds the memory of all pushes that are under way, from the first byte of a body to the answer, in bytes. A push
-	// that finds no room waits for it, up to half of PushTimeout, and is then answered 503; one that could never fit is answered 413. A quarter is
-	// for bodies, half for what they are decoded into, a quarter for small pushes. Default DefaultMaxInFlight.
+	// MaxBytesInFlight bounds the memory of all pushes that are under way, from the first byte of a body to the answer,
+	// in bytes. A push that finds no room waits for it, up to half of PushTimeout, and is then answered 503; one that
+	// could never fit is answered 413. A quarter is for bodies, half for what they are decoded into, a quarter for
+	// small pushes. Default DefaultMaxInFlight.
 	MaxBytesInFlight int64
 	MaxPushes        int // at a time; more are answered 503; default DefaultMaxPushes
 	Read             ReadPolicy
@@ -117,28 +125,28 @@ type Config struct {
 	Logger    *slog.Logger      // default: discards
 }
 
-// API serves HTTP for one replica. All of its state is either immutable after New or guarded by its own type.
+// API serves HTTP for one replica. All of its fields are immutable after New, or guard themselves.
 type API struct {
-	cfg      Config
-	inFlight *inFlight
-	log      *slog.Logger
-	met      *scrapeLog
-	naming   naming
-	metrics  *instruments
-	own      *self
-	self     *self // own, if it is on the telemetry path; else nil
-	pages    *pages
-	pinned   *pinned
-	streams  *lane // answers on the telemetry path that do not fit into PageBytes
-	queries  *lane // answers to /api/v1/metrics
-	views    *lane // pages for people
-	template *template.Template
-	quit     sync.Once
-	handler  http.Handler
+	cfg             Config
+	inFlight        *inFlight
+	log             *slog.Logger
+	scrapeLog       *scrapeLog
+	naming          naming
+	metrics         *instruments
+	selfMetrics     *selfMetrics
+	pageSelfMetrics *selfMetrics // own, if it is on the telemetry path; else nil
+	pages           *pages
+	pinned          *pinned
+	streams         *lane // answers on the telemetry path that do not fit into PageBytes
+	queries         *lane // answers to /api/v1/metrics
+	views           *lane // pages for people
+	template        *template.Template
+	quit            sync.Once
+	handler         http.Handler
 }
 
-// New returns a handler for every path of the surface. It registers the API's own metrics, and fails if they are already
-// registered or if the configuration cannot work.
+// New returns a handler for every path of the surface. It registers the API's own metrics, and returns an error if they
+// are already registered or if the configuration cannot work.
 func New(cfg Config) (*API, error) {
 	if cfg.Replica == nil || cfg.Store == nil || cfg.Registerer == nil || cfg.Gatherer == nil {
 		return nil, errors.New("api: Replica, Store, Registerer and Gatherer are required")
@@ -150,7 +158,8 @@ func New(cfg Config) (*API, error) {
 	switch cfg.Read.Consistency {
 	case Available, Linearizable, Local:
 	default:
-		return nil, fmt.Errorf("read consistency %q is unknown: use %s, %s or %s", cfg.Read.Consistency, Available, Linearizable, Local)
+		return nil, fmt.Errorf("read consistency %q is unknown: use %s, %s or %s",
+			cfg.Read.Consistency, Available, Linearizable, Local)
 	}
 	inFlight := newInFlight(cfg.MaxBytesInFlight, cfg.MaxPushes, cfg.PushTimeout/2)
 	metrics, err := newInstruments(cfg.Registerer, inFlight)
@@ -158,24 +167,26 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{
-		cfg:      cfg,
-		inFlight: inFlight,
-		log:      cfg.Logger,
-		met:      newScrapeLog(cfg.Logger),
-		metrics:  metrics,
-		naming:   naming{scheme: model.LegacyValidation, escaping: model.NoEscaping},
+		cfg:       cfg,
+		inFlight:  inFlight,
+		log:       cfg.Logger,
+		scrapeLog: newScrapeLog(cfg.Logger),
+		metrics:   metrics,
+		naming:    naming{scheme: model.LegacyValidation, escaping: model.NoEscaping},
 	}
 	if cfg.UTF8Names {
 		a.naming = naming{scheme: model.UTF8Validation, escaping: model.ValueEncodingEscaping}
 	}
-	a.own = &self{gatherer: cfg.Gatherer, met: a.met, now: time.Now}
+	a.selfMetrics = &selfMetrics{gatherer: cfg.Gatherer, scrapeLog: a.scrapeLog, now: time.Now}
 	if cfg.IncludeSelf {
-		a.self = a.own
+		a.pageSelfMetrics = a.selfMetrics
 	}
 	pushes := &traffic{store: cfg.Store, now: time.Now}
-	a.pages = newPages(cfg.Store, a.self, pushes.busy, newPageBudget(cfg.PageBytes, metrics.pageBytes))
+	a.pages = newPages(cfg.Store, a.pageSelfMetrics, pushes.pushesActive,
+		newPageBudget(cfg.PageBytes, metrics.pageBytes))
 	a.pinned = newPinned(cfg.Store, cfg.Limits.StateBytes)
-	a.streams = newLane("the metrics in a form for which there is no room in --web.max-page-bytes", maxStreams, a.pinned)
+	const tooLarge = "the metrics in a form for which there is no room in --web.max-page-bytes"
+	a.streams = newLane(tooLarge, maxStreams, a.pinned)
 	a.queries = newLane("all groups as JSON", maxQueries, a.pinned)
 	a.views = newLane("this page", maxViews, nil)
 	if a.template, err = template.ParseFS(uiFiles, "ui/page.html"); err != nil {
@@ -220,9 +231,8 @@ func setDefaults(cfg *Config) {
 	}
 }
 
-// ComputeRoutePrefix returns the prefix of all routes for --web.route-prefix and --web.external-url, as the Pushgateway does:
-// without a prefix the path of the URL counts, "/" is no prefix, and any other begins but does not end with a slash.
-// externalURL may be nil.
+// ComputeRoutePrefix returns the prefix of all routes for --web.route-prefix and --web.external-url, as the Pushgateway
+// does: "" or "/prefix". Without a prefix the path of the URL counts, and "/" is no prefix. externalURL may be nil.
 func ComputeRoutePrefix(prefix string, externalURL *url.URL) string {
 	if prefix == "" && externalURL != nil {
 		prefix = externalURL.Path

@@ -20,7 +20,9 @@ const megabyte = 1 << 20
 
 // raw sends a request by hand, as clients do that send all before they read: the head, and then each part of the body.
 // It returns the answer, and how sending ended.
-func (g *gateway) raw(head string, parts func(write func([]byte) error) error) (res *http.Response, text string, sent, received error) {
+func (g *gateway) raw(head string, parts func(write func([]byte) error) error) (res *http.Response, text string, sent,
+	received error,
+) {
 	g.t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(g.t.Context(), "tcp", strings.TrimPrefix(g.server.URL, "http://"))
 	if err != nil {
@@ -81,22 +83,59 @@ func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 		body func(func([]byte) error) error
 		want int
 	}{
-		"a little more than may be":       {withLength(put, 17*megabyte), length(17 * megabyte), http.StatusRequestEntityTooLarge},
-		"20 MB":                           {withLength(put, 20*megabyte), length(20 * megabyte), http.StatusRequestEntityTooLarge},
-		"100 MB":                          {withLength(put, 100*megabyte), length(100 * megabyte), http.StatusRequestEntityTooLarge},
-		"chunks of 20 MB":                 {at(put, chunked), chunks(20 * megabyte), http.StatusRequestEntityTooLarge},
-		"chunks of 100 MB":                {at(put, chunked), chunks(100 * megabyte), http.StatusRequestEntityTooLarge},
-		"a path that is none":             {withLength("PUT /metrics/job/a/b", 20*megabyte), length(20 * megabyte), http.StatusBadRequest},
-		"a path that is none, in chunks":  {at("PUT /metrics/job/a/b", chunked), chunks(8 * megabyte), http.StatusBadRequest},
-		"a path that is too long":         {withLength("PUT /metrics/job/"+strings.Repeat("a", maxPath), 8*megabyte), length(8 * megabyte), http.StatusRequestURITooLong},
-		"a path that nothing serves":      {withLength("PUT /metric/job/a", 8*megabyte), length(8 * megabyte), http.StatusNotFound},
-		"a method that nothing serves":    {withLength("PUT /-/ready", 8*megabyte), length(8 * megabyte), http.StatusMethodNotAllowed},
-		"a key that is too long":          {at(put, "Idempotency-Key: "+strings.Repeat("k", 300)+"\r\n"+fmt.Sprintf(sized, 8*megabyte)), length(8 * megabyte), http.StatusBadRequest},
-		"DELETE with a body":              {withLength("DELETE /metrics/job/a", 8*megabyte), length(8 * megabyte), http.StatusAccepted},
-		"GET with a body":                 {withLength("GET /metrics", 8*megabyte), length(8 * megabyte), http.StatusOK},
-		"a page with a body":              {withLength("GET /", 8*megabyte), length(8 * megabyte), http.StatusOK},
-		"HTTP 1.0":                        {"PUT /metrics/job/a HTTP/1.0\r\nContent-Length: 20971520\r\n\r\n", length(20 * megabyte), http.StatusRequestEntityTooLarge},
-		"who asks whether he may, but no": {at(put, "Expect: 100-continue\r\n"+fmt.Sprintf(sized, 20*megabyte)), length(20 * megabyte), http.StatusRequestEntityTooLarge},
+		"a little more than may be": {
+			withLength(put, 17*megabyte), length(17 * megabyte),
+			http.StatusRequestEntityTooLarge,
+		},
+		"20 MB": {
+			withLength(put, 20*megabyte), length(20 * megabyte),
+			http.StatusRequestEntityTooLarge,
+		},
+		"100 MB": {
+			withLength(put, 100*megabyte), length(100 * megabyte),
+			http.StatusRequestEntityTooLarge,
+		},
+		"chunks of 20 MB":  {at(put, chunked), chunks(20 * megabyte), http.StatusRequestEntityTooLarge},
+		"chunks of 100 MB": {at(put, chunked), chunks(100 * megabyte), http.StatusRequestEntityTooLarge},
+		"a path that is none": {
+			withLength("PUT /metrics/job/a/b", 20*megabyte), length(20 * megabyte),
+			http.StatusBadRequest,
+		},
+		"a path that is none, in chunks": {
+			at("PUT /metrics/job/a/b", chunked), chunks(8 * megabyte),
+			http.StatusBadRequest,
+		},
+		"a path that is too long": {
+			withLength("PUT /metrics/job/"+strings.Repeat("a", maxPath), 8*megabyte),
+			length(8 * megabyte), http.StatusRequestURITooLong,
+		},
+		"a path that nothing serves": {
+			withLength("PUT /metric/job/a", 8*megabyte), length(8 * megabyte),
+			http.StatusNotFound,
+		},
+		"a method that nothing serves": {
+			withLength("PUT /-/ready", 8*megabyte), length(8 * megabyte),
+			http.StatusMethodNotAllowed,
+		},
+		"a key that is too long": {at(put, "Idempotency-Key: "+strings.Repeat("k",
+			300)+"\r\n"+fmt.Sprintf(sized, 8*megabyte)), length(8 * megabyte), http.StatusBadRequest},
+		"DELETE with a body": {
+			withLength("DELETE /metrics/job/a", 8*megabyte), length(8 * megabyte),
+			http.StatusAccepted,
+		},
+		"GET with a body": {
+			withLength("GET /metrics", 8*megabyte), length(8 * megabyte),
+			http.StatusOK,
+		},
+		"a page with a body": {withLength("GET /", 8*megabyte), length(8 * megabyte), http.StatusOK},
+		"HTTP 1.0": {
+			"PUT /metrics/job/a HTTP/1.0\r\nContent-Length: 20971520\r\n\r\n",
+			length(20 * megabyte), http.StatusRequestEntityTooLarge,
+		},
+		"who asks whether he may, but no": {
+			at(put, "Expect: 100-continue\r\n"+fmt.Sprintf(sized, 20*megabyte)),
+			length(20 * megabyte), http.StatusRequestEntityTooLarge,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
@@ -105,7 +144,8 @@ func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 				t.Fatalf("sending ended with %v, and reading the answer with %v", sent, err)
 			}
 			if res.StatusCode != test.want || !res.Close {
-				t.Errorf("want %d and the end of the connection, got %d, close=%v: %.100s", test.want, res.StatusCode, res.Close, text)
+				t.Errorf("want %d and the end of the connection, got %d, close=%v: %.100s", test.want, res.StatusCode,
+					res.Close, text)
 			}
 		})
 	}
@@ -115,14 +155,17 @@ func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 func TestAHEADWhoseBodyIsNotReadHasNoLengthOfItsOwn(t *testing.T) {
 	g := start(t)
 	for path, want := range map[string]string{"/metrics": "", "/-/ready": "2"} {
-		conn := dial(t, g, "HEAD "+path+" HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\nExpect: 100-continue\r\n\r\n")
+		conn := dial(t, g, "HEAD "+path+" HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\nExpect: "+
+			"100-continue\r\n\r\n")
 		res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodHead})
 		if err != nil {
 			t.Fatal(err)
 		}
 		res.Body.Close()
-		if got := res.Header.Get("Content-Length"); res.StatusCode != http.StatusOK || !res.Close || got != want && got != "" {
-			t.Errorf("%s: want 200, the end of the connection, and length %q or none, got %d, close=%v, length %q", path, want, res.StatusCode, res.Close, got)
+		if got := res.Header.Get("Content-Length"); res.StatusCode != http.StatusOK || !res.Close || got != want &&
+			got != "" {
+			t.Errorf("%s: want 200, the end of the connection, and length %q or none, got %d, close=%v, length %q",
+				path, want, res.StatusCode, res.Close, got)
 		}
 	}
 }
@@ -131,11 +174,13 @@ func TestAHEADWhoseBodyIsNotReadHasNoLengthOfItsOwn(t *testing.T) {
 func TestAPushThatIsRefusedForWantOfASlotIsAnswered(t *testing.T) {
 	g := start(t)
 	in := g.api.inFlight
-	if !in.requests.try(in.requests.size) {
+	if !in.requests.tryAcquire(in.requests.size) {
 		t.Fatal("taken")
 	}
-	res, text, sent, err := g.raw("PUT /metrics/job/a HTTP/1.1\r\nHost: h\r\nContent-Length: 10485760\r\n\r\n", length(10*megabyte))
-	if err != nil || sent != nil || res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "--push.max-requests") {
+	res, text, sent, err := g.raw("PUT /metrics/job/a HTTP/1.1\r\nHost: h\r\nContent-Length: 10485760\r\n\r\n",
+		length(10*megabyte))
+	if err != nil || sent != nil || res.StatusCode != http.StatusServiceUnavailable ||
+		!strings.Contains(text, "--push.max-requests") {
 		t.Errorf("want 503 with the flag, got %v, %s; sending %v, receiving %v", res, text, sent, err)
 	}
 }
@@ -152,7 +197,8 @@ func TestWhoAsksWhetherHeMaySendIsNotToldTo(t *testing.T) {
 		"little, to where none goes": {"PUT /nowhere", 100, http.StatusNotFound},
 	} {
 		began := time.Now()
-		head := fmt.Sprintf("%s HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: %d\r\n\r\n", test.line, test.size)
+		head := fmt.Sprintf("%s HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: %d\r\n\r\n", test.line,
+			test.size)
 		res, text, _, err := g.raw(head, nil)
 		if err != nil || res.StatusCode != test.want || text == "" {
 			t.Errorf("%s: want %d at once, got %v %q, %v", name, test.want, res, text, err)
@@ -161,7 +207,8 @@ func TestWhoAsksWhetherHeMaySendIsNotToldTo(t *testing.T) {
 			t.Errorf("%s: the answer took %s", name, took)
 		}
 	}
-	res, _, sent, err := g.raw("PUT /metrics/job/a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", func(write func([]byte) error) error {
+	res, _, sent, err := g.raw("PUT /metrics/job/a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: "+
+		"4\r\n\r\n", func(write func([]byte) error) error {
 		return write([]byte("x 1\n"))
 	})
 	if err != nil || sent != nil || res.StatusCode != http.StatusContinue {
@@ -173,8 +220,9 @@ func TestAConnectionOutlivesARefusalOfASmallBody(t *testing.T) {
 	g := start(t)
 	for name, head := range map[string]string{
 		"of known length": "PUT /metrics/job/a/b HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nx 1\n\n\n",
-		"in chunks":       "PUT /nowhere HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nx 1\n\r\n0\r\n\r\n",
-		"of a DELETE":     "DELETE /metrics/job/a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nx 1\n\n\n",
+		"in chunks": "PUT /nowhere HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nx " +
+			"1\n\r\n0\r\n\r\n",
+		"of a DELETE": "DELETE /metrics/job/a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nx 1\n\n\n",
 	} {
 		conn := dial(t, g, head+head)
 		answers := bufio.NewReader(conn)
@@ -244,9 +292,12 @@ func TestABodyThatDoesNotEndIsGivenUp(t *testing.T) {
 		longest time.Duration
 		most    int
 	}{
-		"nothing comes":           {time.Hour, 1, 2 * restIdle, 0},
-		"a byte now and then":     {time.Second, 1, DefaultPushTimeout + 2*restIdle, 20},
-		"as much as there may be": {time.Microsecond, len(wireBuffer{}), DefaultPushTimeout, restMost + DefaultMaxBodyBytes + megabyte},
+		"nothing comes":       {time.Hour, 1, 2 * restIdle, 0},
+		"a byte now and then": {time.Second, 1, DefaultPushTimeout + 2*restIdle, 20},
+		"as much as there may be": {
+			time.Microsecond, len(wireBuffer{}), DefaultPushTimeout,
+			restMost + DefaultMaxBodyBytes + megabyte,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -261,12 +312,13 @@ func TestABodyThatDoesNotEndIsGivenUp(t *testing.T) {
 					t.Errorf("want 400 and the end of the connection, got %d, %v", w.Code, w.Header())
 				}
 				if took := time.Since(began); took > test.longest || body.came > test.most {
-					t.Errorf("it took %s and %d bytes, want at most %s and %d", took, body.came, test.longest, test.most)
+					t.Errorf("it took %s and %d bytes, want at most %s and %d", took, body.came, test.longest,
+						test.most)
 				}
 				if w.flushed > restKept+len(wireBuffer{}) {
 					t.Errorf("the answer was sent after %d bytes", w.flushed)
 				}
-				if n := g.api.inFlight.drains.taken.Load(); n != 0 {
+				if n := g.api.inFlight.discards.used.Load(); n != 0 {
 					t.Errorf("%d are still reading", n)
 				}
 			})
@@ -296,7 +348,7 @@ func TestFewReadOnAtATime(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if n := g.api.inFlight.drains.taken.Load(); n != 10 {
+		if n := g.api.inFlight.discards.used.Load(); n != 10 {
 			t.Errorf("%d read on, want an eighth of --push.max-requests", n)
 		}
 		wg.Wait()
@@ -330,12 +382,14 @@ func TestOverHTTP2TheAnswerIsReadToo(t *testing.T) {
 			}
 			text, err := io.ReadAll(res.Body)
 			res.Body.Close()
-			if err != nil || res.ProtoMajor != 2 || res.StatusCode != http.StatusRequestEntityTooLarge || !bytes.Contains(text, []byte("--push.max-body-size")) {
-				t.Errorf("Expect %q, length %d: want 413 with the flag over HTTP/2, got %s %d %q, %v", expect, size, res.Proto, res.StatusCode, text, err)
+			if err != nil || res.ProtoMajor != 2 || res.StatusCode != http.StatusRequestEntityTooLarge ||
+				!bytes.Contains(text, []byte("--push.max-body-size")) {
+				t.Errorf("Expect %q, length %d: want 413 with the flag over HTTP/2, got %s %d %q, %v", expect, size,
+					res.Proto, res.StatusCode, text, err)
 			}
 		}
 	}
-	if n := g.api.inFlight.drains.taken.Load(); n != 0 {
+	if n := g.api.inFlight.discards.used.Load(); n != 0 {
 		t.Errorf("%d are still reading", n)
 	}
 }

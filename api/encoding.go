@@ -89,15 +89,15 @@ func snappyFault(wire []byte, _ error) string {
 }
 
 // foreign says that a body is not what Content-Encoding says.
-func foreign(wire []byte, encoding, form, mend string) string {
-	text := fmt.Sprintf("the body does not begin like %s, though Content-Encoding says %s: ", form, encoding)
-	if l := sniff(wire); l != nil {
-		return text + "it looks like " + l.what + "; " + l.mend
+func foreign(wire []byte, encoding, formatName, advice string) string {
+	text := fmt.Sprintf("the body does not begin like %s, though Content-Encoding says %s: ", formatName, encoding)
+	if kind := sniff(wire); kind != nil {
+		return text + "it looks like " + kind.name + "; " + kind.advice
 	}
 	if isText(wire) {
 		return text + "it is plain text; send it without the header"
 	}
-	return text + mend + ", or send it without the header"
+	return text + advice + ", or send it without the header"
 }
 
 // beginsLike tells whether b begins with magic, as far as there is something of b.

@@ -16,7 +16,8 @@ import (
 // answered are the sources whose error texts reach a client.
 var answered = []string{
 	"*.go",
-	"../expo/canonical.go", "../expo/clash.go", "../expo/guard.go", "../expo/labels.go", "../expo/parse.go", "../expo/twice.go", "../expo/value.go",
+	"../expo/canonical.go", "../expo/clash.go", "../expo/guard.go", "../expo/labels.go", "../expo/parse.go",
+	"../expo/twice.go", "../expo/value.go",
 	"../fsm/check.go", "../fsm/holders.go", "../fsm/limits.go", "../fsm/reason.go", "../fsm/requests.go",
 }
 
@@ -25,32 +26,25 @@ var unanswered = map[string]string{
 	"api: Replica, Store, Registerer and Gatherer are required": "a mistake of the caller",
 	"api: EnableLifecycle needs Quit":                           "a mistake of the caller",
 	"read consistency %q is unknown: use %s, %s or %s":          "the command line is checked before",
-	"--web.telemetry-path=%s is a path at which something else is served: choose another, such as --web.telemetry-path=/metrics": "said at the start, see cmd/pushquorum/testdata/start.golden",
+	"--web.telemetry-path=%s is a path at which something else is served: choose another, such as " +
+		"--web.telemetry-path=/metrics": "said at the start, see cmd/pushquorum/testdata/start.golden",
 
-	"it is truncated: copy it again after the Pushgateway has been stopped":  "said at the start",
-	"it is damaged, or was not written by a Pushgateway (%w): copy it again": "said at the start",
-	"it is damaged, there are bytes after its end: copy it again":            "said at the start",
-	"it has no job":                             "logged, of a persistence file",
-	"group %s: %w":                              "logged, of a persistence file",
-	"group %s: the file has it twice":           "logged, of a persistence file",
-	"metric %q: %w":                             "logged, of a persistence file",
-	"damaged: %w":                               "logged, of a persistence file",
-	"damaged: it calls itself %q":               "logged, of a persistence file",
-	"damaged: pushed at %s":                     "logged, of a persistence file",
-	"the file holds nothing of it but the name": "logged, of a persistence file",
-
-	"Requesting termination... Goodbye!":                                                     "no refusal",
-	"registering the metrics of the API: %w":                                                 "a mistake of the caller",
-	"the page does not fit into --web.max-page-bytes":                                        "then it is made while it is sent",
-	"the limit %s is reached":                                                                "logged",
-	"the client does not read its answer":                                                    "its connection is cut",
-	"metric family %s is given twice, with the types %s and %s: give it once, with one type": "a body that was parsed has each once",
-	"metric family %s is given twice: give it once, with all its series":                     "a body that was parsed has each once",
-	"metric family %s has the type %s here and %s elsewhere":                                 "logged",
-	"the body ended before all of it had come":                                               "the client has gone",
-	"%s cannot be encoded: %s":                                                               "what can be encoded has been checked before",
-	"reading the body: %w":                                                                   "it is in memory",
-	"a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more groups": "takes a group of hundreds of megabytes; see fsm's tests",
+	"Requesting termination... Goodbye!":              "no refusal",
+	"registering the metrics of the API: %w":          "a mistake of the caller",
+	"the page does not fit into --web.max-page-bytes": "then it is made while it is sent",
+	"the limit %s is reached":                         "logged",
+	"the client does not read its answer":             "its connection is cut",
+	"metric family %s is given twice, with the types %s and %s: give it once, with " +
+		"one type": "a body that was parsed has each once",
+	"metric family %s is given twice: give it once, with all its " +
+		"series": "a body that was parsed has each once",
+	"metric family %s has the type %s here and %s elsewhere": "logged",
+	"the body ended before all of it had come":               "the client has gone",
+	"%s cannot be encoded: %s": "what can be encoded " +
+		"has been checked before",
+	"reading the body: %w": "it is in memory",
+	"a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more " +
+		"groups": "takes a group of hundreds of megabytes; see fsm's tests",
 
 	"the client went away while it waited for %v": "nobody reads it",
 	"label %s is given twice or out of order":     "the labels of a path have been sorted, and each is there once",
@@ -81,7 +75,8 @@ func TestEveryRefusalIsInARow(t *testing.T) {
 				}
 				found++
 				if !text.matches(string(content)) {
-					t.Errorf("%s: no row of refusals(t) is answered with %q: add one, or say in unanswered why there is none", text.at, text.format)
+					t.Errorf("%s: no row of refusals(t) is answered with %q: add one, or say in unanswered why there "+
+						"is none", text.at, text.format)
 				}
 			}
 		}
@@ -115,7 +110,8 @@ func errorTexts(t *testing.T, file string) []errorText {
 	constants := map[string]string{}
 	var out []errorText
 	add := func(e ast.Expr) {
-		if format, ok := literal(e, constants); ok && regexp.MustCompile(`[a-z]{2}`).MatchString(verb.ReplaceAllString(format, "")) {
+		if format, ok := literal(e, constants); ok &&
+			regexp.MustCompile(`[a-z]{2}`).MatchString(verb.ReplaceAllString(format, "")) {
 			out = append(out, errorText{files.Position(e.Pos()), format})
 		}
 	}
@@ -146,7 +142,8 @@ func errorTexts(t *testing.T, file string) []errorText {
 				break
 			}
 			pkg, ok := called.X.(*ast.Ident)
-			if !ok || !slices.Contains(makers, pkg.Name+"."+called.Sel.Name) || called.Sel.Name == "Sprintf" && !refuses(file) {
+			if !ok || !slices.Contains(makers, pkg.Name+"."+called.Sel.Name) || called.Sel.Name == "Sprintf" &&
+				!refuses(file) {
 				break
 			}
 			add(n.Args[map[string]int{"Error": 1, "WriteString": 1}[called.Sel.Name]])
@@ -160,7 +157,8 @@ func errorTexts(t *testing.T, file string) []errorText {
 // served.
 func refuses(file string) bool {
 	return slices.Contains([]string{
-		"body.go", "encoding.go", "inflight.go", "lane.go", "outcome.go", "path.go", "push.go", "read.go", "router.go", "routes.go", "unreadable.go",
+		"body.go", "encoding.go", "inflight.go", "lane.go", "outcome.go", "path.go", "push.go", "read.go", "router.go",
+		"routes.go", "unreadable.go",
 		"check.go", "holders.go", "limits.go", "reason.go", "requests.go",
 	}, filepath.Base(file))
 }

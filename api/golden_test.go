@@ -48,7 +48,8 @@ func TestGoldenRefusals(t *testing.T) {
 			case err != nil && row.breaks == "":
 				t.Errorf("%s %s: %v\n%s", row.method, shorten(row.path), err, text)
 			case err == nil && row.breaks != "":
-				t.Errorf("%s %s: the text keeps the rule now: take `breaks` from its row", row.method, shorten(row.path))
+				t.Errorf("%s %s: the text keeps the rule now: take `breaks` from its row", row.method,
+					shorten(row.path))
 			}
 			row.write(&file, text, headers)
 		})
@@ -160,10 +161,10 @@ func (a admitting) Apply(ctx context.Context, command []byte) (fsm.Result, error
 }
 
 // busy takes all there is of a pool.
-func busy(part func(*inFlight) *pool) func(*gateway) {
+func busy(part func(*inFlight) *semaphore) func(*gateway) {
 	return func(g *gateway) {
 		p := part(g.api.inFlight)
-		if !p.try(p.size) {
+		if !p.tryAcquire(p.size) {
 			g.t.Fatal("somebody has taken of it already")
 		}
 	}

@@ -53,7 +53,8 @@ func (r *replica) Apply(ctx context.Context, command []byte) (fsm.Result, error)
 
 // commit applies a command as the next entry of the log.
 func commit(f *fsm.FSM, command []byte, now time.Time) fsm.Result {
-	return f.Apply(&raft.Log{Index: f.Applied() + 1, Type: raft.LogCommand, Data: fsm.Seal([][]byte{command}, now)}).([]fsm.Result)[0]
+	return f.Apply(&raft.Log{Index: f.Applied() + 1, Type: raft.LogCommand, Data: fsm.Seal([][]byte{command},
+		now)}).([]fsm.Result)[0]
 }
 
 func (r *replica) ReadBarrier(context.Context) error       { return r.barrier }

@@ -10,91 +10,93 @@ import (
 )
 
 const (
-	// smallBody is how large the body of a push may be, on the wire and decompressed, to go by the lane for small
-	// ones.
+	// smallBody is how large the body of a small push may be, on the wire and decompressed.
 	smallBody = 64 << 10
 	// smallCost is what decoding such a body may take.
 	smallCost = 1 << 20
-	// smallHold is what a small push holds at most, of its body in both forms and of its command.
-	smallHold = 4 * smallBody
+	// smallMemory is what a small push holds at most: its body, compressed and decompressed, and its command.
+	smallMemory = 4 * smallBody
 )
 
-// inFlight bounds the memory of pushes that are under way: all that a push takes is taken here before it is
-// allocated. A quarter is for bodies and commands, half for what decoding makes of bodies, and an eighth each for the
-// same of small pushes, which have a lane of their own: they never wait for a large one. Where a push waits, it holds
-// nothing that another one, which it could be waiting for, may be waiting for: bodies that wait to be decoded do not
-// keep the memory of those that are being decoded.
+// inFlight bounds the memory of the pushes that are under way: a push acquires here whatever it is about to allocate. A
+// quarter of the limit is for bodies and commands, half for what bodies are decoded into. An eighth each is for the
+// same of small pushes, which therefore never wait for a large one. All pushes acquire the parts in one order (body,
+// decode slot, decode memory), so that no two wait for each other.
 type inFlight struct {
 	limit    int64         // bytes, of all
-	longest  time.Duration // that a push waits for a part
-	requests *pool
-	drains   *pool // refused bodies of which the rest is read
+	maxWait  time.Duration // that a push waits for one part
+	requests *semaphore
+	discards *semaphore // refused bodies of which the rest is discarded
 
-	small, large           *pool // bytes of bodies and commands
-	decoding               *pool // bytes that large bodies are decoded into
-	smallTurns, largeTurns *pool // bodies that are being decoded; a small one may take smallCost
+	small, large           *semaphore // bytes of bodies and commands
+	decoding               *semaphore // bytes that large bodies are decoded into
+	smallTurns, largeTurns *semaphore // bodies that are being decoded; a small one may take smallCost
 }
 
 func newInFlight(limit int64, requests int, longest time.Duration) *inFlight {
 	processors := int64(runtime.GOMAXPROCS(0)) // more at a time would be no faster
 	return &inFlight{
-		limit: limit, longest: longest, requests: newPool(int64(requests)), drains: newPool(max(1, int64(requests)/8)),
-		small: newPool(limit / 8), large: newPool(limit / 4), decoding: newPool(limit / 2),
-		smallTurns: newPool(min(processors, max(1, limit/8/smallCost))), largeTurns: newPool(processors),
+		limit: limit, maxWait: longest, requests: newSemaphore(int64(requests)),
+		discards: newSemaphore(max(1, int64(requests)/8)),
+		small:    newSemaphore(limit / 8), large: newSemaphore(limit / 4), decoding: newSemaphore(limit / 2),
+		smallTurns: newSemaphore(min(processors, max(1, limit/8/smallCost))), largeTurns: newSemaphore(processors),
 	}
 }
 
 // bytes is how many are taken.
 func (f *inFlight) bytes() int64 {
-	return f.small.taken.Load() + f.large.taken.Load() + f.decoding.taken.Load() + smallCost*f.smallTurns.taken.Load()
+	return f.small.used.Load() + f.large.used.Load() + f.decoding.used.Load() + smallCost*f.smallTurns.used.Load()
 }
 
-// wait takes n from a part, or says why not.
-func (f *inFlight) wait(ctx context.Context, part *pool, n int64) *problem {
-	err := part.take(ctx, n, f.longest)
+// acquirePart takes n from a part, or says why it could not.
+func (f *inFlight) acquirePart(ctx context.Context, part *semaphore, n int64) *problem {
+	err := part.acquire(ctx, n, f.maxWait)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errWait
 	}
 	if err != nil {
-		return f.busy(err)
+		return f.overloaded(err)
 	}
 	return nil
 }
 
-func (f *inFlight) busy(reason error) *problem {
-	return unavailable(pushing.nothingDone(false, fmt.Sprintf("too much is being pushed at a time, %v: if that goes on, raise --push.max-bytes-in-flight=%d", reason, f.limit)))
+// overloaded is the answer to a push that has found no room in time.
+func (f *inFlight) overloaded(reason error) *problem {
+	return unavailable(pushing.nothingDone(false, fmt.Sprintf(
+		"too much is being pushed at a time, %v: if that goes on, raise --push.max-bytes-in-flight=%d", reason, f.limit,
+	)))
 }
 
-// tooMany is the answer to a push that comes when there are as many as may be.
+// tooMany is the answer to a push beyond --push.max-requests.
 func (f *inFlight) tooMany() *problem {
 	return unavailable(pushing.nothingDone(false, fmt.Sprintf(
 		"as many pushes are under way as may be, %d; if that goes on, raise --push.max-requests=%[1]d", f.requests.size,
 	)))
 }
 
-// neverFits is the answer to a push that would be refused each time.
-func (f *inFlight) neverFits(n int64, to string, part *pool) *problem {
+// neverFits is the answer to a push that needs n bytes of a part that is smaller, and so would be refused each time.
+func (f *inFlight) neverFits(n int64, to string, part *semaphore) *problem {
 	return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf(
-		"the push would take %d bytes or more to %s, and may take %d: push less at once, or raise --push.max-bytes-in-flight=%d",
-		n, to, part.size, f.limit,
+		"the push would take %d bytes or more to %s, and may take %d: "+
+			"push less at once, or raise --push.max-bytes-in-flight=%d", n, to, part.size, f.limit,
 	)}
 }
 
-// freeHold is what each push may have beside the parts, which is bounded by the number of pushes: so the bodies of most
-// pushes never wait, however many others arrive slowly.
-const freeHold = int64(len(wireBuffer{}))
+// freeBodyMemory is what each push may have beside the parts, in bytes. The number of pushes bounds it, and so the
+// bodies of most pushes never wait, however many others arrive slowly.
+const freeBodyMemory = int64(len(wireBuffer{}))
 
-// hold is what a push has taken for its body, and then for its command.
-type hold struct {
+// bodyMemory is the memory that a push has acquired for its body, and then for its command.
+type bodyMemory struct {
 	in    *inFlight
 	large bool
-	n     int64 // bytes, with what is free
+	n     int64 // bytes, freeBodyMemory included
 }
 
-func charged(n int64) int64 { return max(0, n-freeHold) }
+func charged(n int64) int64 { return max(0, n-freeBodyMemory) }
 
-// begin waits for the first n bytes.
-func (h *hold) begin(ctx context.Context, n int64) *problem {
+// reserve waits for the first n bytes.
+func (h *bodyMemory) reserve(ctx context.Context, n int64) *problem {
 	take := charged(n)
 	h.large = n > smallBody
 	if take > h.part().size {
@@ -104,7 +106,7 @@ func (h *hold) begin(ctx context.Context, n int64) *problem {
 		return h.in.neverFits(n, "receive", h.part())
 	}
 	if take > 0 {
-		if p := h.in.wait(ctx, h.part(), take); p != nil {
+		if p := h.in.acquirePart(ctx, h.part(), take); p != nil {
 			return p
 		}
 	}
@@ -112,46 +114,46 @@ func (h *hold) begin(ctx context.Context, n int64) *problem {
 	return nil
 }
 
-func (h *hold) part() *pool {
+func (h *bodyMemory) part() *semaphore {
 	if h.large {
 		return h.in.large
 	}
 	return h.in.small
 }
 
-// resize takes, or gives back, what there is to n bytes. It does not wait.
-func (h *hold) resize(n int64) *problem {
+// resize acquires or releases the difference to n bytes. It does not wait.
+func (h *bodyMemory) resize(n int64) *problem {
 	before, after := charged(h.n), charged(n)
 	switch large := h.in.large; {
 	case after <= before:
-		h.part().give(before - after)
-	case !h.large && n <= smallHold && h.in.small.try(after-before):
+		h.part().release(before - after)
+	case !h.large && n <= smallMemory && h.in.small.tryAcquire(after-before):
 	case after > large.size:
 		return h.in.neverFits(n, "receive", large)
-	case h.large && !large.try(after-before), !h.large && !large.try(after):
-		return h.in.busy(errTaken)
+	case h.large && !large.tryAcquire(after-before), !h.large && !large.tryAcquire(after):
+		return h.in.overloaded(errTaken)
 	case !h.large:
-		h.in.small.give(before)
+		h.in.small.release(before)
 		h.large = true
 	}
 	h.n = n
 	return nil
 }
 
-func (h *hold) end() {
-	h.part().give(charged(h.n))
+func (h *bodyMemory) free() {
+	h.part().release(charged(h.n))
 	h.n = 0
 }
 
-// turn is a body that is being decoded.
-type turn struct {
+// decodeSlot is what a body needs while it is decoded: one of the slots, and memory.
+type decodeSlot struct {
 	in     *inFlight
-	turns  *pool // nil: none has been taken
-	memory int64 // of inFlight.decoding
+	turns  *semaphore // nil: none has been taken
+	memory int64      // of inFlight.decoding
 }
 
-// begin waits for a turn.
-func (t *turn) begin(ctx context.Context, large bool) *problem {
+// acquireDecodeSlot waits for a slot, for which it gives up one of the other size.
+func (t *decodeSlot) acquireDecodeSlot(ctx context.Context, large bool) *problem {
 	turns := t.in.smallTurns
 	if large {
 		turns = t.in.largeTurns
@@ -159,38 +161,39 @@ func (t *turn) begin(ctx context.Context, large bool) *problem {
 	if turns == t.turns {
 		return nil
 	}
-	t.end()
-	p := t.in.wait(ctx, turns, 1)
+	t.releaseDecodeSlot()
+	p := t.in.acquirePart(ctx, turns, 1)
 	if p == nil {
 		t.turns = turns
 	}
 	return p
 }
 
-// afford waits for the memory that decoding takes; what was taken for another way to decode the same is given back.
-func (t *turn) afford(ctx context.Context, cost int64) *problem {
+// acquireDecodeMemory waits for as many bytes as decoding takes. It gives up what was acquired before, for another way
+// to decode the same body.
+func (t *decodeSlot) acquireDecodeMemory(ctx context.Context, cost int64) *problem {
 	if t.turns == t.in.smallTurns && cost <= smallCost {
 		return nil
 	}
 	if cost > t.in.decoding.size {
 		return t.in.neverFits(cost, "decode", t.in.decoding)
 	}
-	if p := t.begin(ctx, true); p != nil {
+	if p := t.acquireDecodeSlot(ctx, true); p != nil {
 		return p
 	}
-	t.in.decoding.give(t.memory)
+	t.in.decoding.release(t.memory)
 	t.memory = 0
-	p := t.in.wait(ctx, t.in.decoding, cost)
+	p := t.in.acquirePart(ctx, t.in.decoding, cost)
 	if p == nil {
 		t.memory = cost
 	}
 	return p
 }
 
-func (t *turn) end() {
-	t.in.decoding.give(t.memory)
+func (t *decodeSlot) releaseDecodeSlot() {
+	t.in.decoding.release(t.memory)
 	if t.turns != nil {
-		t.turns.give(1)
+		t.turns.release(1)
 	}
 	t.memory, t.turns = 0, nil
 }

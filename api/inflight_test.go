@@ -29,15 +29,15 @@ import (
 
 func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10)
-		if err := p.take(t.Context(), 8, time.Second); err != nil {
+		p := newSemaphore(10)
+		if err := p.acquire(t.Context(), 8, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		var mu sync.Mutex
 		wait := func(name string, n int64, longest time.Duration) {
 			go func() {
-				if err := p.take(t.Context(), n, longest); err != nil {
+				if err := p.acquire(t.Context(), n, longest); err != nil {
 					name += ": " + err.Error()
 				}
 				mu.Lock()
@@ -49,23 +49,24 @@ func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 		wait("large", 5, time.Minute)
 		wait("small", 1, time.Minute)
 		wait("hasty", 1, time.Second)
-		if !p.try(2) || p.try(1) {
+		if !p.tryAcquire(2) || p.tryAcquire(1) {
 			t.Error("whoever has some already does not get what there is, or more")
 		}
 		<-time.After(2 * time.Second)
 		synctest.Wait()
-		p.give(4)
+		p.release(4)
 		synctest.Wait() // 4 are there: not enough for the first one
-		p.give(4)
+		p.release(4)
 		synctest.Wait()
 		want := "[hasty: " + errWait.Error() + " large small]"
-		if fmt.Sprint(got) != want && fmt.Sprint(got) != "[hasty: "+errWait.Error()+" small large]" || p.taken.Load() != 8 {
-			t.Errorf("want %s and 8 taken, got %v and %d", want, got, p.taken.Load())
+		if fmt.Sprint(got) != want && fmt.Sprint(got) != "[hasty: "+errWait.Error()+" small large]" ||
+			p.used.Load() != 8 {
+			t.Errorf("want %s and 8 taken, got %v and %d", want, got, p.used.Load())
 		}
 		for range maxWaiting {
 			wait("one of many", 9, time.Second)
 		}
-		if err := p.take(t.Context(), 9, time.Second); err != errQueue { //nolint:errorlint // itself
+		if err := p.acquire(t.Context(), 9, time.Second); err != errQueue { //nolint:errorlint // itself
 			t.Errorf("want %v, got %v", errQueue, err)
 		}
 		<-time.After(time.Second)
@@ -78,14 +79,14 @@ func TestAPoolIsGivenInTurnAndNotWithheldFromThoseWhoHaveSome(t *testing.T) {
 
 func TestWhoGivesUpLetsThoseBehindPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10)
-		if !p.try(8) {
+		p := newSemaphore(10)
+		if !p.tryAcquire(8) {
 			t.Fatal("nothing is taken")
 		}
-		go func() { _ = p.take(t.Context(), 5, time.Second) }()
+		go func() { _ = p.acquire(t.Context(), 5, time.Second) }()
 		synctest.Wait()
-		if err := p.take(t.Context(), 2, time.Minute); err != nil || p.taken.Load() != 10 {
-			t.Errorf("got %v, and %d are taken", err, p.taken.Load())
+		if err := p.acquire(t.Context(), 2, time.Minute); err != nil || p.used.Load() != 10 {
+			t.Errorf("got %v, and %d are taken", err, p.used.Load())
 		}
 	})
 }
@@ -117,8 +118,8 @@ func (g *gateway) serve(r *http.Request) *httptest.ResponseRecorder {
 
 func (g *gateway) idle() {
 	g.t.Helper()
-	if in := g.api.inFlight; in.bytes() != 0 || in.requests.taken.Load() != 0 || in.largeTurns.taken.Load() != 0 {
-		g.t.Errorf("%d bytes are still taken, and %d pushes under way", in.bytes(), in.requests.taken.Load())
+	if in := g.api.inFlight; in.bytes() != 0 || in.requests.used.Load() != 0 || in.largeTurns.used.Load() != 0 {
+		g.t.Errorf("%d bytes are still taken, and %d pushes under way", in.bytes(), in.requests.used.Load())
 	}
 }
 
@@ -127,8 +128,8 @@ func TestMostPushesNeedNothingOfTheParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		in := g.api.inFlight
-		for _, p := range []*pool{in.small, in.large, in.decoding, in.largeTurns} {
-			if !p.try(p.size) {
+		for _, p := range []*semaphore{in.small, in.large, in.decoding, in.largeTurns} {
+			if !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
 		}
@@ -149,8 +150,8 @@ func TestASmallPushNeverWaitsForLargeOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		in := g.api.inFlight
-		for _, p := range []*pool{in.large, in.decoding, in.largeTurns} {
-			if !p.try(p.size) {
+		for _, p := range []*semaphore{in.large, in.decoding, in.largeTurns} {
+			if !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
 		}
@@ -172,7 +173,8 @@ func TestASmallPushNeverWaitsForLargeOnes(t *testing.T) {
 				if chunked {
 					r.ContentLength = -1
 				}
-				if w := g.serve(r); w.Code != http.StatusOK && name != "no metrics" || w.Code == http.StatusServiceUnavailable {
+				if w := g.serve(r); w.Code != http.StatusOK && name != "no metrics" ||
+					w.Code == http.StatusServiceUnavailable {
 					t.Errorf("%s, chunked=%v: got %d: %s", name, chunked, w.Code, w.Body)
 				}
 			}
@@ -186,20 +188,25 @@ func TestASmallPushNeverWaitsForLargeOnes(t *testing.T) {
 			}
 		}
 		// Meanwhile a large one waits as long as it may, and says why it was refused.
-		for name, body := range map[string]string{"a large body": plainText(100_000), "one that expands": histogramText(60_000)} {
+		for name, body := range map[string]string{
+			"a large body":     plainText(100_000),
+			"one that expands": histogramText(60_000),
+		} {
 			began := time.Now()
 			w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/large", strings.NewReader(body)))
-			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "--push.max-bytes-in-flight=") {
+			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" ||
+				!strings.Contains(w.Body.String(), "--push.max-bytes-in-flight=") {
 				t.Errorf("%s: want 503 with the flag, got %d: %s", name, w.Code, w.Body)
 			}
 			if waited := time.Since(began); waited != g.api.cfg.PushTimeout/2 {
 				t.Errorf("%s: waited for %s", name, waited)
 			}
 		}
-		for _, p := range []*pool{in.large, in.decoding, in.largeTurns} {
-			p.give(p.size)
+		for _, p := range []*semaphore{in.large, in.decoding, in.largeTurns} {
+			p.release(p.size)
 		}
-		if w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/large", strings.NewReader(histogramText(200_000)))); w.Code != http.StatusOK {
+		if w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/large",
+			strings.NewReader(histogramText(200_000)))); w.Code != http.StatusOK {
 			t.Errorf("want 200 when there is room, got %d: %s", w.Code, w.Body)
 		}
 		g.idle()
@@ -218,7 +225,8 @@ func TestPushesAtATimeAreBounded(t *testing.T) {
 		g.serve(r)
 	}()
 	<-in
-	if a := g.must(http.StatusServiceUnavailable, "PUT", "/metrics/job/a", "x 1\n"); a.header.Get("Retry-After") == "" || !strings.Contains(a.body, "--push.max-requests=1") {
+	if a := g.must(http.StatusServiceUnavailable, "PUT", "/metrics/job/a",
+		"x 1\n"); a.header.Get("Retry-After") == "" || !strings.Contains(a.body, "--push.max-requests=1") {
 		t.Errorf("want the flag, got %q", a.body)
 	}
 	g.must(http.StatusOK, "GET", "/-/healthy", "")
@@ -237,7 +245,10 @@ func TestWhatIsBeingReplicatedCounts(t *testing.T) {
 	var g *gateway
 	var taken, command int64
 	g = start(t, func(c *Config) {
-		c.Replica = &counting{c.Replica.(*replica), func(b []byte) { taken, command = g.api.inFlight.bytes(), int64(len(b)) }}
+		c.Replica = &counting{c.Replica.(*replica), func(b []byte) {
+			taken, command = g.api.inFlight.bytes(),
+				int64(len(b))
+		}}
 	})
 	g.must(http.StatusOK, "PUT", "/metrics/job/a", plainText(200_000))
 	if command < 100_000 || taken != charged(command) {
@@ -261,11 +272,13 @@ func (c *counting) Apply(ctx context.Context, command []byte) (fsm.Result, error
 func hostile(t testing.TB) map[string]struct{ body, kind, encoding string } {
 	const size = 4 << 20
 	message := func(parts []byte) string {
-		family := protowire.AppendBytes(protowire.AppendTag([]byte{0x0a, 1, 'x', 0x18, 4}, 4, protowire.BytesType), parts)
+		family := protowire.AppendBytes(protowire.AppendTag([]byte{0x0a, 1, 'x', 0x18, 4}, 4, protowire.BytesType),
+			parts)
 		return string(protowire.AppendBytes(nil, family))
 	}
 	histogram := func(part ...byte) string {
-		return message(protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType), bytes.Repeat(part, size/len(part))))
+		return message(protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType),
+			bytes.Repeat(part, size/len(part))))
 	}
 	var labels strings.Builder
 	for i := range 128 {
@@ -310,8 +323,8 @@ func TestSmallBodiesThatWouldBecomeVeryMuchAreRefusedAtLittleCost(t *testing.T) 
 	g.idle()
 }
 
-// TestManyLargeBodiesAtATimeTakeBoundedMemory: of 300 connections, each of which sends 16 MB at once, and half of them without saying how
-// much it will be.
+// TestManyLargeBodiesAtATimeTakeBoundedMemory: of 300 connections, each of which sends 16 MB at once, and half of them
+// without saying how much it will be.
 func TestManyLargeBodiesAtATimeTakeBoundedMemory(t *testing.T) {
 	const inFlight, connections = 64 << 20, 300
 	g := start(t, func(c *Config) { c.MaxBytesInFlight, c.PushTimeout = inFlight, time.Second })
@@ -332,7 +345,8 @@ func TestManyLargeBodiesAtATimeTakeBoundedMemory(t *testing.T) {
 				if !strings.Contains(text, "--push.max-bytes-in-flight=67108864") {
 					t.Errorf("%d without the flag: %s", code, text)
 				}
-			case code != http.StatusOK && code != http.StatusRequestTimeout: // this machine may be too slow to send as much
+			// this machine may be too slow to send as much
+			case code != http.StatusOK && code != http.StatusRequestTimeout:
 				t.Errorf("got %d: %s", code, text)
 			}
 		})
@@ -391,11 +405,13 @@ func watchHeap() (peak *uint64, stop func()) {
 
 func TestAPathIsBounded(t *testing.T) {
 	g := start(t)
-	if a := g.must(http.StatusRequestURITooLong, "PUT", "/metrics/job/"+strings.Repeat("a", maxPath), "x 1\n"); !strings.Contains(a.body, "16397 bytes") {
+	if a := g.must(http.StatusRequestURITooLong, "PUT", "/metrics/job/"+strings.Repeat("a", maxPath),
+		"x 1\n"); !strings.Contains(a.body, "16397 bytes") {
 		t.Errorf("want how long it is, got %q", a.body)
 	}
 	g.must(http.StatusOK, "PUT", "/metrics/job/"+strings.Repeat("a", maxPath-len("/metrics/job/")), "x 1\n")
-	if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a/"+strings.Repeat("a", 10_000), "x 1\n"); len(a.body) > 1000 {
+	if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a/"+strings.Repeat("a", 10_000),
+		"x 1\n"); len(a.body) > 1000 {
 		t.Errorf("the path is repeated in %d bytes", len(a.body))
 	}
 }
@@ -404,11 +420,20 @@ func TestAPathIsBounded(t *testing.T) {
 func ordinaryFamilies(rng *rand.Rand, bytes int) []*dto.MetricFamily {
 	var families []*dto.MetricFamily
 	for i, size := 0, 0; size < bytes; i++ {
-		mf := &dto.MetricFamily{Name: proto.String(fmt.Sprintf("job_%d_metric", i)), Help: proto.String("What the job has \"measured\"."), Type: dto.MetricType(rng.IntN(5)).Enum()}
+		mf := &dto.MetricFamily{
+			Name: proto.String(fmt.Sprintf("job_%d_metric", i)),
+			Help: proto.String("What the job has \"measured\"."), Type: dto.MetricType(rng.IntN(5)).Enum(),
+		}
 		for j := range 1 + rng.IntN(20) {
-			m := &dto.Metric{Label: []*dto.LabelPair{{Name: proto.String("series"), Value: proto.String(fmt.Sprint(j))}}}
+			m := &dto.Metric{Label: []*dto.LabelPair{{
+				Name:  proto.String("series"),
+				Value: proto.String(fmt.Sprint(j)),
+			}}}
 			for k := range rng.IntN(10) {
-				m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(fmt.Sprintf("label_%d", k)), Value: proto.String(strings.Repeat("value=,", rng.IntN(4)))})
+				m.Label = append(m.Label, &dto.LabelPair{
+					Name:  proto.String(fmt.Sprintf("label_%d", k)),
+					Value: proto.String(strings.Repeat("value=,", rng.IntN(4))),
+				})
 			}
 			value := proto.Float64(rng.NormFloat64())
 			switch mf.GetType() {
@@ -421,12 +446,16 @@ func ordinaryFamilies(rng *rand.Rand, bytes int) []*dto.MetricFamily {
 			case dto.MetricType_SUMMARY:
 				m.Summary = &dto.Summary{SampleCount: proto.Uint64(1), SampleSum: value}
 				for q := range rng.IntN(6) {
-					m.Summary.Quantile = append(m.Summary.Quantile, &dto.Quantile{Quantile: proto.Float64(float64(q) / 6), Value: value})
+					m.Summary.Quantile = append(m.Summary.Quantile,
+						&dto.Quantile{Quantile: proto.Float64(float64(q) / 6), Value: value})
 				}
 			default:
 				m.Histogram = &dto.Histogram{SampleCount: proto.Uint64(1), SampleSum: value}
 				for le := range rng.IntN(15) {
-					m.Histogram.Bucket = append(m.Histogram.Bucket, &dto.Bucket{UpperBound: proto.Float64(float64(le)), CumulativeCount: proto.Uint64(1)})
+					m.Histogram.Bucket = append(m.Histogram.Bucket, &dto.Bucket{
+						UpperBound:      proto.Float64(float64(le)),
+						CumulativeCount: proto.Uint64(1),
+					})
 				}
 			}
 			mf.Metric = append(mf.Metric, m)
@@ -462,7 +491,8 @@ func TestAnOrdinaryPushIsNeverRefusedForWhatItMayTake(t *testing.T) {
 				r.Header.Set("Content-Type", body.kind)
 				r.Header.Set("Content-Encoding", body.encoding)
 				if w := g.serve(r); w.Code != http.StatusOK {
-					t.Errorf("seed %d, %d bytes of %d, %s: got %d: %s", seed, len(body.content), text.Len(), body.encoding, w.Code, w.Body)
+					t.Errorf("seed %d, %d bytes of %d, %s: got %d: %s", seed, len(body.content), text.Len(),
+						body.encoding, w.Code, w.Body)
 				}
 			}
 		}

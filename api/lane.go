@@ -9,30 +9,34 @@ import (
 )
 
 const (
-	// laneWait is how long an answer waits for its turn. Whoever waits holds nothing; but those in front may take long.
+	// laneWait is how long an answer waits for its turn: long, because who waits holds nothing, and those in front may
+	// take their time.
 	laneWait = 10 * time.Second
-	// laneLook is how often it looks whether someone stalls.
-	laneLook = stalledUnderPressure / 2
+	// laneCheckInterval is how often those who wait look for a client in front that stalls.
+	laneCheckInterval = stalledUnderPressure / 2
 )
 
-// lane lets few answers of a kind be made at a time, because each of them holds memory, and a state that may have been
-// replaced, until the client has taken it. While others wait, who stalls is cut.
+// lane bounds how many answers of one kind are made at a time, because each holds memory, and a state that may have
+// been replaced, until its client has taken it. While others wait, a client that stalls is cut off.
 type lane struct {
-	what   string // is made
-	turns  chan struct{}
-	pinned *pinned // nil: who has a turn holds no state
+	answerName string        // what is made, for messages
+	turns      chan struct{} // holds one value for each client inside
+	pinned     *pinned       // nil: who has a turn holds no state
 
 	mu     sync.Mutex
 	inside map[*recipient]struct{}
 }
 
-func newLane(what string, width int, pinned *pinned) *lane {
-	return &lane{what: what, pinned: pinned, turns: make(chan struct{}, width), inside: map[*recipient]struct{}{}}
+func newLane(answerName string, width int, pinned *pinned) *lane {
+	return &lane{
+		answerName: answerName, pinned: pinned, turns: make(chan struct{}, width),
+		inside: map[*recipient]struct{}{},
+	}
 }
 
 // enter waits for a turn. It returns the function that gives it back, or why there is none.
 func (l *lane) enter(ctx context.Context, to *recipient) (leave func(), p *problem) {
-	for range int(laneWait / laneLook) {
+	for range int(laneWait / laneCheckInterval) {
 		if leave, p = l.tryEnter(ctx, to); leave != nil || p != nil {
 			return leave, p
 		}
@@ -40,7 +44,7 @@ func (l *lane) enter(ctx context.Context, to *recipient) (leave func(), p *probl
 	return nil, l.full()
 }
 
-// tryEnter waits for laneLook, and returns neither if there is no turn until then.
+// tryEnter waits for laneCheckInterval. It returns neither if there is no turn until then.
 func (l *lane) tryEnter(ctx context.Context, to *recipient) (leave func(), p *problem) {
 	select {
 	case l.turns <- struct{}{}:
@@ -48,13 +52,13 @@ func (l *lane) tryEnter(ctx context.Context, to *recipient) (leave func(), p *pr
 	default:
 	}
 	l.cutStalled()
-	wait := time.NewTimer(laneLook)
+	wait := time.NewTimer(laneCheckInterval)
 	defer wait.Stop()
 	select {
 	case l.turns <- struct{}{}:
 		return l.entered(to), nil
 	case <-ctx.Done():
-		return nil, &problem{http.StatusServiceUnavailable, "the client went away while it waited for " + l.what}
+		return nil, &problem{http.StatusServiceUnavailable, "the client went away while it waited for " + l.answerName}
 	case <-wait.C:
 		return nil, nil
 	}
@@ -62,7 +66,8 @@ func (l *lane) tryEnter(ctx context.Context, to *recipient) (leave func(), p *pr
 
 func (l *lane) full() *problem {
 	return &problem{http.StatusServiceUnavailable, fmt.Sprintf(
-		"as many clients as may be, %d, are being sent %s, and none was done within %s: try again", cap(l.turns), l.what, laneWait,
+		"as many clients as may be, %d, are being sent %s, and none was done within %s: try again",
+		cap(l.turns), l.answerName, laneWait,
 	)}
 }
 

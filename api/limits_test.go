@@ -28,12 +28,17 @@ func TestAPushThatThereIsNoRoomForIsAnswered429(t *testing.T) {
 		t.Errorf("want a line for each limit, got %d:\n%s", n, log.String())
 	}
 	// The failed push of a group for which there is no room is not recorded, and is what it is.
-	if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", "x 1 1000\n"); !strings.Contains(a.body, "timestamp") {
+	if a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", "x 1 1000\n"); !strings.Contains(a.body,
+		"timestamp") {
 		t.Errorf("a bad push is answered with %q", a.body)
 	}
 	own := g.must(http.StatusOK, "GET", "/-/metrics", "").body
-	for reason, want := range map[string]string{"groups": "3", "group_bytes": "1", "limit": "1", "invalid": "1", "series": "0"} {
-		if line := `pushquorum_pushes_rejected_total{reason="` + reason + `"} ` + want + "\n"; !strings.Contains(own, line) {
+	for reason, want := range map[string]string{
+		"groups": "3", "group_bytes": "1", "limit": "1", "invalid": "1",
+		"series": "0",
+	} {
+		if line := `pushquorum_pushes_rejected_total{reason="` + reason + `"} ` + want + "\n"; !strings.Contains(own,
+			line) {
 			t.Errorf("want %s in\n%s", line, own)
 		}
 	}
@@ -52,8 +57,12 @@ func TestPushesThatAreNotStoredAreCountedByReason(t *testing.T) {
 	g.replica.applyErr = errNoLeader
 	g.must(http.StatusServiceUnavailable, "PUT", "/metrics/job/a", "x 1\n")
 	own := g.must(http.StatusOK, "GET", "/-/metrics", "").body
-	for reason, want := range map[string]string{"invalid": "2", "inconsistent": "1", "too_large": "1", "reused_key": "1", "unavailable": "1", "busy": "0"} {
-		if line := `pushquorum_pushes_rejected_total{reason="` + reason + `"} ` + want + "\n"; !strings.Contains(own, line) {
+	for reason, want := range map[string]string{
+		"invalid": "2", "inconsistent": "1", "too_large": "1",
+		"reused_key": "1", "unavailable": "1", "busy": "0",
+	} {
+		if line := `pushquorum_pushes_rejected_total{reason="` + reason + `"} ` + want + "\n"; !strings.Contains(own,
+			line) {
 			t.Errorf("want %s in\n%s", line, own)
 		}
 	}
@@ -63,7 +72,9 @@ func TestHowNearTheLimitsAreIsShown(t *testing.T) {
 	g := start(t, func(c *Config) { c.Limits = fsm.Limits{Groups: 2, Series: 10} })
 	g.must(http.StatusOK, "PUT", "/metrics/job/a", "x{l=\"1\"} 1\nx{l=\"2\"} 1\n")
 	g.must(http.StatusOK, "PUT", "/metrics/job/b", "x{l=\"3\"} 1\n")
-	if got, want := g.must(http.StatusOK, "GET", "/api/v1/status", "").body, `"limits":[{"name":"series","used":3,"limit":10},{"name":"groups","used":2,"limit":2}]`; !strings.Contains(got, want) {
+	if got, want := g.must(http.StatusOK, "GET", "/api/v1/status", "").body,
+		`"limits":[{"name":"series","used":3,"limit":10},{"name":"groups","used":2,"limit":2}]`; !strings.Contains(got,
+		want) {
 		t.Errorf("want %s in %s", want, got)
 	}
 	page := g.must(http.StatusOK, "GET", "/", "").body

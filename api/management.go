@@ -28,33 +28,33 @@ func (a *API) ready(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "OK")
 }
 
-// ownMetrics serves what this process measures of itself, whatever the telemetry path holds. OpenMetrics stays off, because it
-// renames counters.
-func (a *API) ownMetrics(w http.ResponseWriter, r *http.Request) {
+// serveSelfMetrics serves this process's own metrics, whatever the telemetry path holds. OpenMetrics stays off, because
+// it renames counters.
+func (a *API) serveSelfMetrics(w http.ResponseWriter, r *http.Request) {
 	out := &sink{ResponseWriter: w}
 	promhttp.HandlerFor(a.cfg.Gatherer, promhttp.HandlerOpts{
-		ErrorLog:      ownMetricsLog{a, r, out},
+		ErrorLog:      selfMetricsLog{a, r, out},
 		ErrorHandling: promhttp.ContinueOnError, // what could be gathered is better than nothing
 	}).ServeHTTP(out, r)
 }
 
-// ownMetricsLog logs what goes wrong with one scrape of the own metrics as it is logged of others.
-type ownMetricsLog struct {
+// selfMetricsLog logs the faults of one scrape of the own metrics as those of other scrapes are logged.
+type selfMetricsLog struct {
 	a   *API
 	r   *http.Request
 	out *sink
 }
 
 // Println implements promhttp.Logger.
-func (l ownMetricsLog) Println(v ...any) {
+func (l selfMetricsLog) Println(v ...any) {
 	if gone := l.out.gone(l.r); gone != nil {
 		l.a.log.Debug("client went away", "path", shownPath(l.r), "source", l.r.RemoteAddr, "err", gone)
 		return
 	}
-	l.a.met.once(slog.LevelError, errors.New(strings.TrimSpace(fmt.Sprintln(v...))), "serving own metrics")
+	l.a.scrapeLog.once(slog.LevelError, errors.New(strings.TrimSpace(fmt.Sprintln(v...))), "serving own metrics")
 }
 
-// serveQuit asks the process to end. Asking again does nothing more.
+// serveQuit asks the process to end, once.
 func (a *API) serveQuit(w http.ResponseWriter, r *http.Request) {
 	if !a.cfg.EnableLifecycle {
 		w.WriteHeader(http.StatusForbidden)
@@ -74,7 +74,7 @@ func quitNeedsPut(w http.ResponseWriter, _ *http.Request) {
 // servePprof serves a path from which the route prefix has been taken. A profile takes as long as it is asked to.
 func servePprof(w http.ResponseWriter, r *http.Request) {
 	if p := r.URL.Path; r.Method == http.MethodHead && (p == "/debug/pprof/profile" || p == "/debug/pprof/trace") {
-		w.Header().Set("Content-Type", "application/octet-stream") // rather than record for nobody
+		w.Header().Set("Content-Type", "application/octet-stream") // and records no profile, because nobody gets it
 		return
 	}
 	switch r.URL.Path {

@@ -41,7 +41,8 @@ const (
 var (
 	limitReasons = []string{"state_bytes", "series", "groups", "series_per_group", "group_bytes"}
 	reasons      = append([]string{
-		reasonInvalid, reasonInconsistent, reasonTooLarge, reasonSlow, reasonBusy, reasonUnavailable, reasonNoSpace, reasonReused, reasonOtherLimit,
+		reasonInvalid, reasonInconsistent, reasonTooLarge, reasonSlow, reasonBusy, reasonUnavailable, reasonNoSpace,
+		reasonReused, reasonOtherLimit,
 	}, limitReasons...)
 )
 
@@ -90,7 +91,8 @@ func newInstruments(reg prometheus.Registerer, in *inFlight) (*instruments, erro
 		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushquorum_pushes_rejected_total",
-			Help: "Pushes to this replica that were not stored, by reason; one that a limit has no room for by the limit.",
+			Help: "Pushes to this replica that were not stored, by reason; " +
+				"one that a limit has no room for by the limit.",
 		}, []string{"reason"}),
 		pageBytes: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pushquorum_page_bytes",
@@ -112,13 +114,13 @@ func newInstruments(reg prometheus.Registerer, in *inFlight) (*instruments, erro
 	pushes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pushquorum_pushes_in_flight",
 		Help: "Pushes that are under way, of what --push.max-requests allows.",
-	}, func() float64 { return float64(in.requests.taken.Load()) })
+	}, func() float64 { return float64(in.requests.used.Load()) })
 	for _, reason := range reasons {
-		m.refused.WithLabelValues(reason) // which is 0 before it is 1, so that its rate shows the first
+		m.refused.WithLabelValues(reason) // 0, so that a rate shows the first one
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.pushSize, m.pushDuration, m.readStale, m.refused, m.pageBytes, m.streamed, m.readersCut, bytes, pushes,
-		versioncollector.NewCollector("pushgateway"),
+		m.requests, m.pushSize, m.pushDuration, m.readStale, m.refused, m.pageBytes, m.streamed, m.readersCut,
+		bytes, pushes, versioncollector.NewCollector("pushgateway"),
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the API: %w", err)
@@ -127,8 +129,8 @@ func newInstruments(reg prometheus.Registerer, in *inFlight) (*instruments, erro
 	return m, nil
 }
 
-// rejected counts a push that was not stored, for one of the reasons.
-func (m *instruments) rejected(reason string) { m.refused.WithLabelValues(reason).Inc() }
+// countRejected counts a push that was not stored, for one of the reasons.
+func (m *instruments) countRejected(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // count counts the requests of a handler under its name.
 func (m *instruments) count(name string, h http.Handler) http.Handler {
@@ -151,7 +153,7 @@ func (m *instruments) push(h http.Handler) http.Handler {
 	})
 }
 
-// recorder remembers the status code. There is promhttp for all this; its wrappers, one in the other, took 4 % of a push.
+// recorder remembers the status code. promhttp could do all this, but its nested wrappers took 4 % of a push.
 type recorder struct {
 	http.ResponseWriter
 	code   int

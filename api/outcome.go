@@ -11,8 +11,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// intent is what a client has asked for. A 503 says one of two things about it, because whoever wrote the client has to
-// decide by it: nothingDone or unknown.
+// intent is what a client has asked for. A 503 says one of two things about it, nothingDone or unknown, because the
+// program at the other end decides by it whether to ask again.
 type intent uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 	wiping
 )
 
-// words are what has or has not been done, how to ask for it again, and what asking again is.
+// words returns the participle of the intent, the imperative that asks for it again, and the name of asking again.
 func (i intent) words() (done, again, repeating string) {
 	switch i {
 	case deleting:
@@ -33,7 +33,8 @@ func (i intent) words() (done, again, repeating string) {
 	}
 }
 
-// nothingDone is the text where the command is certainly in no log. keyed: an earlier request with the client's own key may be.
+// nothingDone is the text where the command is certainly in no log. keyed: the client has a key of its own, and an
+// earlier request with it may be in the log.
 func (i intent) nothingDone(keyed bool, why string) string {
 	done, again, _ := i.words()
 	if keyed {
@@ -42,7 +43,8 @@ func (i intent) nothingDone(keyed bool, why string) string {
 	return fmt.Sprintf("nothing was %s: %s (%s)", done, again, why)
 }
 
-// unknown is the text where the command may be in the log. keyed: with the client's own key it will be applied once.
+// unknown is the text where the command may be in the log. keyed: the client has a key of its own, with which the
+// command will be applied once.
 func (i intent) unknown(keyed bool, why string) string {
 	done, _, repeating := i.words()
 	safe := repeating + " is safe"
@@ -54,9 +56,11 @@ func (i intent) unknown(keyed bool, why string) string {
 
 func unavailable(text string) *problem { return &problem{http.StatusServiceUnavailable, text} }
 
-// submit replicates a command until ctx ends, answers with what came of it, and returns the reason if that is not what
-// was asked for.
-func (a *API) submit(ctx context.Context, w http.ResponseWriter, r *http.Request, i intent, command []byte) (reason string) {
+// submit replicates a command until ctx ends, and answers with its result. It returns "" for success, and otherwise the
+// reason by which it is counted.
+func (a *API) submit(ctx context.Context, w http.ResponseWriter, r *http.Request, i intent,
+	command []byte,
+) (reason string) {
 	result, err := a.cfg.Replica.Apply(ctx, command)
 	if err != nil {
 		keyed := r.Header.Get(idempotencyKey) != ""
@@ -88,7 +92,7 @@ func (a *API) submit(ctx context.Context, w http.ResponseWriter, r *http.Request
 	}
 }
 
-// success is the status code of what has been done.
+// success is the status code of an intent that has been carried out.
 func (a *API) success(i intent) int {
 	if i == pushing && !a.cfg.Unchecked {
 		return http.StatusOK
@@ -96,11 +100,12 @@ func (a *API) success(i intent) int {
 	return http.StatusAccepted
 }
 
-// full answers a push that a limit has no room for. There is no Retry-After: room comes of what somebody does, and not
-// of time. Who reads the log is told once, and not with each push.
+// full answers a push for which a limit has no room. There is no Retry-After, because somebody has to make room, and
+// time does not. The log says it once, and not with each push.
 func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (reason string) {
 	reason = reasonOfLimit(result.Limit())
-	a.met.once(slog.LevelWarn, fmt.Errorf("the limit %s is reached", reason), "pushes are refused for want of room",
+	cause := fmt.Errorf("the limit %s is reached", reason)
+	a.scrapeLog.once(slog.LevelWarn, cause, "pushes are refused for want of room",
 		"path", shownPath(r), "source", r.RemoteAddr, "first", result.Reason)
 	a.refuse(w, r, &problem{http.StatusTooManyRequests, "no room for the pushed metrics: " + result.Reason})
 	return reason
@@ -109,8 +114,10 @@ func (a *API) full(w http.ResponseWriter, r *http.Request, result fsm.Result) (r
 // reject records a failed push of a group and answers why it failed. The answer is final even if the record cannot be
 // replicated, or a limit has no room for its group: nothing of the push has been stored, and sending it again cannot
 // help.
-func (a *API) reject(ctx context.Context, w http.ResponseWriter, r *http.Request, request fsm.Request, group expo.Labels, reason error) {
-	a.metrics.rejected(reasonInvalid)
+func (a *API) reject(
+	ctx context.Context, w http.ResponseWriter, r *http.Request, request fsm.Request, group expo.Labels, reason error,
+) {
+	a.metrics.countRejected(reasonInvalid)
 	result, err := a.cfg.Replica.Apply(ctx, fsm.EncodeReject(request, group))
 	switch {
 	case err != nil:
@@ -124,18 +131,21 @@ func (a *API) reject(ctx context.Context, w http.ResponseWriter, r *http.Request
 	a.rejected(w, r, reason.Error())
 }
 
-// rejected tells the client, and whoever reads the log: the client is often a job whose output nobody sees.
+// rejected tells the client, and the log as well, because the client is often a job whose output nobody sees.
 func (a *API) rejected(w http.ResponseWriter, r *http.Request, reason string) {
 	a.log.Warn("push rejected", "method", r.Method, "path", shownPath(r), "source", r.RemoteAddr, "err", reason)
-	a.refuse(w, r, &problem{http.StatusBadRequest, "pushed metrics are invalid or inconsistent with existing metrics: " + reason})
+	a.refuse(w, r, &problem{
+		http.StatusBadRequest, "pushed metrics are invalid or inconsistent with existing metrics: " + reason,
+	})
 }
 
-// maxAnswer is how long the text of a problem may be, in bytes: whatever is quoted in it is shorter.
+// maxAnswer is how long the text of a problem may be, in bytes. Whatever is quoted in it is shorter.
 const maxAnswer = 4 << 10
 
 // refuse answers with a problem, in one line of text.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
-	a.log.Debug("request refused", "method", r.Method, "path", shownPath(r), "source", r.RemoteAddr, "code", p.code, "err", p.text)
+	a.log.Debug("request refused",
+		"method", r.Method, "path", shownPath(r), "source", r.RemoteAddr, "code", p.code, "err", p.text)
 	if p.code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}

@@ -16,10 +16,22 @@ import (
 
 // requests are one of each kind that the cluster is asked for.
 var requests = map[string]struct{ method, path, nothing, unknown string }{
-	"put":    {"PUT", "/metrics/job/a", "nothing was stored: push again", "it may be stored or not; pushing the same again is safe"},
-	"post":   {"POST", "/metrics/job/a", "nothing was stored: push again", "it may be stored or not; pushing the same again is safe"},
-	"delete": {"DELETE", "/metrics/job/a", "nothing was deleted: delete again", "it may be deleted or not; deleting again is safe"},
-	"wipe":   {"PUT", "/api/v1/admin/wipe", "nothing was deleted: wipe again", "it may be deleted or not; wiping again is safe"},
+	"put": {
+		"PUT", "/metrics/job/a", "nothing was stored: push again",
+		"it may be stored or not; pushing the same again is safe",
+	},
+	"post": {
+		"POST", "/metrics/job/a", "nothing was stored: push again",
+		"it may be stored or not; pushing the same again is safe",
+	},
+	"delete": {
+		"DELETE", "/metrics/job/a", "nothing was deleted: delete again",
+		"it may be deleted or not; deleting again is safe",
+	},
+	"wipe": {
+		"PUT", "/api/v1/admin/wipe", "nothing was deleted: wipe again",
+		"it may be deleted or not; wiping again is safe",
+	},
 }
 
 // TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays: whoever gets a 503 knows that nothing has happened, or that it is not
@@ -34,17 +46,44 @@ func TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays(t *testing.T) {
 		fate   string // of a 503
 		says   string
 	}{
-		"not in the log":              {nil, certain, http.StatusServiceUnavailable, nothing, "(no leader)"},
-		"not in the log, wrapped":     {nil, fmt.Errorf("at r1: %w", certain), http.StatusServiceUnavailable, nothing, "(at r1: no leader)"},
-		"perhaps in the log":          {nil, errors.New("no quorum"), http.StatusServiceUnavailable, unknown, "(no quorum)"},
-		"time is up":                  {nil, context.DeadlineExceeded, http.StatusServiceUnavailable, unknown, ""},
-		"a result and an error":       {&fsm.Result{Status: fsm.Applied}, errNoLeader, http.StatusServiceUnavailable, unknown, "(no leader)"},
-		"forgotten":                   {&fsm.Result{Status: fsm.Forgotten, Reason: "too old"}, nil, http.StatusServiceUnavailable, unknown, "(too old)"},
-		"a status of a newer version": {&fsm.Result{Status: 200, Reason: "who knows"}, nil, http.StatusServiceUnavailable, unknown, "(who knows)"},
-		"reused":                      {&fsm.Result{Status: fsm.Reused, Reason: "used"}, nil, http.StatusUnprocessableEntity, "", "used"},
-		"no space":                    {&fsm.Result{Status: fsm.NoSpace, Reason: "make room"}, nil, http.StatusInsufficientStorage, "", "make room"},
-		"full":                        {&fsm.Result{Status: fsm.Full, Reason: "make room"}, nil, http.StatusTooManyRequests, "", "make room"},
-		"rejected":                    {&fsm.Result{Status: fsm.Rejected, Reason: "clash"}, nil, http.StatusBadRequest, "", "clash"},
+		"not in the log": {nil, certain, http.StatusServiceUnavailable, nothing, "(no leader)"},
+		"not in the log, wrapped": {
+			nil, fmt.Errorf("at r1: %w", certain), http.StatusServiceUnavailable, nothing,
+			"(at r1: no leader)",
+		},
+		"perhaps in the log": {
+			nil, errors.New("no quorum"), http.StatusServiceUnavailable, unknown,
+			"(no quorum)",
+		},
+		"time is up": {nil, context.DeadlineExceeded, http.StatusServiceUnavailable, unknown, ""},
+		"a result and an error": {
+			&fsm.Result{Status: fsm.Applied}, errNoLeader, http.StatusServiceUnavailable,
+			unknown, "(no leader)",
+		},
+		"forgotten": {
+			&fsm.Result{Status: fsm.Forgotten, Reason: "too old"}, nil,
+			http.StatusServiceUnavailable, unknown, "(too old)",
+		},
+		"a status of a newer version": {
+			&fsm.Result{Status: 200, Reason: "who knows"}, nil,
+			http.StatusServiceUnavailable, unknown, "(who knows)",
+		},
+		"reused": {
+			&fsm.Result{Status: fsm.Reused, Reason: "used"}, nil,
+			http.StatusUnprocessableEntity, "", "used",
+		},
+		"no space": {
+			&fsm.Result{Status: fsm.NoSpace, Reason: "make room"}, nil,
+			http.StatusInsufficientStorage, "", "make room",
+		},
+		"full": {
+			&fsm.Result{Status: fsm.Full, Reason: "make room"}, nil,
+			http.StatusTooManyRequests, "", "make room",
+		},
+		"rejected": {
+			&fsm.Result{Status: fsm.Rejected, Reason: "clash"}, nil, http.StatusBadRequest,
+			"", "clash",
+		},
 	} {
 		for kind, request := range requests {
 			for _, key := range []string{"", "nightly"} {
@@ -52,15 +91,18 @@ func TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays(t *testing.T) {
 					g := start(t)
 					g.replica.applyErr, g.replica.result = test.err, test.result
 					a := g.must(test.want, request.method, request.path, "", "Idempotency-Key", key)
-					if retry := a.header.Get("Retry-After"); (retry == "1") != (test.want == http.StatusServiceUnavailable) {
+					retry := a.header.Get("Retry-After")
+					if (retry == "1") != (test.want == http.StatusServiceUnavailable) {
 						t.Errorf("Retry-After is %q with status %d", retry, test.want)
 					}
 					if strings.Count(a.body, "\n") != 1 || !strings.Contains(a.body, test.says) {
 						t.Errorf("want one line with %q, got %q", test.says, a.body)
 					}
-					want := map[string]string{nothing: request.nothing, unknown: "the outcome is unknown: " + request.unknown}[test.fate]
+					want := map[string]string{nothing: request.nothing, unknown: "the outcome is unknown: " +
+						request.unknown}[test.fate]
 					if key != "" && test.fate == unknown && test.err != nil {
-						want = strings.Replace(want, " is safe", " with the same Idempotency-Key is safe, it counts once", 1)
+						want = strings.Replace(want, " is safe",
+							" with the same Idempotency-Key is safe, it counts once", 1)
 					}
 					if key != "" && test.fate == nothing { // what an earlier request with it did is not known here
 						done, again, _ := strings.Cut(want, ":")
@@ -69,7 +111,8 @@ func TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays(t *testing.T) {
 					if !strings.HasPrefix(a.body, want) {
 						t.Errorf("want %q first, got %q", want, a.body)
 					}
-					saysNothing, saysUnknown := strings.Contains(a.body, "nothing was"), strings.Contains(a.body, "outcome is unknown")
+					saysNothing, saysUnknown := strings.Contains(a.body, "nothing was"),
+						strings.Contains(a.body, "outcome is unknown")
 					if saysNothing != (test.fate == nothing) || saysUnknown != (test.fate == unknown) {
 						t.Errorf("want that the outcome is %q, and nothing else, got %q", test.fate, a.body)
 					}
@@ -82,19 +125,22 @@ func TestWhatTheClusterSaysIsAnsweredInOneOfTwoWays(t *testing.T) {
 // TestWhoIsTooManyHearsThatNothingWasStored covers the 503s of pushes that no replica has been asked for.
 func TestWhoIsTooManyHearsThatNothingWasStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, busy := range map[string]func(*inFlight) *pool{
-			"requests": func(in *inFlight) *pool { return in.requests },
-			"bodies":   func(in *inFlight) *pool { return in.large },
-			"turns":    func(in *inFlight) *pool { return in.largeTurns },
-			"decoding": func(in *inFlight) *pool { return in.decoding },
+		for name, busy := range map[string]func(*inFlight) *semaphore{
+			"requests": func(in *inFlight) *semaphore { return in.requests },
+			"bodies":   func(in *inFlight) *semaphore { return in.large },
+			"turns":    func(in *inFlight) *semaphore { return in.largeTurns },
+			"decoding": func(in *inFlight) *semaphore { return in.decoding },
 		} {
 			g := startWithoutServer(t)
-			if p := busy(g.api.inFlight); !p.try(p.size) {
+			if p := busy(g.api.inFlight); !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
-			w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/a", strings.NewReader(histogramText(200_000))))
-			if text := w.Body.String(); w.Code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "nothing was stored: push again (") ||
-				!strings.Contains(text, "--push.max-") || strings.Contains(text, "unknown") || strings.Count(text, "\n") != 1 {
+			w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/a",
+				strings.NewReader(histogramText(200_000))))
+			if text := w.Body.String(); w.Code != http.StatusServiceUnavailable ||
+				!strings.HasPrefix(text, "nothing was stored: push again (") ||
+				!strings.Contains(text, "--push.max-") || strings.Contains(text, "unknown") ||
+				strings.Count(text, "\n") != 1 {
 				t.Errorf("%s: got %d %q", name, w.Code, text)
 			}
 			if n := g.replica.applied(); n != 0 {
@@ -116,16 +162,16 @@ func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 		body := histogramText(200_000)
 		for name, wait := range map[string]struct {
 			body    string
-			pools   []*pool
+			pools   []*semaphore
 			unknown bool
 		}{
 			"nothing":                  {"x 1\n", nil, true},
-			"memory for the body":      {body, []*pool{in.large}, true},
-			"memory, and a turn":       {body, []*pool{in.large, in.largeTurns}, true},
-			"all there is to wait for": {body, []*pool{in.large, in.largeTurns, in.decoding}, false},
+			"memory for the body":      {body, []*semaphore{in.large}, true},
+			"memory, and a turn":       {body, []*semaphore{in.large, in.largeTurns}, true},
+			"all there is to wait for": {body, []*semaphore{in.large, in.largeTurns, in.decoding}, false},
 		} {
 			for _, p := range wait.pools {
-				if !p.try(p.size) {
+				if !p.tryAcquire(p.size) {
 					t.Fatal("taken")
 				}
 			}
@@ -134,7 +180,7 @@ func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 				defer close(given)
 				for _, p := range wait.pools {
 					<-time.After(timeout/2 - time.Millisecond) // of the bubble's time
-					p.give(p.size)
+					p.release(p.size)
 				}
 			}()
 			began := time.Now()

@@ -18,19 +18,24 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
 // everyForm returns headers that ask for each form there is.
 func everyForm() (headers []http.Header) {
 	for _, accept := range []string{
-		"text/plain;version=0.0.4", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+		"text/plain;version=0.0.4",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
 		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
 		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=compact-text",
 	} {
 		for _, escaping := range []string{"allow-utf-8", "underscores", "dots", "values"} {
-			for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
-				headers = append(headers, http.Header{"Accept": {accept + ";escaping=" + escaping}, "Accept-Encoding": {encoding}})
+			for _, encoding := range []string{page.Identity, page.Gzip, page.Zstd} {
+				headers = append(headers, http.Header{
+					"Accept":          {accept + ";escaping=" + escaping},
+					"Accept-Encoding": {encoding},
+				})
 			}
 		}
 	}
@@ -40,7 +45,8 @@ func everyForm() (headers []http.Header) {
 // pushLarge pushes a group of so many series.
 func pushLarge(t testing.TB, g *gateway, series, value int) {
 	t.Helper()
-	if res := commit(g.replica.FSM, largeCommand(t, g, series, value), time.Unix(1_700_000_000+int64(value), 0)); res.Status != fsm.Applied {
+	if res := commit(g.replica.FSM, largeCommand(t, g, series, value), time.Unix(1_700_000_000+int64(value),
+		0)); res.Status != fsm.Applied {
 		t.Fatal(res)
 	}
 }
@@ -51,7 +57,8 @@ func largeCommand(t testing.TB, g *gateway, series, value int) []byte {
 	mf := &dto.MetricFamily{Name: proto.String("large"), Type: dto.MetricType_GAUGE.Enum()}
 	for i := range series {
 		mf.Metric = append(mf.Metric, &dto.Metric{
-			Label: []*dto.LabelPair{{Name: proto.String("n"), Value: proto.String(fmt.Sprintf("%07d", i))}}, Gauge: &dto.Gauge{Value: proto.Float64(float64(value))},
+			Label: []*dto.LabelPair{{Name: proto.String("n"), Value: proto.String(fmt.Sprintf("%07d", i))}},
+			Gauge: &dto.Gauge{Value: proto.Float64(float64(value))},
 		})
 	}
 	families, err := expo.Canonical(labels, []*dto.MetricFamily{mf}, g.api.naming.scheme)
@@ -64,8 +71,8 @@ func largeCommand(t testing.TB, g *gateway, series, value int) []byte {
 // gate is held by whoever writes an answer, so that a test can stop them all.
 var gate sync.RWMutex
 
-// peakHeap returns how many bytes more are in use, at most, while something is done than before. It looks while all writes stand
-// still: what is garbage by then does not count.
+// peakHeap returns how many bytes more are in use, at most, while something is done than before. It looks while all
+// writes stand still: what is garbage by then does not count.
 func peakHeap(do func()) int64 {
 	live := func() int64 {
 		gate.Lock()
@@ -89,8 +96,8 @@ func peakHeap(do func()) int64 {
 	}
 }
 
-// peakWithin is peakHeap, once more, and twice, where that is above a limit: what others do meanwhile, and garbage that comes
-// between two looks, only add to it.
+// peakWithin is peakHeap, once more, and twice, where that is above a limit: what others do meanwhile, and garbage that
+// comes between two looks, only add to it.
 func peakWithin(limit int64, do func()) int64 {
 	peak := peakHeap(do)
 	for range 2 {
@@ -123,7 +130,8 @@ func TestAScrapeThatDoesNotFitIsTheSame(t *testing.T) {
 		self := func(c *Config) { c.IncludeSelf, c.Gatherer, c.UTF8Names = standalone, &ownMetrics{}, true }
 		fits, doesNot := start(t, self), start(t, self, func(c *Config) { c.PageBytes = 1 })
 		for _, g := range []*gateway{fits, doesNot} {
-			g.must(http.StatusOK, "PUT", "/metrics/job/a", allTypes+"{\"größe.x\",\"ein.label\"=\"1\"} 1\n# TYPE aa untyped\naa 1\n")
+			g.must(http.StatusOK, "PUT", "/metrics/job/a",
+				allTypes+"{\"größe.x\",\"ein.label\"=\"1\"} 1\n# TYPE aa untyped\naa 1\n")
 			pushLarge(t, g, 1500, 1)
 		}
 		for _, h := range everyForm() {
@@ -219,7 +227,8 @@ func TestScrapersThatStopReadingDoNotKeepOldPages(t *testing.T) {
 		for i := range 5 {
 			pushLarge(t, g, series, 100+i)
 			res, body := answerOf(t, p.dial(t, "GET /metrics"))
-			if want := fmt.Sprintf("large{instance=\"\",job=\"large\",n=\"0000000\"} %d\n", 100+i); res.StatusCode != http.StatusOK || !strings.Contains(body, want) {
+			if want := fmt.Sprintf("large{instance=\"\",job=\"large\",n=\"0000000\"} %d\n",
+				100+i); res.StatusCode != http.StatusOK || !strings.Contains(body, want) {
 				t.Errorf("a scraper that reads got %d, %d bytes", res.StatusCode, len(body))
 			}
 			if took := time.Since(began); took > 2*stalledUnderPressure {
@@ -253,7 +262,13 @@ func TestAPageGivesWayToTheOneThatIsAskedFor(t *testing.T) {
 		limit  int64
 		change bool
 		kept   int
-	}{{one * 5, true, 2}, {one * 5 / 2, false, 2}, {one * 5 / 2, true, 1}, {one * 3 / 2, false, 1}, {one / 2, false, 0}} {
+	}{
+		{one * 5, true, 2},
+		{one * 5 / 2, false, 2},
+		{one * 5 / 2, true, 1},
+		{one * 3 / 2, false, 1},
+		{one / 2, false, 0},
+	} {
 		g := startWithoutServer(t, func(c *Config) { c.PageBytes = row.limit })
 		for i := range 1000 {
 			benchPush(t, g, i, 0)
@@ -264,9 +279,10 @@ func TestAPageGivesWayToTheOneThatIsAskedFor(t *testing.T) {
 		}
 		g.ask("/metrics", scrapeForms[3])
 		if n := len(g.api.pages.list); n != row.kept {
-			t.Errorf("%d pages of %d bytes are kept in %d, after a change: %v; want %d", n, one, row.limit, row.change, row.kept)
+			t.Errorf("%d pages of %d bytes are kept in %d, after a change: %v; want %d", n, one, row.limit, row.change,
+				row.kept)
 		}
-		if row.kept > 0 && g.api.pages.list[row.kept-1].form.format != expo.NegotiateFormat(scrapeForms[3]) {
+		if row.kept > 0 && g.api.pages.list[row.kept-1].form.format != page.NegotiateFormat(scrapeForms[3]) {
 			t.Errorf("the wrong page is kept in %d", row.limit)
 		}
 	}
@@ -330,21 +346,31 @@ func TestThePageIsBoundedInBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit(g.replica.FSM, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, families), time.Unix(1, 0))
+		commit(g.replica.FSM, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, families),
+			time.Unix(1, 0))
 	}
 	gauge := func(name, help string, labels ...string) *dto.MetricFamily {
 		mf := &dto.MetricFamily{Name: proto.String(name), Help: proto.String(help), Type: dto.MetricType_GAUGE.Enum()}
 		for _, l := range labels {
-			mf.Metric = append(mf.Metric, &dto.Metric{Label: []*dto.LabelPair{{Name: proto.String("l"), Value: proto.String(l)}}, Gauge: &dto.Gauge{}})
+			mf.Metric = append(mf.Metric, &dto.Metric{Label: []*dto.LabelPair{{
+				Name:  proto.String("l"),
+				Value: proto.String(l),
+			}}, Gauge: &dto.Gauge{}})
 		}
 		return mf
 	}
 	push(expo.NewLabels(map[string]string{"job": "a_help"}), gauge("m", long(1<<20), "1"))
 	push(expo.NewLabels(map[string]string{"job": "b_series"}), gauge("m", "", long(1<<20), "short"))
-	buckets := &dto.MetricFamily{Name: proto.String("h"), Type: dto.MetricType_HISTOGRAM.Enum(), Metric: []*dto.Metric{{Histogram: &dto.Histogram{}}}}
+	buckets := &dto.MetricFamily{
+		Name: proto.String("h"), Type: dto.MetricType_HISTOGRAM.Enum(),
+		Metric: []*dto.Metric{{Histogram: &dto.Histogram{}}},
+	}
 	for i := range 2000 {
 		h := buckets.Metric[0].Histogram
-		h.Bucket = append(h.Bucket, &dto.Bucket{UpperBound: proto.Float64(float64(i)), CumulativeCount: proto.Uint64(0)})
+		h.Bucket = append(h.Bucket, &dto.Bucket{
+			UpperBound:      proto.Float64(float64(i)),
+			CumulativeCount: proto.Uint64(0),
+		})
 	}
 	push(expo.NewLabels(map[string]string{"job": "c_buckets"}), buckets)
 	push(expo.NewLabels(map[string]string{"job": "d", "long": long(1 << 20)}), gauge("m", "", "1"))
@@ -356,7 +382,7 @@ func TestThePageIsBoundedInBytes(t *testing.T) {
 		push(expo.NewLabels(map[string]string{"job": fmt.Sprintf("many%02d", i)}), many)
 	}
 	var w *httptest.ResponseRecorder
-	peak := peakWithin(5*maxPageBytes, func() {
+	peak := peakWithin(5*maxUIBytes, func() {
 		w = httptest.NewRecorder()
 		g.api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	})
@@ -365,10 +391,13 @@ func TestThePageIsBoundedInBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(body)
-	if len(page) > maxPageBytes*5/4 || peak > 5*maxPageBytes {
+	if len(page) > maxUIBytes*5/4 || peak > 5*maxUIBytes {
 		t.Errorf("the page has %d bytes and takes %d", len(page), peak)
 	}
-	for _, want := range []string{"… (1048576 bytes)", "too long for this page: ", "… (", "more series, too many for this page", "the first ", "filter to see the others"} {
+	for _, want := range []string{
+		"… (1048576 bytes)", "too long for this page: ", "… (",
+		"more series, too many for this page", "the first ", "filter to see the others",
+	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is not on the page", want)
 		}

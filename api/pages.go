@@ -10,70 +10,73 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 const (
-	// maxPages is how many pages are kept: one for each form that was last asked for.
+	// maxPages is how many pages are kept: one in each of the forms that were asked for last.
 	maxPages = 3
-	// pageIdle is how long a page is kept that nobody asks for: longer than any sane scrape interval.
+	// pageIdle is how long a page is kept for which nobody asks: longer than any sane scrape interval.
 	pageIdle = 5 * time.Minute
-	// ownMaxAge is how old own metrics on a page may be. Within it a scrape of a state that has not changed costs a copy.
-	ownMaxAge = time.Second
-	// maxBuilds is how many pages are built at a time. Each uses all processors; a second one is there for a small page beside
-	// a large one.
+	// selfMetricsMaxAge is how old own metrics on a page may be. Within it, a scrape of an unchanged state costs a
+	// copy.
+	selfMetricsMaxAge = time.Second
+	// maxBuilds is how many pages are built at a time. One alone uses all processors; a second one is there for a small
+	// page beside a large one.
 	maxBuilds = 2
-	// maxFirstBuilds of them are of forms for which nothing is kept. Who asks for many forms then hinders those who always ask
-	// for the same little, because a page that is made of the last one costs little.
+	// maxFirstBuilds is how many of them may be of forms for which no page is kept. A client that asks for many forms
+	// then hinders those little that always ask for the same one, because a page that is made of the last one costs
+	// little.
 	maxFirstBuilds = 1
-	// inUse is how long a page that was asked for again is not dropped for the sake of other forms: longer than the usual
-	// scrape intervals.
-	inUse = 2 * time.Minute
+	// inUseFor is how long a page that was asked for again is not dropped for the sake of other forms: longer than the
+	// usual scrape intervals.
+	inUseFor = 2 * time.Minute
 )
 
-// form is how a page is asked for.
-type form struct {
+// pageForm is in which form a page is asked for.
+type pageForm struct {
 	format   expfmt.Format
 	encoding string
 }
 
-// pages keeps the last page in each form, of which the next one is made at the cost of what has changed. There is one builder for
-// a form at a time, and scrapes at the same time share what it makes.
+// pages keeps the last page in each form, of which the next one is made at the cost of what has changed. There is one
+// build of a form at a time, and all scrapes that come meanwhile share the page that it makes.
 type pages struct {
-	store  Store
-	self   *self // nil where pages have the stored metrics alone, and stay right as long as these are the same
-	busy   expo.Busy
-	now    func() time.Time
-	builds chan struct{} // holds one value for each page that is being built, and …
-	firsts chan struct{} // … for each of those of a form for which nothing is kept
-	budget pageBudget
+	store           Store
+	selfMetrics     *selfMetrics // nil: pages have the stored metrics alone, and stay right until these change
+	pushesActive    page.Busy
+	now             func() time.Time
+	buildTurns      chan struct{} // holds one value for each page that is being built
+	firstBuildTurns chan struct{} // the same for forms for which no page is kept
+	budget          pageBudget
 
-	mu       sync.Mutex
-	list     []*slot // most recently asked for last
-	building map[form]*build
-	live     map[*snapshot]struct{} // pages that somebody holds
+	mu     sync.Mutex
+	list   []*slot // most recently asked for last
+	builds map[pageForm]*build
+	live   map[*sharedPage]struct{} // pages that are held
 }
 
-func newPages(store Store, self *self, busy expo.Busy, budget pageBudget) *pages {
+func newPages(store Store, self *selfMetrics, pushesActive page.Busy, budget pageBudget) *pages {
 	return &pages{
-		store: store, self: self, busy: busy, now: time.Now, builds: make(chan struct{}, maxBuilds), firsts: make(chan struct{}, maxFirstBuilds), budget: budget,
-		building: map[form]*build{}, live: map[*snapshot]struct{}{},
+		store: store, selfMetrics: self, pushesActive: pushesActive, now: time.Now, budget: budget,
+		buildTurns: make(chan struct{}, maxBuilds), firstBuildTurns: make(chan struct{}, maxFirstBuilds),
+		builds: map[pageForm]*build{}, live: map[*sharedPage]struct{}{},
 	}
 }
 
-// slot is what is kept of one form. Its fields are guarded by pages.mu.
+// slot keeps the last page in one form. Its fields are guarded by pages.mu.
 type slot struct {
-	form  form
-	last  *snapshot
-	idle  *time.Timer // until it is dropped
+	form  pageForm
+	last  *sharedPage
+	idle  *time.Timer // drops the slot
 	asked time.Time   // when it was last asked for
-	again bool        // it has been asked for since it was made
+	again bool        // whether it has been asked for since it was made
 }
 
-// snapshot is a page of one state. Its page is there until nobody holds it: its slot, the build of the next one, those who are
-// sent it.
-type snapshot struct {
-	page          *expo.Page
+// sharedPage is a page of one state. Its holders are its slot, the build of the next page, and the clients that are
+// sent it. When the last of them releases it, its memory is free.
+type sharedPage struct {
+	page          *page.Page
 	index         uint64
 	selfMetricsAt time.Time
 
@@ -84,18 +87,19 @@ type snapshot struct {
 
 // build is a page that is being made. Its fields are guarded by pages.mu until done is closed.
 type build struct {
-	before   *snapshot // nil for none
-	waiting  int       // others who will hold what is made
-	reserved int64     // bytes of the budget
+	before   *sharedPage // nil for none
+	waiting  int         // others who will hold what is made
+	reserved int64       // bytes of the budget
 	done     chan struct{}
 
-	made *snapshot
+	made *sharedPage
 	err  error
 }
 
-// get returns a page that shows the state at the index, or a later one, for the client to be sent and then to be released. It stops
-// waiting when ctx ends, and with errNotItsTurn when others are in front for too long. errNoRoom says that there is no room for the page.
-func (ps *pages) get(ctx context.Context, f form, index uint64, to *recipient) (*snapshot, error) {
+// get returns a page that shows the state at the index or a later one. The caller sends it to the client and then
+// releases it. The errors are errNoRoom if the page does not fit, errNotItsTurn if others were in front for too long,
+// that of ctx, or why the page could not be made.
+func (ps *pages) get(ctx context.Context, f pageForm, index uint64, to *recipient) (*sharedPage, error) {
 	for {
 		made, b, first := ps.find(f, index, to)
 		if made != nil {
@@ -103,7 +107,7 @@ func (ps *pages) get(ctx context.Context, f form, index uint64, to *recipient) (
 		}
 		if b == nil {
 			var err error
-			if b, err = ps.build(ctx, f, index, first); err != nil {
+			if b, err = ps.buildInTurn(ctx, f, index, first); err != nil {
 				return nil, err
 			}
 			if b == nil {
@@ -130,22 +134,24 @@ func (ps *pages) get(ctx context.Context, f form, index uint64, to *recipient) (
 }
 
 // errNotItsTurn says that pages in many forms were asked for at a time.
-var errNotItsTurn = fmt.Errorf("pages in many forms are asked for at a time, and it was not the turn of this one within %s: try again", laneWait)
+var errNotItsTurn = fmt.Errorf(
+	"pages in many forms are asked for at a time, and it was not the turn of this one within %s: try again", laneWait,
+)
 
-// build waits for its turn and builds a page. It returns nil if that was not necessary any more.
-func (ps *pages) build(ctx context.Context, f form, index uint64, first bool) (*build, error) {
+// buildInTurn waits for its turn and builds a page. It returns nil if there is one meanwhile, or another build of it.
+func (ps *pages) buildInTurn(ctx context.Context, f pageForm, index uint64, first bool) (*build, error) {
 	over := time.NewTimer(laneWait)
 	defer over.Stop()
 	if first {
-		if err := takeTurn(ctx, ps.firsts, over.C); err != nil {
+		if err := acquireBuildTurn(ctx, ps.firstBuildTurns, over.C); err != nil {
 			return nil, err
 		}
-		defer func() { <-ps.firsts }()
+		defer func() { <-ps.firstBuildTurns }()
 	}
-	if err := takeTurn(ctx, ps.builds, over.C); err != nil {
+	if err := acquireBuildTurn(ctx, ps.buildTurns, over.C); err != nil {
 		return nil, err
 	}
-	defer func() { <-ps.builds }()
+	defer func() { <-ps.buildTurns }()
 	b := ps.begin(f, index)
 	if b != nil {
 		b.run(ps, f)
@@ -153,7 +159,7 @@ func (ps *pages) build(ctx context.Context, f form, index uint64, first bool) (*
 	return b, nil
 }
 
-func takeTurn(ctx context.Context, turns chan struct{}, over <-chan time.Time) error {
+func acquireBuildTurn(ctx context.Context, turns chan struct{}, over <-chan time.Time) error {
 	select {
 	case turns <- struct{}{}:
 		return nil
@@ -164,9 +170,9 @@ func takeTurn(ctx context.Context, turns chan struct{}, over <-chan time.Time) e
 	}
 }
 
-// find returns the page that is there and still right, or else the one that is being built, or neither, and whether
-// nothing is kept of the form.
-func (ps *pages) find(f form, index uint64, to *recipient) (made *snapshot, b *build, first bool) {
+// find returns the kept page if it is right, or else the build that is under way, or neither. first says that no page
+// of the form is kept.
+func (ps *pages) find(f pageForm, index uint64, to *recipient) (made *sharedPage, b *build, first bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	last := ps.askedForLocked(f)
@@ -178,34 +184,34 @@ func (ps *pages) find(f form, index uint64, to *recipient) (made *snapshot, b *b
 		last.sendTo(to)
 		return last, nil, false
 	}
-	if b = ps.building[f]; b != nil {
+	if b = ps.builds[f]; b != nil {
 		b.waiting++
 	}
 	return nil, b, last == nil
 }
 
-func (ps *pages) isRight(s *snapshot, index uint64) bool {
-	return s != nil && s.index >= index && (ps.self == nil || ps.now().Sub(s.selfMetricsAt) < ownMaxAge)
+func (ps *pages) isRight(s *sharedPage, index uint64) bool {
+	return s != nil && s.index >= index && (ps.selfMetrics == nil || ps.now().Sub(s.selfMetricsAt) < selfMetricsMaxAge)
 }
 
-// begin returns a new build, for the caller to run, unless a page that is right has come meanwhile, or its build has begun.
-func (ps *pages) begin(f form, index uint64) *build {
+// begin returns a new build for the caller to run, or nil if there is a right page meanwhile, or another build.
+func (ps *pages) begin(f pageForm, index uint64) *build {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	last := ps.askedForLocked(f)
-	if ps.isRight(last, index) || ps.building[f] != nil {
+	if ps.isRight(last, index) || ps.builds[f] != nil {
 		return nil
 	}
-	b := &build{before: last, waiting: 1, done: make(chan struct{})} // the caller waits, too
+	b := &build{before: last, waiting: 1, done: make(chan struct{})} // for the caller
 	if last != nil {
 		last.holders++
 	}
-	ps.building[f] = b
+	ps.builds[f] = b
 	return b
 }
 
-// askedForLocked returns the last page of a form, nil if none is kept.
-func (ps *pages) askedForLocked(f form) *snapshot {
+// askedForLocked notes that a form was asked for, and returns its last page, nil if none is kept.
+func (ps *pages) askedForLocked(f pageForm) *sharedPage {
 	i := slices.IndexFunc(ps.list, func(s *slot) bool { return s.form == f })
 	if i < 0 {
 		return nil
@@ -217,8 +223,8 @@ func (ps *pages) askedForLocked(f form) *snapshot {
 	return s.last
 }
 
-// keepLocked puts a page into the slot of its form. There may be none: all of them are in use.
-func (ps *pages) keepLocked(f form, made *snapshot) {
+// keepLocked puts a page into the slot of its form, unless all slots are in use by other forms.
+func (ps *pages) keepLocked(f pageForm, made *sharedPage) {
 	if ps.askedForLocked(f) != nil {
 		s := ps.list[len(ps.list)-1]
 		ps.releaseLocked(s.last)
@@ -239,8 +245,8 @@ func (ps *pages) keepLocked(f form, made *snapshot) {
 	made.holders++
 }
 
-// isInUse tells whether somebody seems to ask for a form again and again.
-func (ps *pages) isInUse(s *slot) bool { return s.again && ps.now().Sub(s.asked) < inUse }
+// isInUse tells whether the form of a slot is asked for again and again.
+func (ps *pages) isInUse(s *slot) bool { return s.again && ps.now().Sub(s.asked) < inUseFor }
 
 func (ps *pages) drop(s *slot) {
 	ps.mu.Lock()
@@ -250,8 +256,9 @@ func (ps *pages) drop(s *slot) {
 	}
 }
 
-// dropFormLocked drops the page of a form beside which the next one has no room. That one will be made from the beginning.
-func (ps *pages) dropFormLocked(f form) {
+// dropFormLocked drops the page of a form, beside which the next one has no room. The next one is then made from the
+// beginning.
+func (ps *pages) dropFormLocked(f pageForm) {
 	if i := slices.IndexFunc(ps.list, func(s *slot) bool { return s.form == f }); i >= 0 {
 		ps.dropLocked(ps.list[i])
 	}
@@ -263,29 +270,29 @@ func (ps *pages) dropLocked(s *slot) {
 	ps.releaseLocked(s.last)
 }
 
-// sendTo says whom a page is sent. It is called with pages.mu held.
-func (s *snapshot) sendTo(to *recipient) {
+// sendTo registers a client to which the page is sent. pages.mu is held.
+func (s *sharedPage) sendTo(to *recipient) {
 	if to != nil { // else it is a test's
 		s.recipients[to] = struct{}{}
 	}
 }
 
-// release says that a page is no longer held, or no longer sent to a client.
-func (ps *pages) release(s *snapshot, to *recipient) {
+// release ends one hold of a page. to is the client to which it was sent, or nil.
+func (ps *pages) release(s *sharedPage, to *recipient) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	delete(s.recipients, to)
 	ps.releaseLocked(s)
 }
 
-func (ps *pages) releaseLocked(s *snapshot) {
+func (ps *pages) releaseLocked(s *sharedPage) {
 	if s.holders--; s.holders == 0 {
 		ps.budget.addLocked(-s.page.Release())
 		delete(ps.live, s)
 	}
 }
 
-// forgo says that somebody does not wait for a build any more.
+// forgo ends the wait of one scrape for a build.
 func (ps *pages) forgo(b *build) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -296,9 +303,9 @@ func (ps *pages) forgo(b *build) {
 	}
 }
 
-// run makes the page, for whoever waits for it. It takes the present state, and not the one that was asked for first: those who
-// wait may have come after a later push. A panic is an error, the same for all of them.
-func (b *build) run(ps *pages, f form) {
+// run makes the page for all who wait for it. It takes the present state and not the one for which it was begun,
+// because those who wait may have come after a later push. A panic becomes an error, the same for all of them.
+func (b *build) run(ps *pages, f pageForm) {
 	made, err := b.make(ps, f)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -307,7 +314,7 @@ func (b *build) run(ps *pages, f form) {
 		ps.budget.addLocked(made.page.Hold())
 		ps.budget.sizes[f] = made.page.Len()
 		ps.live[made] = struct{}{}
-		b.made, made.holders = made, b.waiting+1 // this one, for as long as it may be that nobody else does
+		b.made, made.holders = made, b.waiting+1 // one more, until keepLocked has had its choice
 		ps.keepLocked(f, made)
 		ps.releaseLocked(made)
 	}
@@ -318,40 +325,40 @@ func (b *build) run(ps *pages, f form) {
 		ps.releaseLocked(b.before)
 		b.before = nil
 	}
-	delete(ps.building, f)
+	delete(ps.builds, f)
 	close(b.done)
 }
 
-func (b *build) make(ps *pages, f form) (made *snapshot, err error) {
+func (b *build) make(ps *pages, f pageForm) (made *sharedPage, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			made, err = nil, expo.Caught(p)
+			made, err = nil, page.Caught(p)
 		}
 	}()
 	if !ps.hasRoom(b, f) {
 		return nil, errNoRoom
 	}
-	var before *expo.Page
+	var before *page.Page
 	if b.before != nil {
 		before = b.before.page
-	} else if before, err = expo.NewPage(f.format, f.encoding, ps.busy); err != nil {
+	} else if before, err = page.New(f.format, f.encoding, ps.pushesActive); err != nil {
 		return nil, err
 	}
 	view := ps.store.View()
-	made = &snapshot{index: view.Index(), recipients: map[*recipient]struct{}{}}
+	made = &sharedPage{index: view.Index(), recipients: map[*recipient]struct{}{}}
 	room := func(bytes int) error { return ps.reserve(b, f, int64(bytes)) }
-	if ps.self == nil {
+	if ps.selfMetrics == nil {
 		made.page, err = before.NextWithin(view.Exposition(), room)
 		return made, err
 	}
 	made.selfMetricsAt = ps.now()
-	own := ps.self.gather()
+	own := ps.selfMetrics.gather()
 	if b.before != nil && b.before.index == made.index {
 		var ok bool
 		if made.page, ok = before.Renew(own.exposition); ok {
 			return made, nil
 		}
 	}
-	made.page, err = before.NextWithin(ps.self.merge(own, view.Exposition()), room)
+	made.page, err = before.NextWithin(ps.selfMetrics.merge(own, view.Exposition()), room)
 	return made, err
 }

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
@@ -32,7 +33,12 @@ var scrapeForms = []http.Header{
 	{"Accept-Encoding": {"identity"}},
 	{"Accept-Encoding": {"gzip"}},
 	{"Accept-Encoding": {"zstd"}},
-	{"Accept-Encoding": {"identity"}, "Accept": {"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}},
+	{
+		"Accept-Encoding": {"identity"},
+		"Accept": {
+			"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+		},
+	},
 	{"Accept-Encoding": {"gzip"}, "Accept": {"text/plain;version=1.0.0;escaping=allow-utf-8"}},
 }
 
@@ -54,11 +60,11 @@ func (g *gateway) scraped(t *testing.T, h http.Header) []byte {
 	}
 	body := io.Reader(res.Body)
 	switch res.Header.Get("Content-Encoding") {
-	case expo.Gzip:
+	case page.Gzip:
 		if body, err = gzip.NewReader(body); err != nil {
 			t.Fatal(err)
 		}
-	case expo.Zstd:
+	case page.Zstd:
 		z, err := zstd.NewReader(body)
 		if err != nil {
 			t.Fatal(err)
@@ -80,7 +86,8 @@ type ownMetrics struct {
 	hold     chan struct{} // Gather waits until it is closed, if there is one
 }
 
-// Gather implements prometheus.Gatherer: metrics before, among and behind those that are pushed, one of them of the same name.
+// Gather implements prometheus.Gatherer: metrics before, among and behind those that are pushed, one of them of the
+// same name.
 func (o *ownMetrics) Gather() ([]*dto.MetricFamily, error) {
 	o.gathered.Add(1)
 	if o.hold != nil {
@@ -96,8 +103,8 @@ func (o *ownMetrics) Gather() ([]*dto.MetricFamily, error) {
 	return mfs, nil
 }
 
-// TestAScrapeShowsWhatIsStored pushes, deletes and wipes at random, and holds each scrape against one that is encoded anew, in a
-// cluster and standalone.
+// TestAScrapeShowsWhatIsStored pushes, deletes and wipes at random, and holds each scrape against one that is encoded
+// anew, in a cluster and standalone.
 func TestAScrapeShowsWhatIsStored(t *testing.T) {
 	for _, standalone := range []bool{false, true} {
 		own := &ownMetrics{}
@@ -118,26 +125,29 @@ func TestAScrapeShowsWhatIsStored(t *testing.T) {
 				for f := range 1 + rng.IntN(4) {
 					fmt.Fprintf(&body, "# HELP m%d help %d\n# TYPE m%d gauge\n", f, rng.IntN(3), f)
 					for s := range 1 + rng.IntN(4) {
-						fmt.Fprintf(&body, "m%d{s=\"%d\\n%s\"} %d\n", f, s, strings.Repeat("x", rng.IntN(100)), rng.IntN(1000))
+						fmt.Fprintf(&body, "m%d{s=\"%d\\n%s\"} %d\n", f, s, strings.Repeat("x", rng.IntN(100)),
+							rng.IntN(1000))
 					}
 				}
-				fmt.Fprintf(&body, "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\nh_count 2\n")
+				fmt.Fprintf(&body, "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum "+
+					"1\nh_count 2\n")
 				g.must(http.StatusOK, []string{"PUT", "POST"}[rng.IntN(2)], path, body.String())
 			}
 			own.value.Add(1)
-			now = now.Add(ownMaxAge)
+			now = now.Add(selfMetricsMaxAge)
 			h := scrapeForms[rng.IntN(len(scrapeForms))]
 			e := g.replica.View().Exposition()
 			if standalone {
 				mfs, _ := own.Gather()
-				e = expo.Merge(expo.Gathered(mfs), e)
+				e = page.Merge(page.Gathered(mfs), e)
 			}
 			var fresh bytes.Buffer
-			if err := expo.Write(&fresh, expo.NegotiateFormat(h), e); err != nil {
+			if err := page.Write(&fresh, page.NegotiateFormat(h), e); err != nil {
 				t.Fatal(err)
 			}
 			if got := g.scraped(t, h); !bytes.Equal(got, fresh.Bytes()) {
-				t.Fatalf("standalone %v, step %d, %v: a page of %d bytes differs from one of %d bytes encoded anew:\n%s\nwant\n%s",
+				t.Fatalf("standalone %v, step %d, %v: a page of %d bytes differs from one of %d bytes encoded "+
+					"anew:\n%s\nwant\n%s",
 					standalone, step, h, len(got), fresh.Len(), got, fresh.Bytes())
 			}
 			if kept := len(g.api.pages.list); kept > maxPages {
@@ -162,7 +172,7 @@ func TestOwnMetricsOnAPageAreAtMostASecondOld(t *testing.T) {
 	}{
 		{"the first scrape", 0, false, 1},
 		{"at once", 0, false, 1},
-		{"within the second", ownMaxAge - 1, false, 1},
+		{"within the second", selfMetricsMaxAge - 1, false, 1},
 		{"after it", 1, false, 4},
 		{"after a push", 0, true, 5},
 	} {
@@ -180,15 +190,17 @@ func TestOwnMetricsOnAPageAreAtMostASecondOld(t *testing.T) {
 
 func unbounded() pageBudget { return newPageBudget(0, prometheus.NewGauge(prometheus.GaugeOpts{})) }
 
-// TestScrapesAtTheSameTimeShareAPage, unless it lacks a push that a scrape has to show. Who goes away does not wait for it.
+// TestScrapesAtTheSameTimeShareAPage, unless it lacks a push that a scrape has to show. Who goes away does not wait for
+// it.
 func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &ownMetrics{hold: make(chan struct{})}
 		log := slog.New(slog.DiscardHandler)
 		machine := fsm.New(log)
-		ps := newPages(machine, &self{gatherer: own, met: newScrapeLog(log), now: time.Now}, nil, unbounded())
-		f := form{format: expfmt.FmtText, encoding: expo.Identity}
-		var got [6]*expo.Page
+		ps := newPages(machine, &selfMetrics{gatherer: own, scrapeLog: newScrapeLog(log), now: time.Now}, nil,
+			unbounded())
+		f := pageForm{format: expfmt.FmtText, encoding: page.Identity}
+		var got [6]*page.Page
 		var wg sync.WaitGroup
 		ask := func(i int) {
 			index := machine.View().Index()
@@ -207,7 +219,9 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 			ask(i)
 		}
 		labels := expo.NewLabels(map[string]string{"job": "late"})
-		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true, []*expo.Family{expo.Gauge(&expo.Header{Name: "late", Type: dto.MetricType_GAUGE}, labels.Key(), 1)}), time.Unix(1, 0))
+		commit(machine, fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, labels, true,
+			[]*expo.Family{expo.Gauge(&expo.Header{Name: "late", Type: dto.MetricType_GAUGE}, labels.Key(), 1)}),
+			time.Unix(1, 0))
 		for i := range 3 {
 			ask(3 + i)
 		}
@@ -241,7 +255,7 @@ func TestScrapesAtTheSameTimeShareAPage(t *testing.T) {
 func TestAPageInUseStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ps := newPages(fsm.New(slog.New(slog.DiscardHandler)), nil, nil, unbounded())
-		ask := func(f form) {
+		ask := func(f pageForm) {
 			t.Helper()
 			s, err := ps.get(t.Context(), f, 0, nil)
 			if err != nil {
@@ -249,12 +263,12 @@ func TestAPageInUseStays(t *testing.T) {
 			}
 			ps.release(s, nil)
 		}
-		kept := func(f form) bool { return slices.ContainsFunc(ps.list, func(s *slot) bool { return s.form == f }) }
-		scraper := form{expfmt.FmtText, expo.Gzip}
-		var others []form
+		kept := func(f pageForm) bool { return slices.ContainsFunc(ps.list, func(s *slot) bool { return s.form == f }) }
+		scraper := pageForm{expfmt.FmtText, page.Gzip}
+		var others []pageForm
 		for _, format := range []expfmt.Format{expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
-			for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
-				others = append(others, form{format, encoding})
+			for _, encoding := range []string{page.Identity, page.Gzip, page.Zstd} {
+				others = append(others, pageForm{format, encoding})
 			}
 		}
 		for _, f := range others {
@@ -276,7 +290,7 @@ func TestAPageInUseStays(t *testing.T) {
 		if n := len(ps.live); n != len(ps.list) {
 			t.Errorf("%d pages are kept, and %d are there", len(ps.list), n)
 		}
-		time.Sleep(inUse) //nolint:forbidigo // the clock is the bubble's
+		time.Sleep(inUseFor) //nolint:forbidigo // the clock is the bubble's
 		for _, f := range others[:maxPages] {
 			ask(f)
 		}
@@ -291,14 +305,14 @@ func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		ps := g.api.pages
-		scraper := form{expfmt.FmtText, expo.Gzip}
+		scraper := pageForm{expfmt.FmtText, page.Gzip}
 		s, err := ps.get(t.Context(), scraper, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ps.release(s, nil)
-		ps.firsts <- struct{}{} // one that takes long …
-		ps.builds <- struct{}{} // … and has its turn
+		ps.firstBuildTurns <- struct{}{} // one that takes long …
+		ps.buildTurns <- struct{}{}      // … and has its turn
 		benchPush(t, g, 0, 1)
 		index := g.replica.Applied()
 		began := time.Now()
@@ -306,7 +320,7 @@ func TestAFirstPageWaitsForOthersAndTheNextOfAFormDoesNot(t *testing.T) {
 			t.Fatalf("the next page of a form: %v after %s", err, time.Since(began))
 		}
 		ps.release(s, nil)
-		_, err = ps.get(t.Context(), form{expfmt.FmtProtoDelim, expo.Gzip}, index, nil)
+		_, err = ps.get(t.Context(), pageForm{expfmt.FmtProtoDelim, page.Gzip}, index, nil)
 		if !errors.Is(err, errNotItsTurn) || time.Since(began) != laneWait {
 			t.Errorf("another form: %v after %s", err, time.Since(began))
 		}
@@ -318,7 +332,7 @@ func TestAPageThatNobodyAsksForIsDropped(t *testing.T) {
 		ps := newPages(fsm.New(slog.New(slog.DiscardHandler)), nil, nil, unbounded())
 		ask := func(encoding string) {
 			t.Helper()
-			s, err := ps.get(t.Context(), form{format: expfmt.FmtText, encoding: encoding}, 0, nil)
+			s, err := ps.get(t.Context(), pageForm{format: expfmt.FmtText, encoding: encoding}, 0, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -330,10 +344,10 @@ func TestAPageThatNobodyAsksForIsDropped(t *testing.T) {
 			defer ps.mu.Unlock()
 			return len(ps.list)
 		}
-		ask(expo.Gzip)
-		ask(expo.Zstd)
+		ask(page.Gzip)
+		ask(page.Zstd)
 		time.Sleep(pageIdle - 1) //nolint:forbidigo // the clock is the bubble's
-		ask(expo.Gzip)
+		ask(page.Gzip)
 		if n := kept(); n != 2 {
 			t.Errorf("%d pages are kept before their time is over, want 2", n)
 		}
@@ -408,7 +422,8 @@ func TestADamagedPartDoesNotSpoilTheScrape(t *testing.T) {
 		bad.Families[0].Metrics()[1] ^= 0x40
 		for range 2 {
 			page := g.scrape()
-			if !strings.Contains(page, "good{instance=\"\",job=\"good\"} 1\n") || strings.Contains("\n"+page, "\nbad{") {
+			if !strings.Contains(page, "good{instance=\"\",job=\"good\"} 1\n") ||
+				strings.Contains("\n"+page, "\nbad{") {
 				t.Errorf("own metrics %v: the scrape is\n%s", self, page)
 			}
 		}

@@ -18,7 +18,7 @@ const (
 	escapedPrefix = "U__" // of a label name with escaped characters
 )
 
-// naming says which label names are valid, and whether a path spells unusual ones with escapes.
+// naming says which label names are valid, and whether a path escapes unusual ones.
 type naming struct {
 	scheme   model.ValidationScheme
 	escaping model.EscapingScheme
@@ -31,8 +31,9 @@ type groupPath struct {
 	naming    naming
 }
 
-// below returns what follows the prefix. Up to its end a slash may stand for several: a base URL that ends with one has
-// been put before a path, and they mean nothing. Further on an empty component does mean something.
+// below returns what follows the prefix, and whether the path has it. Within the prefix several slashes count as one,
+// because they mean nothing there: a base URL that ends with a slash was put before a path. Behind the prefix an empty
+// component does mean something.
 func (g groupPath) below(path string) (rest string, ok bool) {
 	if rest, ok = strings.CutPrefix(path, g.prefix); ok {
 		return rest, true
@@ -54,9 +55,10 @@ func (g groupPath) labelsOf(u *url.URL) (expo.Labels, error) {
 	return g.labels(u.Path)
 }
 
-// labels decodes a percent-decoded path that the prefix matches. A slash at its end means nothing after a value; after
-// a label's name an empty value follows it, as in a Pushgateway: clients that do not escape write one so. The job in
-// the prefix's place wins over a label `job` later in the path; of any other repeated label the last value counts.
+// labels decodes a percent-decoded path that the prefix matches. A final slash after a value means nothing. After a
+// label's name it stands before an empty value, as in a Pushgateway, because clients that do not escape write one so.
+// The job behind the prefix wins over a label `job` later in the path; of any other repeated label the last value
+// counts.
 func (g groupPath) labels(path string) (expo.Labels, error) {
 	rest, _ := g.below(path)
 	parts := strings.Split(rest, "/")
@@ -82,16 +84,16 @@ func (g groupPath) labels(path string) (expo.Labels, error) {
 		return nil, err
 	}
 	group := expo.LabelsOf(append(labels, expo.Label{Name: "job", Value: job}))
-	// Above all, values that are not UTF-8 must never reach the store: every later scrape would carry them.
+	// Values that are not UTF-8 must never reach the store, because every later scrape would carry them.
 	if err := group.Validate(g.naming.scheme); err != nil {
 		return nil, err
 	}
 	return group, nil
 }
 
-// refuseGaps says which component of a path is empty before its end, or missing there. A Pushgateway redirects to the
-// path without the empty one, which most clients do not follow, and which would name another group. parts are the job
-// and the labels.
+// refuseGaps returns an error if a component of a path is empty before its end, or missing at its end. A Pushgateway
+// redirects to the path without the empty one, which most clients do not follow, and which would name another group.
+// parts are the job and the labels.
 func refuseGaps(path string, parts []string) error {
 	for i, part := range parts {
 		switch {
@@ -101,15 +103,16 @@ func refuseGaps(path string, parts []string) error {
 		case i%2 == 0:
 			return errNoValue(path, parts[i-1])
 		default:
-			return fmt.Errorf("the name of a label is empty, after %q in %q: a shell variable was probably empty, or a slash is one too many; "+
+			return fmt.Errorf("the name of a label is empty, after %q in %q: "+
+				"a shell variable was probably empty, or a slash is one too many; "+
 				"an empty value is written <label>%s/=", shorten(parts[i-1]), shorten(path), base64Suffix)
 		}
 	}
 	if len(parts)%2 != 0 {
 		return nil
 	}
-	return fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; write an empty value as <name>%s/=",
-		shorten("/"+strings.Join(parts[1:], "/")), base64Suffix)
+	return fmt.Errorf("odd number of components in label string %q: each label needs a name and a value; "+
+		"write an empty value as <name>%s/=", shorten("/"+strings.Join(parts[1:], "/")), base64Suffix)
 }
 
 func errNoJob(path string) error {
@@ -119,19 +122,21 @@ func errNoJob(path string) error {
 
 func errNoValue(path, label string) error {
 	label = shorten(strings.TrimSuffix(label, base64Suffix))
-	return fmt.Errorf("the value of label %q is empty in %q: a shell variable was probably empty; an empty value is written %s",
-		label, shorten(path), strconv.Quote(label+base64Suffix+"/="))
+	return fmt.Errorf("the value of label %q is empty in %q: a shell variable was probably empty; "+
+		"an empty value is written %s", label, shorten(path), strconv.Quote(label+base64Suffix+"/="))
 }
 
-// refuseDots refuses components that are "." or "..", as they stand in the request: clients and proxies resolve them,
-// each in its way, and so does a Pushgateway, by a redirect. One that is percent-encoded is a name like any other.
+// refuseDots returns an error if a component is a literal "." or "..", because clients and proxies resolve those, each
+// differently, and so does a Pushgateway, by a redirect. A percent-encoded one is a name like any other.
 func refuseDots(u *url.URL) error {
 	if !strings.Contains(u.Path, "/.") {
 		return nil
 	}
 	for part := range strings.SplitSeq(u.EscapedPath(), "/") {
 		if part == "." || part == ".." {
-			return fmt.Errorf("the component %q of the path %q stands for a directory, and clients and proxies take it out: write a value that is %[1]q as <label>%[3]s/%[4]s",
+			return fmt.Errorf("the component %q of the path %q stands for a directory, and clients and proxies take "+
+				"it out: "+
+				"write a value that is %[1]q as <label>%[3]s/%[4]s",
 				part, shorten(u.Path), base64Suffix, encodeBase64(part))
 		}
 	}
@@ -146,13 +151,16 @@ func (n naming) pairLabels(parts []string) ([]expo.Label, error) {
 		written, isBase64 := strings.CutSuffix(parts[0], base64Suffix)
 		name := model.UnescapeName(written, n.escaping)
 		// An escaped name must not smuggle in a reserved one.
-		if !n.scheme.IsValidLabelName(name) || strings.HasPrefix(written, model.ReservedLabelPrefix) || strings.HasPrefix(name, model.ReservedLabelPrefix) {
+		if !n.scheme.IsValidLabelName(name) ||
+			strings.HasPrefix(written, model.ReservedLabelPrefix) ||
+			strings.HasPrefix(name, model.ReservedLabelPrefix) {
 			return nil, fmt.Errorf("improper label name %q: %s", shorten(written), n.rule())
 		}
 		if isBase64 {
 			decoded, err := decodeBase64(value)
 			if err != nil {
-				return nil, fmt.Errorf("invalid base64 encoding for label %s=%q: %w", shorten(written), shorten(value), err)
+				return nil, fmt.Errorf("invalid base64 encoding for label %s=%q: %w", shorten(written), shorten(value),
+					err)
 			}
 			value = decoded
 		}
@@ -200,19 +208,6 @@ func base64Fault(s string) string {
 		"write a value as it is without %s", len(s), base64Suffix)
 }
 
-// pathOf is the inverse of groupPath.labels: a path, without the route prefix, that names the group whatever its labels hold.
-func (n naming) pathOf(group expo.Labels) string {
-	job, _ := group.Get("job")
-	var b strings.Builder
-	b.WriteString("/metrics/job" + base64Suffix + "/" + encodeBase64(job))
-	for _, l := range group {
-		if l.Name != "job" {
-			b.WriteString("/" + n.escape(l.Name) + base64Suffix + "/" + encodeBase64(l.Value))
-		}
-	}
-	return b.String()
-}
-
 func encodeBase64(s string) string {
 	if s == "" {
 		return "="
@@ -220,8 +215,12 @@ func encodeBase64(s string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(s))
 }
 
+// pathOf is the inverse of groupPath.labelsOf: a percent-encoded path, without the route prefix, that names the group.
+func (n naming) pathOf(group expo.Labels) string { return group.PathWith(n.escape) }
+
 func (n naming) escape(name string) string {
-	if n.escaping == model.ValueEncodingEscaping && strings.HasPrefix(name, escapedPrefix) && model.LegacyValidation.IsValidLabelName(name) {
+	if n.escaping == model.ValueEncodingEscaping && strings.HasPrefix(name, escapedPrefix) &&
+		model.LegacyValidation.IsValidLabelName(name) {
 		// A plain name that looks like an escaped one, which EscapeName leaves alone.
 		return escapedPrefix + strings.ReplaceAll(name, "_", "__")
 	}

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// pinned bounds what those clients keep from being freed to whom a state is sent while the answer is made of it: what has
-// been replaced since they began. Together it may be as much as may be stored; beyond that, who has not taken anything for
-// the longest time is cut off, and beyond twice of it, of those who do, who began first. Whoever begins, is sent something, or pushes, has it looked at.
+// pinned bounds the memory that answers keep from being freed that are made of a state while they are sent: whatever
+// has been replaced in the store since each began. Together they may keep as much as may be stored. Beyond that, the
+// client that has read nothing for the longest time is cut off; beyond twice as much, also clients that read, the one
+// that began first before the others. It is checked with each push, and with each write to such a client.
 type pinned struct {
 	store Store
 	limit int64        // bytes; 0: any number
-	count atomic.Int32 // of clients
+	count atomic.Int32 // len(clients), read without mu
 
 	mu      sync.Mutex
 	clients map[*recipient]pin
@@ -25,7 +26,7 @@ func newPinned(store Store, limit int64) *pinned {
 	return &pinned{store: store, limit: limit, clients: map[*recipient]pin{}}
 }
 
-// hold says that a client is about to be sent the state. It returns the function that says that it has been.
+// hold registers a client that is about to be sent the state. It returns the function that removes it.
 func (p *pinned) hold(to *recipient) (release func()) {
 	stored, replaced := p.store.Weight()
 	p.mu.Lock()
@@ -43,7 +44,7 @@ func (p *pinned) hold(to *recipient) (release func()) {
 	}
 }
 
-// relieve cuts off whom it must.
+// relieve cuts off clients until the bound holds.
 func (p *pinned) relieve() {
 	if p.count.Load() == 0 || p.limit == 0 {
 		return
@@ -54,6 +55,7 @@ func (p *pinned) relieve() {
 	}
 }
 
+// surplus removes the clients that are to be cut off, and returns them.
 func (p *pinned) surplus(room, replaced int64) (out []*recipient) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +79,7 @@ func (p *pinned) surplus(room, replaced int64) (out []*recipient) {
 func (p *pinned) slowest() (slowest *recipient, longest time.Duration) {
 	longest = -1
 	for to, of := range p.clients {
-		stalls := to.stalls().Truncate(stalledUnderPressure / 5) // less is no difference
+		stalls := to.stalls().Truncate(stalledUnderPressure / 5) // so that nearly equal ones are told apart by age
 		if stalls > longest || stalls == longest && of.replaced < p.clients[slowest].replaced {
 			slowest, longest = to, stalls
 		}

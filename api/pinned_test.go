@@ -33,7 +33,8 @@ func TestWhoIsSlowestIsCutWhenTheStateIsReplaced(t *testing.T) {
 		wants  map[int64][3]bool
 	}{
 		"none reads": {[3]time.Duration{time.Second, time.Second, time.Second}, map[int64][3]bool{
-			120: {true, false, false}, 200: {true, true, false}, 1000: {true, true, false}, // one alone keeps one state at most
+			// one alone keeps one state at most
+			120: {true, false, false}, 200: {true, true, false}, 1000: {true, true, false},
 		}},
 		"the second does not": {[3]time.Duration{0, time.Second, 0}, map[int64][3]bool{
 			120: {false, true, false}, 200: {false, true, false}, 1000: {false, true, false},
@@ -73,7 +74,8 @@ func TestWhoIsSlowestIsCutWhenTheStateIsReplaced(t *testing.T) {
 func TestSlowReadersKeepOneStateAtMost(t *testing.T) {
 	for _, path := range []string{"/api/v1/metrics", "/metrics"} {
 		synctest.Test(t, func(t *testing.T) {
-			g := startWithoutServer(t, func(c *Config) { c.PageBytes, c.Limits.StateBytes = 1, 1 }) // every page is streamed
+			// every page is streamed
+			g := startWithoutServer(t, func(c *Config) { c.PageBytes, c.Limits.StateBytes = 1, 1 })
 			push := func(value int) {
 				for i := range 100 {
 					benchPush(t, g, i, value)
@@ -99,7 +101,8 @@ func TestSlowReadersKeepOneStateAtMost(t *testing.T) {
 				}
 			}
 			if ended != len(answers)-1 {
-				t.Errorf("%s: of %d who were sent what has been replaced %d were cut off, want all but one", path, len(answers), ended)
+				t.Errorf("%s: of %d who were sent what has been replaced %d were cut off, want all but one", path,
+					len(answers), ended)
 			}
 		})
 	}

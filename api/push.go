@@ -16,8 +16,8 @@ const (
 	maxIdempotencyKey = 255 // bytes
 )
 
-// push returns the handler of PUT (replace) and POST. Only a body that has been read and parsed to its end reaches the store:
-// whatever fails before is the client's answer alone and changes nothing.
+// push returns the handler of PUT (replace) and POST. Only a body that has been read and parsed to its end reaches the
+// store; whatever fails before that changes nothing.
 func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		request, p := a.request(r)
@@ -30,16 +30,16 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			a.refusePush(w, r, &problem{http.StatusBadRequest, err.Error()})
 			return
 		}
-		if !a.inFlight.requests.try(1) {
+		if !a.inFlight.requests.tryAcquire(1) {
 			a.refusePush(w, r, a.inFlight.tooMany())
 			return
 		}
-		defer a.inFlight.requests.give(1)
+		defer a.inFlight.requests.release(1)
 		b, p := a.openBody(w, r)
-		defer b.hold.end() // when the push has been answered: its command is in memory until then
+		defer b.memory.free() // when the push has been answered: its command is in memory until then
 		if p != nil {
-			b.release()
-			b.hold.end()
+			b.recycle()
+			b.memory.free()
 			a.refusePush(w, r, p)
 			return
 		}
@@ -49,9 +49,9 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 		p, err = a.decode(ctx, r, b, group, func(families []*expo.Family) {
 			command = fsm.EncodePush(request, group, replace, families)
 		})
-		b.release()
+		b.recycle()
 		if p == nil {
-			p = b.hold.resize(int64(len(command)))
+			p = b.memory.resize(int64(len(command)))
 		}
 		switch {
 		case p != nil:
@@ -62,26 +62,29 @@ func (a *API) push(g groupPath, replace bool) http.HandlerFunc {
 			return
 		}
 		if reason := a.submit(ctx, w, r, pushing, command); reason != "" {
-			a.metrics.rejected(reason)
+			a.metrics.countRejected(reason)
 		}
 		a.pinned.relieve()
 	}
 }
 
-// refusePush answers a push whose body, or what stands before it, is no good, or cannot be taken now.
+// refusePush answers a push whose path, headers or body are wrong, or cannot be taken now, and counts it.
 func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
-	a.metrics.rejected(reasonOf(p))
+	a.metrics.countRejected(reasonOf(p))
 	a.refuse(w, r, p)
 }
 
-// decode parses a body into what is stored, and hands it to use. Nothing of it may be kept: its memory is the body's, or the next
-// push's. It returns a problem with a body that cannot be parsed, and an error for one that can be, but not accepted.
-func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.Labels, use func([]*expo.Family)) (*problem, error) {
-	t := &turn{in: a.inFlight}
-	defer t.end()
+// decode parses a body into families in canonical form, and calls use with them. use must not keep any of them, because
+// their memory is the body's, or the next push's. decode returns a problem if the body cannot be parsed, and an error
+// if it can be, but is not accepted.
+func (a *API) decode(
+	ctx context.Context, r *http.Request, b *body, group expo.Labels, use func([]*expo.Family),
+) (*problem, error) {
+	t := &decodeSlot{in: a.inFlight}
+	defer t.releaseDecodeSlot()
 	raw, p := b.decompressed(ctx, t)
 	if p == nil && len(raw) > smallBody {
-		p = t.begin(ctx, true)
+		p = t.acquireDecodeSlot(ctx, true)
 	}
 	if p != nil {
 		return p, nil
@@ -92,7 +95,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
 		raw = expo.Tidy(raw)
-		if p := t.afford(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
+		if p := t.acquireDecodeMemory(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
 			return b.unaffordable(raw, p), nil
 		}
 		plain = expo.Plain(raw, group)
@@ -101,7 +104,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 		defer plain.Release()
 		families = plain.Families()
 	} else {
-		if p := t.afford(ctx, expo.Estimate(raw, format, group, most)); p != nil {
+		if p := t.acquireDecodeMemory(ctx, expo.Estimate(raw, format, group, most)); p != nil {
 			return b.unaffordable(raw, p), nil
 		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)
@@ -112,7 +115,7 @@ func (a *API) decode(ctx context.Context, r *http.Request, b *body, group expo.L
 			return nil, err
 		}
 	}
-	if err := a.own.clash(families); err != nil {
+	if err := a.selfMetrics.checkReserved(families); err != nil {
 		return nil, err
 	}
 	use(families)
@@ -149,22 +152,24 @@ func (a *API) wipe(w http.ResponseWriter, r *http.Request) {
 	a.submit(ctx, w, r, wiping, fsm.EncodeWipe(request))
 }
 
-// untilAnswered is the time that a write has once all of it has been read: clients that give up do so some time after they have
-// sent it, whatever it is that it then waits for. waited is what has passed of it. It does not end with the request's context,
-// because a client that has closed its half of the connection (printf … | nc) is waiting for the answer and looks like one that has
-// gone; and of what a client has sent completely, a Pushgateway stores all.
+// untilAnswered is the context of a write whose body has been read. It ends after PushTimeout, because clients give up
+// some time after they have sent the body, whatever the write waits for; waited is how much of that has passed. It does
+// not end with the request's context: a client that has closed its half of the connection (printf … | nc) waits for the
+// answer and looks like one that has gone, and a Pushgateway stores whatever a client has sent completely.
 func (a *API) untilAnswered(r *http.Request, waited time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), a.cfg.PushTimeout-waited)
 }
 
-// request identifies what the client asks for: by its own key, so that it can ask again, or by a new one.
+// request identifies the request, by the client's Idempotency-Key, so that the client can repeat it, or by a random id.
 func (a *API) request(r *http.Request) (fsm.Request, *problem) {
 	request := fsm.Request{Seen: a.cfg.Store.Applied()}
 	switch key := r.Header.Get(idempotencyKey); {
 	case key == "":
 		request.ID = fsm.NewRequestID()
 	case len(key) > maxIdempotencyKey:
-		return request, &problem{http.StatusBadRequest, fmt.Sprintf("the header %s has %d bytes: use at most %d", idempotencyKey, len(key), maxIdempotencyKey)}
+		return request, &problem{http.StatusBadRequest, fmt.Sprintf(
+			"the header %s has %d bytes: use at most %d", idempotencyKey, len(key), maxIdempotencyKey,
+		)}
 	default:
 		request.ID = fsm.RequestIDFromKey(key)
 	}

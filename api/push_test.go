@@ -82,17 +82,43 @@ func TestMethodsDoWhatTheyDoInThePushgateway(t *testing.T) {
 		steps []step
 		want  string
 	}{
-		"PUT replaces all families":        {[]step{{"PUT", a, "x 1\n"}, {"PUT", a, "y 2\n"}}, times(2, 0) + "y{instance=\"\",job=\"a\"} 2\n"},
-		"POST replaces only what it names": {[]step{{"PUT", a, "x 1\ny 1\n"}, {"POST", a, "y 2\n"}}, times(2, 0) + "x{instance=\"\",job=\"a\"} 1\ny{instance=\"\",job=\"a\"} 2\n"},
-		"an empty PUT empties the group":   {[]step{{"PUT", a, "x 1\n"}, {"PUT", a, ""}}, times(2, 0)},
-		"an empty POST touches the time":   {[]step{{"PUT", a, "x 1\n"}, {"POST", a, ""}}, times(2, 0) + "x{instance=\"\",job=\"a\"} 1\n"},
-		"an empty POST makes the group":    {[]step{{"POST", a, ""}}, times(1, 0)},
-		"PUT may change a type":            {[]step{{"PUT", a, "# TYPE x counter\nx 1\n"}, {"PUT", a, "# TYPE x gauge\nx 2\n"}}, times(2, 0) + "x{instance=\"\",job=\"a\"} 2\n"},
-		"DELETE removes exactly the group": {[]step{{"PUT", a, "x 1\n"}, {"PUT", a + "/k/v", ""}, {"DELETE", a + "/k/v", ""}}, times(1, 0) + "x{instance=\"\",job=\"a\"} 1\n"},
-		"DELETE of no group is fine":       {[]step{{"PUT", a, ""}, {"DELETE", "/metrics/job/b", ""}}, times(1, 0)},
-		"a wipe removes everything":        {[]step{{"PUT", a, "x 1\n"}, {"PUT", "/metrics/job/b", "y 1\n"}, {"PUT", "/api/v1/admin/wipe", ""}}, ""},
-		"pushed push times are overridden": {[]step{{"PUT", a, "push_time_seconds 5\npush_failure_time_seconds 6\n"}}, times(1, 0)},
-		"grouping labels win":              {[]step{{"PUT", a, "x{job=\"z\",instance=\"i\"} 1\n"}}, times(1, 0) + "x{instance=\"i\",job=\"a\"} 1\n"},
+		"PUT replaces all families": {
+			[]step{{"PUT", a, "x 1\n"}, {"PUT", a, "y 2\n"}},
+			times(2, 0) + "y{instance=\"\",job=\"a\"} 2\n",
+		},
+		"POST replaces only what it names": {
+			[]step{{"PUT", a, "x 1\ny 1\n"}, {"POST", a, "y 2\n"}},
+			times(2, 0) + "x{instance=\"\",job=\"a\"} 1\ny{instance=\"\",job=\"a\"} 2\n",
+		},
+		"an empty PUT empties the group": {[]step{{"PUT", a, "x 1\n"}, {"PUT", a, ""}}, times(2, 0)},
+		"an empty POST touches the time": {
+			[]step{{"PUT", a, "x 1\n"}, {"POST", a, ""}},
+			times(2, 0) + "x{instance=\"\",job=\"a\"} 1\n",
+		},
+		"an empty POST makes the group": {[]step{{"POST", a, ""}}, times(1, 0)},
+		"PUT may change a type": {[]step{
+			{"PUT", a, "# TYPE x counter\nx 1\n"},
+			{"PUT", a, "# TYPE x gauge\nx 2\n"},
+		}, times(2, 0) + "x{instance=\"\",job=\"a\"} 2\n"},
+		"DELETE removes exactly the group": {[]step{
+			{"PUT", a, "x 1\n"},
+			{"PUT", a + "/k/v", ""},
+			{"DELETE", a + "/k/v", ""},
+		}, times(1, 0) + "x{instance=\"\",job=\"a\"} 1\n"},
+		"DELETE of no group is fine": {[]step{{"PUT", a, ""}, {"DELETE", "/metrics/job/b", ""}}, times(1, 0)},
+		"a wipe removes everything": {[]step{
+			{"PUT", a, "x 1\n"},
+			{"PUT", "/metrics/job/b", "y 1\n"},
+			{"PUT", "/api/v1/admin/wipe", ""},
+		}, ""},
+		"pushed push times are overridden": {
+			[]step{{"PUT", a, "push_time_seconds 5\npush_failure_time_seconds 6\n"}},
+			times(1, 0),
+		},
+		"grouping labels win": {
+			[]step{{"PUT", a, "x{job=\"z\",instance=\"i\"} 1\n"}},
+			times(1, 0) + "x{instance=\"i\",job=\"a\"} 1\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
@@ -124,7 +150,10 @@ func TestBodiesAreDecoded(t *testing.T) {
 		"an unknown encoding":   {"x 1\n", []string{"Content-Encoding", "br"}}, // the Pushgateway ignores it
 		"another content type":  {"x 1\n", []string{"Content-Type", "application/json"}},
 		"protobuf":              {delimited(t, gaugeFamily("x")), []string{"Content-Type", protobufType}},
-		"compressed protobuf":   {gzipped(t, delimited(t, gaugeFamily("x"))), []string{"Content-Type", protobufType, "Content-Encoding", "gzip"}},
+		"compressed protobuf": {gzipped(t, delimited(t, gaugeFamily("x"))), []string{
+			"Content-Type", protobufType,
+			"Content-Encoding", "gzip",
+		}},
 		"the later of two protobuf families": {
 			delimited(t, gaugeFamily("x", pair1("l", "first")), gaugeFamily("x")),
 			[]string{"Content-Type", protobufType},
@@ -150,20 +179,56 @@ func TestABadPushChangesAtMostTheFailureTime(t *testing.T) {
 		recorded bool // as a failed push: the body could be parsed
 		says     string
 	}{
-		"a line that is cut":            {"x 1\ny{l=", nil, false, "line 2, column 5: label \"l\" has no value"},
-		"carriage returns alone":        {"y 1\rz 2\r", nil, false, "line 1, column 4: a carriage return within a line"},
-		"text that is not UTF-8":        {"y{l=\"\xff\"} 1\n", nil, false, "line 1, column 6: byte 0xff in the value of label \"l\" is not UTF-8"},
-		"not a metric":                  {"{\"y\":1}\n", nil, false, "looks like JSON"},
-		"truncated gzip":                {gzipped(t, "y 1\n")[:20], []string{"Content-Encoding", "gzip"}, false, "gzip that is cut off after 20 bytes"},
-		"gzip with a wrong checksum":    {gzipped(t, "y 1\n")[:24] + "\x00\x00\x00\x00\x04\x00\x00\x00", []string{"Content-Encoding", "gzip"}, false, "checksum"},
-		"no gzip at all":                {"y 1\n", []string{"Content-Encoding", "gzip"}, false, "plain text; send it without the header"},
-		"no snappy at all":              {"y 1\n", []string{"Content-Encoding", "snappy"}, false, "plain text; send it without the header"},
-		"snappy cut off":                {snappyFramed(t, "y 1\n")[:15], []string{"Content-Encoding", "snappy"}, false, "framed snappy that is cut off after 15 bytes"},
-		"truncated protobuf":            {good[:len(good)-1], pb, false, "protobuf message 1"},
-		"text sent as protobuf":         {"y 1\n", pb, false, "protobuf message 1"},
-		"a timestamp":                   {"y 1 1000\n", nil, true, "has the timestamp 1000: pushed metrics must not have timestamps, leave it out"},
-		"a series twice":                {"y{l=\"1\"} 1\ny{l=\"1\"} 2\n", nil, true, "twice"},
-		"a type and its samples":        {delimited(t, &dto.MetricFamily{Name: proto.String("y"), Type: dto.MetricType_COUNTER.Enum(), Metric: gaugeFamily("y").GetMetric()}), pb, true, "counter"},
+		"a line that is cut": {"x 1\ny{l=", nil, false, "line 2, column 5: label \"l\" has no value"},
+		"carriage returns alone": {
+			"y 1\rz 2\r", nil, false,
+			"line 1, column 4: a carriage return within a line",
+		},
+		"text that is not UTF-8": {
+			"y{l=\"\xff\"} 1\n", nil, false,
+			"line 1, column 6: byte 0xff in the value of label \"l\" is not UTF-8",
+		},
+		"not a metric": {"{\"y\":1}\n", nil, false, "looks like JSON"},
+		"truncated gzip": {
+			gzipped(t, "y 1\n")[:20],
+			[]string{"Content-Encoding", "gzip"},
+			false,
+			"gzip that is cut off after 20 bytes",
+		},
+		"gzip with a wrong checksum": {
+			gzipped(t, "y 1\n")[:24] + "\x00\x00\x00\x00\x04\x00\x00\x00",
+			[]string{"Content-Encoding", "gzip"},
+			false, "checksum",
+		},
+		"no gzip at all": {
+			"y 1\n",
+			[]string{"Content-Encoding", "gzip"},
+			false,
+			"plain text; send it without the header",
+		},
+		"no snappy at all": {
+			"y 1\n",
+			[]string{"Content-Encoding", "snappy"},
+			false,
+			"plain text; send it without the header",
+		},
+		"snappy cut off": {
+			snappyFramed(t, "y 1\n")[:15],
+			[]string{"Content-Encoding", "snappy"},
+			false,
+			"framed snappy that is cut off after 15 bytes",
+		},
+		"truncated protobuf":    {good[:len(good)-1], pb, false, "protobuf message 1"},
+		"text sent as protobuf": {"y 1\n", pb, false, "protobuf message 1"},
+		"a timestamp": {
+			"y 1 1000\n", nil, true,
+			"has the timestamp 1000: pushed metrics must not have timestamps, leave it out",
+		},
+		"a series twice": {"y{l=\"1\"} 1\ny{l=\"1\"} 2\n", nil, true, "twice"},
+		"a type and its samples": {delimited(t, &dto.MetricFamily{
+			Name: proto.String("y"),
+			Type: dto.MetricType_COUNTER.Enum(), Metric: gaugeFamily("y").GetMetric(),
+		}), pb, true, "counter"},
 		"a protobuf name that is bad":   {delimited(t, gaugeFamily("y y\n")), pb, true, "not valid"},
 		"a protobuf name that is empty": {delimited(t, gaugeFamily("")), pb, true, "not valid"},
 		"a protobuf label name":         {delimited(t, gaugeFamily("y", pair1("l l", "v"))), pb, true, "l l"},
@@ -176,7 +241,8 @@ func TestABadPushChangesAtMostTheFailureTime(t *testing.T) {
 			t.Run(name+" to group "+group, func(t *testing.T) {
 				g := start(t)
 				g.must(http.StatusOK, "PUT", "/metrics/job/a", "present 1\n")
-				g.must(http.StatusOK, "PUT", "/metrics/job/other", "# TYPE kept gauge\nkept 1\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n")
+				g.must(http.StatusOK, "PUT", "/metrics/job/other",
+					"# TYPE kept gauge\nkept 1\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n")
 				before := g.scrape()
 				a := g.must(http.StatusBadRequest, "POST", "/metrics/job/"+group, test.body, test.header...)
 				if !strings.Contains(a.body, test.says) || strings.Count(a.body, "\n") != 1 {
@@ -218,7 +284,10 @@ func TestASeriesOfAnotherGroupIsNotTaken(t *testing.T) {
 
 func TestALabelThatIsNotUTF8NeverReachesTheStore(t *testing.T) {
 	g := start(t)
-	for _, path := range []string{"/metrics/job/bad/l@base64/__4", "/metrics/job/bad/l/%ff", "/metrics/job@base64/__4", "/metrics/job/%ff"} {
+	for _, path := range []string{
+		"/metrics/job/bad/l@base64/__4", "/metrics/job/bad/l/%ff", "/metrics/job@base64/__4",
+		"/metrics/job/%ff",
+	} {
 		for _, method := range []string{"PUT", "POST", "DELETE"} {
 			if a := g.must(http.StatusBadRequest, method, path, "x 1\n"); !strings.Contains(a.body, "not valid UTF-8") {
 				t.Errorf("%s %s: want the reason, got %q", method, path, a.body)
@@ -265,8 +334,12 @@ func TestAnIdempotencyKeyIsAppliedOnce(t *testing.T) {
 
 	long := strings.Repeat("k", maxIdempotencyKey)
 	g.must(http.StatusAccepted, "DELETE", "/metrics/job/b", "", "Idempotency-Key", long)
-	for method, path := range map[string]string{"DELETE": "/metrics/job/b", "POST": "/metrics/job/b", "PUT": "/api/v1/admin/wipe"} {
-		if a := g.must(http.StatusBadRequest, method, path, "", "Idempotency-Key", long+"k"); !strings.Contains(a.body, "at most 255") {
+	for method, path := range map[string]string{
+		"DELETE": "/metrics/job/b", "POST": "/metrics/job/b",
+		"PUT": "/api/v1/admin/wipe",
+	} {
+		if a := g.must(http.StatusBadRequest, method, path, "", "Idempotency-Key", long+"k"); !strings.Contains(a.body,
+			"at most 255") {
 			t.Errorf("%s %s: want the limit, got %q", method, path, a.body)
 		}
 	}

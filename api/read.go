@@ -10,22 +10,23 @@ import (
 	"strconv"
 	"time"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
 // staleHeader marks an answer that may lack later pushes, with the age of its state in seconds.
 const staleHeader = "X-PushQuorum-Stale"
 
-// reading is a state to answer from.
+// reading is a state from which a read is answered.
 type reading struct {
 	view  *fsm.View
 	stale bool
 	age   time.Duration // of a stale state: how long ago it was last known to be current
 }
 
-// read takes a view that the read policy allows, or says why there is none. A replica that has never caught up since its start
-// has none in any mode: its state may be empty, and an empty page makes Prometheus mark every series as gone.
+// read returns a view that the read policy allows, or says why there is none. A replica that has never caught up since
+// its start has none in any mode, because its state may be empty, and an empty page makes Prometheus mark every series
+// as gone.
 func (a *API) read(ctx context.Context) (reading, *problem) {
 	policy := a.cfg.Read
 	var barrier error
@@ -37,10 +38,13 @@ func (a *API) read(ctx context.Context) (reading, *problem) {
 			return reading{view: a.cfg.Store.View()}, nil
 		}
 		if policy.Consistency == Linearizable {
-			return reading{}, &problem{http.StatusServiceUnavailable, fmt.Sprintf("no linearizable read within %s: %v: try again, or set --read.consistency=available", policy.Timeout, barrier)}
+			return reading{}, &problem{http.StatusServiceUnavailable, fmt.Sprintf(
+				"no linearizable read within %s: %v: try again, or set --read.consistency=available",
+				policy.Timeout, barrier,
+			)}
 		}
 	}
-	// The age is taken before the view: the view may be newer than it says, never older.
+	// The age is taken before the view, because the view may be newer than the age says, but never older.
 	age, ok := a.cfg.Replica.Staleness()
 	switch {
 	case !ok:
@@ -53,7 +57,8 @@ func (a *API) read(ctx context.Context) (reading, *problem) {
 		return reading{view: a.cfg.Store.View()}, nil
 	case age > policy.MaxStaleness:
 		return reading{}, &problem{http.StatusServiceUnavailable, fmt.Sprintf(
-			"the state of this replica is %s old, more than --read.max-staleness=%s: %v", age.Round(time.Millisecond), policy.MaxStaleness, barrier,
+			"the state of this replica is %s old, more than --read.max-staleness=%s: %v",
+			age.Round(time.Millisecond), policy.MaxStaleness, barrier,
 		)}
 	}
 	a.metrics.readStale.Set(age.Seconds())
@@ -74,16 +79,16 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, p)
 		return
 	}
-	f := form{format: expo.NegotiateFormat(r.Header), encoding: expo.NegotiateEncoding(r.Header)}
+	f := pageForm{format: page.NegotiateFormat(r.Header), encoding: page.NegotiateEncoding(r.Header)}
 	rd.mark(w)
 	if r.Method == http.MethodHead {
-		f.describe(w) // without its length, for which the page would have to be made
+		f.describe(w) // without Content-Length, for which the page would have to be made
 		return
 	}
 	index := rd.view.Index()
-	rd.view = nil // who waits keeps no state
+	rd.view = nil // so that a scrape that waits holds no state
 	out, to := &sink{ResponseWriter: w}, recipientOf(w)
-	for range int(laneWait / laneLook) {
+	for range int(laneWait / laneCheckInterval) {
 		page, err := a.pages.get(r.Context(), f, index, to)
 		switch {
 		case err == nil:
@@ -108,7 +113,7 @@ func (a *API) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	a.refuse(w, r, a.streams.full())
 }
 
-func (a *API) sendPage(out *sink, r *http.Request, f form, s *snapshot, to *recipient) {
+func (a *API) sendPage(out *sink, r *http.Request, f pageForm, s *sharedPage, to *recipient) {
 	defer a.pages.release(s, to)
 	a.tellFaults(s.page.LeftOut(), s.page.Caught())
 	f.describe(out)
@@ -118,46 +123,49 @@ func (a *API) sendPage(out *sink, r *http.Request, f form, s *snapshot, to *reci
 	}
 }
 
-// describe says in which form the answer is.
-func (f form) describe(w http.ResponseWriter) {
+// describe sets the headers that say in which form the answer is.
+func (f pageForm) describe(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", string(f.format))
 	h.Set("Vary", "Accept, Accept-Encoding")
-	if f.encoding != expo.Identity {
+	if f.encoding != page.Identity {
 		h.Set("Content-Encoding", f.encoding)
 	}
 }
 
-// stream makes an answer for which there is no room as a page while it is sent.
-func (a *API) stream(out *sink, r *http.Request, f form, leave func()) {
+// stream sends an answer while it is made, because there is no room for it as a page.
+func (a *API) stream(out *sink, r *http.Request, f pageForm, leave func()) {
 	defer leave()
 	a.metrics.streamed.Inc()
 	f.describe(out)
 	e := a.cfg.Store.View().Exposition()
-	if a.self != nil {
-		e = a.self.merge(a.self.gather(), e)
+	if a.pageSelfMetrics != nil {
+		e = a.pageSelfMetrics.merge(a.pageSelfMetrics.gather(), e)
 	}
-	err := expo.Stream(out, f.format, f.encoding, a.pages.busy, e)
-	var leftOut *expo.LeftOutError
+	err := page.Stream(out, f.format, f.encoding, a.pages.pushesActive, e)
+	var leftOut *page.LeftOutError
 	if err != nil && !errors.As(err, &leftOut) {
 		a.cut(r, out, err)
 	}
 	a.tellFaults(leftOut, nil)
-	a.pages.streamed(f, out.sent)
+	a.pages.noteStreamed(f, out.sent)
 }
 
-// tellFaults logs what a page lacks because it would have spoiled the rest, and what went wrong in spite of which it
-// was made.
-func (a *API) tellFaults(leftOut *expo.LeftOutError, caught error) {
+// tellFaults logs what was left out of a page because it would have spoiled the rest, and what was caught while the
+// page was made.
+func (a *API) tellFaults(leftOut *page.LeftOutError, caught error) {
 	if leftOut != nil {
-		a.met.once(slog.LevelError, leftOut.First, "parts of the stored metrics cannot be shown: push them again, or delete their group", "parts", leftOut.Parts)
+		a.scrapeLog.once(slog.LevelError, leftOut.First,
+			"parts of the stored metrics cannot be shown: push them again, or delete their group", "parts",
+			leftOut.Parts)
 	}
 	if caught != nil {
-		a.met.once(slog.LevelError, caught, "the page had to be made from the beginning, as it will be each time: report this")
+		a.scrapeLog.once(slog.LevelError, caught,
+			"the page had to be made from the beginning, as it will be each time: report this")
 	}
 }
 
-// sink remembers whether the client stopped taking the answer.
+// sink is a writer that remembers its first error.
 type sink struct {
 	http.ResponseWriter
 	sent int64 // bytes
@@ -174,17 +182,17 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// gone says how it is known that the client does not want the answer any more, nil if it may be waiting for it. What a
-// write to it came to counts, and not how the error reads: each protocol has its own, and some have several.
+// gone returns the error by which it is known that the client has gone, nil if it may be waiting for the answer. It
+// does not look at an error's text, because each protocol has its own, and some have several.
 func (s *sink) gone(r *http.Request) error { return cmp.Or(s.err, r.Context().Err()) }
 
-// cut ends an answer that could not be completed by closing the connection: an answer that merely stops early looks complete,
-// and Prometheus would take the missing series for gone.
+// cut ends an answer that could not be completed by closing the connection, because an answer that merely stops early
+// looks complete, and Prometheus would take the missing series for gone.
 func (a *API) cut(r *http.Request, out *sink, err error) {
 	if gone := out.gone(r); gone != nil {
 		a.log.Debug("client went away", "path", shownPath(r), "source", r.RemoteAddr, "err", gone)
 	} else {
-		a.met.once(slog.LevelError, err, "writing an answer failed", "path", shownPath(r), "source", r.RemoteAddr)
+		a.scrapeLog.once(slog.LevelError, err, "writing an answer failed", "path", shownPath(r), "source", r.RemoteAddr)
 	}
 	panic(http.ErrAbortHandler)
 }

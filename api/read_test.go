@@ -41,13 +41,19 @@ func TestReadsFollowThePolicy(t *testing.T) {
 			g := start(t, func(c *Config) { c.Read.Consistency = test.consistency })
 			g.must(http.StatusOK, "PUT", "/metrics/job/a", "here 1\n")
 			g.replica.barrier, g.replica.age, g.replica.behind = test.barrier, test.age, test.behind
-			for path, content := range map[string]string{"/metrics": "here{", "/api/v1/metrics": `"here":`, "/": "<code>here</code>"} {
+			for path, content := range map[string]string{
+				"/metrics": "here{", "/api/v1/metrics": `"here":`,
+				"/": "<code>here</code>",
+			} {
 				a := g.do("GET", path, "")
 				if path == "/" {
 					if a.code != http.StatusOK || strings.Contains(a.body, "class=\"notice\"") != (test.want != fresh) {
 						t.Errorf("/: want the page, with a notice unless it is fresh, got %d: %s", a.code, a.body)
 					}
-				} else if wantCode := map[bool]int{false: http.StatusOK, true: http.StatusServiceUnavailable}[test.want == unavailable]; a.code != wantCode {
+				} else if wantCode := map[bool]int{
+					false: http.StatusOK,
+					true:  http.StatusServiceUnavailable,
+				}[test.want == unavailable]; a.code != wantCode {
 					t.Errorf("%s: want %d, got %d: %s", path, wantCode, a.code, a.body)
 				} else if (a.header.Get("Retry-After") == "1") != (test.want == unavailable) {
 					t.Errorf("%s: Retry-After is %q with status %d", path, a.header.Get("Retry-After"), a.code)
@@ -57,14 +63,21 @@ func TestReadsFollowThePolicy(t *testing.T) {
 				}
 				wantHeader := ""
 				if test.want == stale {
-					wantHeader = map[time.Duration]string{90 * time.Second: "90.000", 5 * time.Minute: "300.000"}[test.age]
+					wantHeader = map[time.Duration]string{
+						90 * time.Second: "90.000",
+						5 * time.Minute:  "300.000",
+					}[test.age]
 				}
 				if got := a.header.Get("X-PushQuorum-Stale"); got != wantHeader {
 					t.Errorf("%s: want staleness %q, got %q", path, wantHeader, got)
 				}
 			}
-			gauge := map[string]string{fresh: "0", stale: map[time.Duration]string{90 * time.Second: "90", 5 * time.Minute: "300"}[test.age], unavailable: "0"}[test.want]
-			if own := g.must(http.StatusOK, "GET", "/-/metrics", "").body; !strings.Contains(own, "pushquorum_read_stale_seconds "+gauge+"\n") {
+			gauge := map[string]string{fresh: "0", stale: map[time.Duration]string{
+				90 * time.Second: "90",
+				5 * time.Minute:  "300",
+			}[test.age], unavailable: "0"}[test.want]
+			if own := g.must(http.StatusOK, "GET", "/-/metrics", "").body; !strings.Contains(own,
+				"pushquorum_read_stale_seconds "+gauge+"\n") {
 				t.Errorf("want pushquorum_read_stale_seconds %s in\n%s", gauge, own)
 			}
 		})
@@ -80,12 +93,22 @@ func TestScrapesAreNegotiated(t *testing.T) {
 		wantType         string
 		decode           func(io.Reader) (io.Reader, error)
 	}{
-		"nothing asked":  {"", "", text, nil},
-		"gzip":           {"", "gzip", text, func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
-		"zstd":           {"", "gzip;q=0.5, zstd", text, func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r) }},
-		"OpenMetrics":    {"application/openmetrics-text;version=1.0.0", "", text, nil},
-		"protobuf":       {string(expfmt.NewFormat(expfmt.TypeProtoDelim)), "", string(expfmt.NewFormat(expfmt.TypeProtoDelim)), nil},
-		"protobuf, gzip": {string(expfmt.NewFormat(expfmt.TypeProtoDelim)), "gzip", string(expfmt.NewFormat(expfmt.TypeProtoDelim)), func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
+		"nothing asked": {"", "", text, nil},
+		"gzip":          {"", "gzip", text, func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
+		"zstd": {
+			"", "gzip;q=0.5, zstd", text,
+			func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r) },
+		},
+		"OpenMetrics": {"application/openmetrics-text;version=1.0.0", "", text, nil},
+		"protobuf": {
+			string(expfmt.NewFormat(expfmt.TypeProtoDelim)), "",
+			string(expfmt.NewFormat(expfmt.TypeProtoDelim)), nil,
+		},
+		"protobuf, gzip": {
+			string(expfmt.NewFormat(expfmt.TypeProtoDelim)), "gzip",
+			string(expfmt.NewFormat(expfmt.TypeProtoDelim)),
+			func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
@@ -129,10 +152,12 @@ func TestOwnMetricsShareThePageWhereTheyAreAskedFor(t *testing.T) {
 	for _, include := range []bool{false, true} {
 		g := start(t, func(c *Config) { c.IncludeSelf = include })
 		g.must(http.StatusOK, "PUT", "/metrics/job/a", "x 1\n")
-		page, own := g.must(http.StatusOK, "GET", "/metrics", "").body, g.must(http.StatusOK, "GET", "/-/metrics", "").body
+		page, own := g.must(http.StatusOK, "GET", "/metrics", "").body, g.must(http.StatusOK, "GET", "/-/metrics",
+			"").body
 		for _, want := range []string{
 			"# TYPE pushgateway_build_info gauge\n",
-			"# TYPE pushgateway_http_requests_total counter\npushgateway_http_requests_total{code=\"200\",handler=\"push\",method=\"put\"} 1\n",
+			"# TYPE pushgateway_http_requests_total " +
+				"counter\npushgateway_http_requests_total{code=\"200\",handler=\"push\",method=\"put\"} 1\n",
 			"# TYPE pushgateway_http_push_duration_seconds summary\n",
 			"pushgateway_http_push_size_bytes_count{method=\"put\"} 1\n",
 		} {
@@ -165,13 +190,17 @@ func TestAPushMayShareTheNameAndTypeOfAnOwnMetric(t *testing.T) {
 func TestAStoredClashDoesNotSpoilThePage(t *testing.T) {
 	var registerer prometheus.Registerer
 	g := start(t, func(c *Config) { c.IncludeSelf, registerer = true, c.Registerer })
-	g.must(http.StatusOK, "PUT", "/metrics/job/a", "# TYPE own counter\nown 7\n# TYPE late_sum gauge\nlate_sum 8\n# TYPE x gauge\nx 9\n")
+	g.must(http.StatusOK, "PUT", "/metrics/job/a", "# TYPE own counter\nown 7\n# TYPE late_sum gauge\nlate_sum 8\n# "+
+		"TYPE x gauge\nx 9\n")
 	registerer.MustRegister(
 		prometheus.NewGauge(prometheus.GaugeOpts{Name: "own"}),
 		prometheus.NewSummary(prometheus.SummaryOpts{Name: "late"}),
 	)
 	page := g.scrape()
-	for part, want := range map[string]bool{"own 0\n": true, "late_sum 0\n": true, "x{instance=\"\",job=\"a\"} 9\n": true, " 7\n": false, " 8\n": false} {
+	for part, want := range map[string]bool{
+		"own 0\n": true, "late_sum 0\n": true,
+		"x{instance=\"\",job=\"a\"} 9\n": true, " 7\n": false, " 8\n": false,
+	} {
 		if strings.Contains(page, part) != want {
 			t.Errorf("%q: want %v in\n%s", part, want, page)
 		}

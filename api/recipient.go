@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// How an answer has to be taken. What counts is the time that writes wait for the client: making an answer may take as
-// long as it takes, and so may sending a large one to somebody who goes on reading.
+// How fast a client has to read its answer. Only the time that writes wait for the client counts: making an answer may
+// take long, and so may sending a large one to a client that goes on reading.
 const (
 	recipientChunk = 128 << 10        // bytes of one write
 	recipientGrace = 10 * time.Second // for one write, and for all of them together, beyond …
@@ -19,30 +19,33 @@ const (
 	stalledUnderPressure = 500 * time.Millisecond
 )
 
-// errDawdled is what a write to a client comes to that does not take its answer.
-var errDawdled = errors.New("the client does not read its answer")
+// errNotReading is the error of a write to a client that does not read its answer.
+var errNotReading = errors.New("the client does not read its answer")
 
-// recipient is the client of one answer, and cuts it off if it stops taking it. A slow client is not cut as long as it
-// takes recipientRate on average: a deadline for the whole would have to be as long as the largest answer takes, and
-// let those who stop hold a small one for as long.
+// recipient writes one answer to its client, and cuts the client off when it stops reading. A slow client is not cut
+// off as long as it reads recipientRate on average. One deadline for the whole answer would not do: it would have to be
+// as long as the largest answer takes, and a client that stops could hold a small answer for as long.
 type recipient struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	dawdled prometheus.Counter
-	pinned  *pinned // nil: its answer is not made of a state while it is sent
-	clear   bool    // HTTP/2 ends a stream when its deadline passes, even if nothing is written
+	control    *http.ResponseController
+	cutCounter prometheus.Counter
+	pinned     *pinned // nil: its answer is not made of a state while it is sent
+	clear      bool    // the deadline between writes, because HTTP/2 ends a stream when it passes
 
 	sent   int64         // bytes
 	waited time.Duration // in writes
 
-	mu      sync.Mutex // guards what follows, and the deadline
+	mu      sync.Mutex // guards the fields below, and the deadline
 	writing time.Time  // since when; zero: nothing is written now
 	cut     bool
 	done    bool
 }
 
 func newRecipient(w http.ResponseWriter, r *http.Request, dawdled prometheus.Counter) *recipient {
-	return &recipient{ResponseWriter: w, control: http.NewResponseController(w), dawdled: dawdled, clear: r.ProtoMajor >= 2}
+	return &recipient{
+		ResponseWriter: w, control: http.NewResponseController(w), cutCounter: dawdled,
+		clear: r.ProtoMajor >= 2,
+	}
 }
 
 // recipientOf finds the recipient among what has been put around it.
@@ -66,23 +69,23 @@ func (rc *recipient) Write(b []byte) (int, error) {
 			rc.pinned.relieve()
 		}
 		chunk := b[done:min(done+recipientChunk, len(b))]
-		deadline, err := rc.begin(len(chunk))
+		deadline, err := rc.beginWrite(len(chunk))
 		if err != nil {
 			return done, err
 		}
 		n, err := rc.ResponseWriter.Write(chunk)
 		done += n
-		if err = rc.end(n, deadline, err); err != nil || done == len(b) {
+		if err = rc.endWrite(n, deadline, err); err != nil || done == len(b) {
 			return done, err
 		}
 	}
 }
 
-func (rc *recipient) begin(n int) (deadline time.Time, err error) {
+func (rc *recipient) beginWrite(n int) (deadline time.Time, err error) {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	if rc.cut {
-		return time.Time{}, errDawdled
+		return time.Time{}, errNotReading
 	}
 	all := recipientGrace + timeFor(rc.sent+int64(n)) - rc.waited
 	rc.writing = time.Now()
@@ -95,7 +98,7 @@ func timeFor(bytes int64) time.Duration {
 	return time.Duration(float64(bytes) / recipientRate * float64(time.Second))
 }
 
-func (rc *recipient) end(n int, deadline time.Time, err error) error {
+func (rc *recipient) endWrite(n int, deadline time.Time, err error) error {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	now := time.Now()
@@ -109,13 +112,13 @@ func (rc *recipient) end(n int, deadline time.Time, err error) error {
 		}
 		return nil
 	case rc.cut || !now.Before(deadline):
-		rc.dawdled.Inc()
-		return errors.Join(errDawdled, err)
+		rc.cutCounter.Inc()
+		return errors.Join(errNotReading, err)
 	}
 	return err
 }
 
-// cutIfStalled cuts off a client for whose sake others wait, if it has not taken anything for a while.
+// cutIfStalled cuts off a client for which others wait, if it has read nothing for stalledUnderPressure.
 func (rc *recipient) cutIfStalled() {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
@@ -126,7 +129,7 @@ func (rc *recipient) cutIfStalled() {
 	_ = rc.control.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// stalls is for how long the client has not taken what is written now.
+// stalls is how long the present write has been waiting for the client.
 func (rc *recipient) stalls() time.Duration {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
@@ -136,7 +139,7 @@ func (rc *recipient) stalls() time.Duration {
 	return time.Since(rc.writing)
 }
 
-// cutOff cuts off a client whatever it does.
+// cutOff cuts off a client, whether it reads or not.
 func (rc *recipient) cutOff() {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
@@ -149,7 +152,7 @@ func (rc *recipient) cutOff() {
 	}
 }
 
-// finish leaves a while for what net/http writes after the handler.
+// finish sets the last deadline, for what net/http writes after the handler.
 func (rc *recipient) finish() {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
@@ -159,7 +162,7 @@ func (rc *recipient) finish() {
 	rc.done = true
 }
 
-// leave says that the handler is gone, however it ended: the connection is no longer this answer's.
+// leave says that the handler has returned or panicked: the connection is no longer this answer's.
 func (rc *recipient) leave() {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()

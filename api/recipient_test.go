@@ -81,7 +81,7 @@ func TestWhoReadsIsNotCutAndWhoStopsIs(t *testing.T) {
 				if row.cut == 0 && err != nil {
 					t.Errorf("cut after %s: %v", took, err)
 				}
-				if row.cut > 0 && (!errors.Is(err, errDawdled) || took > row.cut || valueOf(t, dawdled) != 1) {
+				if row.cut > 0 && (!errors.Is(err, errNotReading) || took > row.cut || valueOf(t, dawdled) != 1) {
 					t.Errorf("want it to be cut within %s: error %v after %s", row.cut, err, took)
 				}
 			})
@@ -95,7 +95,8 @@ func TestWhoStallsWhileOthersWaitIsCut(t *testing.T) {
 		l := newLane("something", 1, nil)
 		server, client := net.Pipe()
 		defer func() { _ = client.Close() }()
-		stalls := newRecipient(piped{server}, &http.Request{ProtoMajor: 1}, prometheus.NewCounter(prometheus.CounterOpts{}))
+		stalls := newRecipient(piped{server}, &http.Request{ProtoMajor: 1},
+			prometheus.NewCounter(prometheus.CounterOpts{}))
 		leave, p := l.enter(t.Context(), stalls)
 		if p != nil {
 			t.Fatal(p)
@@ -112,7 +113,8 @@ func TestWhoStallsWhileOthersWaitIsCut(t *testing.T) {
 			t.Fatalf("the next one waits %s behind one that stalls: %v", took, p)
 		}
 		// This one only thinks: its client is not to blame.
-		if _, p = l.enter(t.Context(), nil); p == nil || time.Since(began) < laneWait || p.code != http.StatusServiceUnavailable || moves.cut {
+		if _, p = l.enter(t.Context(), nil); p == nil || time.Since(began) < laneWait ||
+			p.code != http.StatusServiceUnavailable || moves.cut {
 			t.Errorf("behind one that is busy: %v", p)
 		}
 		gone, cancel := context.WithCancel(t.Context())
@@ -197,7 +199,8 @@ func (g *gateway) overPipes(t *testing.T) pipes {
 // TestAnAnswerThatIsNotReadEnds, whichever it is, and its connection.
 func TestAnAnswerThatIsNotReadEnds(t *testing.T) {
 	for _, request := range []string{
-		"GET /metrics", "GET /api/v1/metrics", "GET /", "GET /api/v1/status", "GET /static/page.css", "GET /-/metrics", "GET /nowhere",
+		"GET /metrics", "GET /api/v1/metrics", "GET /", "GET /api/v1/status", "GET /static/page.css", "GET /-/metrics",
+		"GET /nowhere",
 		"OPTIONS /api/v1/status", // of which the handler writes nothing
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -54,7 +54,8 @@ func TestARefusedTextIsToldWhereItIsWrong(t *testing.T) {
 		"# HELP y a\r\n# HELP y b\r\ny 1\r\n": `line 2, column 8: a second HELP line for "y", after that in line 1`,
 		"# TYPE y gauge\n# TYPE y gauge\n":    `line 2, column 8: a second TYPE line for "y", after that in line 1`,
 		"y 1\n# TYPE y gauge\n":               `line 2, column 8: the TYPE of "y" comes after its first sample`,
-		"y{l=v} 1\n":                          `line 1, column 5: the value of label "l" is not in double quotes: write l="v"`,
+		"y{l=v} 1\n": `line 1, column 5: the value of label "l" is not in double quotes: ` +
+			`write l="v"`,
 		"y{l=\"C:\\dir\"} 1\n":                `line 1, column 8: \d means nothing, only \\, \" and \n do: write \\d`,
 		"\xef\xbb\xbf  y 1,5":                 "line 1, column 5: \"1,5\" is not a number: write 1.5",
 		"\xff\xfey\x00 \x001\x00\r\x00\n\x00": "the body looks like UTF-16, which tools of Windows write: send UTF-8",

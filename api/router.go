@@ -10,10 +10,10 @@ import (
 
 // route is one path, or everything below it, and a handler for each method.
 type route struct {
-	path    string     // of a subtree it ends with "/"
-	subtree bool       // serves longer paths, too
-	root    bool       // of a subtree: serves path itself, too
-	group   *groupPath // of the groups' paths, which it matches instead
+	path    string     // that of a subtree ends with "/"
+	subtree bool       // whether it serves longer paths, too
+	root    bool       // whether a subtree serves path itself, too
+	group   *groupPath // nil: path is compared; else paths of groups are
 	methods map[string]http.Handler
 }
 
@@ -28,7 +28,8 @@ func (r *route) matches(p string) bool {
 	return p == r.path
 }
 
-// corrected returns the path of this route that p most likely stands for: with or without a final slash, in any case.
+// corrected returns the path of this route for which p probably stands: it differs in a final slash, or in upper and
+// lower case.
 func (r *route) corrected(p string) (string, bool) {
 	switch n := len(r.path); {
 	case r.subtree && len(p) > n && strings.EqualFold(p[:n], r.path):
@@ -39,13 +40,13 @@ func (r *route) corrected(p string) (string, bool) {
 	return "", false
 }
 
-// router finds the handler of a request. To a path or method that nothing serves it answers as the Pushgateway's
-// httprouter does, with OPTIONS and 405 with an Allow header, or 404, but says what to do instead. It redirects to a
-// corrected path only who reads: most clients that write do not follow, and take it for a success.
+// router finds the handler of a request. It answers OPTIONS, and 405 with an Allow header, or 404, as the Pushgateway's
+// httprouter does, but says what to do instead. It redirects only GET and HEAD to a corrected path, because most
+// clients that write do not follow a redirect, and take it for a success.
 type router struct {
 	routes []*route
 	refuse func(http.ResponseWriter, *http.Request, *problem)
-	advice func(*http.Request) string // where what the request is about is to be found
+	advice func(*http.Request) string // where to find what the request is probably about
 }
 
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +81,7 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	)})
 }
 
-// miss answers where there is nothing.
+// miss answers a request for a path that nothing serves.
 func (rt *router) miss(w http.ResponseWriter, r *http.Request) {
 	if err := refuseDots(r.URL); err != nil {
 		rt.refuse(w, r, &problem{http.StatusBadRequest, err.Error()})
@@ -102,5 +103,5 @@ func (rt *router) miss(w http.ResponseWriter, r *http.Request) {
 	rt.refuse(w, r, &problem{http.StatusNotFound, fmt.Sprintf("nothing is at %q: %s", shorten(r.URL.Path), advice)})
 }
 
-// reads tells whether a request is one that asks for something and changes nothing.
+// reads tells whether a request changes nothing.
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }

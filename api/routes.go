@@ -9,8 +9,8 @@ import (
 	"pushquorum/expo"
 )
 
-// maxPath is how long a path may be, in bytes: room for a group of more than a hundred labels. Longer ones are refused, because each name
-// and value stands in each line of the group.
+// maxPath is how long a path may be, in bytes: room for a group of more than a hundred labels. Longer ones are refused,
+// because each name and value stands in each line of the group.
 const maxPath = 16 << 10
 
 const wipePath = "/api/v1/admin/wipe" // below the route prefix
@@ -24,8 +24,8 @@ func shorten(s string) string {
 	return expo.Shorten(s, longest)
 }
 
-// routes builds the handler of all paths. A ServeMux in front cleans the path of who reads as the Pushgateway's does,
-// with a 307 to the clean one (it looks at the escaped path, so that %2F and %2e hide nothing from the routes below).
+// routes builds the handler of all paths. In front of GET and HEAD is a ServeMux, as in the Pushgateway, which answers
+// a path that is not clean with a 307 to the clean one. It looks at the escaped path, so that it decodes no %2F or %2e.
 func (a *API) routes() (http.Handler, error) {
 	list, err := a.listRoutes()
 	if err != nil {
@@ -81,18 +81,19 @@ func (a *API) listRoutes() ([]*route, error) {
 		add(http.MethodPut, prefix+wipePath, a.metrics.count("wipe", http.HandlerFunc(a.wipe)))
 	}
 
-	get("/", "status", a.page)
-	get("/status", "status", a.page)
+	get("/", "status", a.serveUI)
+	get("/status", "status", a.serveUI)
 	get("/-/healthy", "healthy", a.healthy)
 	get("/-/ready", "ready", a.ready)
-	add(http.MethodGet, prefix+"/-/metrics", http.HandlerFunc(a.ownMetrics))
+	add(http.MethodGet, prefix+"/-/metrics", http.HandlerFunc(a.serveSelfMetrics))
 	add(http.MethodGet, prefix+"/-/quit", http.HandlerFunc(quitNeedsPut))
 	add(http.MethodPut, prefix+"/-/quit", http.HandlerFunc(a.serveQuit))
 	add(http.MethodPost, prefix+"/-/quit", http.HandlerFunc(a.serveQuit))
 	rt = append(
 		rt,
 		&route{path: prefix + "/static/", subtree: true, methods: map[string]http.Handler{
-			http.MethodGet: a.metrics.count("static", http.StripPrefix(prefix+"/static/", http.HandlerFunc(serveStatic))),
+			http.MethodGet: a.metrics.count("static", http.StripPrefix(prefix+"/static/",
+				http.HandlerFunc(serveStatic))),
 		}},
 		&route{path: prefix + "/debug/pprof/", subtree: true, root: true, methods: map[string]http.Handler{
 			http.MethodGet: http.StripPrefix(prefix, http.HandlerFunc(servePprof)),
@@ -101,18 +102,19 @@ func (a *API) listRoutes() ([]*route, error) {
 
 	for _, r := range rt[1:] {
 		if r.matches(telemetry) && r.methods[http.MethodGet] != nil {
-			return nil, fmt.Errorf("--web.telemetry-path=%s is a path at which something else is served: choose another, such as --web.telemetry-path=/metrics", a.cfg.TelemetryPath)
+			return nil, fmt.Errorf("--web.telemetry-path=%s is a path at which something else is served: "+
+				"choose another, such as --web.telemetry-path=/metrics", a.cfg.TelemetryPath)
 		}
 	}
 	for _, r := range rt {
 		if h := r.methods[http.MethodGet]; h != nil {
-			r.methods[http.MethodHead] = h // net/http sends what it writes to nobody
+			r.methods[http.MethodHead] = h // net/http does not send its body
 		}
 	}
 	return rt, nil
 }
 
-// advice says where there is what a request that found nothing, or may not do what it wants, is most likely about.
+// advice says where to find what a request is probably about that is answered 404 or 405.
 func (a *API) advice(r *http.Request) string {
 	prefix := a.cfg.RoutePrefix
 	groups := prefix + "/metrics/job/<JOB>{/<LABEL>/<VALUE>}"
@@ -126,16 +128,17 @@ func (a *API) advice(r *http.Request) string {
 	case r.Method == http.MethodDelete:
 		return "a group is deleted at " + groups
 	default:
-		return fmt.Sprintf("metrics are at %s, a page about them at %s/, the query API at %[2]s/api/v1/metrics; push to %s",
-			a.telemetryPath(), prefix, groups)
+		return fmt.Sprintf("metrics are at %s, a page about them at %s/, "+
+			"the query API at %[2]s/api/v1/metrics; push to %s", a.telemetryPath(), prefix, groups)
 	}
 }
 
 // telemetryPath is where Prometheus scrapes.
 func (a *API) telemetryPath() string { return path.Join("/", a.cfg.RoutePrefix, a.cfg.TelemetryPath) }
 
-// ServeHTTP bounds how long the client may take to send its body, and to take its answer (recipient), and serves the request. A
-// handler that has read the body completely lifts the first bound; net/http does so itself when it waits for the next request.
+// ServeHTTP serves the request, and bounds how long the client may take to send its body, and to read its answer
+// (recipient). A handler that has read the body completely lifts the first bound. net/http lifts it when it waits for
+// the next request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.catch(r)
 	to := newRecipient(w, r, a.metrics.readersCut)
@@ -149,7 +152,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = early
 	}
 	if len(r.URL.Path) > maxPath {
-		a.refuse(answer, r, &problem{http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes: use at most %d", len(r.URL.Path), maxPath)})
+		a.refuse(answer, r, &problem{
+			http.StatusRequestURITooLong, fmt.Sprintf("the path has %d bytes: use at most %d", len(r.URL.Path),
+				maxPath),
+		})
 	} else {
 		a.handler.ServeHTTP(answer, r)
 	}

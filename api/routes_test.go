@@ -49,12 +49,18 @@ func TestOtherPathsAnswerAsInThePushgateway(t *testing.T) {
 		{"GET", "/metrics/", 301, "/metrics", "", "<a href=\"<prefix>/metrics\">Moved Permanently</a>.\n\n"},
 		{"HEAD", "/metrics/", 301, "/metrics", "", ""},
 		{"GET", "/Status", 301, "/status", "", "<a href=\"<prefix>/status\">Moved Permanently</a>.\n\n"},
-		{"GET", "/debug/pprof", 301, "/debug/pprof/", "", "<a href=\"<prefix>/debug/pprof/\">Moved Permanently</a>.\n\n"},
+		{
+			"GET", "/debug/pprof", 301, "/debug/pprof/", "",
+			"<a href=\"<prefix>/debug/pprof/\">Moved Permanently</a>.\n\n",
+		},
 		{"POST", "/metrics", 405, "", get, advice},
 		{"PUT", "/", 405, "", get, advice},
 		{"OPTIONS", "/metrics", 200, "", get, ""},
 		{"PUT", "/api/v1/metrics", 405, "", get, advice},
-		{"POST", "/api/v1/admin/wipe", 405, "", "OPTIONS, PUT", "there is no POST at \"<prefix>/api/v1/admin/wipe\", only OPTIONS, PUT: wipe with PUT\n"},
+		{
+			"POST", "/api/v1/admin/wipe", 405, "", "OPTIONS, PUT",
+			"there is no POST at \"<prefix>/api/v1/admin/wipe\", only OPTIONS, PUT: wipe with PUT\n",
+		},
 		{"GET", "/api/v1/nope", 404, "", "", advice},
 		{"POST", "/api/v1/write", 404, "", "", advice},
 		{"OPTIONS", "/api/v1/nope", 200, "", "", ""},
@@ -64,7 +70,10 @@ func TestOtherPathsAnswerAsInThePushgateway(t *testing.T) {
 		{"GET", "/-/quit", 405, "", "", "Only POST or PUT requests allowed."},
 		{"PUT", "/-/quit", 403, "", "", "Lifecycle API is not enabled."},
 		{"POST", "/-/quit", 403, "", "", "Lifecycle API is not enabled."},
-		{"DELETE", "/-/quit", 405, "", "GET, HEAD, OPTIONS, POST, PUT", "a group is deleted at <prefix>/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n"},
+		{
+			"DELETE", "/-/quit", 405, "", "GET, HEAD, OPTIONS, POST, PUT",
+			"a group is deleted at <prefix>/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
+		},
 		{"GET", "/-/healthy", 200, "", "", "OK"},
 		{"GET", "/-/ready", 200, "", "", "OK"},
 		{"GET", "/debug/pprof/symbol", 200, "", "", "num_symbols: 1\n"},
@@ -82,12 +91,15 @@ func TestOtherPathsAnswerAsInThePushgateway(t *testing.T) {
 				if a.code >= 400 && test.method != "HEAD" {
 					good = strings.HasSuffix(a.body, body) && strings.Count(a.body, "\n") <= 1
 				}
-				if a.code != test.code || a.header.Get("Location") != location || a.header.Get("Allow") != test.allow || !good {
+				if a.code != test.code || a.header.Get("Location") != location || a.header.Get("Allow") != test.allow ||
+					!good {
 					t.Errorf("want %d, location %q, allow %q, body …%q, got %d, %q, %q, %q",
-						test.code, location, test.allow, body, a.code, a.header.Get("Location"), a.header.Get("Allow"), a.body)
+						test.code, location, test.allow, body, a.code, a.header.Get("Location"), a.header.Get("Allow"),
+						a.body)
 				}
 				if prefix != "" {
-					if a := g.must(http.StatusNotFound, "PUT", "/metrics/job/a", ""); !strings.HasSuffix(a.body, strings.ReplaceAll(advice, "<prefix>", prefix)) {
+					if a := g.must(http.StatusNotFound, "PUT", "/metrics/job/a", ""); !strings.HasSuffix(a.body,
+						strings.ReplaceAll(advice, "<prefix>", prefix)) {
 						t.Errorf("without the prefix: want where to push, got %q", a.body)
 					}
 				}
@@ -99,10 +111,13 @@ func TestOtherPathsAnswerAsInThePushgateway(t *testing.T) {
 func TestWhereThingsAreGoesByTheConfiguration(t *testing.T) {
 	g := start(t, func(c *Config) { c.RoutePrefix, c.TelemetryPath, c.EnableAdmin = "/p", "/prom", false })
 	for request, want := range map[string]string{
-		"GET /p/metrics":           "nothing is at \"/p/metrics\": metrics are at /p/prom, a page about them at /p/, the query API at /p/api/v1/metrics; push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
-		"PUT /p/prom":              "there is no PUT at \"/p/prom\", only GET, HEAD, OPTIONS: push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
-		"PUT /p/api/v1/admin/wipe": "nothing is at \"/p/api/v1/admin/wipe\": the admin API needs --web.enable-admin-api\n",
-		"PUT /a%0Ab":               "nothing is at \"/a\\nb\": push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
+		"GET /p/metrics": "nothing is at \"/p/metrics\": metrics are at /p/prom, a page about them at /p/, " +
+			"the query API at /p/api/v1/metrics; push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
+		"PUT /p/prom": "there is no PUT at \"/p/prom\", only GET, HEAD, OPTIONS: push to " +
+			"/p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
+		"PUT /p/api/v1/admin/wipe": "nothing is at \"/p/api/v1/admin/wipe\": the admin API needs " +
+			"--web.enable-admin-api\n",
+		"PUT /a%0Ab": "nothing is at \"/a\\nb\": push to /p/metrics/job/<JOB>{/<LABEL>/<VALUE>}\n",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if a := g.do(method, path, ""); a.body != want {
@@ -158,20 +173,25 @@ func TestEveryRouteThatCanBeReadHasHEAD(t *testing.T) {
 		if head.code != get.code || head.body != "" {
 			t.Errorf("%s: GET is answered %d, HEAD %d %q", path, get.code, head.code, head.body)
 		}
-		for _, name := range []string{"Content-Type", "Vary", "Cache-Control", "Content-Security-Policy", "Access-Control-Allow-Origin"} {
+		for _, name := range []string{
+			"Content-Type", "Vary", "Cache-Control", "Content-Security-Policy",
+			"Access-Control-Allow-Origin",
+		} {
 			if want, got := get.header.Get(name), head.header.Get(name); got != want {
 				t.Errorf("%s: GET has %s %q, HEAD %q", path, name, want, got)
 			}
 		}
 		want, got := get.header.Get("Content-Length"), head.header.Get("Content-Length")
 		switch path {
-		case "/metrics", "/api/v1/metrics", "/-/metrics", "/debug/pprof/": // not known before all is made, or another each time
+		// not known before all is made, or another each time
+		case "/metrics", "/api/v1/metrics", "/-/metrics", "/debug/pprof/":
 		default:
 			if got != want || got == "" {
 				t.Errorf("%s: GET has Content-Length %q, HEAD %q", path, want, got)
 			}
 		}
-		if allow := g.do("OPTIONS", path, "").header.Get("Allow"); !strings.HasPrefix(path, "/api/") && !strings.Contains(allow, "GET, HEAD") {
+		if allow := g.do("OPTIONS", path, "").header.Get("Allow"); !strings.HasPrefix(path, "/api/") &&
+			!strings.Contains(allow, "GET, HEAD") {
 			t.Errorf("%s: HEAD is not in Allow: %s", path, allow)
 		}
 	}
@@ -179,7 +199,8 @@ func TestEveryRouteThatCanBeReadHasHEAD(t *testing.T) {
 		t.Errorf("only %d routes can be read", read)
 	}
 	own := g.must(http.StatusOK, "GET", "/-/metrics", "").body
-	if want := `pushgateway_http_requests_total{code="200",handler="ready",method="head"} 1` + "\n"; !strings.Contains(own, want) {
+	if want := `pushgateway_http_requests_total{code="200",handler="ready",method="head"} 1` +
+		"\n"; !strings.Contains(own, want) {
 		t.Errorf("want %s in\n%s", want, own)
 	}
 }
@@ -192,7 +213,8 @@ func TestHEADMakesNothing(t *testing.T) {
 		g.api.queries.turns <- struct{}{}
 	}
 	gzip := []string{"Accept-Encoding", "gzip"}
-	if a := g.must(http.StatusOK, "HEAD", "/metrics", "", gzip...); a.header.Get("Content-Encoding") != "gzip" || a.header.Get("Content-Length") != "" {
+	if a := g.must(http.StatusOK, "HEAD", "/metrics", "", gzip...); a.header.Get("Content-Encoding") != "gzip" ||
+		a.header.Get("Content-Length") != "" {
 		t.Errorf("want the headers of a compressed page, got %v", a.header)
 	}
 	g.must(http.StatusOK, "HEAD", "/api/v1/metrics", "")
@@ -221,7 +243,10 @@ func TestTheTelemetryPathMovesOnlyTheScrapes(t *testing.T) {
 	for _, taken := range []string{"/", "/status", "/-/metrics", "/api/v1/status", "/static/x"} {
 		registry := prometheus.NewRegistry()
 		r := &replica{}
-		if _, err := New(Config{Replica: r, Store: r, Registerer: registry, Gatherer: registry, TelemetryPath: taken}); err == nil || !strings.Contains(err.Error(), "--web.telemetry-path") {
+		if _, err := New(Config{
+			Replica: r, Store: r, Registerer: registry, Gatherer: registry,
+			TelemetryPath: taken,
+		}); err == nil || !strings.Contains(err.Error(), "--web.telemetry-path") {
 			t.Errorf("telemetry path %s: want an error that names the flag, got %v", taken, err)
 		}
 	}

@@ -8,18 +8,18 @@ import (
 	"sync"
 	"time"
 
-	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 const (
-	// forgetCause is how long a cause must not have been met to be news again: longer than any sane scrape interval.
+	// forgetCause is how long a cause must have been absent to be logged again: longer than any sane scrape interval.
 	forgetCause = pageIdle
 	// maxCauses is how many are remembered.
 	maxCauses = 100
 )
 
-// scrapeLog logs what is met by each scrape, or any request, as long as its cause is there: once, and not each time. Of
-// a cause that has gone and comes back it tells again.
+// scrapeLog logs a fault once that each scrape, or each request, meets as long as its cause is there. It logs a cause
+// again that comes back after it has been absent.
 type scrapeLog struct {
 	log  *slog.Logger
 	now  func() time.Time
@@ -52,7 +52,7 @@ func (l *scrapeLog) isNews(cause string) bool {
 	return !known || now.Sub(last) > forgetCause
 }
 
-// forgetLocked makes room: of what is no longer met, or else of what was met longest ago.
+// forgetLocked makes room: it forgets absent causes, or else the one that was met longest ago.
 func (l *scrapeLog) forgetLocked(now time.Time) {
 	var oldest uint64
 	for hash, last := range l.met {
@@ -67,16 +67,16 @@ func (l *scrapeLog) forgetLocked(now time.Time) {
 	}
 }
 
-// catch is deferred around the handling of a request. A panic is a fault of ours, which is logged as any other;
-// net/http would write the stack of each. The connection is closed: what was sent of an answer must not be taken for a
-// whole one.
+// catch is deferred around the handling of a request. It logs a panic once, as any fault of ours; net/http would write
+// the stack of each. Then it has the connection closed, because what was sent of an answer must not look complete.
 func (a *API) catch(r *http.Request) {
 	p := recover()
 	if p == nil {
 		return
 	}
 	if p != http.ErrAbortHandler { //nolint:errorlint // what net/http compares, too
-		a.met.once(slog.LevelError, expo.Caught(p), "a request failed", "method", r.Method, "path", shownPath(r), "source", r.RemoteAddr)
+		a.scrapeLog.once(slog.LevelError, page.Caught(p), "a request failed",
+			"method", r.Method, "path", shownPath(r), "source", r.RemoteAddr)
 	}
 	panic(http.ErrAbortHandler)
 }

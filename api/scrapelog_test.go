@@ -19,6 +19,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 	"pushquorum/fsm"
 )
 
@@ -89,8 +90,14 @@ func TestWhatEachScrapeMeetsIsLoggedOnce(t *testing.T) {
 		{"a part that cannot be shown", nil, damaged, "/metrics", "parts of the stored metrics cannot be shown"},
 		{"a part that cannot be shown on the page", nil, damaged, "/", "a stored metric cannot be shown"},
 		{"a part that cannot be shown as JSON", nil, damaged, "/api/v1/metrics", "writing an answer failed"},
-		{"a part that makes the page writer panic", nil, headless, "/metrics", ": runtime error: invalid memory address"},
-		{"a part that makes the JSON panic", nil, headless, "/api/v1/metrics", ": runtime error: invalid memory address"},
+		{
+			"a part that makes the page writer panic", nil, headless, "/metrics",
+			": runtime error: invalid memory address",
+		},
+		{
+			"a part that makes the JSON panic", nil, headless, "/api/v1/metrics",
+			": runtime error: invalid memory address",
+		},
 		{"own metrics that cannot be gathered", func(c *Config) {
 			c.IncludeSelf, c.Gatherer = true, failing{func() error { return errors.New("no own metrics") }}
 		}, nil, "/metrics", "no own metrics"},
@@ -113,7 +120,7 @@ func TestWhatEachScrapeMeetsIsLoggedOnce(t *testing.T) {
 				row.before(t, g)
 			}
 			for range 3 {
-				for _, encoding := range []string{expo.Identity, expo.Gzip, expo.Zstd} {
+				for _, encoding := range []string{page.Identity, page.Gzip, page.Zstd} {
 					get(t, g, row.path, encoding)
 				}
 			}
@@ -197,7 +204,8 @@ func (w goneWriter) Write([]byte) (int, error) { return 0, w.err }
 func TestAScrapeThatIsCancelledIsNoError(t *testing.T) {
 	for _, path := range []string{"/metrics", "/api/v1/metrics", "/api/v1/status", "/-/metrics", "/"} {
 		for _, err := range []error{
-			fmt.Errorf("write tcp: %w", syscall.EPIPE), fmt.Errorf("write tcp: %w", syscall.ECONNRESET), context.Canceled,
+			fmt.Errorf("write tcp: %w", syscall.EPIPE), fmt.Errorf("write tcp: %w", syscall.ECONNRESET),
+			context.Canceled,
 			errors.New("http2: stream closed"), errors.New("client disconnected"), io.ErrShortWrite,
 		} {
 			t.Run(path+" "+err.Error(), func(t *testing.T) {
@@ -205,7 +213,8 @@ func TestAScrapeThatIsCancelledIsNoError(t *testing.T) {
 				g.must(http.StatusOK, "PUT", "/metrics/job/a", "x 1\n")
 				func() {
 					defer func() { _ = recover() }() // that the connection is closed has its own test
-					g.api.ServeHTTP(goneWriter{httptest.NewRecorder(), err}, httptest.NewRequest(http.MethodGet, path, nil))
+					g.api.ServeHTTP(goneWriter{httptest.NewRecorder(), err}, httptest.NewRequest(http.MethodGet, path,
+						nil))
 				}()
 				book.want(t, 0, "")
 			})
@@ -221,7 +230,10 @@ func TestAScrapeThatIsCancelledWhileItWaitsIsNoError(t *testing.T) {
 		machine := &replica{FSM: fsm.New(slog.New(slog.DiscardHandler)), now: time.Unix(1, 0)}
 		log := slog.New(slog.NewTextHandler(book, nil))
 		registry := prometheus.NewRegistry()
-		a, err := New(Config{Replica: machine, Store: machine, Registerer: registry, Gatherer: own, IncludeSelf: true, Logger: log})
+		a, err := New(Config{
+			Replica: machine, Store: machine, Registerer: registry, Gatherer: own, IncludeSelf: true,
+			Logger: log,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +241,8 @@ func TestAScrapeThatIsCancelledWhileItWaitsIsNoError(t *testing.T) {
 		scrape := func(ctx context.Context) {
 			wg.Go(func() {
 				defer func() { _ = recover() }()
-				a.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil))
+				a.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics",
+					nil))
 			})
 			synctest.Wait()
 		}
@@ -259,7 +272,7 @@ func TestScrapesOverHTTP2ThatAreCancelledAreNoErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Header.Set("Accept-Encoding", expo.Identity)
+			r.Header.Set("Accept-Encoding", page.Identity)
 			res, err := server.Client().Do(r)
 			if err != nil || res.ProtoMajor != 2 {
 				t.Fatalf("%v: %v", res, err)

@@ -16,18 +16,18 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// look is what a body looks like that cannot be read, and what to do instead.
-type look struct {
-	what, mend string
-	is         func([]byte) bool
+// bodyKind is something that a body that cannot be read may turn out to be, and what to do instead.
+type bodyKind struct {
+	name, advice string
+	is           func([]byte) bool
 }
 
 const (
 	protobufContentType = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
-	// sniffed is how much of a body is looked at where its beginning is enough, in bytes.
-	sniffed = 4 << 10
-	// sniffedText is the same for texts that have to be taken apart.
-	sniffedText = 64 << 10
+	// sniffedBytes is how much of a body is examined where its beginning is enough.
+	sniffedBytes = 4 << 10
+	// sniffedTextBytes is the same for texts that have to be parsed.
+	sniffedTextBytes = 64 << 10
 
 	curlMend  = "with curl --data-binary @file"
 	textMend  = `push the text format instead, "name value" on each line`
@@ -38,16 +38,17 @@ const (
 	typeMend = "with the header Content-Type: " + protobufContentType
 )
 
-// sniff returns what a body looks like; nil if like nothing that is known. Whatever it returns has been made sure of: a
-// few first bytes could be anything. It looks at a bounded part of the body, except for a search or two, and makes at
-// most some hundred kilobytes of it. Brotli is not among it, because it has nothing to know it by.
-func sniff(raw []byte) *look {
-	looks := []look{
+// sniff returns the kind of a body, or nil if it is none of those that are known. It verifies more than the first few
+// bytes, which could be anything. It examines a bounded part of the body, except for a search or two, and allocates
+// some hundred kilobytes at most. Brotli is not among the kinds, because it has no magic number.
+func sniff(raw []byte) *bodyKind {
+	kinds := []bodyKind{
 		{"gzip", "send it with the header Content-Encoding: gzip", isGzip},
 		{"framed snappy", "send it with the header Content-Encoding: snappy", isFramedSnappy},
 		{"zstd", "compress it with gzip or snappy, or not at all", isZstd},
 		{"zlib (deflate)", "compress it with gzip or snappy, or not at all", isZlib},
-		{"UTF-16, which tools of Windows write", `send UTF-8, in PowerShell by "Out-File -Encoding utf8" instead of ">"`, isUTF16},
+		{"UTF-16, which tools of Windows write", `send UTF-8, in PowerShell by "Out-File -Encoding utf8" instead ` +
+			`of ">"`, isUTF16},
 		{"a remote-write request", remoteMend, isRemoteWrite},
 		{"a remote-write request in snappy's block format", remoteMend, isRemoteWriteBlock},
 		{"metrics in snappy's block format", blockMend, isSnappyBlock},
@@ -55,18 +56,21 @@ func sniff(raw []byte) *look {
 		{"a protobuf MetricFamily without its length before it", "write each one delimited, " + typeMend, isFamily},
 	}
 	if isText(raw) {
-		looks = []look{
+		kinds = []bodyKind{
 			{"JSON", textMend, isJSON},
 			{"HTML, perhaps a page that tells of an error", "see what made it, and push the text format", isHTML},
 			{"XML", textMend, isXML},
 			{"a form with files (multipart/form-data), as curl -F sends it", "send it alone, " + curlMend, isMultipart},
-			{"percent-encoded text, as forms and curl --data-urlencode have it", "send it plain, " + curlMend, isPercentEncoded},
+			{
+				"percent-encoded text, as forms and curl --data-urlencode have it", "send it plain, " + curlMend,
+				isPercentEncoded,
+			},
 			{"the fields of a form (name=value)", textMend, isForm},
 		}
 	}
-	for i := range looks {
-		if looks[i].is(raw) {
-			return &looks[i]
+	for i := range kinds {
+		if kinds[i].is(raw) {
+			return &kinds[i]
 		}
 	}
 	return nil
@@ -77,8 +81,8 @@ func beginning(b []byte, n int) []byte { return b[:min(n, len(b))] }
 
 // isText tells whether a body begins with text, and not with what only resembles it for a few letters.
 func isText(b []byte) bool {
-	b = beginning(b, sniffed)
-	if len(b) == sniffed { // which may have split a character
+	b = beginning(b, sniffedBytes)
+	if len(b) == sniffedBytes { // which may have split a character
 		for i := 0; i < utf8.UTFMax && !utf8.Valid(b); i++ {
 			b = b[:len(b)-1]
 		}
@@ -94,7 +98,7 @@ func opens(b []byte, open func(io.Reader) (io.ReadCloser, error)) bool {
 	if err != nil {
 		return false
 	}
-	_, err = io.CopyN(io.Discard, r, sniffed)
+	_, err = io.CopyN(io.Discard, r, sniffedBytes)
 	cutOff := errors.Is(err, io.ErrUnexpectedEOF) && len(b) > 64 // and no other format for that
 	return err == nil || err == io.EOF || cutOff                 //nolint:errorlint // the end itself
 }
@@ -119,7 +123,7 @@ func isFramedSnappy(b []byte) bool { return bytes.HasPrefix(b, []byte(snappyMagi
 
 // isUTF16 looks for a byte order mark, or zeros as every other byte, and then for text.
 func isUTF16(b []byte) bool {
-	b = beginning(b, sniffed)
+	b = beginning(b, sniffedBytes)
 	if len(b)%2 != 0 || len(b) < 4 {
 		return false
 	}
@@ -141,8 +145,8 @@ func isUTF16(b []byte) bool {
 
 // isJSON tells whether a body begins with an object or an array, and goes on like one.
 func isJSON(b []byte) bool {
-	whole := len(b) <= sniffedText
-	b = bytes.TrimSpace(beginning(b, sniffedText))
+	whole := len(b) <= sniffedTextBytes
+	b = bytes.TrimSpace(beginning(b, sniffedTextBytes))
 	if len(b) == 0 || b[0] != '{' && b[0] != '[' {
 		return false
 	}
@@ -157,7 +161,7 @@ func isJSON(b []byte) bool {
 }
 
 func isHTML(b []byte) bool {
-	b = bytes.ToLower(bytes.TrimSpace(beginning(b, sniffed)))
+	b = bytes.ToLower(bytes.TrimSpace(beginning(b, sniffedBytes)))
 	return slices.ContainsFunc([]string{"<!doctype html", "<html", "<head>", "<body"}, func(tag string) bool {
 		return bytes.HasPrefix(b, []byte(tag))
 	})
@@ -165,7 +169,7 @@ func isHTML(b []byte) bool {
 
 // isXML looks for a declaration, or for a first element that ends.
 func isXML(b []byte) bool {
-	start := bytes.TrimSpace(beginning(b, sniffed))
+	start := bytes.TrimSpace(beginning(b, sniffedBytes))
 	if bytes.HasPrefix(start, []byte("<?xml ")) {
 		return true
 	}
@@ -177,23 +181,23 @@ func isXML(b []byte) bool {
 }
 
 func isMultipart(b []byte) bool {
-	boundary, rest, found := bytes.Cut(beginning(b, sniffed), []byte("\n"))
+	boundary, rest, found := bytes.Cut(beginning(b, sniffedBytes), []byte("\n"))
 	return found && bytes.HasPrefix(boundary, []byte("--")) &&
 		bytes.HasPrefix(bytes.ToLower(rest), []byte("content-disposition: form-data"))
 }
 
 // isPercentEncoded tells whether blanks or newlines are encoded, and none is left.
 func isPercentEncoded(b []byte) bool {
-	text := strings.TrimRight(string(beginning(b, sniffedText)), "\r\n")
+	text := strings.TrimRight(string(beginning(b, sniffedTextBytes)), "\r\n")
 	decoded, err := url.QueryUnescape(text)
-	return err == nil && len(b) <= sniffedText && strings.Contains(text, "%") &&
+	return err == nil && len(b) <= sniffedTextBytes && strings.Contains(text, "%") &&
 		!strings.ContainsAny(text, " \t\r\n{\"") && strings.ContainsAny(decoded, " \n")
 }
 
 // isForm tells whether a body is one line of name=value&name=value.
 func isForm(b []byte) bool {
-	text := strings.TrimRight(string(beginning(b, sniffedText)), "\r\n")
-	if len(b) > sniffedText || strings.ContainsAny(text, " \t\r\n{\"#") {
+	text := strings.TrimRight(string(beginning(b, sniffedTextBytes)), "\r\n")
+	if len(b) > sniffedTextBytes || strings.ContainsAny(text, " \t\r\n{\"#") {
 		return false
 	}
 	for field := range strings.SplitSeq(text, "&") {

@@ -52,7 +52,7 @@ func isFamily(b []byte) bool {
 func isRemoteWrite(b []byte) bool {
 	const timeseries, labels, labelName, symbols = 1, 1, 1, 4
 	const wanted = "__name__"
-	b = beginning(b, sniffedText)
+	b = beginning(b, sniffedTextBytes)
 	if series, _, ok := consumeField(b, timeseries); ok {
 		for {
 			label, rest, ok := consumeField(series, labels)
@@ -108,7 +108,7 @@ func snappyBegin(b []byte) []byte {
 		return nil
 	}
 	b = b[n:]
-	most := int(min(size, sniffed))
+	most := int(min(size, sniffedBytes))
 	out := make([]byte, 0, most)
 	for len(out) < most {
 		element, rest, ok := snappyElement(b)

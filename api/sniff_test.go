@@ -79,7 +79,8 @@ func writeRequest(n int) string {
 	for i := range n {
 		label := func(name, value string) string { return message(1, name) + message(2, value) }
 		sample := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 42)
-		series = append(series, message(1, label("A_first", "a"), label("__name__", fmt.Sprintf("m_%d", i)))+message(2, string(sample)))
+		series = append(series, message(1, label("A_first", "a"), label("__name__", fmt.Sprintf("m_%d", i)))+message(2,
+			string(sample)))
 	}
 	return message(1, series...)
 }
@@ -110,57 +111,159 @@ func TestABodyThatCannotBeReadIsToldWhatItLooksLike(t *testing.T) {
 		says     []string
 		lacks    string
 	}{
-		"gzip":                       {body: gzipped(t, text), says: []string{"looks like gzip:", "Content-Encoding: gzip"}},
-		"gzip of one line":           {body: gzipped(t, "m 1\n"), says: []string{"looks like gzip:"}},
-		"gzip as protobuf":           {body: gzipped(t, text), kind: protobufType, says: []string{"looks like gzip:"}},
-		"gzip twice":                 {body: gzipped(t, gzipped(t, text)), encoding: "gzip", says: []string{"what comes out of the body's gzip looks like gzip: compress it once"}},
-		"gzip in snappy":             {body: snappyFramed(t, gzipped(t, text)), encoding: "snappy", says: []string{"what comes out of the body's snappy looks like gzip: compress it once"}},
-		"zstd":                       {body: zstded(t, text), says: []string{"looks like zstd:", "gzip or snappy"}},
-		"zlib":                       {body: zlibbed(t, text), says: []string{"looks like zlib", "gzip or snappy"}},
-		"zlib of one line":           {body: zlibbed(t, "m 1\n"), says: []string{"looks like zlib"}},
-		"framed snappy":              {body: snappyFramed(t, text), says: []string{"looks like framed snappy:", "Content-Encoding: snappy"}},
-		"block snappy":               {body: block(text), says: []string{"in snappy's block format: compress them in the framed format"}},
-		"block snappy of one line":   {body: block("m 1\n"), says: []string{"in snappy's block format:"}},
-		"block snappy of protobuf":   {body: block(delimited(t, gaugeFamily("x"))), says: []string{"in snappy's block format:"}},
-		"block snappy as snappy":     {body: block(text), encoding: "snappy", says: []string{"Content-Encoding says snappy", "in snappy's block format; compress them in the framed format"}},
-		"JSON":                       {body: `{"metric": "m", "value": 1}`, kind: "application/json", says: []string{"looks like JSON:", `"name value" on each line`}},
-		"an array of JSON":           {body: "[\n  {\"m\": 1},\n  {\"m\": 2}\n]\n", says: []string{"looks like JSON:"}},
-		"much JSON":                  {body: "[" + strings.Repeat("{\"m\": [1, 2, 3]},\n", 10000) + "{}]", says: []string{"looks like JSON:"}},
-		"JSON of nothing":            {body: "{}", says: []string{"looks like JSON:"}},
-		"JSON that is compressed":    {body: gzipped(t, `{"m": 1}`), encoding: "gzip", says: []string{"what comes out of the body's gzip looks like JSON: push the text format"}},
-		"JSON as protobuf":           {body: `{"m": 1}`, kind: protobufType, says: []string{"looks like JSON:"}},
-		"HTML":                       {body: "<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n", says: []string{"looks like HTML"}},
-		"HTML without a doctype":     {body: "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n", says: []string{"looks like HTML"}},
-		"XML":                        {body: "<?xml version=\"1.0\"?>\n<metrics><m>1</m></metrics>\n", says: []string{"looks like XML:"}},
-		"XML without a declaration":  {body: "<metrics count=\"1\">\n<m>1</m>\n</metrics>\n", says: []string{"looks like XML:"}},
-		"a form with a file":         {body: "--------------------------d74496d66958873e\r\nContent-Disposition: form-data; name=\"file\"; filename=\"m.txt\"\r\nContent-Type: text/plain\r\n\r\nm 1\n\r\n--------------------------d74496d66958873e--\r\n", kind: "multipart/form-data; boundary=------------------------d74496d66958873e", says: []string{"multipart/form-data", "curl --data-binary @file"}},
+		"gzip": {body: gzipped(t, text), says: []string{
+			"looks like gzip:",
+			"Content-Encoding: gzip",
+		}},
+		"gzip of one line": {body: gzipped(t, "m 1\n"), says: []string{"looks like gzip:"}},
+		"gzip as protobuf": {body: gzipped(t, text), kind: protobufType, says: []string{"looks like gzip:"}},
+		"gzip twice": {
+			body: gzipped(t, gzipped(t, text)), encoding: "gzip",
+			says: []string{"what comes out of the body's gzip looks like gzip: compress it once"},
+		},
+		"gzip in snappy": {
+			body: snappyFramed(t, gzipped(t, text)), encoding: "snappy",
+			says: []string{"what comes out of the body's snappy looks like gzip: compress it once"},
+		},
+		"zstd":             {body: zstded(t, text), says: []string{"looks like zstd:", "gzip or snappy"}},
+		"zlib":             {body: zlibbed(t, text), says: []string{"looks like zlib", "gzip or snappy"}},
+		"zlib of one line": {body: zlibbed(t, "m 1\n"), says: []string{"looks like zlib"}},
+		"framed snappy": {body: snappyFramed(t, text), says: []string{
+			"looks like framed snappy:",
+			"Content-Encoding: snappy",
+		}},
+		"block snappy": {
+			body: block(text),
+			says: []string{"in snappy's block format: compress them in the framed format"},
+		},
+		"block snappy of one line": {body: block("m 1\n"), says: []string{"in snappy's block format:"}},
+		"block snappy of protobuf": {
+			body: block(delimited(t, gaugeFamily("x"))),
+			says: []string{"in snappy's block format:"},
+		},
+		"block snappy as snappy": {
+			body: block(text), encoding: "snappy",
+			says: []string{
+				"Content-Encoding says snappy",
+				"in snappy's block format; compress them in the framed format",
+			},
+		},
+		"JSON": {
+			body: `{"metric": "m", "value": 1}`, kind: "application/json",
+			says: []string{"looks like JSON:", `"name value" on each line`},
+		},
+		"an array of JSON": {body: "[\n  {\"m\": 1},\n  {\"m\": 2}\n]\n", says: []string{"looks like JSON:"}},
+		"much JSON": {
+			body: "[" + strings.Repeat("{\"m\": [1, 2, 3]},\n", 10000) + "{}]",
+			says: []string{"looks like JSON:"},
+		},
+		"JSON of nothing": {body: "{}", says: []string{"looks like JSON:"}},
+		"JSON that is compressed": {
+			body: gzipped(t, `{"m": 1}`), encoding: "gzip",
+			says: []string{"what comes out of the body's gzip looks like JSON: push the text format"},
+		},
+		"JSON as protobuf": {body: `{"m": 1}`, kind: protobufType, says: []string{"looks like JSON:"}},
+		"HTML": {
+			body: "<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n",
+			says: []string{"looks like HTML"},
+		},
+		"HTML without a doctype": {body: "<html>\r\n<head><title>503 Service Temporarily " +
+			"Unavailable</title></head>\r\n", says: []string{"looks like HTML"}},
+		"XML": {
+			body: "<?xml version=\"1.0\"?>\n<metrics><m>1</m></metrics>\n",
+			says: []string{"looks like XML:"},
+		},
+		"XML without a declaration": {
+			body: "<metrics count=\"1\">\n<m>1</m>\n</metrics>\n",
+			says: []string{"looks like XML:"},
+		},
+		"a form with a file": {
+			body: "--------------------------d74496d66958873e\r\nContent-Disposition: " +
+				"form-data; name=\"file\"; filename=\"m.txt\"\r\nContent-Type: text/plain\r\n\r\nm " +
+				"1\n\r\n--------------------------d74496d66958873e--\r\n",
+			kind: "multipart/form-data; boundary=------------------------d74496d66958873e",
+			says: []string{"multipart/form-data", "curl --data-binary @file"},
+		},
 		"a form of names and values": {body: "m=1&n=2", kind: form, says: []string{"the fields of a form"}},
-		"an encoded form":            {body: "m%201%0An+2%0A", kind: form, says: []string{"percent-encoded text", "--data-binary"}},
-		"an encoded field of a form": {body: "data=m%201%0A", kind: form, says: []string{"percent-encoded text", "--data-binary"}},
-		"lines that -d has joined":   {body: "m 1n 2o 3", kind: form, says: []string{"line 1", "curl --data-binary @file, because -d takes the line breaks away"}},
-		"protobuf of another type":   {body: delimited(t, gaugeFamily("x")), kind: "application/x-protobuf", says: []string{"looks like delimited protobuf of MetricFamily:", "Content-Type: " + protobufContentType}},
-		"protobuf of no type":        {body: delimited(t, gaugeFamily("x"), gaugeFamily("y")), says: []string{"looks like delimited protobuf"}},
-		"protobuf of a form":         {body: delimited(t, gaugeFamily("x")), kind: form, says: []string{"looks like delimited protobuf"}},
-		"protobuf without a length":  {body: undelimited(t, gaugeFamily("x")), kind: protobufType, says: []string{"without its length before it"}},
-		"protobuf, gzip":             {body: gzipped(t, delimited(t, gaugeFamily("x"))), encoding: "gzip", says: []string{"what comes out of the body's gzip looks like delimited protobuf", "Content-Type: " + protobufContentType}},
-		"text as protobuf":           {body: text, kind: protobufType, says: []string{"the body is text, but Content-Type says protobuf: send it without that header", "protobuf message 1"}},
-		"remote write":               {body: block(writeRequest(1000)), kind: "application/x-protobuf", encoding: "snappy", says: []string{"a remote-write request in snappy's block format", remote}},
-		"remote write of one series": {body: block(writeRequest(1)), kind: "application/x-protobuf", encoding: "snappy", says: []string{remote}},
-		"remote write, no header":    {body: block(writeRequest(10)), says: []string{remote}},
-		"remote write as it is":      {body: writeRequest(1000), says: []string{"a remote-write request:", remote}},
-		"remote write 2":             {body: block(writeRequest2()), encoding: "snappy", says: []string{remote}},
-		"remote write 2 as it is":    {body: writeRequest2(), kind: "application/x-protobuf;proto=io.prometheus.write.v2.Request", says: []string{remote}},
-		"UTF-16 of Windows":          {body: utf16of(text, true, true), says: []string{"looks like UTF-16", "send UTF-8"}},
-		"UTF-16, big end first":      {body: utf16of(text, false, true), says: []string{"looks like UTF-16"}},
-		"UTF-16 without a mark":      {body: utf16of(text, true, false), says: []string{"looks like UTF-16"}},
-		"OpenMetrics":                {body: "# TYPE m counter\nm_total 1 # {x=\"1\"} 1\n# EOF\n", kind: "application/openmetrics-text; version=1.0.0", says: []string{"line 2", "OpenMetrics is taken only as far as", "no exemplars, no # EOF"}},
-		"OpenMetrics of no type":     {body: "# TYPE m unknown\nm 1 # {x=\"1\"} 1\n# EOF\n", says: []string{"OpenMetrics is taken only as far as", "untyped for unknown"}},
-		"a typing error alone":       {body: "m one\n", kind: form, says: []string{"line 1", "one"}, lacks: "curl"},
-		"bytes of no kind":           {body: "\x00\x01\x02\x03\xff\xfe\n", says: []string{"line 1"}},
+		"an encoded form": {body: "m%201%0An+2%0A", kind: form, says: []string{
+			"percent-encoded text",
+			"--data-binary",
+		}},
+		"an encoded field of a form": {body: "data=m%201%0A", kind: form, says: []string{
+			"percent-encoded text",
+			"--data-binary",
+		}},
+		"lines that -d has joined": {
+			body: "m 1n 2o 3", kind: form,
+			says: []string{"line 1", "curl --data-binary @file, because -d takes the line breaks away"},
+		},
+		"protobuf of another type": {
+			body: delimited(t, gaugeFamily("x")), kind: "application/x-protobuf",
+			says: []string{"looks like delimited protobuf of MetricFamily:", "Content-Type: " + protobufContentType},
+		},
+		"protobuf of no type": {
+			body: delimited(t, gaugeFamily("x"), gaugeFamily("y")),
+			says: []string{"looks like delimited protobuf"},
+		},
+		"protobuf of a form": {
+			body: delimited(t, gaugeFamily("x")), kind: form,
+			says: []string{"looks like delimited protobuf"},
+		},
+		"protobuf without a length": {
+			body: undelimited(t, gaugeFamily("x")), kind: protobufType,
+			says: []string{"without its length before it"},
+		},
+		"protobuf, gzip": {
+			body: gzipped(t, delimited(t, gaugeFamily("x"))), encoding: "gzip",
+			says: []string{
+				"what comes out of the body's gzip looks like delimited protobuf",
+				"Content-Type: " + protobufContentType,
+			},
+		},
+		"text as protobuf": {
+			body: text, kind: protobufType,
+			says: []string{
+				"the body is text, but Content-Type says protobuf: send it without that header",
+				"protobuf message 1",
+			},
+		},
+		"remote write": {
+			body: block(writeRequest(1000)), kind: "application/x-protobuf",
+			encoding: "snappy", says: []string{"a remote-write request in snappy's block format", remote},
+		},
+		"remote write of one series": {
+			body: block(writeRequest(1)), kind: "application/x-protobuf",
+			encoding: "snappy", says: []string{remote},
+		},
+		"remote write, no header": {body: block(writeRequest(10)), says: []string{remote}},
+		"remote write as it is":   {body: writeRequest(1000), says: []string{"a remote-write request:", remote}},
+		"remote write 2":          {body: block(writeRequest2()), encoding: "snappy", says: []string{remote}},
+		"remote write 2 as it is": {
+			body: writeRequest2(),
+			kind: "application/x-protobuf;proto=io.prometheus.write.v2.Request", says: []string{remote},
+		},
+		"UTF-16 of Windows": {body: utf16of(text, true, true), says: []string{
+			"looks like UTF-16",
+			"send UTF-8",
+		}},
+		"UTF-16, big end first": {body: utf16of(text, false, true), says: []string{"looks like UTF-16"}},
+		"UTF-16 without a mark": {body: utf16of(text, true, false), says: []string{"looks like UTF-16"}},
+		"OpenMetrics": {
+			body: "# TYPE m counter\nm_total 1 # {x=\"1\"} 1\n# EOF\n",
+			kind: "application/openmetrics-text; version=1.0.0",
+			says: []string{"line 2", "OpenMetrics is taken only as far as", "no exemplars, no # EOF"},
+		},
+		"OpenMetrics of no type": {
+			body: "# TYPE m unknown\nm 1 # {x=\"1\"} 1\n# EOF\n",
+			says: []string{"OpenMetrics is taken only as far as", "untyped for unknown"},
+		},
+		"a typing error alone": {body: "m one\n", kind: form, says: []string{"line 1", "one"}, lacks: "curl"},
+		"bytes of no kind":     {body: "\x00\x01\x02\x03\xff\xfe\n", says: []string{"line 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
-			a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", test.body, "Content-Type", test.kind, "Content-Encoding", test.encoding)
+			a := g.must(http.StatusBadRequest, "PUT", "/metrics/job/a", test.body, "Content-Type", test.kind,
+				"Content-Encoding", test.encoding)
 			mustBeALine(t, a.body)
 			for _, part := range test.says {
 				if !strings.Contains(a.body, part) {
@@ -181,7 +284,8 @@ func TestABodyThatCannotBeReadIsToldWhatItLooksLike(t *testing.T) {
 func mustBeALine(t *testing.T, answer string) {
 	t.Helper()
 	line, found := strings.CutSuffix(answer, "\n")
-	if !found || line == "" || len(line) > 1000 || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if !found || line == "" || len(line) > 1000 || !utf8.ValidString(line) ||
+		strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("want one printable line, got %q", answer)
 	}
 }
@@ -228,7 +332,7 @@ func TestWhatOnlyResemblesAFormatIsNotTakenForIt(t *testing.T) {
 		"random bytes":                    randomBytes(10000),
 	} {
 		if l := sniff([]byte(body)); l != nil {
-			t.Errorf("%s is taken for %s", name, l.what)
+			t.Errorf("%s is taken for %s", name, l.name)
 		}
 	}
 }
@@ -245,7 +349,10 @@ func randomBytes(n int) string {
 // TestWhatIsReadTodayIsNeverSniffed: however strange its headers are.
 func TestWhatIsReadTodayIsNeverSniffed(t *testing.T) {
 	g := start(t)
-	for _, kind := range []string{"", "application/json", "text/html", "multipart/form-data; boundary=x", "application/x-protobuf", "application/openmetrics-text; version=1.0.0"} {
+	for _, kind := range []string{
+		"", "application/json", "text/html", "multipart/form-data; boundary=x",
+		"application/x-protobuf", "application/openmetrics-text; version=1.0.0",
+	} {
 		for _, encoding := range []string{"", "br", "deflate", "utf-8", "identity", "gzip, gzip"} {
 			for _, body := range []string{"m 1\n", "", "# {\"a\": 1}\nm 1\n", "# TYPE m counter\nm 1\n# EOF\n"} {
 				g.must(http.StatusOK, "PUT", "/metrics/job/a", body, "Content-Type", kind, "Content-Encoding", encoding)
@@ -266,7 +373,7 @@ func TestSnappyBlocksAreDecodedAsSnappyDecodesThem(t *testing.T) {
 				s.WriteString(strings.Repeat(fmt.Sprint("text ", rng.IntN(5)), 1+rng.IntN(40)))
 			}
 		}
-		want := beginning([]byte(s.String()), sniffed)
+		want := beginning([]byte(s.String()), sniffedBytes)
 		if got := snappyBegin([]byte(block(s.String()))); !bytes.Equal(got, want) {
 			t.Fatalf("of %d bytes the first %d are decoded otherwise", s.Len(), len(want))
 		}
@@ -277,9 +384,11 @@ func TestSnappyBlocksAreDecodedAsSnappyDecodesThem(t *testing.T) {
 func TestALargeBodyIsSniffedWithLittleMemory(t *testing.T) {
 	large := strings.Repeat("m 1\n", 4<<20)
 	for name, body := range map[string]string{
-		"text": large, "a block of snappy": block(large), "gzip": gzipped(t, large), "JSON": "[" + strings.Repeat("[", 16<<20),
-		"XML": "<" + strings.Repeat("a", 16<<20), "zeros": strings.Repeat("\x00", 16<<20), "a remote write": writeRequest(100_000),
-		"symbols": message(4, "", "a") + strings.Repeat("\x22\x00", 8<<20),
+		"text": large, "a block of snappy": block(large), "gzip": gzipped(t, large), "JSON": "[" + strings.Repeat("[",
+			16<<20),
+		"XML": "<" + strings.Repeat("a", 16<<20), "zeros": strings.Repeat("\x00", 16<<20),
+		"a remote write": writeRequest(100_000),
+		"symbols":        message(4, "", "a") + strings.Repeat("\x22\x00", 8<<20),
 	} {
 		raw := []byte(body)
 		var before, after runtime.MemStats
@@ -298,8 +407,10 @@ func TestALargeBodyIsSniffedWithLittleMemory(t *testing.T) {
 // FuzzUnreadable pushes anything, in any encoding: it is taken, or refused in one line.
 func FuzzUnreadable(f *testing.F) {
 	for _, body := range []string{
-		"m 1\n", "{}", gzipped(f, "m 1\n"), block("m 1\n"), snappyFramed(f, "m 1\n"), zstded(f, "m"), zlibbed(f, "m"), writeRequest(1), writeRequest2(),
-		block(writeRequest(2)), utf16of("m 1\n", true, true), delimited(f, gaugeFamily("x")), "<a></a>", "a=b", "a%20b", "\x1b[31m\n",
+		"m 1\n", "{}", gzipped(f, "m 1\n"), block("m 1\n"), snappyFramed(f, "m 1\n"), zstded(f, "m"), zlibbed(f, "m"),
+		writeRequest(1), writeRequest2(),
+		block(writeRequest(2)), utf16of("m 1\n", true, true), delimited(f, gaugeFamily("x")), "<a></a>", "a=b",
+		"a%20b", "\x1b[31m\n",
 	} {
 		for _, encoding := range []string{"", "gzip", "snappy", "x-gzip", "br"} {
 			f.Add([]byte(body), encoding, "application/x-www-form-urlencoded")
@@ -308,11 +419,11 @@ func FuzzUnreadable(f *testing.F) {
 	g := start(f)
 	f.Fuzz(func(t *testing.T, raw []byte, encoding, kind string) {
 		h := http.Header{"Content-Encoding": {encoding}}
-		b := &body{hold: hold{in: g.api.inFlight}, limit: 1 << 20, wire: raw}
-		defer b.hold.end()
+		b := &body{memory: bodyMemory{in: g.api.inFlight}, limit: 1 << 20, wire: raw}
+		defer b.memory.free()
 		b.coding, b.encoding = contentCoding(h)
-		turn := &turn{in: g.api.inFlight}
-		defer turn.end()
+		turn := &decodeSlot{in: g.api.inFlight}
+		defer turn.releaseDecodeSlot()
 		out, p := b.decompressed(t.Context(), turn)
 		if p == nil {
 			p = b.unreadable(kind, out, errNoLeader)

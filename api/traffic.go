@@ -8,18 +8,20 @@ import (
 // trafficLasts is for how long after one command others are expected.
 const trafficLasts = 20 * time.Millisecond
 
-// traffic tells whether commands come in, to whichever replica: from the applied index, which costs them nothing.
+// traffic tells whether commands come in, on whichever replica. It watches the applied index, which costs a push
+// nothing.
 type traffic struct {
 	store Store
 	now   func() time.Time
 
 	mu            sync.Mutex
-	seen          uint64 // the index at the last look
+	seen          uint64 // the index at the last question
 	looked, moved time.Time
 }
 
-// busy is an expo.Busy. Who asks for the first time in a while is told that nobody comes: when the index moved is not known.
-func (t *traffic) busy() bool {
+// pushesActive is an page.Busy. It returns false at the first question in a while, because it is not known when the
+// index moved.
+func (t *traffic) pushesActive() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, index := t.now(), t.store.Applied()

@@ -40,7 +40,7 @@ func TestTrafficIsThereWhileTheAppliedIndexMoves(t *testing.T) {
 		{1, 13, false},
 	} {
 		now, store.index = now.Add(look.after), look.applied
-		if got := pushes.busy(); got != look.want {
+		if got := pushes.pushesActive(); got != look.want {
 			t.Errorf("look %d: busy is %v", i, got)
 		}
 	}
@@ -49,11 +49,11 @@ func TestTrafficIsThereWhileTheAppliedIndexMoves(t *testing.T) {
 // Every page asks, however it was made, and however the page was made of which it was made.
 func TestScrapesAskWhetherPushesComeIn(t *testing.T) {
 	g := start(t, func(c *Config) { c.IncludeSelf = true })
-	if g.api.pages.busy == nil {
+	if g.api.pages.pushesActive == nil {
 		t.Fatal("nobody tells pages of the traffic")
 	}
 	var asked atomic.Int64
-	g.api.pages.busy = func() bool { asked.Add(1); return false }
+	g.api.pages.pushesActive = func() bool { asked.Add(1); return false }
 	now := time.Now()
 	g.api.pages.now = func() time.Time { return now }
 	push := func() { g.must(http.StatusOK, http.MethodPost, "/metrics/job/a", "x 1\n") }
@@ -63,7 +63,7 @@ func TestScrapesAskWhetherPushesComeIn(t *testing.T) {
 	}{
 		{"the first page", push},
 		{"the next one", push},
-		{"one with new own metrics", func() { now = now.Add(2 * ownMaxAge) }},
+		{"one with new own metrics", func() { now = now.Add(2 * selfMetricsMaxAge) }},
 		{"the next one after that", push},
 	} {
 		step.before()

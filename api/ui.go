@@ -21,15 +21,15 @@ import (
 //go:embed ui
 var uiFiles embed.FS
 
-// page is what the template shows.
-type page struct {
+// uiPage is what the template shows.
+type uiPage struct {
 	Prefix    string // of links, without a final slash
 	Telemetry string // path, below the prefix
 	Version   string
 	Query     string
 	Notice    string
 	Admin     bool
-	Groups    []pageGroup
+	Groups    []uiGroup
 	Total     int // groups stored
 	Matching  int // groups that the query selects
 	Cluster   *ClusterStatus
@@ -47,25 +47,25 @@ func (l limit) Reached() bool { return l.Used >= l.Limit }
 
 type pair struct{ Name, Value string }
 
-type pageGroup struct {
+type uiGroup struct {
 	Labels                []pair
 	Path                  string // to DELETE, relative to the prefix
 	Failed                bool
 	LastPush, LastFailure string
-	Families              []pageFamily
+	Families              []uiFamily
 	Hidden                int // families left out
 }
 
-type pageFamily struct {
+type uiFamily struct {
 	Name, Type, Help, Pushed string
-	Series                   []pageSeries
+	Series                   []uiSeries
 	Hidden                   int // series left out
 }
 
-type pageSeries struct{ Labels, Value string }
+type uiSeries struct{ Labels, Value string }
 
-func (a *API) page(w http.ResponseWriter, r *http.Request) {
-	p := &page{
+func (a *API) serveUI(w http.ResponseWriter, r *http.Request) {
+	p := &uiPage{
 		Prefix:    a.cfg.ExternalPrefix,
 		Telemetry: path.Join("/", a.cfg.TelemetryPath),
 		Version:   a.cfg.BuildInfo["version"],
@@ -90,7 +90,9 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	} else {
 		rd.mark(w)
 		if rd.stale {
-			p.Notice = fmt.Sprintf("No leader answers. This is the state of %s ago and may lack later pushes.", rd.age.Round(time.Second))
+			p.Notice = fmt.Sprintf(
+				"No leader answers. This is the state of %s ago and may lack later pushes.", rd.age.Round(time.Second),
+			)
 		}
 		a.fill(p, rd.view)
 	}
@@ -99,13 +101,14 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	}
 	var out bytes.Buffer
 	if err := a.template.Execute(&out, p); err != nil {
-		a.met.once(slog.LevelError, err, "rendering the page failed")
+		a.scrapeLog.once(slog.LevelError, err, "rendering the page failed")
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "+
+		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Content-Length", strconv.Itoa(out.Len()))
@@ -115,9 +118,9 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // fill puts the groups that the query selects into the page, as many as fit.
-func (a *API) fill(p *page, view *fsm.View) {
+func (a *API) fill(p *uiPage, view *fsm.View) {
 	p.Total = view.Len()
-	room := newPageRoom()
+	room := newUIRoom()
 	for g := range view.Groups() {
 		if !selected(g, p.Query) {
 			continue
@@ -126,7 +129,7 @@ func (a *API) fill(p *page, view *fsm.View) {
 			continue
 		}
 		labels := g.Labels()
-		group := pageGroup{
+		group := uiGroup{
 			Path:     room.link(strings.TrimPrefix(a.naming.pathOf(labels), "/")),
 			Failed:   !g.LastPushSuccessful(),
 			LastPush: moment(g.PushTime), LastFailure: moment(g.FailureTime),
@@ -139,7 +142,9 @@ func (a *API) fill(p *page, view *fsm.View) {
 				group.Hidden = len(g.Families) - i
 				break
 			}
-			family := pageFamily{Name: room.text(f.Name), Type: strings.ToLower(f.Type.String()), Help: room.text(f.Help), Pushed: moment(f.Time)}
+			family := uiFamily{
+				Name: room.text(f.Name), Type: expo.TypeWord(f.Type), Help: room.text(f.Help), Pushed: moment(f.Time),
+			}
 			family.Series = a.series(f.Family, room)
 			family.Hidden = f.Len() - len(family.Series)
 			group.Families = append(group.Families, family)
@@ -167,15 +172,16 @@ func selected(g *fsm.Group, query string) bool {
 	return false
 }
 
-// series returns as many of a family's series as there is room for. The others are not decoded: they may be many.
-func (a *API) series(f *expo.Family, room *pageRoom) (shown []pageSeries) {
+// series returns as many of a family's series as there is room for. It does not decode the others, because they may be
+// many.
+func (a *API) series(f *expo.Family, room *uiRoom) (shown []uiSeries) {
 	for encoded, err := range f.Encoded() {
 		left := room.bytes
 		if err == nil && !room.oneSeries() {
 			break
 		}
 		if len(encoded) > maxShownMetric {
-			shown = append(shown, pageSeries{Value: fmt.Sprintf("too long for this page: %d bytes", len(encoded))})
+			shown = append(shown, uiSeries{Value: fmt.Sprintf("too long for this page: %d bytes", len(encoded))})
 			continue
 		}
 		var m *dto.Metric
@@ -183,17 +189,19 @@ func (a *API) series(f *expo.Family, room *pageRoom) (shown []pageSeries) {
 			m, err = encoded.Decode()
 		}
 		if err != nil {
-			a.met.once(slog.LevelError, err, "a stored metric cannot be shown", "metric", f.Name)
+			a.scrapeLog.once(slog.LevelError, err, "a stored metric cannot be shown", "metric", f.Name)
 			break
 		}
-		shown = append(shown, pageSeries{Labels: room.text(expo.NewLabels(labelMap(m)).String()), Value: room.long(pageValue(m, f.Type))})
-		room.bytes = min(room.bytes, left-len(encoded)) // because what is decoded takes time, though little of it is shown
+		shown = append(shown, uiSeries{
+			Labels: room.text(expo.NewLabels(labelMap(m)).String()), Value: room.long(uiValue(m, f.Type)),
+		})
+		room.bytes = min(room.bytes, left-len(encoded)) // because decoding takes time, however little is shown
 	}
 	return shown
 }
 
-// pageValue puts a metric's value into lines.
-func pageValue(m *dto.Metric, t dto.MetricType) string {
+// uiValue writes a metric's value in lines.
+func uiValue(m *dto.Metric, t dto.MetricType) string {
 	var b strings.Builder
 	switch t {
 	case dto.MetricType_SUMMARY:
@@ -206,9 +214,11 @@ func pageValue(m *dto.Metric, t dto.MetricType) string {
 		h := m.GetHistogram()
 		count, buckets := classicCount(h), ""
 		if integer, float := native(h); integer != nil {
-			count, buckets = fmt.Sprint(integer.Count), nativeValue(integer, len(integer.NegativeBuckets), len(integer.PositiveBuckets))
+			count = fmt.Sprint(integer.Count)
+			buckets = nativeValue(integer, len(integer.NegativeBuckets), len(integer.PositiveBuckets))
 		} else if float != nil {
-			count, buckets = fmt.Sprint(float.Count), nativeValue(float, len(float.NegativeBuckets), len(float.PositiveBuckets))
+			count = fmt.Sprint(float.Count)
+			buckets = nativeValue(float, len(float.NegativeBuckets), len(float.PositiveBuckets))
 		}
 		fmt.Fprintf(&b, "count %s, sum %s", count, number(h.GetSampleSum()))
 		for _, bucket := range h.GetBucket() {
@@ -221,8 +231,8 @@ func pageValue(m *dto.Metric, t dto.MetricType) string {
 	return b.String()
 }
 
-// nativeValue puts the buckets of a native histogram into a line. Many are not made into text, because most of it would
-// be cut.
+// nativeValue writes the buckets of a native histogram in one line. It counts them if they are many, because most of
+// the text would be cut.
 func nativeValue(h fmt.Stringer, negative, positive int) string {
 	if buckets := negative + positive; buckets > maxShownBuckets {
 		return fmt.Sprintf("\nnative: %d buckets, too many for this page", buckets)
@@ -271,7 +281,7 @@ func serveStatic(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(content)
 }
 
-// staticType does not ask the machine's own table of types, which may lack or change them.
+// staticType is the Content-Type of a file. It does not ask the machine's own table, which may lack or change types.
 func staticType(extension string) string {
 	switch extension {
 	case ".css":

@@ -6,11 +6,11 @@ import (
 	"pushquorum/expo"
 )
 
-// What one page shows at most, so that it stays usable, and small, however much is stored.
+// What one page shows at most, so that it stays small and usable however much is stored.
 const (
-	maxPageGroups = 1000
-	maxPageSeries = 20000
-	maxPageBytes  = 4 << 20
+	maxUIGroups = 1000
+	maxUISeries = 20000
+	maxUIBytes  = 4 << 20
 
 	maxShownText    = 1 << 10 // bytes of a label, a name or a help
 	maxShownValue   = 8 << 10 // of a value: a histogram has a line for each bucket
@@ -19,20 +19,21 @@ const (
 	maxShownBuckets = 256     // of a native histogram: they take about maxShownValue
 )
 
-// About how many bytes of the page there are beside the texts.
+// About how many bytes of HTML there are beside the texts.
 const (
 	groupMarkup  = 600
 	familyMarkup = 250
 	seriesMarkup = 60
 )
 
-// pageRoom is what there is left of a page.
-type pageRoom struct{ groups, series, bytes int }
+// uiRoom is how much more the page can show.
+type uiRoom struct{ groups, series, bytes int }
 
-func newPageRoom() *pageRoom { return &pageRoom{maxPageGroups, maxPageSeries, maxPageBytes} }
+func newUIRoom() *uiRoom { return &uiRoom{maxUIGroups, maxUISeries, maxUIBytes} }
 
-// take takes room for something, if there is any left. The last thing that fits may be larger than what is left.
-func (room *pageRoom) take(count *int, bytes int) bool {
+// spend takes the room for one thing, and returns whether there was any. The last thing may be larger than what was
+// left.
+func (room *uiRoom) spend(count *int, bytes int) bool {
 	if *count == 0 || room.bytes <= 0 {
 		return false
 	}
@@ -41,10 +42,10 @@ func (room *pageRoom) take(count *int, bytes int) bool {
 	return true
 }
 
-func (room *pageRoom) group() bool     { return room.take(&room.groups, groupMarkup) }
-func (room *pageRoom) oneSeries() bool { return room.take(&room.series, seriesMarkup) }
+func (room *uiRoom) group() bool     { return room.spend(&room.groups, groupMarkup) }
+func (room *uiRoom) oneSeries() bool { return room.spend(&room.series, seriesMarkup) }
 
-func (room *pageRoom) family() bool {
+func (room *uiRoom) family() bool {
 	if room.bytes <= 0 {
 		return false
 	}
@@ -52,22 +53,22 @@ func (room *pageRoom) family() bool {
 	return true
 }
 
-func (room *pageRoom) text(s string) string { return room.cut(s, maxShownText, 1) }
-func (room *pageRoom) long(s string) string { return room.cut(s, maxShownValue, 1) }
+func (room *uiRoom) text(s string) string { return room.cut(s, maxShownText, 1) }
+func (room *uiRoom) long(s string) string { return room.cut(s, maxShownValue, 1) }
 
-// twice is text that the page says twice.
-func (room *pageRoom) twice(s string) string { return room.cut(s, maxShownText, 2) }
+// twice is text that the page shows twice.
+func (room *uiRoom) twice(s string) string { return room.cut(s, maxShownText, 2) }
 
-// link returns a path, or none if it is too long: half of it leads nowhere.
-func (room *pageRoom) link(path string) string {
+// link returns a path, or "" if it is too long, because a part of it leads nowhere.
+func (room *uiRoom) link(path string) string {
 	if len(path) > maxShownLink {
 		return ""
 	}
 	return room.cut(path, maxShownLink, 1)
 }
 
-// cut returns s, or its beginning and how long it is, and takes the room for it.
-func (room *pageRoom) cut(s string, most, times int) string {
+// cut returns s, or its beginning and how long it is, and spends the room for it.
+func (room *uiRoom) cut(s string, most, times int) string {
 	s = expo.Shorten(s, most)
 	room.bytes -= times * htmlLen(s)
 	return s

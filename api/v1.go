@@ -33,7 +33,7 @@ type Member struct {
 	Version      string `json:"version"`
 }
 
-// envelope is what every answer of the query API is wrapped in.
+// envelope wraps every answer of the query API.
 type envelope struct {
 	Status    string `json:"status"`
 	Data      any    `json:"data,omitempty"`
@@ -63,14 +63,14 @@ func (a *API) apiStatus(w http.ResponseWriter, r *http.Request) {
 	}})
 }
 
-// limit is how near what is stored is to a limit of what may be.
+// limit is one limit of what may be stored, and how much is.
 type limit struct {
 	Name  string `json:"name"`
 	Used  int64  `json:"used"`
 	Limit int64  `json:"limit"`
 }
 
-// limits are those that are set, as of this replica's own state, which needs no leader.
+// limits are those that are set, by this replica's own state, which needs no leader.
 func (a *API) limits() []limit {
 	out := []limit{}
 	for _, l := range a.cfg.Store.View().Limits(a.cfg.Limits) {
@@ -83,7 +83,7 @@ func (a *API) apiCluster(w http.ResponseWriter, r *http.Request) {
 	a.respond(w, r, http.StatusOK, envelope{Status: "success", Data: a.clusterStatus(r.Context())})
 }
 
-// clusterStatus waits for members that do not answer no longer than a read waits for the leader.
+// clusterStatus waits for members no longer than a read waits for the leader.
 func (a *API) clusterStatus(ctx context.Context) *ClusterStatus {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Read.Timeout)
 	defer cancel()
@@ -116,7 +116,7 @@ func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
 	rd.mark(w)
 	w.Header().Set("Content-Type", "application/json")
 	if r.Method == http.MethodHead {
-		return // its length shows only when all of it is made
+		return // without Content-Length, for which all of it would have to be made
 	}
 	out := &sink{ResponseWriter: w}
 	if err := writeGroups(out, rd.view); err != nil {
@@ -127,7 +127,7 @@ func (a *API) apiMetrics(w http.ResponseWriter, r *http.Request) {
 func (a *API) respond(w http.ResponseWriter, r *http.Request, code int, answer envelope) {
 	encoded, err := json.Marshal(answer)
 	if err != nil {
-		a.met.once(slog.LevelError, err, "encoding an answer failed", "path", shownPath(r))
+		a.scrapeLog.once(slog.LevelError, err, "encoding an answer failed", "path", shownPath(r))
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

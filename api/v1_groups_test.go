@@ -29,7 +29,10 @@ func wholeGroup(t *testing.T, g *fsm.Group) map[string]any {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := family{Time: time.Unix(0, unixNano).UTC(), Type: f.Type.String(), Help: f.Help, Metrics: []metricObject{}}
+		out := family{
+			Time: time.Unix(0, unixNano).UTC(), Type: f.Type.String(), Help: f.Help,
+			Metrics: []metricObject{},
+		}
 		for _, m := range mf.GetMetric() {
 			out.Metrics = append(out.Metrics, newMetricObject(m, f.Type))
 		}
@@ -47,7 +50,10 @@ func wholeGroup(t *testing.T, g *fsm.Group) map[string]any {
 func randomBody(rng *rand.Rand) string {
 	pick := func(from ...string) string { return from[rng.IntN(len(from))] }
 	var b strings.Builder
-	for _, name := range []string{"Z", "_", "a", "labels", "labelt", "last_push_successful", "m", "push_failure", "push_failure_time_secondt", "push_time", "zz"} {
+	for _, name := range []string{
+		"Z", "_", "a", "labels", "labelt", "last_push_successful", "m", "push_failure",
+		"push_failure_time_secondt", "push_time", "zz",
+	} {
 		if rng.IntN(2) == 0 {
 			continue
 		}
@@ -58,9 +64,12 @@ func randomBody(rng *rand.Rand) string {
 		value := pick("1", "NaN", "+Inf", "-0", "1e21", "1e-7", "0.1")
 		switch rng.IntN(4) {
 		case 0:
-			fmt.Fprintf(&b, "# TYPE %[1]s histogram\n%[1]s_bucket{%[2]s,le=\"0.1\"} 1\n%[1]s_bucket{%[2]s,le=\"10\"} 2\n%[1]s_bucket{%[2]s,le=\"+Inf\"} 4\n%[1]s_sum{%[2]s} %[3]s\n%[1]s_count{%[2]s} 4\n", name, label, value)
+			fmt.Fprintf(&b, "# TYPE %[1]s histogram\n%[1]s_bucket{%[2]s,le=\"0.1\"} 1\n%[1]s_bucket{%[2]s,le=\"10\"} "+
+				"2\n%[1]s_bucket{%[2]s,le=\"+Inf\"} 4\n%[1]s_sum{%[2]s} %[3]s\n%[1]s_count{%[2]s} 4\n", name, label,
+				value)
 		case 1:
-			fmt.Fprintf(&b, "# TYPE %[1]s summary\n%[1]s{%[2]s,quantile=\"0.5\"} %[3]s\n%[1]s_sum{%[2]s} %[3]s\n%[1]s_count{%[2]s} 4\n", name, label, value)
+			fmt.Fprintf(&b, "# TYPE %[1]s summary\n%[1]s{%[2]s,quantile=\"0.5\"} %[3]s\n%[1]s_sum{%[2]s} "+
+				"%[3]s\n%[1]s_count{%[2]s} 4\n", name, label, value)
 		default:
 			fmt.Fprintf(&b, "# TYPE %s %s\n", name, pick("gauge", "counter", "untyped"))
 			for i := range 1 + rng.IntN(3) {

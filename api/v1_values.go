@@ -36,10 +36,12 @@ func newMetricObject(m *dto.Metric, t dto.MetricType) metricObject {
 		for _, q := range s.GetQuantile() {
 			quantiles[fmt.Sprint(q.GetQuantile())] = fmt.Sprint(q.GetValue())
 		}
-		object["quantiles"], object["count"], object["sum"] = quantiles, fmt.Sprint(s.GetSampleCount()), fmt.Sprint(s.GetSampleSum())
+		object["quantiles"] = quantiles
+		object["count"], object["sum"] = fmt.Sprint(s.GetSampleCount()), fmt.Sprint(s.GetSampleSum())
 	case dto.MetricType_HISTOGRAM, dto.MetricType_GAUGE_HISTOGRAM:
 		h := m.GetHistogram()
-		object["buckets"], object["count"], object["sum"] = classicBuckets(h), classicCount(h), fmt.Sprint(h.GetSampleSum())
+		object["buckets"] = classicBuckets(h)
+		object["count"], object["sum"] = classicCount(h), fmt.Sprint(h.GetSampleSum())
 	default:
 		object["value"] = fmt.Sprint(simpleValue(m))
 	}
@@ -102,7 +104,7 @@ func writeNative[C histogram.BucketCount](
 }
 
 // writeBuckets writes each bucket that is not empty as [boundaries, lower, upper, count], from the lowest to the
-// highest. At most so many are negative.
+// highest. negative is how many at most are negative.
 func writeBuckets[C histogram.BucketCount](w *jsonWriter, h nativeBuckets[C], negative int) {
 	separator := ""
 	write := func(b histogram.Bucket[C]) {

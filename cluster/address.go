@@ -18,7 +18,7 @@ type addresses struct {
 
 const resolveTimeout = 5 * time.Second
 
-// usualPort is that of the gossip in every example, here and in the README.
+// usualPort is the gossip port in every example, here and in the README; the peer port is the next one.
 const usualPort = "7946"
 
 // resolveAddresses turns the flags into addresses. Host names are resolved anew at every start.
@@ -53,28 +53,28 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 		return a, fmt.Errorf("--cluster.advertise-address=%s: others cannot connect to that: give an address of this host", cfg.AdvertiseAddress)
 	}
 
-	a.peerListen = cfg.RaftListenAddress
+	a.peerListen = cfg.PeerListenAddress
 	if a.peerListen == "" {
 		if a.gossipBind.Port() == 65535 {
-			return a, fmt.Errorf("--cluster.listen-address=%s leaves no port for the peers: set --cluster.raft-listen-address", cfg.ListenAddress)
+			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for the peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
 		}
 		a.peerListen = netip.AddrPortFrom(a.gossipBind.Addr(), a.gossipBind.Port()+1).String()
 	}
-	peer, err := resolveOne(ctx, r, "--cluster.raft-listen-address", a.peerListen)
+	peer, err := resolveOne(ctx, r, "--cluster.peer-listen-address", a.peerListen)
 	if err != nil {
 		return a, err
 	}
 	if sameListener(a.gossipBind, peer) {
-		return a, fmt.Errorf("--cluster.raft-listen-address=%s is the address of the gossip, which uses TCP, too: give it another port", a.peerListen)
+		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give the peer port another number", a.peerListen)
 	}
 	a.peerListen = peer.String()
 	advertise := netip.AddrPortFrom(a.gossipAdvertise.Addr(), peer.Port())
-	if cfg.RaftAdvertiseAddress != "" {
-		if advertise, err = resolveOne(ctx, r, "--cluster.raft-advertise-address", cfg.RaftAdvertiseAddress); err != nil {
+	if cfg.PeerAdvertiseAddress != "" {
+		if advertise, err = resolveOne(ctx, r, "--cluster.peer-advertise-address", cfg.PeerAdvertiseAddress); err != nil {
 			return a, err
 		}
 		if advertise.Addr().IsUnspecified() {
-			return a, fmt.Errorf("--cluster.raft-advertise-address=%s: others cannot connect to that: give an address of this host", cfg.RaftAdvertiseAddress)
+			return a, fmt.Errorf("--cluster.peer-advertise-address=%s: others cannot connect to that: give an address of this host", cfg.PeerAdvertiseAddress)
 		}
 	}
 	a.peerAdvertise = advertise.String()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,14 +23,14 @@ const (
 
 const minVoters = formation.MinVoters
 
-// pilot runs raft-autopilot while this replica leads: it makes healthy newcomers voters and removes dead servers. It is what
-// the library wants to know of its application, an autopilot.ApplicationIntegration.
+// pilot runs raft-autopilot while this replica leads: it makes healthy newcomers voters and removes dead servers. It is
+// what the library wants to know of its application, an autopilot.ApplicationIntegration.
 type pilot struct {
 	r    *Replica
 	auto *autopilot.Autopilot
 	gone absences
 
-	room atomic.Pointer[room] // that all have said to have; nil until they were asked, and when this replica does not lead
+	room atomic.Pointer[room] // that all have said to have; nil until they were asked, and while another leads
 	// When and to whom it last tried to hand over because that one has room; known to autopilot's goroutine only.
 	madeWay   time.Time
 	madeWayTo raft.ServerID
@@ -128,7 +127,8 @@ func (p *pilot) NotifyState(s *autopilot.State) {
 			ill = append(ill, p.r.nameOf(id))
 		}
 	}
-	p.r.logger.Warn("not all replicas are healthy", "unhealthy", ill, "voters", len(s.Voters), "failure_tolerance", s.FailureTolerance)
+	p.r.logger.Warn("not all replicas are healthy",
+		"unhealthy", ill, "voters", len(s.Voters), "failure_tolerance", s.FailureTolerance)
 }
 
 // current is the last state, nil when this replica does not lead.
@@ -138,8 +138,8 @@ func (p *pilot) current() *autopilot.State {
 	return p.state
 }
 
-// KnownServers names every configured server. None is left out, because autopilot removes those at once; nor is one called
-// left, for a replica that leaves is mostly restarted.
+// KnownServers names every configured server. None is left out, because autopilot removes those at once; nor is one
+// called left, for a replica that leaves is mostly restarted.
 func (p *pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 	gossiped := p.gossiped()
 	out := map[raft.ServerID]*autopilot.Server{}
@@ -164,7 +164,8 @@ func (p *pilot) answered(id raft.ServerID) bool {
 	return ok && a.asked.After(p.silent[id])
 }
 
-// mayNotVote tells whether a server is about to stop, or did not answer the last time, as one that has stopped meanwhile.
+// mayNotVote tells whether a server is about to stop, or did not answer the last time, as one that has stopped
+// meanwhile.
 func (p *pilot) mayNotVote(id raft.ServerID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,13 +180,13 @@ func (p *pilot) noteSilent(id raft.ServerID) { p.note(&p.silent, id) }
 // more.
 func (p *pilot) noteResigned(id raft.ServerID) { p.note(&p.resigned, id) }
 
-func (p *pilot) note(what *map[raft.ServerID]time.Time, id raft.ServerID) {
+func (p *pilot) note(times *map[raft.ServerID]time.Time, id raft.ServerID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if *what == nil {
-		*what = map[raft.ServerID]time.Time{}
+	if *times == nil {
+		*times = map[raft.ServerID]time.Time{}
 	}
-	(*what)[id] = time.Now()
+	(*times)[id] = time.Now()
 }
 
 func (p *pilot) gossiped() map[raft.ServerID]bool {
@@ -198,9 +199,11 @@ func (p *pilot) gossiped() map[raft.ServerID]bool {
 	return out
 }
 
-// FetchServerStats asks every server. One that does not answer gets stats that are never healthy: without any, autopilot
-// would go on with the last ones.
-func (p *pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]*autopilot.Server) map[raft.ServerID]*autopilot.ServerStats {
+// FetchServerStats asks every server. One that does not answer gets stats that are never healthy: without any,
+// autopilot would go on with the last ones.
+func (p *pilot) FetchServerStats(
+	ctx context.Context, servers map[raft.ServerID]*autopilot.Server,
+) map[raft.ServerID]*autopilot.ServerStats {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	out := map[raft.ServerID]*autopilot.ServerStats{}
@@ -216,7 +219,8 @@ func (p *pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]
 			if err == nil && status.Cluster == p.r.store.clusterID() {
 				heard[id] = answer{status, asked}
 				out[id] = &autopilot.ServerStats{
-					LastContact: time.Duration(status.LastContactMs) * time.Millisecond, LastTerm: status.LastLogTerm, LastIndex: status.LastLogIndex,
+					LastContact: time.Duration(status.LastContactMs) * time.Millisecond,
+					LastTerm:    status.LastLogTerm, LastIndex: status.LastLogIndex,
 				}
 			}
 		})
@@ -269,7 +273,8 @@ func (p *pilot) remove(id raft.ServerID, name string, least int) error {
 		return nil
 	}
 	p.r.metrics.removals.Inc()
-	p.r.logger.Warn("removed a dead replica; should it come back it is added again, unless another of its name has taken its place",
+	p.r.logger.Warn("removed a dead replica; should it come back it is added again, "+
+		"unless another of its name has taken its place",
 		"name", name, "id", id, "absent", p.gone.of(id).Round(time.Second), "grace", p.r.cfg.DeadServerGrace)
 	return nil
 }
@@ -279,26 +284,4 @@ func (p *pilot) leadership() context.Context {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ctx
-}
-
-// logPosition is the last index of this replica's log and its term, and how long ago the leader was heard, in milliseconds; -1
-// when it never was.
-func (r *Replica) logPosition() (index, term uint64, contactMs int64) {
-	stats := r.raft.Stats()
-	number := func(key string) uint64 {
-		n, _ := strconv.ParseUint(stats[key], 10, 64) // Raft writes nothing else
-		return n
-	}
-	index, term = number("last_log_index"), number("last_log_term")
-	if s := number("last_snapshot_index"); s > index {
-		index, term = s, number("last_snapshot_term") // a snapshot from the leader empties the log
-	}
-	switch last := r.raft.LastContact(); {
-	case r.raft.State() == raft.Leader:
-	case last.IsZero():
-		contactMs = -1
-	default:
-		contactMs = time.Since(last).Milliseconds()
-	}
-	return index, term, contactMs
 }

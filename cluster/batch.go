@@ -16,14 +16,17 @@ import (
 const (
 	// maxBatch bounds the commands that travel together; a larger one travels alone. Bytes.
 	maxBatch = 256 << 10
-	// maxBatches is how many batches of one batcher are under way at a time: while one is on its way, the next one gathers.
+	// maxBatches is how many batches of one batcher are under way at a time: while one is on its way, the next one
+	// gathers.
 	maxBatches = 2
-	// patience is how often others are let run without a command coming of it, before those that wait are sent.
-	patience = 6
+	// maxIdleYields bounds the wait of a batch for more: it is sent once so many yields in a row have brought no new
+	// command.
+	maxIdleYields = 6
 )
 
-// batcher sends commands on. Those that come while others are under way go together. A replica has two: one sends to the leader,
-// in one call, and one appends what has come to the leader, from wherever, in one entry of the log and with one sync of each disk.
+// batcher sends commands on. Those that come while others are under way go together. A replica has two, one for each
+// half of the trip: Replica.toLeader sends to the leader, in one call; Replica.toLog appends what has come to the
+// leader, from wherever, in one entry of the log and with one sync of each disk.
 type batcher struct {
 	// leader gives the present leader, "" when none is known, and a channel that is closed when that may have changed.
 	leader func() (raft.ServerID, <-chan struct{})
@@ -48,8 +51,8 @@ type submission struct {
 	err      error
 }
 
-// do has commands applied once, together with others, and waits until ctx ends.
-func (b *batcher) do(ctx context.Context, commands ...[]byte) ([]fsm.Result, outcome, error) {
+// submit has commands applied once, together with others, and waits until ctx ends.
+func (b *batcher) submit(ctx context.Context, commands ...[]byte) ([]fsm.Result, outcome, error) {
 	s := &submission{commands: commands, done: make(chan struct{})}
 	for _, c := range commands {
 		s.size += len(c)
@@ -58,7 +61,7 @@ func (b *batcher) do(ctx context.Context, commands ...[]byte) ([]fsm.Result, out
 	if s.deadline, ok = ctx.Deadline(); !ok {
 		s.deadline = time.Now().Add(defaultTimeout)
 	}
-	if !b.add(s) {
+	if !b.enqueue(s) {
 		return nil, outcomeNotAppended, errClosing
 	}
 	select {
@@ -77,11 +80,12 @@ func (b *batcher) do(ctx context.Context, commands ...[]byte) ([]fsm.Result, out
 	return nil, outcomeUnknown, fmt.Errorf("no quorum confirmed it in time: %w", context.Cause(ctx))
 }
 
-func (b *batcher) add(s *submission) bool {
+// enqueue has commands wait for a sender, and starts one unless there are enough; false: the replica is closing.
+func (b *batcher) enqueue(s *submission) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.senders < maxBatches {
-		if !b.run(b.sendAll) {
+		if !b.run(b.sendBatches) {
 			return false
 		}
 		b.senders++
@@ -90,7 +94,7 @@ func (b *batcher) add(s *submission) bool {
 	return true
 }
 
-// withdraw takes a command back that has not been sent.
+// withdraw takes commands back unless they have been sent, and tells whether it did.
 func (b *batcher) withdraw(s *submission) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,11 +105,11 @@ func (b *batcher) withdraw(s *submission) bool {
 	return true
 }
 
-// sendAll sends batches until none waits.
-func (b *batcher) sendAll(ctx context.Context) {
+// sendBatches sends one batch after the other until no command waits.
+func (b *batcher) sendBatches(ctx context.Context) {
 	for {
 		leader, changed := b.leader()
-		if leader == "" && b.anyWaits() {
+		if leader == "" && b.countWaiting() > 0 {
 			select {
 			case <-changed:
 			case <-ctx.Done():
@@ -115,35 +119,33 @@ func (b *batcher) sendAll(ctx context.Context) {
 			}
 		}
 		b.gather()
-		batch := b.take()
+		batch := b.nextBatch()
 		if batch == nil {
 			return
 		}
-		b.sendOne(ctx, leader, batch)
+		b.sendBatch(ctx, leader, batch)
 	}
 }
 
-func (b *batcher) anyWaits() bool { return b.count() > 0 }
-
-func (b *batcher) count() int {
+func (b *batcher) countWaiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.waiting)
 }
 
-// gather lets others run for as long as commands come of it. Clients that were answered together come back together: a batch
-// of the first of them alone would make a round for itself, and the others wait for it.
+// gather yields to others for as long as commands come of it. Clients that were answered together come back together: a
+// batch of the first of them alone would make a round for itself, and the others wait for it.
 func (b *batcher) gather() {
-	for n, still := b.count(), 0; still < patience; still++ {
+	for n, idle := b.countWaiting(), 0; idle < maxIdleYields; idle++ {
 		runtime.Gosched()
-		if now := b.count(); now != n {
-			n, still = now, 0
+		if now := b.countWaiting(); now != n {
+			n, idle = now, 0
 		}
 	}
 }
 
-// take gives the next batch, nil when there is none and the sender has to end.
-func (b *batcher) take() []*submission {
+// nextBatch returns the oldest commands that may travel together, nil when none waits and the sender has to end.
+func (b *batcher) nextBatch() []*submission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, size := 0, 0
@@ -157,11 +159,13 @@ func (b *batcher) take() []*submission {
 		return nil
 	}
 	batch := slices.Clone(b.waiting[:n])
-	b.waiting = slices.Delete(b.waiting, 0, n) // which lets go of them
+	b.waiting = slices.Delete(b.waiting, 0, n) // which clears what it deletes, for the garbage collector
 	return batch
 }
 
-func (b *batcher) sendOne(ctx context.Context, leader raft.ServerID, batch []*submission) {
+// sendBatch sends a batch, and tells those who wait what has become of it. It takes as long as the most patient of them
+// waits.
+func (b *batcher) sendBatch(ctx context.Context, leader raft.ServerID, batch []*submission) {
 	var commands [][]byte
 	last := batch[0].deadline
 	for _, s := range batch {
@@ -172,10 +176,10 @@ func (b *batcher) sendOne(ctx context.Context, leader raft.ServerID, batch []*su
 	}
 	ctx, cancel := context.WithDeadline(ctx, last)
 	defer cancel()
-	results, what, err := b.send(ctx, leader, commands)
+	results, outcome, err := b.send(ctx, leader, commands)
 	for _, s := range batch {
-		s.outcome, s.err = what, err
-		if what == outcomeApplied {
+		s.outcome, s.err = outcome, err
+		if outcome == outcomeApplied {
 			n := len(s.commands)
 			s.results, results = results[:n:n], results[n:]
 		}

@@ -98,7 +98,7 @@ type answerT struct {
 func submit(ctx context.Context, b *batcher, command []byte) <-chan answerT {
 	c := make(chan answerT, 1)
 	go func() {
-		results, what, err := b.do(ctx, command)
+		results, what, err := b.submit(ctx, command)
 		a := answerT{what: what, err: err}
 		if what == outcomeApplied {
 			a.result = results[0]
@@ -149,7 +149,7 @@ func TestCommandsThatHaveComeTogetherStayTogether(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, commands := range [][][]byte{{[]byte("a")}, {[]byte("b"), []byte("c"), []byte("d")}, {[]byte("e")}} {
 			wg.Go(func() {
-				results, what, err := b.do(t.Context(), commands...)
+				results, what, err := b.submit(t.Context(), commands...)
 				if what != outcomeApplied || err != nil {
 					t.Errorf("%s: outcome %d, %v", commands, what, err)
 				}

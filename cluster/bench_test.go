@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	walfs "github.com/hashicorp/raft-wal/fs"
+
+	"pushquorum/cluster/internal/disk/wal"
 )
 
 // BenchmarkStoreLogs appends batches of entries of 2.4 KB, about what a push of a small job is, and drops old ones as
@@ -68,7 +70,7 @@ func openBenchLog(b *testing.B, store string) (*logStore, func()) {
 	}
 	inner, closeInner := entryStore(bolt), func() error { return nil }
 	if store == LogWAL {
-		w, err := openWAL(dir, walSegmentSize, walfs.New(), hclog.NewNullLogger())
+		w, err := wal.Open(dir, wal.SegmentSize, walfs.New(), hclog.NewNullLogger())
 		if err != nil {
 			b.Fatal(err)
 		}

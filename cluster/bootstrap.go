@@ -54,7 +54,7 @@ func (r *Replica) form(ctx context.Context) error {
 // it is given back any more. Nobody forms a cluster but by binding itself to it, so of all others the promises are void.
 func (r *Replica) decided(cluster uuid.UUID) bool {
 	rec := r.id.get()
-	return (rec.Member || len(rec.Forming) > 0) && rec.Cluster == cluster
+	return (rec.HasRaftState || len(rec.Forming) > 0) && rec.Cluster == cluster
 }
 
 // founding tells whether this replica has written down that it founds a cluster and not yet that it has.
@@ -245,7 +245,7 @@ func (r *Replica) newAlone() *formation.Alone {
 // localView is what a question about promises has to be judged by.
 func (r *Replica) localView() formation.LocalView {
 	rec := r.id.get()
-	view := formation.LocalView{Now: time.Now(), HasState: rec.Member, Bound: rec.Cluster}
+	view := formation.LocalView{Now: time.Now(), HasState: rec.HasRaftState, Bound: rec.Cluster}
 	if r.gossip != nil {
 		for _, m := range r.gossip.alive() {
 			if m.Member && m.ID != r.self {

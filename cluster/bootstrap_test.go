@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
@@ -30,7 +31,7 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	if err := id.started(false); err != nil {
 		t.Fatal(err)
 	}
-	store, err := openStorage(r.cfg.DataDir, id, logPlace{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+	store, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,19 +96,19 @@ func withID(t *testing.T, r *replicaT, rec identityRecord) {
 func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, dir string, id *identity, s *storage) error{
 		"its log, in a later term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.stable.SetUint64([]byte(termKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.stable.SetUint64([]byte(termKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, after the first entry": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
 			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)))
 		},
 		"everything but what it is": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)), os.Remove(filepath.Join(dir, tailFileName)), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)), os.Remove(filepath.Join(dir, tailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *identity, s *storage) error {
-			return errors.Join(s.log.StoreLog(entry(1, 1)), id.founded(), s.Close(), os.RemoveAll(filepath.Join(dir, walDir)))
+			return errors.Join(s.log.StoreLog(entry(1, 1)), id.founded(), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +123,7 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 			if err := id.founded(); err != nil {
 				t.Fatal(err)
 			}
-			s, err := openStorage(r.cfg.DataDir, id, logPlace{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+			s, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +154,7 @@ func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
 		t.Errorf("it goes on with %v", err)
 	}
 	rec := replica.id.get()
-	if len(rec.Forming) == 0 || rec.Member {
+	if len(rec.Forming) == 0 || rec.HasRaftState {
 		t.Errorf("%+v, want that it has decided and has no state", rec)
 	}
 	var reply AgreeReply
@@ -255,7 +256,7 @@ func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
 // TestFormingIsPartOfTheIdentityOnlyWhileItLasts: a record without it is, to the byte, what it was before there was
 // such a field.
 func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
-	rec := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, Member: true, Cluster: uuid.UUID{2}}
+	rec := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}}
 	const before = `{
   "version": 1,
   "id": "01000000-0000-0000-0000-000000000000",

@@ -49,7 +49,7 @@ func unlink(index uint64, l *raft.Log) (prev, own uint32, err error) {
 		l.Extensions = nil
 	}
 	if l.Index != index || linkSum(l, prev) != own {
-		return 0, 0, errors.New("its checksum does not fit")
+		return 0, 0, errors.New("checksum mismatch")
 	}
 	return prev, own, nil
 }

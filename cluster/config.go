@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
@@ -21,18 +22,19 @@ type Config struct {
 	Version string // of the program, shown in Status
 	DataDir string // made if missing
 
-	// ListenAddress is for gossip; empty means standalone: no port is opened.
+	// ListenAddress is the gossip port, TCP and UDP; empty means standalone: no port is opened.
 	ListenAddress    string
 	AdvertiseAddress string // what others are told; default: ListenAddress, or if that is unspecified what ownAddress finds
-	// RaftListenAddress is the peer port: Raft and forwarding share it. Default: ListenAddress with the port + 1.
-	RaftListenAddress    string
-	RaftAdvertiseAddress string // default: the advertised gossip host with the port of RaftListenAddress
+	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with the
+	// port + 1.
+	PeerListenAddress    string
+	PeerAdvertiseAddress string // default: the host of AdvertiseAddress with the port of PeerListenAddress
 
 	// Label is carried by each packet and stream of the gossip, and those with another one are dropped; at most 255
 	// bytes.
 	Label string
 
-	Peers           []string // gossip addresses; a DNS name stands for all its addresses and is resolved again and again
+	Peers           []string // gossip ports; a DNS name stands for all its addresses and is resolved again and again
 	BootstrapExpect int      // how many new replicas form a new cluster; 0 means 1
 
 	// DeadServerGrace is how long a replica may be missing before it is removed from the configuration; 0 means 10 minutes.
@@ -124,10 +126,10 @@ func (c *Config) complete() error {
 			return fmt.Errorf("--cluster.label=%s "+needsListenAddress, c.Label)
 		case c.AdvertiseAddress != "":
 			return fmt.Errorf("--cluster.advertise-address=%s "+needsListenAddress, c.AdvertiseAddress)
-		case c.RaftListenAddress != "":
-			return fmt.Errorf("--cluster.raft-listen-address=%s "+needsListenAddress, c.RaftListenAddress)
-		case c.RaftAdvertiseAddress != "":
-			return fmt.Errorf("--cluster.raft-advertise-address=%s "+needsListenAddress, c.RaftAdvertiseAddress)
+		case c.PeerListenAddress != "":
+			return fmt.Errorf("--cluster.peer-listen-address=%s "+needsListenAddress, c.PeerListenAddress)
+		case c.PeerAdvertiseAddress != "":
+			return fmt.Errorf("--cluster.peer-advertise-address=%s "+needsListenAddress, c.PeerAdvertiseAddress)
 		}
 	}
 	return nil
@@ -179,7 +181,7 @@ func defaultTuning() tuning {
 		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
-		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: walSegmentSize,
+		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: wal.SegmentSize,
 		probe: probeWrite, measure: measureSpace, reopenEvery: 5 * time.Second,
 		dial:     raftnet.DialTCP,
 		resolver: net.DefaultResolver,

@@ -41,13 +41,13 @@ func (f *follower) start() {
 	f.t.Helper()
 	id, err := openIdentity(f.dir)
 	if err == nil {
-		err = id.started(id.get().Member)
+		err = id.started(id.get().HasRaftState)
 	}
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	logger := newRaftLogger(slog.New(slog.DiscardHandler))
-	if f.store, err = openStorage(f.dir, id, logPlace{store: LogWAL, segmentSize: 64 << 10}, logger); err != nil {
+	if f.store, err = openStorage(f.dir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, logger); err != nil {
 		f.t.Fatal(err)
 	}
 	f.self = serverID(id.get().ID)

@@ -1,7 +1,11 @@
 package cluster
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,13 +14,14 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"pushquorum/cluster/internal/disk/wal"
 )
 
-// crashDisk stands below a log store and calls at at every point where a crash may leave another state. raft.db is
-// durable after each of its transactions; of raft.tail any content since the last that was to be durable may be on disk.
+// crashDisk stands below a log store and calls at at every point where a crash may leave another state. The store is
+// durable after each of its writes; of raft.tail any content since the last that was to be durable may be on disk.
 type crashDisk struct {
-	*raftboltdb.BoltStore
+	entryStore
 	file    *tailFile
 	records [][]byte
 	at      func(when string)
@@ -24,13 +29,13 @@ type crashDisk struct {
 
 func (d *crashDisk) StoreLogs(logs []*raft.Log) error {
 	defer d.at("after an append")
-	return d.BoltStore.StoreLogs(logs)
+	return d.entryStore.StoreLogs(logs)
 }
 
 func (d *crashDisk) DeleteRange(minIndex, maxIndex uint64) error {
 	d.at("before a deletion")
 	defer d.at("after a deletion")
-	return d.BoltStore.DeleteRange(minIndex, maxIndex)
+	return d.entryStore.DeleteRange(minIndex, maxIndex)
 }
 
 func (d *crashDisk) save(t tail, durable bool) error {
@@ -43,31 +48,81 @@ func (d *crashDisk) save(t tail, durable bool) error {
 	return d.file.save(t, durable)
 }
 
+// moment is what the files of a log hold at one time: path → content, without raft.tail.
+type moment map[string][]byte
+
+// momentOf reads them. Raft-wal makes its next segment in the background: what it was half way in is read again, because
+// a crash leaves a moment and no mixture of two.
+func momentOf(t *testing.T, dir string) moment {
+	t.Helper()
+	for before := (moment)(nil); ; {
+		now := moment{}
+		for _, pattern := range []string{raftFile, filepath.Join(wal.Dir, "*")} {
+			paths, err := filepath.Glob(filepath.Join(dir, pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range paths {
+				b, err := os.ReadFile(path)
+				if errors.Is(err, fs.ErrNotExist) {
+					continue // gone meanwhile: the next reading tells
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				now[strings.TrimPrefix(path, dir)] = b
+			}
+		}
+		if before != nil && maps.EqualFunc(before, now, bytes.Equal) {
+			return now
+		}
+		before = now
+	}
+}
+
+// write leaves them, and what raft.tail says, in a directory.
+func (m moment) write(t *testing.T, dir string, record []byte) {
+	t.Helper()
+	for name, content := range m {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, path, content)
+	}
+	writeFile(t, filepath.Join(dir, tailFileName), record)
+}
+
 // TestEveryCrashPointOfTheLog: whatever a crash leaves, of the process or of the machine, is opened, and it holds every
 // entry that was acknowledged and not deleted.
 func TestEveryCrashPointOfTheLog(t *testing.T) {
+	for _, where := range everyLog {
+		t.Run(where.store, func(t *testing.T) {
+			t.Parallel()
+			testEveryCrashPoint(t, where)
+		})
+	}
+}
+
+func testEveryCrashPoint(t *testing.T, where logOptions) {
 	points, behind := 0, 0
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		dir := t.TempDir()
-		bolt, file, found, err := openTestStores(t, inBbolt, dir)
+		inner, file, found, closeAll, err := openTestEntries(t, where, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var must []*raft.Log // acknowledged, and not about to be deleted
-		disk := &crashDisk{BoltStore: bolt, file: file, records: [][]byte{encodeTail(tail{})}}
+		disk := &crashDisk{entryStore: inner, file: file, records: [][]byte{encodeTail(tail{})}}
 		disk.at = func(when string) {
-			content, err := os.ReadFile(filepath.Join(dir, raftFile))
-			if err != nil {
-				t.Fatal(err)
-			}
 			points++
+			now := momentOf(t, dir)
 			// The oldest, the newest and one in between; a process that is killed leaves the newest.
 			for _, i := range slices.Compact([]int{0, len(disk.records) / 2, len(disk.records) - 1}) {
 				crashed := t.TempDir()
-				writeFile(t, filepath.Join(crashed, raftFile), content)
-				writeFile(t, filepath.Join(crashed, tailFileName), disk.records[i])
-				s, _, closeLog := openTestLog(t, inBbolt, crashed)
+				now.write(t, crashed, disk.records[i])
+				s, _, closeLog := openTestLog(t, where, crashed)
 				if record, err := decodeTail(disk.records[i]); err == nil && record.Last < s.last.Load() {
 					behind++
 				}
@@ -82,11 +137,11 @@ func TestEveryCrashPointOfTheLog(t *testing.T) {
 					t.Fatalf("seed %d, a crash %s: %v", seed, when, err)
 				}
 				closeLog()
-				_, _, closeLog = openTestLog(t, inBbolt, crashed)
+				_, _, closeLog = openTestLog(t, where, crashed)
 				closeLog()
 			}
 		}
-		s := newLogStore(func(uint64) string { return raftFile }, disk, disk, func() error { disk.at("before the record"); return nil })
+		s := newLogStore(func(uint64) string { return dir }, disk, disk, func() error { disk.at("before the record"); return nil })
 		if _, err := s.open(found.record, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +178,7 @@ func TestEveryCrashPointOfTheLog(t *testing.T) {
 			}
 			disk.at("between two writes")
 		}
-		_, _ = bolt.Close(), file.Close()
+		closeAll()
 	}
 	t.Logf("%d points, the record was behind the log %d times", points, behind)
 	if behind == 0 {
@@ -179,22 +234,29 @@ func TestFilesAppearWhole(t *testing.T) {
 
 // TestOtherLogsAreRefused puts files of another moment beside each other, each of them whole.
 func TestOtherLogsAreRefused(t *testing.T) {
+	for _, where := range everyLog {
+		t.Run(where.store, func(t *testing.T) { testOtherLogs(t, where) })
+	}
+}
+
+func testOtherLogs(t *testing.T, where logOptions) {
+	fresh := t.TempDir()
+	_, _, closeLog := openTestLog(t, where, fresh)
+	closeLog()
+	empty := momentOf(t, fresh)
 	dir := t.TempDir()
-	s, _, closeLog := openTestLog(t, inBbolt, dir)
-	at := func(do ...func() error) (raftDB, record []byte) {
+	s, _, closeLog := openTestLog(t, where, dir)
+	at := func(do ...func() error) (log moment, record []byte) {
 		for _, f := range do {
 			if err := f(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		raftDB, err := os.ReadFile(filepath.Join(dir, raftFile))
+		record, err := os.ReadFile(filepath.Join(dir, tailFileName))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if record, err = os.ReadFile(filepath.Join(dir, tailFileName)); err != nil {
-			t.Fatal(err)
-		}
-		return raftDB, record
+		return momentOf(t, dir), record
 	}
 	store := func(l *raft.Log) func() error { return func() error { return s.StoreLog(l) } }
 	cut := func(first, last uint64) func() error { return func() error { return s.DeleteRange(first, last) } }
@@ -204,10 +266,10 @@ func TestOtherLogsAreRefused(t *testing.T) {
 	longFork, _ := at(store(entry(6, 2)))
 	compacted, _ := at(cut(1, 3))
 	closeLog()
-	empty, _ := raftFileContent(t, 0)
 	for name, c := range map[string]struct {
-		raftDB, record []byte
-		want           string // "" = healthy
+		log    moment
+		record []byte
+		want   string // "" = healthy
 	}{
 		"the last entry is missing":          {five, sixRecord, "should have 1 to 6"},
 		"all entries are missing":            {empty, sixRecord, "should have 1 to 6"},
@@ -220,14 +282,14 @@ func TestOtherLogsAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			mixed := t.TempDir()
 			path := filepath.Join(mixed, raftFile)
-			writeFile(t, path, c.raftDB)
-			writeFile(t, filepath.Join(mixed, tailFileName), c.record)
-			bolt, file, found, err := openTestStores(t, inBbolt, mixed)
+			c.log.write(t, mixed, c.record)
+			inner, file, found, closeAll, err := openTestEntries(t, where, mixed)
 			if err == nil {
-				_, err = newLogStore(func(uint64) string { return path }, bolt, file, nil).open(found.record, 0)
-				_, _ = bolt.Close(), file.Close()
+				_, err = newLogStore(func(uint64) string { return path }, inner, file, nil).open(found.record, 0)
+				closeAll()
 			}
-			if (c.want == "") != (err == nil) || !strings.Contains(fmt.Sprint(err), c.want) || (err != nil && !strings.Contains(err.Error(), path)) {
+			named := err == nil || strings.Contains(err.Error(), path)
+			if (c.want == "") != (err == nil) || !strings.Contains(fmt.Sprint(err), c.want) || !named {
 				t.Fatalf("got %v, want %q and the file's name", err, c.want)
 			}
 		})

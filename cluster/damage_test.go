@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/fsm"
 )
 
@@ -200,7 +201,7 @@ func checkDamage(t *testing.T, store, dir, file, hash string, d damage) (opens b
 func TestMissingFilesAreRefusedByName(t *testing.T) {
 	const store = LogWAL
 	dir, _ := dataDirectory(t, store)
-	for _, name := range []string{identityFile, raftFile, tailFileName, snapshotsDir, walDir, filepath.Join(walDir, walSegmentsFile)} {
+	for _, name := range []string{identityFile, raftFile, tailFileName, snapshotsDir, wal.Dir, filepath.Join(wal.Dir, wal.SegmentsFile)} {
 		t.Run(name, func(t *testing.T) {
 			work := copyDir(t, dir)
 			if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
@@ -268,4 +269,23 @@ func copyDir(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return out
+}
+
+func TestNobodyElseMayReadTheFilesOfADataDirectory(t *testing.T) {
+	t.Parallel()
+	for _, where := range everyLog {
+		dir, _ := dataDirectory(t, where.store)
+		if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil && info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s: %s has mode %s", where.store, path, info.Mode())
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -3,8 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
-	"hash/crc32"
 	"io"
 	"log/slog"
 	"os"
@@ -17,7 +15,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -64,7 +64,7 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			}
 			return os.CopyFS(dir, os.DirFS(dir+".old"))
 		}, errGone.Error()}, // gone or another file: it may be looked at while it is copied
-		{"without its log", func(dir string) error { return os.RemoveAll(filepath.Join(dir, walDir)) }, walSegmentsFile + " is gone"},
+		{"without its log", func(dir string) error { return os.RemoveAll(filepath.Join(dir, wal.Dir)) }, wal.SegmentsFile + " is gone"},
 		{"without its snapshots", func(dir string) error { return os.RemoveAll(filepath.Join(dir, snapshotsDir)) }, snapshotsDir + " is gone"},
 		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, identityFile)) }, identityFile + " is gone"},
 		{"with raft.db restored", func(dir string) error {
@@ -374,24 +374,7 @@ func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
 }
 
 // contents is all that lies below a directory, in a form that can be compared.
-func contents(t *testing.T, dir string) string {
-	t.Helper()
-	var out strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		fmt.Fprintf(&out, "%s: %d bytes, %08x\n", path, len(b), checksumOf(b))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
-}
-
-func checksumOf(b []byte) uint32 { return crc32.Checksum(b, durable.Castagnoli()) }
+func contents(t *testing.T, dir string) string { return testkit.Contents(t, dir) }
 
 // What to do about damage is to throw the directory away. That must never be the advice when the directory is whole.
 func TestNobodyIsToldToDeleteWhatCannotBeWritten(t *testing.T) {

@@ -13,7 +13,8 @@ var errDraining = errors.New("this replica is stopping: it finishes what it has 
 
 const (
 	handOverTries = 3
-	// leaveTimeout bounds the goodbye to the gossip. It is over when the others nearby have heard it, after about a second.
+	// leaveTimeout bounds the goodbye to the gossip. It is over when the others nearby have heard it, after about a
+	// second.
 	leaveTimeout = 3 * time.Second
 )
 
@@ -29,8 +30,8 @@ func (r *Replica) Drain(ctx context.Context) {
 	r.resign(ctx)
 }
 
-// Leave says goodbye to the gossip, so that the others need not find out by probing. What was told to this replica should have
-// been answered; Close comes next. The membership stays: leaving is mostly followed by a restart.
+// Leave says goodbye to the gossip, so that the others need not find out by probing. What was told to this replica
+// should have been answered; Close comes next. The membership stays: leaving is mostly followed by a restart.
 func (r *Replica) Leave(ctx context.Context) {
 	r.handOver(ctx) // the leader of a moment ago may have died meanwhile
 	r.resign(ctx)
@@ -44,7 +45,8 @@ func (r *Replica) Leave(ctx context.Context) {
 	r.logger.Info("left the gossip")
 }
 
-// handOver makes another replica the leader. Commands that come meanwhile are not refused but tried again, here and then there.
+// handOver makes another replica the leader. Commands that come meanwhile are not refused but tried again, here and
+// then there.
 func (r *Replica) handOver(ctx context.Context) {
 	for range handOverTries {
 		if r.raft.State() != raft.Leader || r.countVoters() < 2 || ctx.Err() != nil {
@@ -58,7 +60,8 @@ func (r *Replica) handOver(ctx context.Context) {
 			return
 		}
 		r.metrics.handOvers.WithLabelValues("failed").Inc()
-		r.logger.Warn("cannot hand over the leadership; the others elect a leader when this one has stopped", "err", err)
+		r.logger.Warn("cannot hand over the leadership; the others elect a leader when this one has stopped",
+			"err", err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,10 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	walfs "github.com/hashicorp/raft-wal/fs"
-	"github.com/hashicorp/raft-wal/types"
-
-	"pushquorum/cluster/internal/durable"
 )
 
 // eraser deletes files and directories that nothing refers to any more, in the background and piece by piece: a file system that frees
@@ -112,29 +107,4 @@ func (e *eraser) open() bool {
 func (e *eraser) Close() {
 	e.close()
 	e.wg.Wait()
-}
-
-// erasingFS is raft-wal's view of the file system, with files that nobody else reads and that are deleted by an eraser.
-// Names are never used twice, and a file that the list of segments does not name is deleted when the log is opened.
-type erasingFS struct {
-	walfs.FS
-	erase func(path string)
-}
-
-// Create implements types.VFS.
-func (f *erasingFS) Create(dir, name string, size uint64) (types.WritableFile, error) {
-	file, err := f.FS.Create(dir, name, size)
-	if err != nil {
-		return nil, err
-	}
-	if err := durable.Chmod(filepath.Join(dir, name)); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
-}
-
-// Delete implements types.VFS.
-func (f *erasingFS) Delete(dir, name string) error {
-	f.erase(filepath.Join(dir, name))
-	return nil
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk/wal"
 )
 
 // fill makes a file of so many pieces.
@@ -79,15 +81,15 @@ func TestEraserThatIsClosedLeavesTheRest(t *testing.T) {
 
 func TestLeftoverSegmentsGoAtTheNextStart(t *testing.T) {
 	dir := t.TempDir()
-	open := func(e *eraser) *walStore {
-		w, err := openWAL(dir, 64<<10, &erasingFS{erase: e.erase}, hclog.NewNullLogger())
+	open := func(e *eraser) *wal.Store {
+		w, err := wal.Open(dir, 64<<10, wal.NewErasingFS(e.erase), hclog.NewNullLogger())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return w
 	}
 	segments := func() int {
-		found, err := filepath.Glob(filepath.Join(dir, walDir, "*.wal"))
+		found, err := filepath.Glob(filepath.Join(dir, wal.Dir, "*.wal"))
 		if err != nil {
 			t.Fatal(err)
 		}

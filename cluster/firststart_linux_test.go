@@ -138,7 +138,7 @@ func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 				if len(before.Forming) > 0 {
 					founding++
 				}
-				if before.Cluster != uuid.Nil && after.Cluster != before.Cluster || before.ID != uuid.Nil && after.ID != before.ID || !after.Member || len(after.Forming) > 0 {
+				if before.Cluster != uuid.Nil && after.Cluster != before.Cluster || before.ID != uuid.Nil && after.ID != before.ID || !after.HasRaftState || len(after.Forming) > 0 {
 					t.Errorf("after a crash at %s: %+v has become %+v", p.when, before, after)
 				}
 			}
@@ -169,7 +169,7 @@ func (p crashPoint) stage(t *testing.T) string {
 	_, hasDB := p.files[raftFile]
 	record, _ := decodeTail(p.files[tailFileName])
 	return fmt.Sprintf("started %d, promised %t, bound %t, forming %t, member %t, raft.db %t, recorded up to %d",
-		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(rec.Forming) > 0, rec.Member, hasDB, min(record.Last, 2))
+		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(rec.Forming) > 0, rec.HasRaftState, hasDB, min(record.Last, 2))
 }
 
 // TestEveryCrashPointOfACoordinatorsFirstStart: whenever it dies, it comes back either as one that has founded the
@@ -251,14 +251,14 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 		}
 	}()
 	before, after := p.identity(t), replica.id.get()
-	decided := before.Member || len(before.Forming) > 0
+	decided := before.HasRaftState || len(before.Forming) > 0
 	servers := replica.raft.GetConfiguration().Configuration().Servers
 	switch release := replica.attempt.Release(before.Promised); {
-	case decided && (!after.Member || len(after.Forming) > 0 || after.Cluster != before.Cluster || len(servers) != 3):
+	case decided && (!after.HasRaftState || len(after.Forming) > 0 || after.Cluster != before.Cluster || len(servers) != 3):
 		t.Errorf("after a crash at %s: %+v has become %+v, servers %v", p.when, before, after, servers)
 	case decided && release == nil:
 		t.Errorf("after a crash at %s: it gives promises back and has founded the cluster", p.when)
-	case !decided && (after.Member || after.Cluster != uuid.Nil || len(servers) != 0 || release != nil):
+	case !decided && (after.HasRaftState || after.Cluster != uuid.Nil || len(servers) != 0 || release != nil):
 		t.Errorf("after a crash at %s: %+v has become %+v, servers %v, and gives promises back with %v", p.when, before, after, servers, release)
 	}
 	return decided
@@ -330,9 +330,9 @@ func checkFollower(t *testing.T, r *replicaT, p crashPoint, cluster uuid.UUID) {
 	}()
 	before, after := p.identity(t), replica.id.get()
 	switch admitted := replica.promises.Admit(cluster); {
-	case before.Member && after.Cluster != cluster:
+	case before.HasRaftState && after.Cluster != cluster:
 		t.Errorf("after a crash at %s: %+v has become %+v", p.when, before, after)
-	case (before.Promised == cluster || before.Member) != (admitted == nil):
+	case (before.Promised == cluster || before.HasRaftState) != (admitted == nil):
 		t.Errorf("after a crash at %s: %+v takes the cluster's traffic with %v", p.when, before, admitted)
 	}
 }

@@ -72,7 +72,8 @@ func (r *Replica) mayFollow(cluster uuid.UUID) error {
 // gossip. Who is led to nobody, as by the name of a load balancer, takes what there is, if there is no choice.
 func whomToFollow(cluster uuid.UUID, led, seen []uuid.UUID) error {
 	if len(led) > 1 {
-		return fmt.Errorf("is led to two clusters, %s and %s, by --cluster.peer: name the replicas of one", led[0], led[1])
+		return fmt.Errorf("is led to two clusters, %s and %s, by --cluster.peer: name the replicas of one",
+			led[0], led[1])
 	}
 	if len(led) == 1 && led[0] != cluster {
 		return fmt.Errorf("is led to cluster %s by --cluster.peer and does not follow cluster %s", led[0], cluster)
@@ -82,35 +83,37 @@ func whomToFollow(cluster uuid.UUID, led, seen []uuid.UUID) error {
 	}
 	for _, other := range seen {
 		if other != cluster {
-			return fmt.Errorf("sees two clusters, %s and %s, and --cluster.peer leads to neither: name a replica of the one it belongs to", other, cluster)
+			return fmt.Errorf("sees two clusters, %s and %s, and --cluster.peer leads to neither: "+
+				"name a replica of the one it belongs to", other, cluster)
 		}
 	}
 	return nil
 }
 
-// told remembers of which replicas something was said, so that it is said once. It forgets all when there are too many.
-type told struct {
+// seenIDs remembers about which replicas something was said, so that it is said once. It forgets all when there are too
+// many.
+type seenIDs struct {
 	mu  sync.Mutex
 	ids map[uuid.UUID]bool
 }
 
-const maxTold = 1000
+const maxSeenIDs = 1000
 
 // first tells whether this is the first time.
-func (t *told) first(id uuid.UUID) bool {
+func (t *seenIDs) first(id uuid.UUID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ids[id] {
 		return false
 	}
-	if t.ids == nil || len(t.ids) >= maxTold {
+	if t.ids == nil || len(t.ids) >= maxSeenIDs {
 		t.ids = map[uuid.UUID]bool{}
 	}
 	t.ids[id] = true
 	return true
 }
 
-func (t *told) forget(id uuid.UUID) {
+func (t *seenIDs) forget(id uuid.UUID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.ids, id)

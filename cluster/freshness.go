@@ -23,6 +23,7 @@ func (f *freshness) confirm(began time.Time) {
 	}
 }
 
+// age returns how long ago the state was last known to be current; false if it never was.
 func (f *freshness) age() (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -32,16 +33,17 @@ func (f *freshness) age() (time.Duration, bool) {
 	return time.Since(f.at), true
 }
 
-// keepFresh makes a barrier now and then, unless readers do.
-func (r *Replica) keepFresh(ctx context.Context) {
+// keep has a barrier made every so often, unless readers have one made. Until the first has succeeded one that failed
+// is tried again after retry.
+func (f *freshness) keep(ctx context.Context, barrier func(context.Context) error, every, retry time.Duration) {
 	for {
-		pause := r.tune.freshEvery
-		if age, ok := r.fresh.age(); !ok || age >= pause {
+		pause := every
+		if age, ok := f.age(); !ok || age >= pause {
 			attempt, cancel := context.WithTimeout(ctx, readRoundTimeout)
-			err := r.ReadBarrier(attempt)
+			err := barrier(attempt)
 			cancel()
-			if _, ever := r.fresh.age(); err != nil && !ever {
-				pause = r.tune.retryMax
+			if _, ever := f.age(); err != nil && !ever {
+				pause = retry
 			}
 		} else {
 			pause -= age
@@ -57,13 +59,14 @@ func (r *Replica) keepFresh(ctx context.Context) {
 // Staleness returns how long ago the local state was last known to be current; false if it never was since the start.
 func (r *Replica) Staleness() (time.Duration, bool) { return r.fresh.age() }
 
-// maxReadyAge is how old the state of a ready replica may be. It is confirmed every second; older is one that no leader has
-// answered for a while, whatever the leader is believed to be.
+// maxReadyAge is how old the state of a ready replica may be. It is confirmed every second; older is one that no leader
+// has answered for a while, whatever the leader is believed to be.
 const maxReadyAge = 10 * time.Second
 
-// errNoVote is why a newcomer that has caught up is not ready: whoever restarts replicas one after the other would take
-// the next one before this one counts.
-var errNoVote = errors.New("this replica has caught up and does not vote yet: the leader gives it a vote when it has kept up for a while")
+// errNoVote is why a newcomer that has caught up is not ready: were it ready, whoever restarts replicas one after the
+// other would take the next one before this one counts.
+var errNoVote = errors.New("this replica has caught up and does not vote yet: " +
+	"the leader gives it a vote when it has kept up for a while")
 
 // Ready returns nil when this replica has caught up, votes, knows a leader and is not stopping; otherwise why not.
 func (r *Replica) Ready() error {
@@ -73,7 +76,7 @@ func (r *Replica) Ready() error {
 	if r.draining.Load() {
 		return errDraining
 	}
-	if r.exile.removed.Load() {
+	if r.eviction.evicted() {
 		return errRemoved
 	}
 	age, ok := r.fresh.age()

@@ -14,7 +14,7 @@ import (
 
 // FuzzIdentity: what is accepted has a right checksum, and is written as it was read.
 func FuzzIdentity(f *testing.F) {
-	b, err := encodeIdentity(identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, Member: true, Cluster: uuid.UUID{2}})
+	b, err := encodeIdentity(identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -16,8 +16,8 @@ import (
 	"pushquorum/cluster/internal/loglimit"
 )
 
-// isBenign is what Raft warns of though it is the course of things here: a new replica that waits to be added, a
-// follower that the leader brings up to date.
+// isBenign tells whether Raft warns of what is the course of things here: a new replica waits to be added, a leader
+// brings a follower up to date.
 func isBenign(msg string, args []any) bool {
 	for _, a := range args {
 		if err, ok := a.(error); ok && (errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, net.ErrClosed)) {

@@ -34,9 +34,10 @@ type identityRecord struct {
 	ID      uuid.UUID `json:"id"`
 	// Starts grows by one at each start, so that others can tell the present process from the entry it left behind.
 	Starts uint64 `json:"starts"`
-	// Member is true once this replica has had Raft state; it is set before anyone can be told about that state.
-	// A directory without state under a true Member has lost it and must never vote or acknowledge again.
-	Member bool `json:"member"`
+	// HasRaftState is true once this replica has had Raft state; it is set before anyone can be told about that state. A
+	// directory without state, of which this is true, has lost it and must never vote or acknowledge again. In the file it
+	// is called what it was first called.
+	HasRaftState bool `json:"member"`
 	// Cluster is the one cluster whose Raft traffic this replica accepts; zero until it has been admitted.
 	Cluster uuid.UUID `json:"cluster"`
 	// Promised is the cluster this replica has promised PromisedTo to be part of, should that form it.
@@ -51,7 +52,7 @@ type identityRecord struct {
 }
 
 func (r identityRecord) checksum() string {
-	s := fmt.Sprintf("%d %s %d %t %s %s %s", r.Version, r.ID, r.Starts, r.Member, r.Cluster, r.Promised, r.PromisedTo)
+	s := fmt.Sprintf("%d %s %d %t %s %s %s", r.Version, r.ID, r.Starts, r.HasRaftState, r.Cluster, r.Promised, r.PromisedTo)
 	if len(r.Forming) > 0 { // so that a record without it has the checksum it always had
 		s += fmt.Sprintf(" %q", r.Forming)
 	}
@@ -65,7 +66,7 @@ func decodeIdentity(b []byte) (identityRecord, error) {
 		return r, fmt.Errorf("cannot be read: %w", err)
 	}
 	if got := r.checksum(); r.Checksum != got {
-		return r, fmt.Errorf("damaged: checksum is %q, should be %q", r.Checksum, got)
+		return r, fmt.Errorf("damaged: checksum mismatch: it is %q, should be %q", r.Checksum, got)
 	}
 	if r.Version != identityVersion {
 		return r, fmt.Errorf("version %d is not known to this program, which knows %d", r.Version, identityVersion)
@@ -166,19 +167,19 @@ func (i *identity) started(hasState bool) error {
 	return i.update(func(r *identityRecord) {
 		r.Starts++
 		if hasState {
-			r.Member, r.Forming = true, nil
+			r.HasRaftState, r.Forming = true, nil
 		} else {
 			r.Cluster = uuid.Nil
 		}
 	})
 }
 
-// setMember records that Raft state exists. It is called after the state is on disk and before anyone hears of it.
-func (i *identity) setMember() error {
-	if i.get().Member {
+// setHasRaftState records that Raft state exists. It is called after the state is on disk and before anyone hears of it.
+func (i *identity) setHasRaftState() error {
+	if i.get().HasRaftState {
 		return nil
 	}
-	return i.update(func(r *identityRecord) { r.Member = true })
+	return i.update(func(r *identityRecord) { r.HasRaftState = true })
 }
 
 // savePromise writes down what was promised.

@@ -28,7 +28,7 @@ func (r *Replica) reconcile(ctx context.Context) {
 		r.refreshGossip()
 		if r.hasState() {
 			r.reconcileOnce(ctx)
-			r.exile.look(ctx, r)
+			r.eviction.check(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -49,7 +49,7 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 	own := r.store.clusterID()
 	leading := r.raft.State() == raft.Leader
 	alive := r.gossip.alive()
-	var guests []nodeMeta // gossip says that they might join; they are asked themselves before anything is changed for them
+	var guests []nodeMeta // who might join, as gossip says; each is asked before anything is changed for it
 	for _, m := range alive {
 		if ctx.Err() != nil {
 			return
@@ -57,12 +57,12 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 		_, configured := servers[m.ID]
 		switch {
 		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.Member && !configured && m.Cluster != own:
-			r.stranger(m)
+			r.warnOfStranger(m)
 		case m.ID != r.self && !m.Member && m.Cluster == uuid.Nil && (configured || leading):
 			// A configured one too, leader or not: it may have missed the bootstrap, and the cluster may need its vote.
 			guests = append(guests, m)
 		case m.ID != r.self && leading && !configured && m.Cluster == own:
-			if !m.Member || !r.supplanted(m, alive, servers) {
+			if !m.Member || r.isWelcomeBack(m, alive, servers) {
 				guests = append(guests, m)
 			}
 		case leading && configured:
@@ -76,31 +76,44 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 	}
 }
 
-// supplanted tells whether a replica that was removed and has come back finds a living one of its name in its place, and
-// logs that once. A removed replica whose place is free is welcome: it remembers its term and vote, and the cluster treats it
-// like any other that was away for long.
-func (r *Replica) supplanted(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server) bool {
-	for _, other := range alive {
-		if _, configured := servers[other.ID]; !configured || other.Name != m.Name {
-			continue
-		}
-		if r.told.first(m.ID) {
-			r.logger.Error("a replica that was removed has come back, but another of its name has taken its place; it is not added: stop it and delete its data directory, or, if it is meant to be one more replica, give it a --cluster.name of its own",
-				"name", m.Name, "id", m.ID, "peer", m.Peer, "in_its_place", other.ID)
-		}
+// isWelcomeBack tells whether a replica that was removed and has come back may be added again. It may if its place is
+// free, because it remembers its term and vote, and the cluster treats it like any other that was away for long.
+// Otherwise that is logged once.
+func (r *Replica) isWelcomeBack(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server) bool {
+	other, taken := nameTakenBy(m, alive, servers)
+	if !taken {
+		r.warned.forget(m.ID)
 		return true
 	}
-	r.told.forget(m.ID)
+	r.warnOnce(m.ID, "a replica that was removed has come back, but another of its name has taken its place; "+
+		"it is not added: stop it and delete its data directory, or, if it is meant to be one more replica, "+
+		"give it a --cluster.name of its own",
+		"name", m.Name, "id", m.ID, "peer", m.Peer, "in_its_place", other.ID)
 	return false
 }
 
-// stranger logs, once, that a replica of another cluster has come into the gossip.
-func (r *Replica) stranger(m nodeMeta) {
-	if !r.told.first(m.ID) {
-		return
+// nameTakenBy gives the living member of the configuration that has the name of a replica outside it, if there is one.
+func nameTakenBy(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server) (other nodeMeta, taken bool) {
+	for _, other := range alive {
+		if _, configured := servers[other.ID]; configured && other.Name == m.Name {
+			return other, true
+		}
 	}
-	r.logger.Error("a replica belongs to another cluster and is not added; if its data is not needed, stop it and delete its data directory, otherwise take it out of --cluster.peer",
+	return nodeMeta{}, false
+}
+
+// warnOfStranger logs, once, that a replica of another cluster has come into the gossip.
+func (r *Replica) warnOfStranger(m nodeMeta) {
+	r.warnOnce(m.ID, "a replica belongs to another cluster and is not added; if its data is not needed, stop it "+
+		"and delete its data directory, otherwise take it out of --cluster.peer",
 		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.clusterID())
+}
+
+// warnOnce logs what an operator has to do about another replica, unless something was said about it before.
+func (r *Replica) warnOnce(about uuid.UUID, msg string, args ...any) {
+	if r.warned.first(about) {
+		r.logger.Error(msg, args...)
+	}
 }
 
 func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
@@ -126,7 +139,7 @@ func (r *Replica) disown(id, cluster uuid.UUID) {
 	if m, ok := r.gossip.lastSeen(id); ok {
 		m.Cluster = cluster
 		r.gossip.forget(id)
-		r.stranger(m)
+		r.warnOfStranger(m)
 		r.gossip.poke()
 	}
 }
@@ -155,14 +168,16 @@ func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.
 		return
 	}
 	if len(address.Replaces) > 0 {
-		r.logger.Info("added a replica in the place of one that does not answer; it becomes a voter when it has caught up", "name", m.Name, "id", m.ID, "replaces", address.Replaces)
+		r.logger.Info("added a replica in the place of one that does not answer; it becomes a voter when it has caught up",
+			"name", m.Name, "id", m.ID, "replaces", address.Replaces)
 		return
 	}
-	r.logger.Info("added a replica, it becomes a voter when it has caught up", "name", m.Name, "id", m.ID, "returned", m.Member)
+	r.logger.Info("added a replica, it becomes a voter when it has caught up",
+		"name", m.Name, "id", m.ID, "returned", m.Member)
 }
 
-// predecessors are the configured servers of the newcomer's name that do not answer. They are asked, because gossip holds a
-// process that was restarted with an empty directory for alive for some seconds.
+// predecessors are the configured servers of the newcomer's name that do not answer. They are asked, because gossip
+// holds a process that was restarted with an empty directory for alive for some seconds.
 func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) []uuid.UUID {
 	var namesakes, silent []uuid.UUID
 	for id, s := range servers {
@@ -185,8 +200,8 @@ func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid
 	return silent
 }
 
-// refreshAddress writes a server's present name and address into the configuration, where a recovery and a leader that has
-// never met the server look for them. A server that was removed meanwhile is not added again.
+// refreshAddress writes a server's present name and address into the configuration, where a recovery and a leader that
+// has never met the server look for them. A server that was removed meanwhile is not added again.
 func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta) {
 	if err := r.reconfigure(ctx, func(c raft.Configuration) (raft.Future, error) {
 		present := serverOf(c, serverID(m.ID))
@@ -199,8 +214,9 @@ func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta) {
 		}
 		want := server.Address{ID: m.ID, Peer: m.Peer, Name: m.Name, Replaces: have.Replaces}
 		if present.Suffrage == raft.Voter {
-			// Whom it has replaced is gone. That is said no more as soon as there is another reason to write: Raft changes the address
-			// of a peer under a lock that it does not take wherever it reads one (hashicorp/raft issue 681).
+			// Whom it has replaced is gone. That is said no more as soon as there is another reason to write: Raft
+			// changes the address of a peer under a lock that it does not take wherever it reads one (hashicorp/raft
+			// issue 681).
 			if have.Peer == want.Peer && have.Name == want.Name {
 				return nil, nil
 			}

@@ -27,14 +27,15 @@ type leadership struct {
 	self   raft.ServerID
 	logger *slog.Logger
 	nameOf func(raft.ServerID) string
-	onGain func() // counts changes
+	// onNewLeader is called for each leader that becomes known, this replica or another.
+	onNewLeader func()
 
 	mu sync.Mutex
-	// changed is closed and replaced whenever leader or readyTerm changes. The three are read and written together: who
-	// holds the channel was told that leader, so whatever Raft does between two looks, the look that sees another one
-	// closes it.
+	// changed is closed and replaced whenever leader or readyTerm changes. The three are read and written together:
+	// whoever holds the channel was told that leader. So whatever Raft does between two observations, the one that sees
+	// another leader closes it.
 	changed chan struct{}
-	leader  raft.ServerID // as of the last look
+	leader  raft.ServerID // as of the last observation
 	since   time.Time     // of the present leader, or lack of one
 	// readyTerm is the last term in which this replica, as leader, has committed and applied an entry of its own.
 	// Before that its commit index may lie behind what an earlier leader has acknowledged.
@@ -56,8 +57,9 @@ func (l *leadership) run(ctx context.Context) {
 	defer wg.Wait()
 	announced := uint64(0)
 	for {
-		l.look()
-		// A token in events means: look again. That the channel holds only one loses nothing, the state is read afterwards.
+		l.observe()
+		// A token in events says: observe again. One place in the channel loses nothing, because the state is read
+		// afterwards.
 		if term := l.raft.CurrentTerm(); l.raft.State() == raft.Leader && term != announced {
 			announced = term
 			wg.Go(func() { l.announce(ctx, term) })
@@ -66,14 +68,14 @@ func (l *leadership) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-events:
-		case <-time.After(time.Second): // in case Raft says nothing, as when a term passes from leader to the same leader
+		case <-time.After(time.Second): // because Raft is silent when one leader follows itself in a later term
 		}
 	}
 }
 
-// look notes who leads now, wakes those who were told otherwise, and gives the leader, "" when none is known, since
-// when that has been so, and a channel that is closed when it may have changed.
-func (l *leadership) look() (leader raft.ServerID, since time.Time, changed <-chan struct{}) {
+// observe notes who leads now and wakes those who were told otherwise. It returns the leader, "" when none is known,
+// since when that has been so, and a channel that is closed when it may have changed.
+func (l *leadership) observe() (leader raft.ServerID, since time.Time, changed <-chan struct{}) {
 	l.mu.Lock()
 	_, id := l.raft.LeaderWithID() // under the lock: else an old answer could be noted after a newer one
 	news := id != l.leader
@@ -84,17 +86,18 @@ func (l *leadership) look() (leader raft.ServerID, since time.Time, changed <-ch
 	since, changed = l.since, l.changed
 	l.mu.Unlock()
 	if news {
-		l.tell(id)
+		l.report(id)
 	}
 	return id, since, changed
 }
 
-func (l *leadership) tell(leader raft.ServerID) {
+// report counts a new leader, and logs who leads now, or that nobody does.
+func (l *leadership) report(leader raft.ServerID) {
 	if leader == "" {
 		l.logger.Info("no leader is known", "term", l.raft.CurrentTerm())
 		return
 	}
-	l.onGain()
+	l.onNewLeader()
 	l.logger.Info("new leader", "leader", l.nameOf(leader), "term", l.raft.CurrentTerm(), "self", leader == l.self)
 }
 
@@ -104,13 +107,14 @@ func (l *leadership) broadcastLocked() {
 }
 
 // announce commits a no-op in a new leader's term. Raft's own never reaches the state machine, so nobody could wait for
-// it to be applied; from this one on every committed entry is a command or a configuration, and those can be waited for.
+// it to be applied; from this one on every committed entry is a command or a configuration, and those can be waited
+// for.
 func (l *leadership) announce(ctx context.Context, term uint64) {
 	for ctx.Err() == nil && l.raft.State() == raft.Leader && l.raft.CurrentTerm() == term {
-		_, outcome, err := applyLocal(ctx, l.raft, fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Now()), func() {})
+		_, outcome, err := replicateEntry(ctx, l.raft, fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Now()), func() {})
 		if outcome == outcomeApplied {
-			// Should leadership have been lost and won again since term was read, the no-op is of a later term, and term
-			// is one that never comes back: harmless.
+			// If leadership was lost and won again since term was read, the no-op is of a later term. That does no
+			// harm, because term is then one that never comes back.
 			l.mu.Lock()
 			l.readyTerm = max(l.readyTerm, term)
 			l.broadcastLocked()
@@ -125,15 +129,17 @@ func (l *leadership) announce(ctx context.Context, term uint64) {
 	}
 }
 
-// current gives the leader, "" when none is known, and a channel that is closed when that may have changed.
+// current returns the leader, "" when none is known, and a channel that is closed when that may have changed. The two
+// are one pair, read under one lock: the channel is that of the very leader that is returned, so no change is missed
+// between the two.
 func (l *leadership) current() (raft.ServerID, <-chan struct{}) {
-	leader, _, changed := l.look()
+	leader, _, changed := l.observe()
 	return leader, changed
 }
 
-// state describes the present leader for a message.
+// state returns the present leader and since when it has been known, or that none has been, for a message.
 func (l *leadership) state() (leader raft.ServerID, since time.Time) {
-	leader, since, _ = l.look()
+	leader, since, _ = l.observe()
 	return leader, since
 }
 

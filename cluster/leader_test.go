@@ -64,11 +64,11 @@ func (n *fakeNode) lead(term uint64) {
 	n.leader, n.state, n.term = "self", raft.Leader, term
 }
 
-// newLeadershipOf watches a fake node; gains counts what onGain was told.
+// newLeadershipOf watches a fake node; gains counts what onNewLeader was called for.
 func newLeadershipOf(n *fakeNode, gains *int) *leadership {
 	return &leadership{
 		raft: n, self: "self", logger: slog.New(slog.DiscardHandler), nameOf: func(id raft.ServerID) string { return string(id) },
-		onGain: func() { *gains++ }, changed: make(chan struct{}), since: time.Now(),
+		onNewLeader: func() { *gains++ }, changed: make(chan struct{}), since: time.Now(),
 	}
 }
 
@@ -85,14 +85,14 @@ func closed(c <-chan struct{}) bool {
 func TestWhoIsToldOfNoLeaderIsWokenWhenTheOldOneIsBack(t *testing.T) {
 	n, gains := &fakeNode{leader: "a"}, 0
 	l := newLeadershipOf(n, &gains)
-	l.look()
+	l.observe()
 	n.follow("")
 	id, changed := l.current()
 	if id != "" {
 		t.Fatalf("the leader is %q, want none", id)
 	}
 	n.follow("a")
-	l.look()
+	l.observe()
 	if !closed(changed) {
 		t.Error("the channel that came with no leader stays open though one is known")
 	}
@@ -121,7 +121,7 @@ func TestNobodyWaitsForAChangeThatHasBeen(t *testing.T) {
 					n.follow([]raft.ServerID{"", "", "a", "b", "self"}[random.IntN(5)])
 					continue
 				case 1:
-					l.look()
+					l.observe()
 				case 2:
 					id, changed := l.current()
 					waiters = append(waiters, waiter{id, changed})

@@ -211,7 +211,7 @@ func TestAnEntryEndsWhenItsFateIsKnown(t *testing.T) {
 			what := make(chan outcome, 1)
 			ended = 0
 			go func() {
-				_, got, _ := applyLocal(ctx, node, nil, func() { ended++ })
+				_, got, _ := replicateEntry(ctx, node, nil, func() { ended++ })
 				what <- got
 			}()
 			synctest.Wait()
@@ -255,8 +255,8 @@ func TestWhatMayHaveBeenAppliedIsNotRefused(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1).start()
 	waitReady(t, r)
-	real, attempts := r.appends.send, 0
-	r.appends.send = func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+	real, attempts := r.toLog.send, 0
+	r.toLog.send = func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 		switch attempts++; attempts {
 		case 1:
 			return nil, outcomeUnknown, errors.New("no answer")
@@ -343,11 +343,11 @@ func TestANewLeaderAppendsNothingBeforeItKnowsWhatIsStored(t *testing.T) {
 		pushed <- err
 	}()
 	eventually(t, "the push is on its way", func() bool {
-		r.appends.mu.Lock()
-		defer r.appends.mu.Unlock()
-		return r.appends.senders == 1 && len(r.appends.waiting) == 0
+		r.toLog.mu.Lock()
+		defer r.toLog.mu.Unlock()
+		return r.toLog.senders == 1 && len(r.toLog.waiting) == 0
 	})
-	_, _, err := r.applyHere(expired(t), r.serverID, [][]byte{pushCommand(r, "b", 1)})
+	_, _, err := r.appendBatch(expired(t), r.serverID, [][]byte{pushCommand(r, "b", 1)})
 	if !errors.Is(err, context.Canceled) || r.raft.LastIndex() != before {
 		t.Errorf("it has appended %d entries: %v", r.raft.LastIndex()-before, err)
 	}

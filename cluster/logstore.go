@@ -9,17 +9,17 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
-	"github.com/hashicorp/raft-wal/segment"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 )
 
 const (
-	// maxStored is the size of the largest entry that is stored, encoded and with its link, in bytes. Raft-wal writes
-	// larger ones, and reads none of them back. It holds for bbolt, too, so that what one replica takes all take.
-	maxStored = segment.MaxEntrySize
+	// maxStored is the size of the largest entry that is stored, encoded and with its link, in bytes. It holds for bbolt,
+	// too, so that what one replica takes all take.
+	maxStored = wal.MaxEntry
 	// maxSealed is the size of the largest entry's data, in bytes.
-	maxSealed = maxStored - entryOverhead - linkSize
+	maxSealed = maxStored - wal.EntryOverhead - linkSize
 )
 
 // entryStore is the store below: raft-wal's or raft-boltdb's. A write is durable when it returns nil; one that fails may have taken
@@ -145,7 +145,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		copies[i], next.Chain = linked(l, next.Chain)
 		entries[i] = &copies[i]
 		next.Last = l.Index
-		if size := encodedSize(entries[i]); size > maxStored {
+		if size := wal.EncodedSize(entries[i]); size > maxStored {
 			return fmt.Errorf("%s: entry %d is not written, because it takes %d bytes and at most %d can be read back", s.fileOf(l.Index), l.Index, size, maxStored)
 		}
 	}

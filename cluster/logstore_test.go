@@ -10,10 +10,14 @@ import (
 	"strings"
 	"testing"
 
+	"pushquorum/cluster/internal/testkit"
+
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	walfs "github.com/hashicorp/raft-wal/fs"
+
+	"pushquorum/cluster/internal/disk/wal"
 )
 
 // failure makes writes fail, before or after they have taken effect.
@@ -66,7 +70,7 @@ func (f failingTail) save(t tail, durable bool) error {
 }
 
 // openTestStores opens raft.db and raft.tail in a directory, checked as a start would. raft.db is not synced.
-func openTestStores(t testing.TB, where logPlace, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
+func openTestStores(t testing.TB, where logOptions, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
 	t.Helper()
 	path, tailPath := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName)
 	found, err := verifyRaftFile(dir, where.store)
@@ -97,24 +101,33 @@ func openTestStores(t testing.TB, where logPlace, dir string) (*raftboltdb.BoltS
 }
 
 // everyLog are the places where a log can be. Segments are so small that a test fills some.
-var everyLog = []logPlace{{store: LogWAL, segmentSize: 4 << 10}, inBbolt}
+var everyLog = []logOptions{{store: LogWAL, segmentSize: 4 << 10}, inBbolt}
 
-var inBbolt = logPlace{store: LogBbolt}
+var inBbolt = logOptions{store: LogBbolt}
 
-// openTestLog opens the log in a directory as a start would: pages or segments, then entries.
-func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure, func()) {
+// openTestEntries opens the stores of a directory, checked as a start would, and gives that of the entries.
+func openTestEntries(t testing.TB, where logOptions, dir string) (entryStore, *tailFile, raftContent, func(), error) {
 	t.Helper()
 	bolt, file, found, err := openTestStores(t, where, dir)
 	if err != nil {
+		return nil, nil, found, nil, err
+	}
+	if where.store != LogWAL {
+		return bolt, file, found, func() { _, _ = bolt.Close(), file.Close() }, nil
+	}
+	w, err := wal.Open(dir, where.segmentSize, walfs.New(), hclog.NewNullLogger())
+	if err != nil {
 		t.Fatal(err)
 	}
-	inner, closeInner := entryStore(bolt), func() error { return nil }
-	if where.store == LogWAL {
-		w, err := openWAL(dir, where.segmentSize, walfs.New(), hclog.NewNullLogger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		inner, closeInner = w, w.Close
+	return w, file, found, func() { _, _, _ = w.Close(), bolt.Close(), file.Close() }, nil
+}
+
+// openTestLog opens the log in a directory as a start would: pages or segments, then entries.
+func openTestLog(t testing.TB, where logOptions, dir string) (*logStore, *failure, func()) {
+	t.Helper()
+	inner, file, found, closeAll, err := openTestEntries(t, where, dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	fail := &failure{}
 	s := newLogStore(func(uint64) string { return dir }, failingStore{inner, fail}, failingTail{file, fail}, func() error {
@@ -123,12 +136,10 @@ func openTestLog(t testing.TB, where logPlace, dir string) (*logStore, *failure,
 	if _, err := s.open(found.record, 0); err != nil {
 		t.Fatal(err)
 	}
-	return s, fail, func() { _, _, _ = closeInner(), bolt.Close(), file.Close() }
+	return s, fail, closeAll
 }
 
-func entry(index, term uint64) *raft.Log {
-	return &raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: fmt.Appendf(nil, "entry %d of term %d", index, term)}
-}
+func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
 
 // TestLogStoreAgainstAModel does what Raft may do to a log, with writes that fail and restarts at any point, and compares
 // it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards, and what
@@ -139,7 +150,7 @@ func TestLogStoreAgainstAModel(t *testing.T) {
 	}
 }
 
-func testLogStoreAgainstAModel(t *testing.T, where logPlace) {
+func testLogStoreAgainstAModel(t *testing.T, where logOptions) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		dir := t.TempDir()
@@ -258,7 +269,7 @@ func TestFailedWriteLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func testFailedWrite(t *testing.T, where logPlace, what failure) {
+func testFailedWrite(t *testing.T, where logOptions, what failure) {
 	dir := t.TempDir()
 	s, fail, closeLog := openTestLog(t, where, dir)
 	if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {

@@ -7,6 +7,8 @@ import (
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pushquorum/fsm"
 )
 
 // metrics are the replica's own; the counters exist even when nobody collects them.
@@ -25,19 +27,24 @@ type metrics struct {
 func newMetrics() *metrics {
 	return &metrics{
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pushquorum_apply_retries_total", Help: "Times a command was tried again, mostly because the leader changed.",
+			Name: "pushquorum_apply_retries_total",
+			Help: "Times a command was tried again, mostly because the leader changed.",
 		}),
 		leaderChanges: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushquorum_raft_leader_changes_total", Help: "Times this replica has seen a new leader.",
 		}),
 		promotions: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pushquorum_autopilot_promotions_total", Help: "Replicas that this one, as the leader, has made voters.",
+			Name: "pushquorum_autopilot_promotions_total",
+			Help: "Replicas that this one, as the leader, has made voters.",
 		}),
 		removals: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pushquorum_autopilot_removals_total", Help: "Dead replicas that this one, as the leader, has removed.",
+			Name: "pushquorum_autopilot_removals_total",
+			Help: "Dead replicas that this one, as the leader, has removed.",
 		}),
 		handOvers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushquorum_leadership_transfers_total", Help: "Times this replica has handed over the leadership because it was about to stop, and times that failed.",
+			Name: "pushquorum_leadership_transfers_total",
+			Help: "Times this replica has handed over the leadership because it was " +
+				"about to stop, and times that failed.",
 		}, []string{"outcome"}),
 		barrier: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pushquorum_read_barrier_seconds", Help: "Time until a linearizable read could be answered.",
@@ -68,33 +75,55 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 	}
 	m.registerer = registerer
 	for _, c := range []prometheus.Collector{
-		gauge("pushquorum_autopilot_healthy", "On the leader: 1 when every replica is alive and up to date, else 0. NaN on the others.", health(func(s *autopilot.State) float64 { return oneIf(s.Healthy) })),
-		gauge("pushquorum_autopilot_failure_tolerance", "On the leader: how many more voters may fail before nothing can be written. NaN on the others.",
+		gauge("pushquorum_autopilot_healthy",
+			"On the leader: 1 when every replica is alive and up to date, else 0. NaN on the others.",
+			health(func(s *autopilot.State) float64 { return oneIf(s.Healthy) })),
+		gauge("pushquorum_autopilot_failure_tolerance",
+			"On the leader: how many more voters may fail before nothing can be written. NaN on the others.",
 			health(func(s *autopilot.State) float64 { return float64(s.FailureTolerance) })),
-		gauge("pushquorum_raft_voters", "Voters in the configuration, dead or alive.", func() float64 { return float64(r.countVoters()) }),
-		gauge("pushquorum_removed", "1 on a replica that was removed from its cluster while it was away, else 0.", func() float64 { return oneIf(r.exile.removed.Load()) }),
-		stuckGauge("disk", func() float64 { return r.watch.of(&r.watch.disk).Seconds() }),
-		stuckGauge("apply", func() float64 { return r.watch.of(&r.watch.apply).Seconds() }),
+		gauge("pushquorum_raft_voters",
+			"Voters in the configuration, dead or alive.",
+			func() float64 { return float64(r.countVoters()) }),
+		gauge("pushquorum_removed",
+			"1 on a replica that was removed from its cluster while it was away, else 0.",
+			func() float64 { return oneIf(r.eviction.evicted()) }),
+		stuckGauge("disk", func() float64 { return r.watch.stuckFor(&r.watch.disk).Seconds() }),
+		stuckGauge("apply", func() float64 { return r.watch.stuckFor(&r.watch.apply).Seconds() }),
 		stuckGauge("directory", func() float64 { return r.dir.lasts().Seconds() }),
-		gauge("pushquorum_draining", "1 on a replica that is about to stop, else 0.", func() float64 { return oneIf(r.draining.Load()) }),
+		gauge("pushquorum_draining",
+			"1 on a replica that is about to stop, else 0.",
+			func() float64 { return oneIf(r.draining.Load()) }),
 		m.retries, m.leaderChanges, m.promotions, m.removals, m.handOvers, m.barrier,
 		gauge("pushquorum_raft_term", "Current Raft term.", func() float64 { return float64(r.raft.CurrentTerm()) }),
-		gauge("pushquorum_raft_commit_index", "Index up to which the log is committed, as far as this replica knows.", func() float64 { return float64(r.raft.CommitIndex()) }),
-		gauge("pushquorum_raft_applied_index", "Index up to which the log is applied to this replica's state.", func() float64 { return float64(r.cfg.FSM.Applied()) }),
-		gauge("pushquorum_raft_leader", "1 on the replica that leads, else 0.", func() float64 { return oneIf(r.raft.State() == raft.Leader) }),
-		gauge("pushquorum_state_age_seconds", "Seconds since this replica's state was last known to be current; -1 if never since its start.", func() float64 {
-			age, ok := r.Staleness()
-			if !ok {
-				return -1
-			}
-			return age.Seconds()
-		}),
+		gauge("pushquorum_raft_commit_index",
+			"Index up to which the log is committed, as far as this replica knows.",
+			func() float64 { return float64(r.raft.CommitIndex()) }),
+		gauge("pushquorum_raft_applied_index",
+			"Index up to which the log is applied to this replica's state.",
+			func() float64 { return float64(r.cfg.FSM.Applied()) }),
+		gauge("pushquorum_raft_leader",
+			"1 on the replica that leads, else 0.",
+			func() float64 { return oneIf(r.raft.State() == raft.Leader) }),
+		gauge("pushquorum_state_age_seconds",
+			"Seconds since this replica's state was last known to be current; -1 if never since its start.",
+			func() float64 {
+				age, ok := r.Staleness()
+				if !ok {
+					return -1
+				}
+				return age.Seconds()
+			}),
 		newUsageCollector(r.cfg.FSM, r.cfg.Limits),
 		&storageCollector{r: r, desc: prometheus.NewDesc("pushquorum_storage_bytes",
-			"What the data directory takes: log, snapshots, reserve. And its file system: size, free, and required, below which nothing more is stored.", []string{"what"}, nil)},
-		gauge("pushquorum_storage_short", "1 while the file system of the data directory has less free than is required, else 0.", func() float64 { return oneIf(r.space.shortage() != "") }),
-		&stateCollector{r: r, desc: prometheus.NewDesc("pushquorum_state_info",
-			"Index of the state and, as a label, its hash: at one index all replicas must show one hash.", []string{"hash"}, nil)},
+			"What the data directory takes: log, snapshots, reserve. "+
+				"And its file system: size, free, and required, below which nothing more is stored.",
+			[]string{"what"}, nil)},
+		gauge("pushquorum_storage_short",
+			"1 while the file system of the data directory has less free than is required, else 0.",
+			func() float64 { return oneIf(r.space.shortage() != "") }),
+		&stateCollector{fsm: r.cfg.FSM, desc: prometheus.NewDesc("pushquorum_state_info",
+			"Index of the state and, as a label, its hash: at one index all replicas must show one hash.",
+			[]string{"hash"}, nil)},
 	} {
 		if err := registerer.Register(c); err != nil {
 			m.unregister()
@@ -108,7 +137,8 @@ func (m *metrics) register(r *Replica, registerer prometheus.Registerer) error {
 func stuckGauge(part string, f func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pushquorum_stuck_seconds", ConstLabels: prometheus.Labels{"part": part},
-		Help: "How long a write to the disk, or the application of an entry, has been under way without moving, or the data directory has not been well.",
+		Help: "How long a write to the disk, or the application of an entry, has been under way without moving, " +
+			"or the data directory has not been well.",
 	}, f)
 }
 
@@ -128,7 +158,7 @@ func (m *metrics) unregister() {
 
 // stateCollector gives index and hash of one view, which two gauges could not.
 type stateCollector struct {
-	r    *Replica
+	fsm  *fsm.FSM
 	desc *prometheus.Desc
 }
 
@@ -137,6 +167,6 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 // Collect implements prometheus.Collector.
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
-	view := c.r.cfg.FSM.View()
+	view := c.fsm.View()
 	ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(view.Index()), view.Hash())
 }

@@ -47,8 +47,9 @@ func (r *Replica) noSpace() string {
 	}
 }
 
-// room is what the leader knows of the disks of all, since it last asked them. Mostly the others' are as full as its own: when that has
-// become short, or was when it began to lead, nothing is stored until they have been asked, which is within a second.
+// room is what the leader knows of the disks of all, since it last asked them. Mostly the others' are as full as its
+// own: when that has become short, or was when it began to lead, nothing is stored until they have been asked, which is
+// within a second.
 type room struct {
 	shortage string // why nothing more is stored, "" while a majority has room
 	ownShort bool   // the leader's own disk was short when that was decided
@@ -57,8 +58,8 @@ type room struct {
 // makeWayEvery is how often a leader that is short of room tries to hand over to a voter that has some.
 const makeWayEvery = 10 * time.Second
 
-// lookAtSpace decides, from what all servers have just said, whether the cluster can store more. A leader that is short of room
-// while a majority has some hands over to one of these.
+// lookAtSpace decides, from what all servers have just said, whether the cluster can store more. A leader that is short
+// of room while a majority has some hands over to one of these.
 func (p *pilot) lookAtSpace(heard map[raft.ServerID]answer) {
 	configuration := p.r.raft.GetConfiguration().Configuration()
 	own := p.r.space.shortage() // and not what it was before the others were asked
@@ -79,12 +80,13 @@ func (p *pilot) lookAtSpace(heard map[raft.ServerID]answer) {
 	p.madeWay, p.madeWayTo = time.Now(), to.ID
 	p.r.spawn(func(ctx context.Context) {
 		err := waitFuture(ctx, p.r.raft.LeadershipTransferToServer(to.ID, to.Address))
-		p.r.logger.Info("short of room on the disk: handing the leadership to a voter that has some", "to", p.r.nameOf(to.ID), "err", err)
+		p.r.logger.Info("short of room on the disk: handing the leadership to a voter that has some",
+			"to", p.r.nameOf(to.ID), "err", err)
 	})
 }
 
-// successor is the voter with room that a leader without hands over to: the one with the most of the log, which takes over soonest, but
-// the one tried last only where there is no other. It is nil if there is none.
+// successor is the voter with room that a leader without hands over to: the one with the most of the log, which takes
+// over soonest, but the one tried last only where there is no other. It is nil if there is none.
 func successor(c raft.Configuration, heard map[raft.ServerID]answer, self, tried raft.ServerID) *raft.Server {
 	var best *raft.Server
 	for _, s := range c.Servers {
@@ -99,8 +101,8 @@ func successor(c raft.Configuration, heard map[raft.ServerID]answer, self, tried
 	return best
 }
 
-// shortage is what the voters that are short of room say, if the others that answer are no majority: who goes on until its disk
-// is full falls out of the quorum. Else it is "".
+// shortage is what the voters that are short of room say, if the others that answer are no majority: who goes on until
+// its disk is full falls out of the quorum. Else it is "".
 func shortage(c raft.Configuration, heard map[raft.ServerID]answer) string {
 	var lacks []string
 	roomy := 0

@@ -56,7 +56,7 @@ func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, store
 	return nil
 }
 
-// placesOfPeers gives the peer ports that belong to the configured gossip addresses: the next port, as when none is set.
+// placesOfPeers gives the peer ports that belong to the configured gossip ports: the next port, as when none is set.
 func placesOfPeers(ctx context.Context, cfg *Config, r resolver) ([]string, error) {
 	var out []string
 	for _, peer := range cfg.Peers {

@@ -30,7 +30,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	cfg.MaxAppendEntries = maxRequest
 	cfg.BatchApplyCh = true
 	cfg.TrailingLogs = r.cfg.SnapshotEntries
-	cfg.SnapshotThreshold = math.MaxUint64 // takeSnapshots decides
+	cfg.SnapshotThreshold = math.MaxUint64 // snapshotter decides
 	cfg.SnapshotInterval = time.Hour
 	cfg.ShutdownOnRemove = false // a removed replica goes on to answer what it can and to say that it was removed
 	cfg.NoLegacyTelemetry = true
@@ -50,7 +50,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(server.Address{ID: r.self}.Encode())
 	} else {
-		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.stranger})
+		r.gossip = newGossip(r.logger, r.self, r.id.get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.warnOfStranger})
 		r.alone = r.newAlone()
 		r.mux = raftnet.NewMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.peerAdvertise, r.store.clusterID, r.tune.dial)
@@ -93,12 +93,13 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		return raftnet.Dial(ctx, r.tune.dial, address, raftnet.Hello{Kind: raftnet.KindRPC, Target: id, Sender: r.self, Cluster: r.store.clusterID()})
 	})
 	r.leader = &leadership{
-		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf, onGain: r.metrics.leaderChanges.Inc,
-		changed: make(chan struct{}), since: time.Now(),
+		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf,
+		onNewLeader: r.metrics.leaderChanges.Inc, changed: make(chan struct{}), since: time.Now(),
 	}
 	r.admission = fsm.NewAdmission(r.cfg.FSM, r.cfg.Limits)
-	r.forwards = &batcher{leader: r.leader.current, send: r.send, run: r.spawn}
-	r.appends = &batcher{leader: func() (raft.ServerID, <-chan struct{}) { return r.serverID, nil }, send: r.applyHere, run: r.spawn}
+	r.toLeader = &batcher{leader: r.leader.current, send: r.forward, run: r.spawn}
+	self := func() (raft.ServerID, <-chan struct{}) { return r.serverID, nil }
+	r.toLog = &batcher{leader: self, send: r.appendBatch, run: r.spawn}
 	r.reads = &readRounds{ask: r.askReadIndex, run: r.spawn}
 	return nil
 }

@@ -53,8 +53,8 @@ func (r *Replica) ReadBarrier(ctx context.Context) error {
 	}
 }
 
-// readRounds lets concurrent readers share the question for a read index. At most one round is under way; those who come
-// meanwhile share the next, because an answer is only good for readers who were there before the question.
+// readRounds lets concurrent readers share the question for a read index. At most one round is under way; those who
+// come meanwhile share the next, because an answer is only good for readers who were there before the question.
 type readRounds struct {
 	ask func(context.Context) (readIndex, error)
 	run func(func(context.Context)) bool // starts a goroutine that ends with the replica; false: it is closing
@@ -147,9 +147,9 @@ func (r *Replica) askReadIndex(ctx context.Context) (readIndex, error) {
 // requesterTerm after its readers had come.
 //
 // The index is taken first, then a majority of the voters must say that their term is still this leader's. Every answer
-// is given after the readers came; so at that moment no later leader had been elected, for it would have needed the vote,
-// and with it the term, of at least one of that majority; so nothing that was acknowledged before can lie beyond the
-// index. raft.VerifyLeader is no substitute: it counts heartbeats that were answered before it was called.
+// is given after the readers came; so at that moment no later leader had been elected, for it would have needed the
+// vote, and with it the term, of at least one of that majority; so nothing that was acknowledged before can lie beyond
+// the index. raft.VerifyLeader is no substitute: it counts heartbeats that were answered before it was called.
 func (r *Replica) confirmIndex(ctx context.Context, requesterTerm uint64, requester uuid.UUID) (readIndex, error) {
 	wait, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()

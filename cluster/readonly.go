@@ -63,7 +63,7 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
 	r.id = id.get().ID.String()
-	store, err := openStorage(cfg.DataDir, id, logPlace{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir), readOnly: true}, newRaftLogger(cfg.Logger))
+	store, err := openStorage(cfg.DataDir, id, logOptions{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir), readOnly: true}, newRaftLogger(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, err
 	}
 	logger := newRaftLogger(cfg.Logger)
-	where := logPlace{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir)}
+	where := logOptions{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir)}
 	log, err := inspect(cfg.DataDir, where, cfg.FSM.CheckEntry)
 	if err != nil {
 		return rec, err

@@ -22,8 +22,8 @@ import (
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
 //
 // Everything is built once, in Open, from the disk outwards, and taken down in the reverse order by Close. What changes
-// afterwards lives in the parts, each behind a lock of its own; a Replica itself has no lock but the one that counts its
-// goroutines.
+// afterwards lives in the parts, each behind a lock of its own; a Replica itself has no lock but the one that counts
+// its goroutines.
 type Replica struct {
 	cfg      Config
 	tune     tuning
@@ -49,21 +49,21 @@ type Replica struct {
 	stopRaft func() error
 	peers    *raftnet.Client
 	leader   *leadership
-	forwards *batcher // to the leader
-	appends  *batcher // to the log, while this replica leads
+	toLeader *batcher // what is pushed to this replica, while another leads
+	toLog    *batcher // what is pushed to this replica or forwarded to it, while it leads
 	// admission is what those that are appended must pass.
 	admission *fsm.Admission
 	reads     *readRounds
 	fresh     freshness
 	metrics   *metrics
 	pilot     *pilot // nil when standalone
-	exile     exile
+	eviction  *evictionWatch
 	turns     turns // to change the configuration
 	invites   *invitations
 	places    *places         // that --cluster.peer leads to
-	told      told            // which replicas are not wanted
+	warned    seenIDs         // which replicas are not wanted
 	refusals  *loglimit.Limit // of invitations
-	watch     *stuckWatch
+	watch     *watchdog
 
 	draining atomic.Bool
 
@@ -87,7 +87,11 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	r := &Replica{cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(), places: newPlaces(), turns: make(turns, 1), refusals: loglimit.New(), watch: newStuckWatch(tune.stuckEvery, tune.stuckAfter, cfg.Logger)}
+	r := &Replica{
+		cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(),
+		places: newPlaces(), turns: make(turns, 1), refusals: loglimit.New(),
+		watch: newWatchdog(tune.stuckEvery, tune.stuckAfter, cfg.Logger),
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -105,7 +109,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	var ln net.Listener
 	if !cfg.standalone() {
 		if ln, err = net.Listen("tcp", r.addrs.peerListen); err != nil {
-			return nil, cannotListen("--cluster.raft-listen-address", r.addrs.peerListen, err)
+			return nil, cannotListen("--cluster.peer-listen-address", r.addrs.peerListen, err)
 		}
 	}
 	if err := r.startRaft(ln); err != nil {
@@ -113,6 +117,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	if r.gossip != nil {
 		r.pilot = newPilot(r)
+		r.eviction = newEvictionWatch(r)
 		r.invites = newInvitations(r)
 	}
 	if err := r.metrics.register(r, cfg.Registerer); err != nil {
@@ -156,7 +161,7 @@ func (r *Replica) openDirectory() (err error) {
 		}
 	}
 	segmentSize := r.tune.segmentSize(dir)
-	if r.store, err = openStorage(dir, r.id, logPlace{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
+	if r.store, err = openStorage(dir, r.id, logOptions{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {
@@ -191,21 +196,22 @@ func (r *Replica) checkStandalone() error {
 	if len(servers) == 1 && servers[0].ID == r.serverID {
 		return nil
 	}
-	return fmt.Errorf("--storage.path=%s belongs to a replica of a cluster of %d: start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
+	return fmt.Errorf("--storage.path=%s belongs to a replica of a cluster of %d: "+
+		"start it with --cluster.listen-address and --cluster.peer, or give --storage.path another directory",
 		r.cfg.DataDir, max(len(servers), 2))
 }
 
 func serverID(id uuid.UUID) raft.ServerID { return raft.ServerID(id.String()) }
 
 // hasState tells whether this replica has, or ever had, Raft state.
-func (r *Replica) hasState() bool { return r.id.get().Member }
+func (r *Replica) hasState() bool { return r.id.get().HasRaftState }
 
 // ownMeta is what gossip tells about this replica.
 func (r *Replica) ownMeta() nodeMeta {
 	rec := r.id.get()
 	return nodeMeta{
 		ID: rec.ID, Name: r.cfg.Name, Peer: r.addrs.peerAdvertise, Starts: rec.Starts,
-		Member: rec.Member, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
+		Member: rec.HasRaftState, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
 	}
 }
 
@@ -241,6 +247,16 @@ func (r *Replica) spawn(f func(context.Context)) bool {
 	return true
 }
 
+// whileOpen gives a context that also ends when the replica closes.
+func (r *Replica) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.ctx, func() { cancel(errClosing) })
+	return ctx, func() {
+		stop()
+		cancel(context.Canceled)
+	}
+}
+
 // Run does what has to be done in the background: to find, form or join the cluster, to add others to it, to keep
 // [Replica.Staleness] low, to take snapshots. It returns nil when ctx ends or the replica is closed, and an error when
 // the replica cannot go on and the process should end.
@@ -249,8 +265,8 @@ func (r *Replica) Run(ctx context.Context) error {
 	defer cancel()
 	halfFormed := make(chan error, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() { r.keepFresh(ctx) })
-	wg.Go(func() { r.takeSnapshots(ctx) })
+	wg.Go(func() { r.fresh.keep(ctx, r.ReadBarrier, r.tune.freshEvery, r.tune.retryMax) })
+	wg.Go(func() { newSnapshotter(r).run(ctx, min(snapshotTick, r.tune.reconcile)) })
 	if r.gossip != nil {
 		d := &discovery{
 			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger, places: r.places,
@@ -292,8 +308,9 @@ func (r *Replica) Run(ctx context.Context) error {
 	return err
 }
 
-// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and [Replica.Leave] do:
-// alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under way fail with [ErrUnavailable]. It may be called more than once.
+// Close stops everything and releases ports and files. It says goodbye to nobody, which [Replica.Drain] and
+// [Replica.Leave] do: alone it looks like a crash to the others, and they must be able to bear that anyway. Calls under
+// way fail with [ErrUnavailable]. It may be called more than once.
 func (r *Replica) Close() error {
 	r.closeOnce.Do(func() { r.closeErr = r.close() })
 	return r.closeErr

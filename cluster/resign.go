@@ -92,7 +92,8 @@ func (r *Replica) takeVote(ctx context.Context, id uuid.UUID) error {
 	}); err != nil || left == 0 {
 		return err
 	}
-	r.logger.Info("a replica that is about to stop has given up its vote", "name", r.nameOf(serverID(id)), "id", id, "voters", left)
+	r.logger.Info("a replica that is about to stop has given up its vote",
+		"name", r.nameOf(serverID(id)), "id", id, "voters", left)
 	return nil
 }
 

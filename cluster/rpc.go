@@ -155,7 +155,7 @@ func (p *Peer) Apply(args *ApplyArgs, reply *ApplyReply) error {
 	ctx, cancel := p.context(args.TimeoutMs)
 	defer cancel()
 	var err error
-	if reply.Results, reply.Outcome, err = p.r.take(ctx, args.Commands); err != nil {
+	if reply.Results, reply.Outcome, err = p.r.appendForwarded(ctx, args.Commands); err != nil {
 		reply.Error = err.Error()
 	}
 	return nil

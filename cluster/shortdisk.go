@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -10,25 +11,29 @@ import (
 )
 
 const (
-	// On a disk that is short of room a snapshot is worth while when the log has grown by one part in shortWorth of the last
-	// one, and by shortLeast bytes at least.
+	// On a disk that is short of room a snapshot is worth while when the log has grown by one part in shortWorth of the
+	// last one, and by shortLeast bytes at least.
 	shortWorth = 8
 	shortLeast = 256 << 10
 	// shortRest is how many times as long as a snapshot took nothing is tried again for the sake of what was deleted.
 	shortRest = 1
-	// shortPatience is how long a snapshot waits for deletes to pause: one after the first few writes nearly the whole state again,
-	// and takes the time of the one that makes room.
+	// shortPatience is how long a snapshot waits for deletes to pause: one after the first few writes nearly the whole
+	// state again, and takes the time of the one that makes room.
 	shortPatience = 5 * time.Second
-	// measureRest is how many times as long as it took to measure a snapshot that does not fit nothing is measured again, and
-	// measureRestLeast how long at least: all of the state is encoded for it.
+	// measureRest is how many times as long as it took to measure a snapshot that does not fit nothing is measured
+	// again, and measureRestLeast how long at least: all of the state is encoded for it.
 	measureRest      = 10
 	measureRestLeast = 3 * time.Second
 )
 
-// shortDisk frees room on a disk that is short of it, so that what is deleted really goes: the log is only shortened behind a
-// snapshot, so there has to be room for the next one at any time.
+// shortDisk frees room on a disk that is short of it, so that what is deleted really goes: the log is only shortened
+// behind a snapshot, so there has to be room for the next one at any time.
 type shortDisk struct {
-	r       *Replica
+	fsm    *fsm.FSM
+	store  *storage
+	space  *spaceWatch
+	logger *slog.Logger
+
 	next    time.Time // when the next snapshot may be taken for the sake of what was deleted
 	measure time.Time // when one that may not fit may be measured again
 	known   measured
@@ -44,7 +49,8 @@ type measured struct {
 	after uint64 // the last entry in that one
 }
 
-// most is how many bytes a snapshot has at most, from what is known and so many bytes in the log since the newest snapshot of a size.
+// most is how many bytes a snapshot has at most, from what is known and so many bytes in the log since the newest
+// snapshot of a size.
 func (m measured) most(grown, after, size uint64) uint64 {
 	if m.bytes == 0 || m.after != after || grown < m.grown {
 		return size + grown
@@ -67,8 +73,8 @@ func (d *deletes) over(applied uint64, now time.Time) bool {
 	return paused || now.Sub(d.since) >= shortPatience
 }
 
-// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one holds, all that
-// came since, and what of that stays in the log even so. Bytes.
+// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one
+// holds, all that came since, and what of that stays in the log even so. Bytes.
 func (s *storage) nextSnapshot() uint64 {
 	since := s.log.bytesSinceSnapshot()
 	_, kept := s.log.latest.kept()
@@ -76,7 +82,8 @@ func (s *storage) nextSnapshot() uint64 {
 	return most - min(most, s.snaps.coming.Load())
 }
 
-// shorten deletes the log behind the newest snapshot, which is only kept for replicas that were away, but for what may be unanswered.
+// shorten deletes the log behind the newest snapshot, which is only kept for replicas that were away, but for what may
+// be unanswered.
 func (s *storage) shorten(applied uint64) error {
 	first, last := s.log.first.Load(), s.log.last.Load()
 	kept, _ := s.log.latest.kept()
@@ -86,34 +93,32 @@ func (s *storage) shorten(applied uint64) error {
 	return nil
 }
 
-// makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and the log behind
-// that one.
+// makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and
+// the log behind that one.
 func (s *shortDisk) makeRoom() (tight bool) {
-	r := s.r
-	s.paused = s.deletes.over(r.cfg.FSM.Applied(), time.Now())
-	if _, tight = r.space.room(r.store.nextSnapshot() / 2); !tight {
+	s.paused = s.deletes.over(s.fsm.Applied(), time.Now())
+	if _, tight = s.space.room(s.store.nextSnapshot() / 2); !tight {
 		return false
 	}
-	if err := r.store.snaps.reapOld(); err != nil {
-		r.logger.Warn("cannot delete old snapshots, trying again", "err", err)
+	if err := s.store.snaps.reapOld(); err != nil {
+		s.logger.Warn("cannot delete old snapshots, trying again", "err", err)
 	}
-	if err := r.store.shorten(r.cfg.FSM.Applied()); err != nil {
-		r.logger.Warn("cannot shorten the log, trying again", "err", err)
+	if err := s.store.shorten(s.fsm.Applied()); err != nil {
+		s.logger.Warn("cannot shorten the log, trying again", "err", err)
 	}
 	return true
 }
 
 // snapshotDue tells whether a snapshot is worth while, or due anyway, and fits.
 func (s *shortDisk) snapshotDue(due bool) bool {
-	r := s.r
-	after := r.store.snapshotIndex()
-	grown, size := r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load()
-	freed := s.paused && r.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
+	after := s.store.snapshotIndex()
+	grown, size := s.store.log.bytesSinceSnapshot(), s.store.snaps.size.Load()
+	freed := s.paused && s.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
 		return false
 	}
-	r.space.look()
-	free, _ := r.space.room(0)
+	s.space.look()
+	free, _ := s.space.room(0)
 	free -= min(free, shortLeast) // which goes on being appended to the log
 	if s.known.most(grown, after, size) <= free {
 		return true
@@ -122,7 +127,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		return false
 	}
 	began := time.Now()
-	exact, err := snapshotSize(r.cfg.FSM)
+	exact, err := snapshotSize(s.fsm)
 	took := time.Since(began)
 	s.tried(took)
 	switch {
@@ -130,16 +135,16 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		return false // the state machine has halted
 	case exact <= free:
 		return true
-	case exact <= free+r.space.reserve.size:
-		r.space.giveUpReserve()
+	case exact <= free+s.space.reserve.size:
+		s.space.giveUpReserve()
 		return true
 	}
 	s.known = measured{exact, grown, after}
 	s.measure = time.Now().Add(max(measureRest*took, measureRestLeast))
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
-		r.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: make room on the file system, or delete groups",
-			"dir", r.cfg.DataDir, "snapshot", exact, "free", free)
+		s.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: "+
+			"make room on the file system, or delete groups", "dir", s.space.dir, "snapshot", exact, "free", free)
 	}
 	return false
 }

@@ -53,7 +53,7 @@ func TestASnapshotThatDoesNotFitIsNotMeasuredAgainAndAgain(t *testing.T) {
 		}
 	}
 	space.free.Store(0)
-	s := shortDisk{r: r.Replica}
+	s := newSnapshotter(r.Replica).short
 	measures := func() bool {
 		before := s.next
 		if s.snapshotDue(true) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 	"pushquorum/fsm"
 )
@@ -49,7 +50,7 @@ func onSmallDisk(t *testing.T, r *replicaT) {
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
 	r.cfg.DataDir = filepath.Join(mount, "data")
-	r.tune.walSegment = walSegmentSize
+	r.tune.walSegment = wal.SegmentSize
 }
 
 // fillUp pushes groups through a replica until one is refused, and gives the number of those that were taken.

@@ -3,77 +3,99 @@ package cluster
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
 )
 
-// snapshotTick is how often it is looked whether a snapshot is due.
+// snapshotTick is the time between two looks whether a snapshot is due.
 const snapshotTick = time.Second
 
-// takeSnapshots takes a snapshot after so many entries or so many bytes, whichever comes first, and earlier where the disk has
-// little room. Raft's own schedule knows only entries, and a fixed number of trailing entries would keep gigabytes of large pushes:
-// here as many entries stay as came since the last snapshot, so that what is kept is bounded in bytes as well.
-func (r *Replica) takeSnapshots(ctx context.Context) {
+// snapshotter takes this replica's snapshots: after so many entries or so many bytes, whichever comes first, and
+// earlier where the disk has little room. Raft's own schedule will not do, because it knows only entries, and a fixed
+// number of trailing entries would keep gigabytes of large pushes. Here as many entries stay as came since the last
+// snapshot, so that what is kept is bounded in bytes as well.
+type snapshotter struct {
+	cfg    *Config
+	raft   *raft.Raft
+	fsm    *fsm.FSM
+	store  *storage
+	short  shortDisk
+	logger *slog.Logger
+}
+
+func newSnapshotter(r *Replica) *snapshotter {
+	short := shortDisk{fsm: r.cfg.FSM, store: r.store, space: r.space, logger: r.logger}
+	return &snapshotter{cfg: &r.cfg, raft: r.raft, fsm: r.cfg.FSM, store: r.store, short: short, logger: r.logger}
+}
+
+// run looks every so often whether a snapshot is due, and takes it, until ctx ends.
+func (s *snapshotter) run(ctx context.Context, every time.Duration) {
 	var last uint64
-	late := lateness()
-	short := shortDisk{r: r}
+	jitter := snapshotJitter()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(min(snapshotTick, r.tune.reconcile)):
+		case <-time.After(every):
 		}
-		last = max(last, r.store.snapshotIndex())
-		applied := r.cfg.FSM.Applied()
+		last = max(last, s.store.snapshotIndex())
+		applied := s.fsm.Applied()
 		entries := applied - min(last, applied)
-		tight := short.makeRoom()
-		due := entries > 0 && r.cfg.snapshotDue(entries, r.store.log.bytesSinceSnapshot(), r.store.snaps.size.Load(), late)
+		tight := s.short.makeRoom()
+		grown, size := s.store.log.bytesSinceSnapshot(), s.store.snaps.size.Load()
+		due := entries > 0 && s.cfg.snapshotDue(entries, grown, size, jitter)
 		if tight && entries > 0 {
-			due = short.snapshotDue(due)
+			due = s.short.snapshotDue(due)
 		}
 		if !due {
 			continue
 		}
-		reload := r.raft.ReloadableConfig()
-		reload.TrailingLogs = max(1, min(entries, r.cfg.SnapshotEntries))
+		reload := s.raft.ReloadableConfig()
+		reload.TrailingLogs = max(1, min(entries, s.cfg.SnapshotEntries))
 		if tight {
-			reload.TrailingLogs, _ = r.store.log.latest.kept()
+			reload.TrailingLogs, _ = s.store.log.latest.kept()
 		}
-		if err := r.raft.ReloadConfig(reload); err != nil {
-			r.logger.Error("cannot set how much log to keep", "err", err)
+		if err := s.raft.ReloadConfig(reload); err != nil {
+			s.logger.Error("cannot set how much log to keep", "err", err)
 			continue
 		}
 		began := time.Now()
-		err := waitFuture(ctx, r.raft.Snapshot())
-		short.tried(time.Since(began))
+		err := waitFuture(ctx, s.raft.Snapshot())
+		s.short.tried(time.Since(began))
 		switch {
 		case err == nil:
-			late = lateness()
-			r.logger.Info("took a snapshot", "index", r.store.snapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
+			jitter = snapshotJitter()
+			s.logger.Info("took a snapshot",
+				"index", s.store.snapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
 		case errors.Is(err, raft.ErrNothingNewToSnapshot), errors.Is(err, raft.ErrRaftShutdown), ctx.Err() != nil:
-		case r.store.snapshotIndex() > last:
-			r.logger.Info("a snapshot of this replica's own was overtaken by the leader's, or is there and the log behind it was not shortened", "err", err)
+		case s.store.snapshotIndex() > last:
+			s.logger.Info("a snapshot of this replica's own was overtaken by the leader's, "+
+				"or is there and the log behind it was not shortened", "err", err)
 		default:
-			r.logger.Error("cannot take a snapshot, trying again", "err", err)
+			s.logger.Error("cannot take a snapshot, trying again", "err", err)
 		}
 	}
 }
 
-// snapshotWorth is how many bytes of log are worth one of a snapshot.
-const snapshotWorth = 2
+// minLogPerSnapshotByte is by how many bytes the log has grown, for each byte of the last snapshot, before one is due.
+const minLogPerSnapshotByte = 2
 
-// snapshotDue tells whether it is time for a snapshot, after so many entries with so many bytes, where the last snapshot has
-// size bytes. That of a large state is only worth while when the log has grown by a multiple of it: what is written to disk
-// for a push then does not depend on what is stored.
-func (c *Config) snapshotDue(entries, bytes, size uint64, late float64) bool {
-	return float64(entries) >= late*float64(c.SnapshotEntries) || float64(bytes) >= late*float64(max(c.SnapshotBytes, snapshotWorth*size))
+// snapshotDue tells whether it is time for a snapshot, after so many entries with so many bytes, where the last
+// snapshot has size bytes. A large state is only written when the log has grown by a multiple of it, because what is
+// written to disk for a push then does not depend on what is stored.
+func (c *Config) snapshotDue(entries, bytes, size uint64, jitter float64) bool {
+	least := max(c.SnapshotBytes, minLogPerSnapshotByte*size)
+	return float64(entries) >= jitter*float64(c.SnapshotEntries) || float64(bytes) >= jitter*float64(least)
 }
 
-// lateness is by what factor this replica's next snapshot comes later than the first that is due anywhere: all replicas have the
-// same log, and would all write theirs at the same time.
-func lateness() float64 { return 1 + rand.Float64()/4 }
+// snapshotJitter is the factor, from 1 to 1.25, by which this replica's next snapshot comes later than the first that
+// is due anywhere, because all replicas have the same log and would write at the same time.
+func snapshotJitter() float64 { return 1 + rand.Float64()/4 }
 
 // pacedFSM takes snapshots that leave most of a processor and of the disk to others.
 type pacedFSM struct {
@@ -81,11 +103,11 @@ type pacedFSM struct {
 	pace pace
 }
 
-// pace says when a snapshot rests no more.
+// pace tells a snapshot when not to rest.
 type pace struct {
 	closing <-chan struct{}
-	// hurry tells whether it should not rest now, because the disk is short: until it is there nothing is stored, or what others
-	// have stored takes the room of it.
+	// hurry tells whether it should not rest now, because the disk is short: until the snapshot is there either nothing
+	// is stored, or what others store takes its room.
 	hurry func() bool
 }
 
@@ -108,8 +130,8 @@ func (s *pacedSnapshot) Persist(sink raft.SnapshotSink) error {
 	return s.FSMSnapshot.Persist(&pacedSink{SnapshotSink: sink, pace: s.pace, last: time.Now()})
 }
 
-// A snapshot rests three times as long as it works, whether it waits for a processor or for the disk, but not for ever: it is
-// worth more while the log is short.
+// A snapshot rests three times as long as it works, whether it waits for a processor or for the disk, but not for ever:
+// it is worth more while the log is short.
 const (
 	snapshotRest    = 3
 	snapshotRestMax = 25 * time.Millisecond // after each write, of 64 KiB

@@ -36,7 +36,7 @@ func TestALargeSnapshotIsTakenWhenTheLogHasGrownByTwiceAsMuch(t *testing.T) {
 	}
 	seen := map[float64]bool{}
 	for range 100 {
-		late := lateness()
+		late := snapshotJitter()
 		if late < 1 || late > 1.25 {
 			t.Fatalf("a snapshot would be late by %g", late)
 		}

@@ -171,7 +171,7 @@ func TestWhatIsRefusedAmongOthersIsAnsweredAlone(t *testing.T) {
 	push(t, r, "a", 1)
 	space.free.Store(0)
 	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
-	results, what, err := r.take(testContext(t), [][]byte{pushCommand(r, "b", 1), deleteCommand(r, "a"), {0xff}, pushCommand(r, "c", 1)})
+	results, what, err := r.appendForwarded(testContext(t), [][]byte{pushCommand(r, "b", 1), deleteCommand(r, "a"), {0xff}, pushCommand(r, "c", 1)})
 	if what != outcomeApplied || err != nil {
 		t.Fatalf("the call ended with %d, %v", what, err)
 	}
@@ -192,14 +192,14 @@ func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
 	r.start()
 	waitReady(t, r)
 	tried := false
-	r.appends = &batcher{leader: r.appends.leader, run: r.spawn, send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+	r.toLog = &batcher{leader: r.toLog.leader, run: r.spawn, send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 		if !tried {
 			tried = true
 			space.free.Store(0)
 			r.space.look()
 			return nil, outcomeUnknown, errors.New("no answer")
 		}
-		return r.applyHere(ctx, leader, commands)
+		return r.appendBatch(ctx, leader, commands)
 	}}
 	result, err := r.Apply(testContext(t), pushCommand(r, "a", 1))
 	if !errors.Is(err, ErrUnavailable) || notApplied(err) || !strings.Contains(err.Error(), "min-free") {

@@ -130,7 +130,7 @@ func decodeStable(b []byte) (map[string]string, error) {
 	}
 	body := b[:len(b)-4]
 	if binary.BigEndian.Uint32(b[len(b)-4:]) != crc32.Checksum(body, durable.Castagnoli()) {
-		return nil, errors.New("the checksum does not fit")
+		return nil, errors.New("checksum mismatch")
 	}
 	values := map[string]string{}
 	for len(body) > 0 {

@@ -14,7 +14,7 @@ import (
 func clusters(replicas []*replicaT) map[uuid.UUID]int {
 	out := map[uuid.UUID]int{}
 	for _, r := range replicas {
-		if rec := r.id.get(); rec.Member {
+		if rec := r.id.get(); rec.HasRaftState {
 			out[rec.Cluster]++
 		}
 	}

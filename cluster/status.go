@@ -5,7 +5,9 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -151,6 +153,28 @@ func (r *Replica) ownStatus() StatusReply {
 		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
 		AppliedIndex: view.Index(), StateHash: view.Hash(), Draining: r.draining.Load(), NoSpace: r.space.shortage(),
 	}
+}
+
+// logPosition is the last index of this replica's log and its term, and how long ago the leader was heard, in
+// milliseconds; -1 when it never was.
+func (r *Replica) logPosition() (index, term uint64, contactMs int64) {
+	stats := r.raft.Stats()
+	number := func(key string) uint64 {
+		n, _ := strconv.ParseUint(stats[key], 10, 64) // Raft writes nothing else
+		return n
+	}
+	index, term = number("last_log_index"), number("last_log_term")
+	if s := number("last_snapshot_index"); s > index {
+		index, term = s, number("last_snapshot_term") // a snapshot from the leader empties the log
+	}
+	switch last := r.raft.LastContact(); {
+	case r.raft.State() == raft.Leader:
+	case last.IsZero():
+		contactMs = -1
+	default:
+		contactMs = time.Since(last).Milliseconds()
+	}
+	return index, term, contactMs
 }
 
 // nameOf gives the name of a replica as last heard, else as configured, else its id.

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 )
 
@@ -20,8 +21,8 @@ const (
 	LogBbolt = "bbolt" // in raft.db, beside term and vote
 )
 
-// logPlace is where the log is kept.
-type logPlace struct {
+// logOptions is where the log is kept.
+type logOptions struct {
 	store       string // LogWAL or LogBbolt
 	segmentSize int    // bytes, LogWAL only
 	readOnly    bool   // nothing on the disk may change: what has to be put right is put right in memory
@@ -33,7 +34,7 @@ type storage struct {
 	eraser *eraser
 	id     *identity
 	bolt   *raftboltdb.BoltStore // term and vote, and the log unless wal has it
-	wal    *walStore             // nil with LogBbolt
+	wal    *wal.Store            // nil with LogBbolt
 	tail   *tailFile
 	log    *logStore
 	logs   *logCache // of log
@@ -52,7 +53,7 @@ type storage struct {
 
 // openStorage checks the directory from the outside in: identity, raft.tail, pages of raft.db, snapshots, then every
 // entry through the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
-func openStorage(dir string, id *identity, where logPlace, logger hclog.Logger) (*storage, error) {
+func openStorage(dir string, id *identity, where logOptions, logger hclog.Logger) (*storage, error) {
 	s := &storage{path: filepath.Join(dir, raftFile), id: id, replaced: make(chan struct{}), eraser: newEraser(logger)}
 	found, err := verifyRaftFile(dir, where.store)
 	if err != nil {
@@ -62,7 +63,7 @@ func openStorage(dir string, id *identity, where logPlace, logger hclog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	if !found.hasStable && (id.get().Member || snapshot != nil) {
+	if !found.hasStable && (id.get().HasRaftState || snapshot != nil) {
 		return nil, durable.Damaged(s.path, "holds no entries, no term and no vote though this replica was a member of a cluster; it must not start empty")
 	}
 	s.snapshot, s.readOnly = snapshot, where.readOnly
@@ -88,7 +89,7 @@ func (s *storage) checkGap(dir string, snapshot *snapshotInfo) error {
 }
 
 // open opens the files, raft.tail first: there must never be a raft.db without it.
-func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
+func (s *storage) open(dir string, where logOptions, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
 	if where.readOnly {
 		if err := s.openToRead(dir, where, logger); err != nil {
 			return err
@@ -102,7 +103,7 @@ func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot
 		return err
 	}
 	if where.store == LogWAL {
-		if s.wal, err = openWAL(dir, where.segmentSize, &erasingFS{erase: s.eraser.erase}, logger); err != nil {
+		if s.wal, err = wal.Open(dir, where.segmentSize, wal.NewErasingFS(s.eraser.erase), logger); err != nil {
 			return err
 		}
 	}
@@ -110,13 +111,13 @@ func (s *storage) open(dir string, where logPlace, logger hclog.Logger, snapshot
 }
 
 // openToRead opens them so that nothing on the disk changes.
-func (s *storage) openToRead(dir string, where logPlace, logger hclog.Logger) (err error) {
+func (s *storage) openToRead(dir string, where logOptions, logger hclog.Logger) (err error) {
 	s.tail = &tailFile{}
 	if s.bolt, err = readBoltStore(s.path); err != nil {
 		return err
 	}
 	if where.store == LogWAL {
-		s.wal, err = openWAL(dir, where.segmentSize, newReadingFS(), logger)
+		s.wal, err = wal.Open(dir, where.segmentSize, wal.NewReadingFS(), logger)
 	}
 	return err
 }
@@ -126,7 +127,7 @@ func (s *storage) openSnapshots(dir string, logger hclog.Logger) (*snapshotStore
 	if s.readOnly {
 		return &snapshotStore{dir: filepath.Join(dir, snapshotsDir)}, nil
 	}
-	return newSnapshotStore(dir, logger, s.id.setMember, s.saved, s.eraser.erase)
+	return newSnapshotStore(dir, logger, s.id.setHasRaftState, s.saved, s.eraser.erase)
 }
 
 // load reads everything once through the stores.
@@ -139,13 +140,13 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
-	if s.stable, err = openStableStore(s.path, s.bolt, s.id.setMember); err != nil {
+	if s.stable, err = openStableStore(s.path, s.bolt, s.id.setHasRaftState); err != nil {
 		return err
 	}
 	if s.wal != nil {
-		s.log = newLogStore(s.wal.fileOf, s.wal, s.tail, s.id.setMember)
+		s.log = newLogStore(s.wal.FileOf, s.wal, s.tail, s.id.setHasRaftState)
 	} else {
-		s.log = newLogStore(func(uint64) string { return s.path }, s.bolt, s.tail, s.id.setMember)
+		s.log = newLogStore(func(uint64) string { return s.path }, s.bolt, s.tail, s.id.setHasRaftState)
 	}
 	covered := uint64(0)
 	if snapshot != nil {
@@ -176,7 +177,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 		}
 	}
 	s.hasState = snapshot != nil || last != 0 || s.stable.hasState()
-	if s.id.get().Member && !s.hasState {
+	if s.id.get().HasRaftState && !s.hasState {
 		return durable.Damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
 	}
 	if last != 0 && !s.stable.hasState() {
@@ -235,7 +236,7 @@ func (s *storage) replacedFiles() []string {
 	if s.wal == nil {
 		return []string{identityFile, snapshotsDir}
 	}
-	return []string{identityFile, snapshotsDir, filepath.Join(walDir, walSegmentsFile)}
+	return []string{identityFile, snapshotsDir, filepath.Join(wal.Dir, wal.SegmentsFile)}
 }
 
 // snapshotIndex is the last log index in the newest snapshot, 0 when there is none.

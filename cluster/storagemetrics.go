@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pushquorum/cluster/internal/disk/wal"
 )
 
 // storageCollector tells how much room there is and what takes it. It never asks the disk, because
@@ -40,7 +42,7 @@ type fileSizes struct{ log, snapshots, reserve uint64 }
 // measureFiles looks at all files, of which there are a few dozen.
 func (w *spaceWatch) measureFiles() *fileSizes {
 	return &fileSizes{
-		log:       sizeBelow(filepath.Join(w.dir, walDir)) + sizeBelow(filepath.Join(w.dir, raftFile)),
+		log:       sizeBelow(filepath.Join(w.dir, wal.Dir)) + sizeBelow(filepath.Join(w.dir, raftFile)),
 		snapshots: sizeBelow(filepath.Join(w.dir, snapshotsDir)),
 		reserve:   sizeBelow(w.reserve.path),
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// busy follows one kind of work: whether any is under way, and whether it moves.
-type busy struct {
+// progress is that of one kind of work: whether any is under way, and whether it moves.
+type progress struct {
 	part     string // label of the metric
 	fault    string // what is said when it does not move
 	underWay atomic.Int64
@@ -21,38 +21,39 @@ type busy struct {
 }
 
 // begin notes that work has begun; the caller calls the result when it is done.
-func (b *busy) begin() (end func()) {
-	b.underWay.Add(1)
-	b.moved.Add(1)
+func (p *progress) begin() (end func()) {
+	p.underWay.Add(1)
+	p.moved.Add(1)
 	return func() {
-		b.moved.Add(1)
-		b.underWay.Add(-1)
+		p.moved.Add(1)
+		p.underWay.Add(-1)
 	}
 }
 
-// stuckWatch tells when work that was begun does not end: a disk that does not come back from a sync, an entry that the state
-// machine does not get over. It counts its own looks, not the clock: while a process is stopped, or a clock jumps, nobody looks.
-type stuckWatch struct {
-	disk, apply busy
-	every       time.Duration // between two looks
+// watchdog tells when work that was begun does not end: a disk that does not come back from a sync, an entry that the
+// state machine does not get over. It counts its own checks instead of reading a clock, because a process that is
+// stopped checks nothing, and a clock may jump.
+type watchdog struct {
+	disk, apply progress
+	every       time.Duration // between two checks
 	limit       time.Duration // after which the replica needs a restart
 	logger      *slog.Logger
 
 	mu    sync.Mutex
-	seen  map[*busy]int64
-	stuck map[*busy]time.Duration // without a sign of life
+	seen  map[*progress]int64
+	stuck map[*progress]time.Duration // without a sign of life
 }
 
-func newStuckWatch(every, limit time.Duration, logger *slog.Logger) *stuckWatch {
-	return &stuckWatch{
-		disk:  busy{part: "disk", fault: "the disk does not finish a write"},
-		apply: busy{part: "apply", fault: "the state machine does not finish an entry"},
+func newWatchdog(every, limit time.Duration, logger *slog.Logger) *watchdog {
+	return &watchdog{
+		disk:  progress{part: "disk", fault: "the disk does not finish a write"},
+		apply: progress{part: "apply", fault: "the state machine does not finish an entry"},
 		every: every, limit: limit, logger: logger,
-		seen: map[*busy]int64{}, stuck: map[*busy]time.Duration{},
+		seen: map[*progress]int64{}, stuck: map[*progress]time.Duration{},
 	}
 }
 
-func (w *stuckWatch) run(ctx context.Context) {
+func (w *watchdog) run(ctx context.Context) {
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	for {
@@ -60,51 +61,54 @@ func (w *stuckWatch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			w.look()
+			w.check()
 		}
 	}
 }
 
-func (w *stuckWatch) look() {
+// check adds an interval to what each kind of work has been stuck for, and begins anew with what has moved or ended.
+func (w *watchdog) check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, b := range []*busy{&w.disk, &w.apply} {
-		moved, before := b.moved.Load(), w.stuck[b]
-		if b.underWay.Load() > 0 && moved == w.seen[b] {
-			w.stuck[b] += w.every
+	for _, p := range []*progress{&w.disk, &w.apply} {
+		moved, before := p.moved.Load(), w.stuck[p]
+		if p.underWay.Load() > 0 && moved == w.seen[p] {
+			w.stuck[p] += w.every
 		} else {
-			w.stuck[b] = 0
+			w.stuck[p] = 0
 		}
-		w.seen[b] = moved
-		switch now := w.stuck[b]; {
+		w.seen[p] = moved
+		switch now := w.stuck[p]; {
 		case before < w.limit && now >= w.limit:
-			w.logger.Error("stuck: "+b.fault+"; not healthy until it does, or this replica is restarted", "part", b.part, "for", now)
+			w.logger.Error("stuck: "+p.fault+"; not healthy until it does, or this replica is restarted",
+				"part", p.part, "for", now)
 		case before >= w.limit && now == 0:
-			w.logger.Info("no longer stuck", "part", b.part, "was_for", before)
+			w.logger.Info("no longer stuck", "part", p.part, "was_for", before)
 		}
 	}
 }
 
 // err returns what is stuck for longer than the limit, or nil.
-func (w *stuckWatch) err() error {
-	for _, b := range []*busy{&w.disk, &w.apply} {
-		if d := w.of(b); d >= w.limit {
-			return fmt.Errorf("stuck: %s since %s", b.fault, d)
+func (w *watchdog) err() error {
+	for _, p := range []*progress{&w.disk, &w.apply} {
+		if d := w.stuckFor(p); d >= w.limit {
+			return fmt.Errorf("stuck: %s since %s", p.fault, d)
 		}
 	}
 	return nil
 }
 
-func (w *stuckWatch) of(b *busy) time.Duration {
+// stuckFor returns for how long a kind of work has been under way without a sign of life.
+func (w *watchdog) stuckFor(p *progress) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.stuck[b]
+	return w.stuck[p]
 }
 
 // watchedFSM is the state machine under watch. A snapshot that is being read shows life with each piece.
 type watchedFSM struct {
 	raft.BatchingFSM
-	work *busy
+	work *progress
 }
 
 func (f *watchedFSM) Apply(l *raft.Log) any {
@@ -124,7 +128,7 @@ func (f *watchedFSM) Restore(rc io.ReadCloser) error {
 
 type watchedReader struct {
 	io.ReadCloser
-	work *busy
+	work *progress
 }
 
 func (r *watchedReader) Read(p []byte) (int, error) {
@@ -136,7 +140,7 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 // watchedLogs is the log store under watch.
 type watchedLogs struct {
 	raft.LogStore
-	work *busy
+	work *progress
 }
 
 func (s *watchedLogs) StoreLog(l *raft.Log) error {
@@ -157,7 +161,7 @@ func (s *watchedLogs) DeleteRange(first, last uint64) error {
 // watchedStable is the stable store under watch.
 type watchedStable struct {
 	raft.StableStore
-	work *busy
+	work *progress
 }
 
 func (s *watchedStable) Set(key, value []byte) error {

@@ -14,10 +14,10 @@ import (
 
 func TestWorkThatDoesNotMoveIsStuckAndWorkThatMovesIsNot(t *testing.T) {
 	logs := &logBuffer{}
-	w := newStuckWatch(time.Second, 3*time.Second, slog.New(slog.NewTextHandler(logs, nil)))
+	w := newWatchdog(time.Second, 3*time.Second, slog.New(slog.NewTextHandler(logs, nil)))
 	looks := func(n int) {
 		for range n {
-			w.look()
+			w.check()
 		}
 	}
 	looks(10)
@@ -92,13 +92,13 @@ func (h *held) Snapshot() (raft.FSMSnapshot, error) { return nil, errors.New("no
 
 func TestEveryWriteAndEveryEntryIsUnderWatch(t *testing.T) {
 	h := &held{here: make(chan struct{}), let: make(chan struct{})}
-	w := newStuckWatch(time.Second, time.Second, slog.New(slog.DiscardHandler))
+	w := newWatchdog(time.Second, time.Second, slog.New(slog.DiscardHandler))
 	logs := &watchedLogs{LogStore: h, work: &w.disk}
 	stable := &watchedStable{StableStore: h, work: &w.disk}
 	machine := &watchedFSM{BatchingFSM: h, work: &w.apply}
 	for name, c := range map[string]struct {
 		do   func()
-		part *busy
+		part *progress
 	}{
 		"StoreLogs":   {func() { _ = logs.StoreLogs(nil) }, &w.disk},
 		"StoreLog":    {func() { _ = logs.StoreLog(nil) }, &w.disk},
@@ -115,14 +115,14 @@ func TestEveryWriteAndEveryEntryIsUnderWatch(t *testing.T) {
 			c.do()
 		}()
 		<-h.here
-		w.look()
-		w.look()
-		if w.of(c.part) != time.Second || w.err() == nil {
+		w.check()
+		w.check()
+		if w.stuckFor(c.part) != time.Second || w.err() == nil {
 			t.Errorf("%s that does not end is not noticed", name)
 		}
 		h.let <- struct{}{}
 		<-done
-		w.look()
+		w.check()
 		if w.err() != nil {
 			t.Errorf("%s has ended: %v", name, w.err())
 		}

@@ -36,7 +36,7 @@ func decodeTail(b []byte) (tail, error) {
 		return tail{}, fmt.Errorf("damaged: %d bytes long, should be %d", len(b), tailSize)
 	}
 	if sum := crc32.Checksum(b[:24], durable.Castagnoli()); binary.BigEndian.Uint32(b[24:]) != sum {
-		return tail{}, errors.New("damaged: its checksum does not fit")
+		return tail{}, errors.New("damaged: checksum mismatch")
 	}
 	if v := binary.BigEndian.Uint32(b); v != tailVersion {
 		return tail{}, fmt.Errorf("version %d is not known to this program, which knows %d", v, tailVersion)

@@ -2,16 +2,17 @@ package cluster
 
 import "sync"
 
-// A leader whose answers from a follower were lost sends again what it got no answer for, and asks first whether the follower has the
-// entry before that. If the follower has shortened its log beyond it, it takes nothing more, and neither the leader's snapshot, which is
-// older than its own, until the leader has taken another. So what may be unanswered stays in the log, whatever the room.
+// A leader whose answers from a follower were lost sends again what it got no answer for, and asks first whether the
+// follower has the entry before that. If the follower has shortened its log beyond it, it takes nothing more, and
+// neither the leader's snapshot, which is older than its own, until the leader has taken another. So what may be
+// unanswered stays in the log, whatever the room.
 const (
 	// maxRequest is how many entries are sent at a time.
 	maxRequest = 64
 	// At most two requests wait for an answer while a third is on its way. The entry before them is wanted as well.
 	unansweredEntries = 4 * maxRequest
-	// unansweredBytes bounds what stays where entries are large. One that is larger than a request stays only if it is among the last
-	// of so many bytes: else room would have to be kept for three of the largest. Bytes.
+	// unansweredBytes bounds what stays where entries are large. One that is larger than a request stays only if it is
+	// among the last of so many bytes: else room would have to be kept for three of the largest. Bytes.
 	unansweredBytes = 3 * maxSent
 )
 

@@ -11,9 +11,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	walfs "github.com/hashicorp/raft-wal/fs"
-	"github.com/hashicorp/raft-wal/types"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/server"
 )
 
@@ -55,7 +54,7 @@ type inspection struct {
 
 // inspect reads the log of a directory entry by entry, and changes nothing. Where the files that are not the log are
 // damaged, it is an error.
-func inspect(dir string, where logPlace, readable func(data []byte) error) (found inspection, err error) {
+func inspect(dir string, where logOptions, readable func(data []byte) error) (found inspection, err error) {
 	path := filepath.Join(dir, raftFile)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return found, nil // nothing has been written yet
@@ -76,14 +75,13 @@ func inspect(dir string, where logPlace, readable func(data []byte) error) (foun
 	}
 	log := &entriesOnDisk{fileOf: func(uint64) string { return path }, readable: readable}
 	if where.store == LogWAL {
-		list := &segmentList{path: filepath.Join(dir, walDir, walSegmentsFile)}
-		if err := list.read(); err != nil {
-			return found, err
+		segments, oerr := wal.OpenReader(dir)
+		if oerr != nil {
+			return found, oerr
 		}
-		segments := &segmentsReader{dir: filepath.Join(dir, walDir), vfs: walfs.New(), segments: list.state.Segments}
 		defer func() { err = errors.Join(err, segments.Close()) }()
-		log.fileOf, log.get = list.fileOf, segments.GetLog
-		log.first, log.last = segments.ends()
+		log.fileOf, log.get = segments.FileOf, segments.GetLog
+		log.first, log.last = segments.Ends()
 	} else {
 		options := boltOptions(path)
 		options.BoltOptions.ReadOnly = true
@@ -189,7 +187,7 @@ func (i *inspection) whole() bool { return i.lost == nil && i.inSnapshot == nil 
 
 // cut makes the log what can be kept of it. As with every deletion the record is lowered first: should this stop half
 // way the log still holds what the record speaks of, and can be cut again.
-func (i *inspection) cut(dir string, where logPlace, logger hclog.Logger) (err error) {
+func (i *inspection) cut(dir string, where logOptions, logger hclog.Logger) (err error) {
 	record, err := openTailFile(filepath.Join(dir, tailFileName))
 	if err != nil {
 		return err
@@ -200,16 +198,12 @@ func (i *inspection) cut(dir string, where logPlace, logger hclog.Logger) (err e
 	}
 	var log entryStore
 	if where.store == LogWAL {
-		list := &segmentList{path: filepath.Join(dir, walDir, walSegmentsFile)}
-		if err := list.read(); err != nil {
-			return err
-		}
-		if err := list.cut(i.keep); err != nil {
+		if err := wal.Cut(dir, i.keep.First, i.keep.Last); err != nil {
 			return err
 		}
 		eraser := newEraser(logger)
 		defer eraser.Close()
-		w, oerr := openWAL(dir, where.segmentSize, &erasingFS{erase: eraser.erase}, logger)
+		w, oerr := wal.Open(dir, where.segmentSize, wal.NewErasingFS(eraser.erase), logger)
 		if oerr != nil {
 			return oerr
 		}
@@ -243,25 +237,4 @@ func (i *inspection) cut(dir string, where logPlace, logger hclog.Logger) (err e
 		return log.DeleteRange(first, i.keep.First-1)
 	}
 	return nil
-}
-
-// cut takes out of the list the segments that hold nothing that is kept: they may be such as cannot be opened, and then
-// the log could not be, either. Their files go when the log is opened.
-func (l *segmentList) cut(keep tail) error {
-	state := types.PersistentState{NextSegmentID: l.state.NextSegmentID}
-	for _, s := range l.state.Segments {
-		full := !s.SealTime.IsZero()
-		if keep.Last == 0 || s.BaseIndex > keep.Last || (full && s.MaxIndex < keep.First) {
-			continue
-		}
-		if full {
-			s.MaxIndex = min(s.MaxIndex, keep.Last)
-		}
-		s.MinIndex = max(s.MinIndex, keep.First)
-		state.Segments = append(state.Segments, s)
-	}
-	if n := len(state.Segments); n > 0 && !state.Segments[n-1].SealTime.IsZero() {
-		state = withNext(state)
-	}
-	return l.CommitState(state)
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/raft"
 	walfs "github.com/hashicorp/raft-wal/fs"
 
+	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -167,7 +169,7 @@ func jobAt(i int) string { return fmt.Sprintf("job-%04d-of-many", i) }
 // segmentOf finds the segment, or the file, in which a push stands, and where.
 func segmentOf(t *testing.T, r *replicaT, push int) (path string, content []byte, at int) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(r.cfg.DataDir, walDir, "*.wal"))
+	files, err := filepath.Glob(filepath.Join(r.cfg.DataDir, wal.Dir, "*.wal"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +238,8 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 		}, -1, false},
 		{"a length that cannot be", LogWAL, false, func(t *testing.T, r *replicaT) {
 			path, b, at := segmentOf(t, r, 40)
-			for at%walFrame != 0 || b[at] != walEntry || b[at+1] != 0 || b[at+2] != 0 || b[at+3] != 0 {
+			for at%8 != 0 || b[at] != 1 || // an entry begins with its type, at a multiple of eight
+				b[at+1] != 0 || b[at+2] != 0 || b[at+3] != 0 {
 				at--
 			}
 			b[at+7] = 0x10 // 256 MiB
@@ -314,7 +317,7 @@ func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 	path, b, at := segmentOf(t, r, damagedPushes/2)
 	b[at] ^= 1
 	rewrite(t, path, b)
-	where := logPlace{store: LogWAL, segmentSize: r.tune.walSegment}
+	where := logOptions{store: LogWAL, segmentSize: r.tune.walSegment}
 	found, err := inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
 	if err != nil {
 		t.Fatal(err)
@@ -328,8 +331,7 @@ func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 			return errors.Join(file.save(found.keep, true), file.Close())
 		},
 		"after the list": func() error {
-			list := &segmentList{path: filepath.Join(r.cfg.DataDir, walDir, walSegmentsFile)}
-			return errors.Join(list.read(), list.cut(found.keep))
+			return wal.Cut(r.cfg.DataDir, found.keep.First, found.keep.Last)
 		},
 	} {
 		if err := stop(); err != nil {
@@ -355,7 +357,7 @@ func TestAnInspectionKeepsOnlyWhatWasWritten(t *testing.T) {
 	const last = 20
 	whole := func() (*entriesOnDisk, map[uint64]raft.Log, tail) {
 		log, record := map[uint64]raft.Log{}, tail{First: 1}
-		for _, l := range entries(1, last, 3) {
+		for _, l := range testkit.Entries(1, last, 3) {
 			var own uint32
 			log[l.Index], own = linked(l, record.Chain)
 			record.Last, record.Chain = l.Index, own
@@ -427,7 +429,7 @@ func TestALogWithAnEntryThatIsTooLargeIsCutBeforeIt(t *testing.T) {
 	push(t, r, "before", 1)
 	log := r.store.log
 	r.crash()
-	w, err := openWAL(r.cfg.DataDir, r.tune.walSegment, walfs.New(), hclog.NewNullLogger())
+	w, err := wal.Open(r.cfg.DataDir, r.tune.walSegment, walfs.New(), hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}

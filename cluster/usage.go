@@ -9,8 +9,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// surveyEvery is how often all groups are looked at for the sake of a gauge, at most: it takes milliseconds for each ten
-// thousand of them, and an alert on a push that is missing waits for minutes.
+// surveyEvery is how often all groups are looked at for the sake of a gauge, at most: it takes milliseconds for each
+// ten thousand of them, and an alert on a push that is missing waits for minutes.
 const surveyEvery = 10 * time.Second
 
 // usageCollector tells what is stored, and what may be.
@@ -37,7 +37,9 @@ func newUsageCollector(f *fsm.FSM, limits fsm.Limits) *usageCollector {
 		series: desc("series", "Series stored, without those of the two push times of each group."),
 		bytes:  desc("state_bytes", "Memory that the stored groups take, as it counts against --limit.state-bytes."),
 		limit:  desc("limit", "The limits that are set on this replica; the leader's are kept.", "name"),
-		oldest: desc("oldest_push_timestamp_seconds", "When the group was last pushed for which that is the longest ago; looked for every 10 seconds at most, and absent while no group was pushed."),
+		oldest: desc("oldest_push_timestamp_seconds",
+			"When the group was last pushed for which that is the longest ago; "+
+				"looked for every 10 seconds at most, and absent while no group was pushed."),
 	}
 }
 

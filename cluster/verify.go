@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 )
 
@@ -38,7 +39,7 @@ type raftContent struct {
 //
 // The log is in the place that the flag says, or nowhere yet: it is not moved.
 func verifyRaftFile(dir, logStore string) (raftContent, error) {
-	path, tailPath, segments := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName), filepath.Join(dir, walDir)
+	path, tailPath, segments := filepath.Join(dir, raftFile), filepath.Join(dir, tailFileName), filepath.Join(dir, wal.Dir)
 	_, err := os.Lstat(segments)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return raftContent{}, err
@@ -187,7 +188,7 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 	case err != nil:
 		return nil, durable.Damaged(sumPath, "cannot be read: %w", err)
 	case !bytes.Equal(sum, encodeSum(metaBytes)):
-		return nil, durable.Damaged(sumPath, "does not fit %s: one of the two is damaged", metaPath)
+		return nil, durable.Damaged(sumPath, "checksum mismatch with %s: one of the two is damaged", metaPath)
 	}
 	f, err := os.Open(statePath)
 	if err != nil {
@@ -203,7 +204,7 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 		return nil, durable.Damaged(statePath, "damaged: %d bytes long, should be %d", n, meta.Size)
 	}
 	if !bytes.Equal(h.Sum(nil), meta.CRC) {
-		return nil, durable.Damaged(statePath, "damaged: its checksum does not fit the one in %s", metaPath)
+		return nil, durable.Damaged(statePath, "damaged: checksum mismatch with the one in %s", metaPath)
 	}
 	return &snapshotInfo{Index: meta.Index, Term: meta.Term, Configuration: meta.Configuration, size: uint64(meta.Size), path: dir}, nil
 }

@@ -41,7 +41,8 @@ func valuesOf(t *testing.T) map[string]any {
 
 // leaves are maps that are one value for their users.
 var leaves = []string{
-	"liveness.probe", "readiness.probe", "startupProbe.probe", "securityContext", "containerSecurityContext", "updateStrategy",
+	"liveness.probe", "readiness.probe", "startupProbe.probe", "securityContext", "containerSecurityContext",
+	"updateStrategy",
 	"grafanaDashboard.labels",
 }
 
@@ -104,24 +105,32 @@ func shown(t *testing.T, value any) string {
 const communityKeys = `
 global.imageRegistry global.imagePullSecrets nameOverride fullnameOverride namespaceOverride
 image.registry image.repository image.tag image.pullPolicy imagePullSecrets
-service.type service.port service.targetPort service.nodePort service.portName service.clusterIP service.ipDualStack.enabled
-service.ipDualStack.ipFamilies service.ipDualStack.ipFamilyPolicy service.loadBalancerIP service.loadBalancerSourceRanges
+service.type service.port service.targetPort service.nodePort service.portName service.clusterIP
+service.ipDualStack.enabled
+service.ipDualStack.ipFamilies service.ipDualStack.ipFamilyPolicy service.loadBalancerIP
+service.loadBalancerSourceRanges
 automountServiceAccountToken serviceAccount.create serviceAccount.name
-deploymentAnnotations podAnnotations podLabels serviceAnnotations serviceLabels serviceAccountLabels persistentVolumeLabels
-extraVars extraArgs extraInitContainers extraContainers extraVolumes extraVolumeMounts extraManifests lifecycle hostAliases resources
+deploymentAnnotations podAnnotations podLabels serviceAnnotations serviceLabels serviceAccountLabels
+persistentVolumeLabels
+extraVars extraArgs extraInitContainers extraContainers extraVolumes extraVolumeMounts extraManifests lifecycle
+hostAliases resources
 webConfiguration liveness.enabled liveness.probe readiness.enabled readiness.probe
-ingress.enabled ingress.className ingress.path ingress.pathType ingress.extraPaths ingress.annotations ingress.hosts ingress.tls
+ingress.enabled ingress.className ingress.path ingress.pathType ingress.extraPaths ingress.annotations ingress.hosts
+ingress.tls
 route.main.enabled route.main.apiVersion route.main.kind route.main.annotations route.main.labels route.main.parentRefs
 route.main.hostnames route.main.additionalRules route.main.filters route.main.matches route.main.httpsRedirect
 tolerations nodeSelector affinity podAntiAffinity podAntiAffinityTopologyKey topologySpreadConstraints priorityClassName
 replicaCount runAsStatefulSet strategy podDisruptionBudget securityContext containerSecurityContext networkPolicy
-serviceMonitor.enabled serviceMonitor.namespace serviceMonitor.telemetryPath serviceMonitor.interval serviceMonitor.scheme
+serviceMonitor.enabled serviceMonitor.namespace serviceMonitor.telemetryPath serviceMonitor.interval
+serviceMonitor.scheme
 serviceMonitor.basicAuth serviceMonitor.bearerTokenFile serviceMonitor.tlsConfig serviceMonitor.scrapeTimeout
 serviceMonitor.additionalLabels serviceMonitor.honorLabels serviceMonitor.metricRelabelings serviceMonitor.relabelings
 persistentVolume.enabled persistentVolume.accessModes persistentVolume.annotations persistentVolume.existingClaim
-persistentVolume.mountPath persistentVolume.size persistentVolume.storageClass persistentVolume.subPath persistentVolume.emptyDir`
+persistentVolume.mountPath persistentVolume.size persistentVolume.storageClass persistentVolume.subPath
+persistentVolume.emptyDir`
 
-// TestTheChartReadsEveryKeyOfTheCommunityChart: each is a value, and read by a template, if only to say that it has no effect.
+// TestTheChartReadsEveryKeyOfTheCommunityChart: each is a value, and read by a template, if only to say that it has no
+// effect.
 func TestTheChartReadsEveryKeyOfTheCommunityChart(t *testing.T) {
 	t.Parallel()
 	values := valuesOf(t)
@@ -152,10 +161,12 @@ func TestTheNotesSayWhatHasNoEffect(t *testing.T) {
 	notes := func(set string) string {
 		t.Helper()
 		all := objects(t, mustRender(t, "--set", set, "--set-json",
-			`extraManifests=[{"kind": "Notes", "text": "{{ include (print .Template.BasePath \"/NOTES.txt\") . | b64enc }}"}]`))
+			`extraManifests=[{"kind": "Notes", "text": "`+
+				`{{ include (print .Template.BasePath \"/NOTES.txt\") . | b64enc }}"}]`))
 		return decode(t, one(t, all, "Notes", "").text("text"))
 	}
-	said := notes("runAsStatefulSet=false,strategy.type=Recreate,service.clusterIP=None,extraArgs={--persistence.interval=5m}")
+	said := notes("runAsStatefulSet=false,strategy.type=Recreate,service.clusterIP=None," +
+		"extraArgs={--persistence.interval=5m}")
 	for _, want := range []string{
 		"runAsStatefulSet=false", "strategy", "service.clusterIP=None", "--persistence.interval", // without effect
 		"curl --data-binary @- http://pq-prometheus-pushgateway.batch.svc:9091/metrics/job/", // push

@@ -70,7 +70,8 @@ func manifests(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" || d.Name() == "kustomization.yaml" || filepath.Dir(path) == dir {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" || d.Name() == "kustomization.yaml" ||
+			filepath.Dir(path) == dir {
 			return err
 		}
 		text, err := os.ReadFile(path)
@@ -87,8 +88,9 @@ func manifests(t *testing.T, dir string) map[string]string {
 func TestTheKustomizationsBuild(t *testing.T) {
 	t.Parallel()
 	for overlay, kinds := range map[string]string{
-		"standalone":     "ConfigMap NetworkPolicy Service Service Service ServiceAccount StatefulSet",
-		"three-replicas": "ConfigMap NetworkPolicy PodDisruptionBudget Service Service Service ServiceAccount StatefulSet",
+		"standalone": "ConfigMap NetworkPolicy Service Service Service ServiceAccount StatefulSet",
+		"three-replicas": "ConfigMap NetworkPolicy PodDisruptionBudget Service Service Service ServiceAccount " +
+			"StatefulSet",
 		"prometheus-operator": "ConfigMap NetworkPolicy PodDisruptionBudget PodMonitor PrometheusRule " +
 			"Service Service Service ServiceAccount ServiceMonitor StatefulSet",
 	} {
@@ -112,7 +114,8 @@ func TestTheChartHoldsTheAlertsAndDashboards(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := os.ReadFile(filepath.Join(chart, "files", filepath.Base(path))); err != nil || !bytes.Equal(got, want) {
+		if got, err := os.ReadFile(filepath.Join(chart, "files", filepath.Base(path))); err != nil ||
+			!bytes.Equal(got, want) {
 			t.Errorf("the chart's files/%s is not deploy/%s: run `make manifests` (%v)", filepath.Base(path), path, err)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package deploy_test holds the chart to what its users expect, by rendering it. Whether what it renders works is for a real
-// Kubernetes to say: test/kubernetes.
+// Package deploy_test holds the chart to what its users expect, by rendering it. Whether what it renders works is for a
+// real Kubernetes to say: test/kubernetes.
 package deploy_test
 
 import (
@@ -19,7 +19,8 @@ import (
 
 const chart = "helm/pushquorum"
 
-// helm is the program: that of PUSHQUORUM_HELM, else what the tests on a real Kubernetes have built, else the one on PATH.
+// helm is the program: that of PUSHQUORUM_HELM, else what the tests on a real Kubernetes have built, else the one on
+// PATH.
 func helm(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("PUSHQUORUM_HELM"); path != "" {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestAnUpgradeThatCannotWorkIsRefused lets helm look at an API server that holds what an earlier installation has left.
+// TestAnUpgradeThatCannotWorkIsRefused lets helm look at an API server that holds what an earlier installation has
+// left.
 func TestAnUpgradeThatCannotWorkIsRefused(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none")) // of whoever runs this
 	const name = "pq-prometheus-pushgateway"
@@ -19,9 +20,10 @@ func TestAnUpgradeThatCannotWorkIsRefused(t *testing.T) {
 			templates = append(templates, map[string]any{"metadata": map[string]any{"name": "storage-volume"}})
 		}
 		return object{
-			"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": map[string]any{"name": name, "namespace": "batch"},
-			"spec":   map[string]any{"replicas": replicas, "serviceName": service, "volumeClaimTemplates": templates},
-			"status": map[string]any{"readyReplicas": ready},
+			"apiVersion": "apps/v1", "kind": "StatefulSet",
+			"metadata": map[string]any{"name": name, "namespace": "batch"},
+			"spec":     map[string]any{"replicas": replicas, "serviceName": service, "volumeClaimTemplates": templates},
+			"status":   map[string]any{"readyReplicas": ready},
 		}
 	}
 	service := func(ip string) object {
@@ -42,18 +44,53 @@ func TestAnUpgradeThatCannotWorkIsRefused(t *testing.T) {
 		want  string // "": it is taken
 	}{
 		{"a first installation", nil, "replicaCount=3", ""},
-		{"nothing changes", []object{set(3, 3, true, ours), service("10.0.0.7")}, "replicaCount=3,persistentVolume.enabled=true", ""},
+		{
+			"nothing changes",
+			[]object{set(3, 3, true, ours), service("10.0.0.7")},
+			"replicaCount=3,persistentVolume.enabled=true", "",
+		},
 		{"3 to 5", []object{set(3, 3, true, ours)}, "replicaCount=5,persistentVolume.enabled=true", ""},
-		{"3 to 1", []object{set(3, 3, true, ours)}, "replicaCount=1,persistentVolume.enabled=true", "set cluster.shrinkToOne=true"},
+		{
+			"3 to 1",
+			[]object{set(3, 3, true, ours)},
+			"replicaCount=1,persistentVolume.enabled=true",
+			"set cluster.shrinkToOne=true",
+		},
 		{"3 to 1, without volumes", []object{set(3, 3, false, ours)}, "replicaCount=1", "an empty state"},
-		{"3 to 1, as agreed", []object{set(3, 3, true, ours)}, "replicaCount=1,persistentVolume.enabled=true,cluster.shrinkToOne=true", ""},
-		{"asleep, and one is meant", []object{set(0, 0, true, ours)}, "replicaCount=1,persistentVolume.enabled=true", ""},
+		{
+			"3 to 1, as agreed",
+			[]object{set(3, 3, true, ours)},
+			"replicaCount=1,persistentVolume.enabled=true,cluster.shrinkToOne=true", "",
+		},
+		{
+			"asleep, and one is meant",
+			[]object{set(0, 0, true, ours)},
+			"replicaCount=1,persistentVolume.enabled=true",
+			"",
+		},
 		{"1 to 3", []object{set(1, 1, true, ours)}, "replicaCount=3,persistentVolume.enabled=true", ""},
-		{"1 to 3 before it is ready", []object{set(1, 0, true, ours)}, "replicaCount=3,persistentVolume.enabled=true", "is not ready yet"},
-		{"1 to 3 because it was 3", []object{set(1, 0, true, ours), secondClaim}, "replicaCount=3,persistentVolume.enabled=true", ""},
-		{"volumes for a set without", []object{set(3, 3, false, ours)}, "replicaCount=3,persistentVolume.enabled=true", "--cascade=orphan"},
+		{
+			"1 to 3 before it is ready",
+			[]object{set(1, 0, true, ours)},
+			"replicaCount=3,persistentVolume.enabled=true", "is not ready yet",
+		},
+		{
+			"1 to 3 because it was 3",
+			[]object{set(1, 0, true, ours), secondClaim},
+			"replicaCount=3,persistentVolume.enabled=true", "",
+		},
+		{
+			"volumes for a set without",
+			[]object{set(3, 3, false, ours)},
+			"replicaCount=3,persistentVolume.enabled=true", "--cascade=orphan",
+		},
 		{"no volumes for a set with", []object{set(3, 3, true, ours)}, "replicaCount=3", "--cascade=orphan"},
-		{"the community chart's StatefulSet", []object{set(1, 1, true, name)}, "persistentVolume.enabled=true", "is not this chart's"},
+		{
+			"the community chart's StatefulSet",
+			[]object{set(1, 1, true, name)},
+			"persistentVolume.enabled=true",
+			"is not this chart's",
+		},
 		{"the community chart's headless Service", []object{service("None")}, "replicaCount=1", "is headless"},
 	} {
 		server := apiServer(t, c.there)
@@ -82,10 +119,14 @@ func apiServer(t *testing.T, there []object) string {
 		"/api/v1": map[string]any{"kind": "APIResourceList", "groupVersion": "v1", "resources": []any{
 			resource("services", "Service"), resource("persistentvolumeclaims", "PersistentVolumeClaim"),
 		}},
-		"/apis/apps/v1": map[string]any{"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": []any{resource("statefulsets", "StatefulSet")}},
+		"/apis/apps/v1": map[string]any{"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": []any{
+			resource("statefulsets", "StatefulSet"),
+		}},
 	}
 	for _, o := range there {
-		base := map[string]string{"StatefulSet": "/apis/apps/v1", "Service": "/api/v1", "PersistentVolumeClaim": "/api/v1"}[o.text("kind")]
+		base := map[string]string{
+			"StatefulSet": "/apis/apps/v1", "Service": "/api/v1", "PersistentVolumeClaim": "/api/v1",
+		}[o.text("kind")]
 		answers[base+"/namespaces/batch/"+strings.ToLower(o.text("kind"))+"s/"+o.text("metadata", "name")] = o
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +134,10 @@ func apiServer(t *testing.T, there []object) string {
 		w.Header().Set("Content-Type", "application/json")
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
-			answer = map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": http.StatusNotFound}
+			answer = map[string]any{
+				"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound",
+				"code": http.StatusNotFound,
+			}
 		}
 		if err := json.NewEncoder(w).Encode(answer); err != nil {
 			t.Error(err)

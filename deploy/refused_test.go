@@ -69,12 +69,15 @@ func TestThePodHasTheTimeToEndThatItsFlagsNeed(t *testing.T) {
 	}
 }
 
-// TestTheNumberOfReplicasIsWhatFoundsACluster: else an emptied disk could found a second one. From three on nothing but that number
-// changes with it, so that nobody is restarted: see templates/_args.tpl.
+// TestTheNumberOfReplicasIsWhatFoundsACluster: else an emptied disk could found a second one. From three on nothing but
+// that number changes with it, so that nobody is restarted: see templates/_args.tpl.
 func TestTheNumberOfReplicasIsWhatFoundsACluster(t *testing.T) {
 	t.Parallel()
 	templates := map[string]string{}
-	for n, set := range map[string]string{"1": "replicaCount=1", "3": "replicaCount=3", "5": "replicaCount=5", "2": "replicaCount=3,cluster.bootstrapExpect=2"} {
+	for n, set := range map[string]string{
+		"1": "replicaCount=1", "3": "replicaCount=3", "5": "replicaCount=5",
+		"2": "replicaCount=3,cluster.bootstrapExpect=2",
+	} {
 		all := objects(t, mustRender(t, "--set", set))
 		name := one(t, all, "StatefulSet", "").text("metadata", "name")
 		if got := one(t, all, "ConfigMap", name).text("data", "bootstrap-expect"); got != n {
@@ -106,21 +109,35 @@ func TestTheCommandLineIsWhatTheValuesSay(t *testing.T) {
 		has, hasNo []string
 	}{
 		{"one serves its own metrics", "replicaCount=1", []string{first, all, "--web.include-self-metrics=true"}, nil},
-		{"one that podMonitor scrapes does not", "replicaCount=1,podMonitor.enabled=true", []string{"--web.include-self-metrics=false"}, nil},
+		{
+			"one that podMonitor scrapes does not", "replicaCount=1,podMonitor.enabled=true",
+			[]string{"--web.include-self-metrics=false"},
+			nil,
+		},
 		{"three do not", "replicaCount=3", []string{first, all}, []string{"--web.include-self-metrics=true"}},
 		{
 			"extraArgs win", "replicaCount=3,extraArgs={--web.drain-delay=1s,--storage.path=/x,--no-auto-gomemlimit}",
 			[]string{"--web.drain-delay=1s", "--storage.path=/x", "--no-auto-gomemlimit"},
 			[]string{"--web.drain-delay=5s", "--storage.path=/data"},
 		},
-		{"a further peer is added", "replicaCount=3,extraArgs={--cluster.peer=r1:7946},additionalPeers={r2:7946}", []string{all, "--cluster.peer=r1:7946", "--cluster.peer=r2:7946"}, nil},
-		{"clusterDomain", "replicaCount=3,clusterDomain=cluster.local", []string{strings.Replace(all, ".svc:", ".svc.cluster.local:", 1)}, []string{all}},
 		{
-			"an existing claim is beside the data", "persistentVolume.existingClaim=old,persistentVolume.persistenceFile=/data/f",
+			"a further peer is added", "replicaCount=3,extraArgs={--cluster.peer=r1:7946},additionalPeers={r2:7946}",
+			[]string{all, "--cluster.peer=r1:7946", "--cluster.peer=r2:7946"},
+			nil,
+		},
+		{"clusterDomain", "replicaCount=3,clusterDomain=cluster.local", []string{strings.Replace(all, ".svc:",
+			".svc.cluster.local:", 1)}, []string{all}},
+		{
+			"an existing claim is beside the data",
+			"persistentVolume.existingClaim=old,persistentVolume.persistenceFile=/data/f",
 			[]string{"--storage.path=/var/lib/pushquorum", "--persistence.file=/data/f"},
 			[]string{"--storage.path=/data"},
 		},
-		{"web configuration", "webConfiguration.existingSecret.name=s", []string{"--web.config.file=/etc/config/web-config.yaml"}, nil},
+		{
+			"web configuration", "webConfiguration.existingSecret.name=s",
+			[]string{"--web.config.file=/etc/config/web-config.yaml"},
+			nil,
+		},
 	} {
 		got := args(t, one(t, objects(t, mustRender(t, "--set", c.set)), "StatefulSet", ""))
 		for _, want := range c.has {
@@ -136,7 +153,8 @@ func TestTheCommandLineIsWhatTheValuesSay(t *testing.T) {
 	}
 }
 
-// TestTheChartShrinksToOneOnlyWhenTold: the first container recovers, and no volume is left that could found the old cluster again.
+// TestTheChartShrinksToOneOnlyWhenTold: the first container recovers, and no volume is left that could found the old
+// cluster again.
 func TestTheChartShrinksToOneOnlyWhenTold(t *testing.T) {
 	t.Parallel()
 	for set, want := range map[string]bool{
@@ -144,7 +162,8 @@ func TestTheChartShrinksToOneOnlyWhenTold(t *testing.T) {
 		"replicaCount=1,cluster.shrinkToOne=true": true,
 		"replicaCount=3,cluster.shrinkToOne=true": false,
 	} {
-		sts := one(t, objects(t, mustRender(t, "--set", set, "--set", "persistentVolume.enabled=true")), "StatefulSet", "")
+		sts := one(t, objects(t, mustRender(t, "--set", set, "--set", "persistentVolume.enabled=true")), "StatefulSet",
+			"")
 		spec := asMap(sts.at("spec", "template", "spec"))
 		recovers := object(spec).text("initContainers", 0, "args", 0) == "recover"
 		deletes := sts.text("spec", "persistentVolumeClaimRetentionPolicy", "whenScaled") == "Delete"

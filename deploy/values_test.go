@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestEveryValuesFileRendersWhatAClusterNeeds renders each file of ci/, one for each topic of the community chart and of this one.
+// TestEveryValuesFileRendersWhatAClusterNeeds renders each file of ci/, one for each topic of the community chart and
+// of this one.
 func TestEveryValuesFileRendersWhatAClusterNeeds(t *testing.T) {
 	t.Parallel()
 	helm(t)
@@ -57,9 +58,11 @@ func checkIdentity(t *testing.T, all []object) {
 func checkServices(t *testing.T, all []object, set object) {
 	t.Helper()
 	name := set.text("metadata", "name")
-	peers, read, clients := one(t, all, "Service", name+"-peers"), one(t, all, "Service", name+"-read"), one(t, all, "Service", name)
+	peers, read, clients := one(t, all, "Service", name+"-peers"), one(t, all, "Service", name+"-read"),
+		one(t, all, "Service", name)
 	if set.text("spec", "serviceName") != name+"-peers" || peers.text("spec", "clusterIP") != "None" {
-		t.Errorf("the set's serviceName is %q, the peers' clusterIP %q", set.text("spec", "serviceName"), peers.text("spec", "clusterIP"))
+		t.Errorf("the set's serviceName is %q, the peers' clusterIP %q",
+			set.text("spec", "serviceName"), peers.text("spec", "clusterIP"))
 	}
 	if clients.text("spec", "clusterIP") == "None" {
 		t.Error("the Service for clients is headless")
@@ -116,7 +119,8 @@ func checkSet(t *testing.T, all []object, set object) {
 	}
 	line := args(t, set)
 	for _, want := range []string{
-		"--storage.path=", "--cluster.name=$(POD_NAME)", "--cluster.listen-address=[$(POD_IP)]:", "--cluster.peer=", "--cluster.bootstrap-expect=",
+		"--storage.path=", "--cluster.name=$(POD_NAME)", "--cluster.listen-address=[$(POD_IP)]:", "--cluster.peer=",
+		"--cluster.bootstrap-expect=",
 	} {
 		if !slices.ContainsFunc(line, func(a string) bool { return strings.HasPrefix(a, want) }) {
 			t.Errorf("%s is not among the flags %q", want, line)
@@ -141,7 +145,7 @@ func checkSet(t *testing.T, all []object, set object) {
 		m := asMap(p)
 		ports[fmt.Sprint(m["name"])] = true
 	}
-	if !ports["metrics"] || !ports["gossip"] || !ports["gossip-udp"] || !ports["raft"] {
+	if !ports["metrics"] || !ports["gossip"] || !ports["gossip-udp"] || !ports["peer"] {
 		t.Errorf("ports %v", slices.Sorted(maps.Keys(ports)))
 	}
 	mounted := false
@@ -185,7 +189,7 @@ func checkPolicy(t *testing.T, all []object, set object) {
 			}
 		}
 		if peers != 3 {
-			t.Errorf("%d ports are open to replicas, want gossip twice and Raft", peers)
+			t.Errorf("%d ports are open to replicas, want the gossip port twice and the peer port", peers)
 		}
 	}
 }
@@ -195,11 +199,13 @@ func checkRestricted(t *testing.T, set object) {
 	t.Helper()
 	spec := asMap(set.at("spec", "template", "spec"))
 	pod := object(spec)
-	if pod.at("securityContext", "runAsNonRoot") != true || pod.text("securityContext", "seccompProfile", "type") != "RuntimeDefault" {
+	if pod.at("securityContext", "runAsNonRoot") != true ||
+		pod.text("securityContext", "seccompProfile", "type") != "RuntimeDefault" {
 		t.Errorf("the pod's securityContext is %v", pod.at("securityContext"))
 	}
 	c := container(t, set)
-	if c.at("securityContext", "allowPrivilegeEscalation") != false || c.at("securityContext", "capabilities", "drop", 0) != "ALL" ||
+	if c.at("securityContext", "allowPrivilegeEscalation") != false ||
+		c.at("securityContext", "capabilities", "drop", 0) != "ALL" ||
 		c.at("securityContext", "readOnlyRootFilesystem") != true {
 		t.Errorf("the container's securityContext is %v", c.at("securityContext"))
 	}

@@ -3,25 +3,23 @@ package expo
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"iter"
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 // One push: 4 families of 5 series.
 func BenchmarkParse(b *testing.B) {
 	var text bytes.Buffer
-	for _, mf := range benchFamilies() {
+	for _, mf := range expotest.Push() {
 		if _, err := expfmt.MetricFamilyToText(&text, mf); err != nil {
 			b.Fatal(err)
 		}
 	}
-	for name, body := range map[BodyFormat][]byte{FormatText: text.Bytes(), FormatProtobuf: delimited(b, benchFamilies()...)} {
+	for name, body := range map[BodyFormat][]byte{FormatText: text.Bytes(), FormatProtobuf: expotest.Delimited(b, expotest.Push()...)} {
 		b.Run(fmt.Sprintf("format=%s", []string{"text", "protobuf"}[name]), func(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
@@ -36,7 +34,7 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkCanonical(b *testing.B) {
 	group := NewLabels(map[string]string{"job": "batch", "instance": "host-00001"})
-	mfs := benchFamilies() // Canonical leaves valid families as they are, so they can be used again.
+	mfs := expotest.Push() // Canonical leaves valid families as they are, so they can be used again.
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Canonical(group, mfs, model.LegacyValidation); err != nil {
@@ -49,102 +47,13 @@ func BenchmarkGauge(b *testing.B) {
 	group := NewLabels(map[string]string{"job": "batch", "instance": "host-00001"})
 	b.ReportAllocs()
 	for b.Loop() {
-		gaugeOf(PushTimeName, "h", group, 1.7e9)
-	}
-}
-
-// One scrape of 10,000 groups of 4 families of 5 series, without a page before it.
-func BenchmarkWrite(b *testing.B) {
-	e := storeOf(b, 10_000)
-	for name, f := range map[string]expfmt.Format{"text": expfmt.FmtText, "protobuf": expfmt.FmtProtoDelim} {
-		b.Run("format="+name, func(b *testing.B) {
-			var size countingWriter
-			b.ReportAllocs()
-			for b.Loop() {
-				size = countingWriter{}
-				if err := Write(&size, f, e); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.SetBytes(int64(size.bytes))
-		})
-	}
-}
-
-// The same scrape of a page: the first one, with nothing changed, and after changes of 100 groups.
-func BenchmarkPage(b *testing.B) {
-	const groups, changed = 10_000, 100
-	e := storeOf(b, groups)
-	other := storeOf(b, groups)
-	rng := rand.New(rand.NewPCG(1, 2))
-	versions := []Exposition{e}
-	for range 2 {
-		those := map[string]bool{}
-		for range changed {
-			those[fmt.Sprintf("host-%05d", rng.IntN(groups))] = true
-		}
-		versions = append(versions, mixed(e, other, those))
-	}
-	for _, f := range []struct {
-		name, encoding string
-		format         expfmt.Format
-	}{
-		{"text", Identity, expfmt.FmtText},
-		{"protobuf", Identity, expfmt.FmtProtoDelim},
-		{"gzip", Gzip, expfmt.FmtText},
-		{"zstd", Zstd, expfmt.FmtText},
-	} {
-		empty := mustPage(b, f.format, f.encoding)
-		run := func(name string, next func(p *Page, i int) *Page) {
-			b.Run("form="+f.name+"/"+name, func(b *testing.B) {
-				p := empty.mustNext(b, e)
-				b.SetBytes(p.Len())
-				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
-					p = next(p, i)
-					if _, err := p.WriteTo(io.Discard); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		}
-		run("first", func(*Page, int) *Page { return empty.mustNext(b, e) })
-		run("unchanged", func(p *Page, _ int) *Page { return p.mustNext(b, e) })
-		run("changed=100", func(p *Page, i int) *Page { return p.mustNext(b, versions[1+i%2]) })
-	}
-}
-
-// mixed returns e with the parts of some instances from other, which has the same parts.
-func mixed(e, other Exposition, instances map[string]bool) Exposition {
-	parts := map[string][]*Family{}
-	var headers []Header
-	for h, seq := range e {
-		headers = append(headers, h)
-		parts[h.Name] = slices.Collect(seq)
-	}
-	for h, seq := range other {
-		i := 0
-		for f := range seq {
-			for instance := range instances {
-				if bytes.Contains(f.Metrics(), []byte(instance)) {
-					parts[h.Name][i] = f
-				}
-			}
-			i++
-		}
-	}
-	return func(yield func(Header, iter.Seq[*Family]) bool) {
-		for _, h := range headers {
-			if !yield(h, slices.Values(parts[h.Name])) {
-				return
-			}
-		}
+		gaugeOf(PushTimeName, group, 1.7e9)
 	}
 }
 
 func BenchmarkPlain(b *testing.B) {
 	var text bytes.Buffer
-	for _, mf := range benchFamilies() {
+	for _, mf := range expotest.Push() {
 		if _, err := expfmt.MetricFamilyToText(&text, mf); err != nil {
 			b.Fatal(err)
 		}

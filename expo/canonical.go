@@ -109,9 +109,9 @@ func checkClashes(families []*Family) error {
 		if other := byName[f.Name]; other != nil {
 			if other.Type != f.Type {
 				return fmt.Errorf("metric family %s is given twice, with the types %s and %s: give it once, with one type",
-					quote(f.Name), TypeWord(other.Type), TypeWord(f.Type))
+					Quote(f.Name), TypeWord(other.Type), TypeWord(f.Type))
 			}
-			return fmt.Errorf("metric family %s is given twice: give it once, with all its series", quote(f.Name))
+			return fmt.Errorf("metric family %s is given twice: give it once, with all its series", Quote(f.Name))
 		}
 		byName[f.Name] = f
 	}
@@ -150,15 +150,15 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		return nil, err
 	}
 	if !utf8.ValidString(h.Help) {
-		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s: encode it as UTF-8", quote(h.Name), quote(h.Help))
+		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s: encode it as UTF-8", Quote(h.Name), Quote(h.Help))
 	}
 	if !utf8.ValidString(h.Unit) {
-		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s: encode it as UTF-8", quote(h.Name), quote(h.Unit))
+		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s: encode it as UTF-8", Quote(h.Name), Quote(h.Unit))
 	}
 	// No type at all is proto2's default, counter: encoders that follow proto3 leave it
 	// out for counters, and the Pushgateway accepts that.
 	if _, ok := dto.MetricType_name[int32(h.Type)]; !ok {
-		return nil, fmt.Errorf("metric family %s has the unknown type %d: use one of the protocol's types", quote(h.Name), int32(h.Type))
+		return nil, fmt.Errorf("metric family %s has the unknown type %d: use one of the protocol's types", Quote(h.Name), int32(h.Type))
 	}
 	metrics := make([]*dto.Metric, 0, len(mf.GetMetric()))
 	for _, m := range mf.GetMetric() {
@@ -195,13 +195,13 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 	slices.SortStableFunc(own, comparePairNames)
 	for i, l := range own {
 		if i > 0 && own[i-1].GetName() == l.GetName() {
-			return nil, fmt.Errorf("label %s is given twice: give it once", quote(l.GetName()))
+			return nil, fmt.Errorf("label %s is given twice: give it once", Quote(l.GetName()))
 		}
 		if err := checkLabelName(l.GetName(), c.scheme); err != nil {
 			return nil, err
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", quote(l.GetValue()), quote(l.GetName()))
+			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()), Quote(l.GetName()))
 		}
 		if l.Name == nil || l.Value == nil || len(l.ProtoReflect().GetUnknown()) > 0 {
 			own[i] = &dto.LabelPair{Name: proto.String(l.GetName()), Value: proto.String(l.GetValue())}
@@ -275,7 +275,7 @@ func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error)
 	}
 	for _, m := range metrics {
 		var id SeriesID
-		id, c.scratch = seriesID(c.scratch, h.Name, m.Label)
+		id, c.scratch = SeriesIDOf(c.scratch, h.Name, m.Label)
 		memory = append(memory, id[:]...)
 	}
 	f.Set(&h, memory, len(metrics))
@@ -342,7 +342,7 @@ func describe(name string, labels []*dto.LabelPair) string {
 	if model.LegacyValidation.IsValidMetricName(name) && len(name) <= maxQuoted {
 		return name + ls.String()
 	}
-	return quote(name) + ls.String()
+	return Quote(name) + ls.String()
 }
 
 func comparePairNames(a, b *dto.LabelPair) int {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +13,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 // pushed parses a text and returns what is stored of it in the group, as text.
@@ -27,7 +28,7 @@ func pushed(t *testing.T, group map[string]string, text string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	return written(t, expfmt.FmtText, expositionOf(families)), nil
+	return written(t, expfmt.FmtText, families), nil
 }
 
 func TestWhatIsStoredOfAPush(t *testing.T) {
@@ -109,7 +110,7 @@ func TestWhatIsStoredOfAPush(t *testing.T) {
 	}
 	for _, row := range table {
 		got, err := pushed(t, row.group, row.text)
-		expectError(t, row.name, err, row.err)
+		expotest.ExpectError(t, row.name, err, row.err)
 		if got != row.stored {
 			t.Errorf("%s: stored\n%s\nwant\n%s", row.name, got, row.stored)
 		}
@@ -118,14 +119,6 @@ func TestWhatIsStoredOfAPush(t *testing.T) {
 
 func family(t dto.MetricType, metrics ...*dto.Metric) *dto.MetricFamily {
 	return &dto.MetricFamily{Name: proto.String("x"), Type: t.Enum(), Metric: metrics}
-}
-
-func pairs(labels ...string) []*dto.LabelPair {
-	var out []*dto.LabelPair
-	for i := 0; i < len(labels); i += 2 {
-		out = append(out, &dto.LabelPair{Name: proto.String(labels[i]), Value: proto.String(labels[i+1])})
-	}
-	return out
 }
 
 // TestProtobufPushesThatTextCannotExpress holds those that the Pushgateway accepts and
@@ -140,10 +133,10 @@ func TestProtobufPushesThatTextCannotExpress(t *testing.T) {
 		change(h)
 		return family(dto.MetricType_HISTOGRAM, &dto.Metric{Histogram: h})
 	}
-	exemplar := func(name, value string) *dto.Exemplar { return &dto.Exemplar{Label: pairs(name, value)} }
+	exemplar := func(name, value string) *dto.Exemplar { return &dto.Exemplar{Label: expotest.Pairs(name, value)} }
 	manyLabels := &dto.Metric{Gauge: gauge}
 	for i := range MaxLabels - 1 {
-		manyLabels.Label = append(manyLabels.Label, pairs(strings.Repeat("a", i+1), "")...)
+		manyLabels.Label = append(manyLabels.Label, expotest.Pairs(strings.Repeat("a", i+1), "")...)
 	}
 	table := []struct {
 		name string
@@ -155,24 +148,24 @@ func TestProtobufPushesThatTextCannotExpress(t *testing.T) {
 		{"no type, but a gauge", &dto.MetricFamily{Name: proto.String("x"), Metric: []*dto.Metric{{Gauge: gauge}}}, "x{}: the family is of type counter, but the metric is a gauge"},
 		{"an unknown type", family(17, &dto.Metric{Gauge: gauge}), "unknown type 17"},
 		{"a negative type", family(-1, &dto.Metric{Gauge: gauge}), "unknown type -1"},
-		{"no value", family(dto.MetricType_GAUGE, &dto.Metric{Label: pairs("a", "b")}), `x{a="b"}: the family is of type gauge, but the metric has no value`},
+		{"no value", family(dto.MetricType_GAUGE, &dto.Metric{Label: expotest.Pairs("a", "b")}), `x{a="b"}: the family is of type gauge, but the metric has no value`},
 		{"a gauge in a histogram", family(dto.MetricType_HISTOGRAM, &dto.Metric{Gauge: gauge}), "type histogram, but the metric is a gauge"},
 		{"a summary in a gauge histogram", family(dto.MetricType_GAUGE_HISTOGRAM, &dto.Metric{Summary: &dto.Summary{}}), "type gauge histogram, but the metric is a summary"},
 		{"a histogram in a summary", family(dto.MetricType_SUMMARY, &dto.Metric{Histogram: &dto.Histogram{}}), "type summary, but the metric is a histogram"},
 		{"two values, the right one among them", family(dto.MetricType_GAUGE, &dto.Metric{Counter: counter, Gauge: gauge}), ""},
 		{"no name", &dto.MetricFamily{Type: dto.MetricType_GAUGE.Enum(), Metric: []*dto.Metric{{Gauge: gauge}}}, `the metric name "" is not valid`},
-		{"a name with a newline", gaugeFamily("a\nb 1", 1), "is not valid"},
-		{"a label name with a quote", gaugeFamily("x", 1, `a="b",c`, "d"), "is not valid"},
-		{"an empty label name", gaugeFamily("x", 1, "", "d"), "is not valid"},
+		{"a name with a newline", expotest.Gauge("a\nb 1", 1), "is not valid"},
+		{"a label name with a quote", expotest.Gauge("x", 1, `a="b",c`, "d"), "is not valid"},
+		{"an empty label name", expotest.Gauge("x", 1, "", "d"), "is not valid"},
 		{"a label without a name", family(dto.MetricType_GAUGE, &dto.Metric{Gauge: gauge, Label: []*dto.LabelPair{{}}}), "is not valid"},
 		{"a label without a value", family(dto.MetricType_GAUGE, &dto.Metric{Gauge: gauge, Label: []*dto.LabelPair{{Name: proto.String("a")}}}), ""},
-		{"a label value that is not UTF-8", gaugeFamily("x", 1, "a", "\xff"), "not valid UTF-8"},
-		{"a label twice", gaugeFamily("x", 1, "a", "1", "b", "", "a", "1"), `label "a" is given twice`},
-		{"a label of the group twice", gaugeFamily("x", 1, "job", "1", "job", "2"), `label "job" is given twice`},
-		{"the metric name's label", gaugeFamily("x", 1, "__name__", "y"), "reserved"},
-		{"a quantile label on a summary", family(dto.MetricType_SUMMARY, &dto.Metric{Label: pairs("quantile", "1"), Summary: &dto.Summary{}}), "quantile"},
-		{"an le label on a histogram", family(dto.MetricType_HISTOGRAM, &dto.Metric{Label: pairs("le", "1"), Histogram: &dto.Histogram{}}), "le"},
-		{"an le label on a gauge histogram", family(dto.MetricType_GAUGE_HISTOGRAM, &dto.Metric{Label: pairs("le", "1"), Histogram: &dto.Histogram{}}), "le"},
+		{"a label value that is not UTF-8", expotest.Gauge("x", 1, "a", "\xff"), "not valid UTF-8"},
+		{"a label twice", expotest.Gauge("x", 1, "a", "1", "b", "", "a", "1"), `label "a" is given twice`},
+		{"a label of the group twice", expotest.Gauge("x", 1, "job", "1", "job", "2"), `label "job" is given twice`},
+		{"the metric name's label", expotest.Gauge("x", 1, "__name__", "y"), "reserved"},
+		{"a quantile label on a summary", family(dto.MetricType_SUMMARY, &dto.Metric{Label: expotest.Pairs("quantile", "1"), Summary: &dto.Summary{}}), "quantile"},
+		{"an le label on a histogram", family(dto.MetricType_HISTOGRAM, &dto.Metric{Label: expotest.Pairs("le", "1"), Histogram: &dto.Histogram{}}), "le"},
+		{"an le label on a gauge histogram", family(dto.MetricType_GAUGE_HISTOGRAM, &dto.Metric{Label: expotest.Pairs("le", "1"), Histogram: &dto.Histogram{}}), "le"},
 		{"a help that is not UTF-8", &dto.MetricFamily{Name: proto.String("x"), Help: proto.String("\xff"), Type: dto.MetricType_GAUGE.Enum()}, "help"},
 		{"a unit that is not UTF-8", &dto.MetricFamily{Name: proto.String("x"), Unit: proto.String("\xff"), Type: dto.MetricType_GAUGE.Enum()}, "unit"},
 		{"a timestamp", family(dto.MetricType_GAUGE, &dto.Metric{Gauge: gauge, TimestampMs: proto.Int64(0)}), "must not have timestamps"},
@@ -195,20 +188,20 @@ func TestProtobufPushesThatTextCannotExpress(t *testing.T) {
 		{"integer and float buckets", native(func(h *dto.Histogram) { h.PositiveCount = []float64{1, 2} }), "both integer and float"},
 		{"buckets without spans", native(func(h *dto.Histogram) { h.PositiveSpan = nil }), "native histogram is not valid"},
 		{"too many labels with the group's", family(dto.MetricType_GAUGE, manyLabels), "129 labels with those of the group"},
-		{"a megabyte of label value in an error", gaugeFamily("x", 1, "a", strings.Repeat("v", 1<<20), "b", "\xff"), "not valid UTF-8"},
-		{"a megabyte of name in an error", gaugeFamily(strings.Repeat("é", 1<<20), 1), "is not valid"},
+		{"a megabyte of label value in an error", expotest.Gauge("x", 1, "a", strings.Repeat("v", 1<<20), "b", "\xff"), "not valid UTF-8"},
+		{"a megabyte of name in an error", expotest.Gauge(strings.Repeat("é", 1<<20), 1), "is not valid"},
 		{"a family without metrics", family(dto.MetricType_GAUGE), ""},
 	}
 	for _, row := range table {
-		mfs, err := Parse(bytes.NewReader(delimited(t, row.mf)), FormatProtobuf, model.LegacyValidation)
+		mfs, err := Parse(bytes.NewReader(expotest.Delimited(t, row.mf)), FormatProtobuf, model.LegacyValidation)
 		if err != nil {
 			t.Fatalf("%s: %v", row.name, err)
 		}
 		families, err := Canonical(NewLabels(map[string]string{"job": "j"}), mfs, model.LegacyValidation)
-		expectError(t, row.name, err, row.err)
+		expotest.ExpectError(t, row.name, err, row.err)
 		if err == nil {
 			for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim} {
-				readBack(t, f, written(t, f, expositionOf(families)))
+				expotest.ReadBack(t, f, written(t, f, families))
 			}
 		}
 	}
@@ -223,29 +216,29 @@ func TestAFamilyWithoutMetricsStaysAsAnEmptyOne(t *testing.T) {
 
 func TestColonsInLabelNamesAreRefusedEvenWhereUTF8IsAllowed(t *testing.T) {
 	for _, name := range []string{"a:b", ":", "k8s.io/a:b"} {
-		_, err := Canonical(nil, []*dto.MetricFamily{gaugeFamily("x", 1, name, "v")}, model.UTF8Validation)
-		expectError(t, name, err, "contains a colon")
+		_, err := Canonical(nil, []*dto.MetricFamily{expotest.Gauge("x", 1, name, "v")}, model.UTF8Validation)
+		expotest.ExpectError(t, name, err, "contains a colon")
 	}
 }
 
 func TestNamesWithANULByteAreRefusedEvenWhereUTF8IsAllowed(t *testing.T) {
-	_, err := Canonical(nil, []*dto.MetricFamily{gaugeFamily("x\x00", 1)}, model.UTF8Validation)
-	expectError(t, "metric name", err, `the metric name "x\x00" contains a NUL byte`)
-	_, err = Canonical(nil, []*dto.MetricFamily{gaugeFamily("x", 1, "\x00", "")}, model.UTF8Validation)
-	expectError(t, "label name", err, `the label name "\x00" contains a NUL byte`)
+	_, err := Canonical(nil, []*dto.MetricFamily{expotest.Gauge("x\x00", 1)}, model.UTF8Validation)
+	expotest.ExpectError(t, "metric name", err, `the metric name "x\x00" contains a NUL byte`)
+	_, err = Canonical(nil, []*dto.MetricFamily{expotest.Gauge("x", 1, "\x00", "")}, model.UTF8Validation)
+	expotest.ExpectError(t, "label name", err, `the label name "\x00" contains a NUL byte`)
 	for _, s := range []model.ValidationScheme{model.LegacyValidation, model.UTF8Validation} {
-		if _, err := Canonical(nil, []*dto.MetricFamily{gaugeFamily("x", 1, "a", "\x00")}, s); err != nil {
+		if _, err := Canonical(nil, []*dto.MetricFamily{expotest.Gauge("x", 1, "a", "\x00")}, s); err != nil {
 			t.Errorf("in a value: %v", err)
 		}
 	}
 }
 
 func TestTheSameFamilyTwiceIsRefused(t *testing.T) {
-	_, err := Canonical(nil, []*dto.MetricFamily{gaugeFamily("x", 1), gaugeFamily("x", 1, "a", "b")}, model.UTF8Validation)
-	expectError(t, "twice", err, `metric family "x" is given twice: give it once, with all its series`)
+	_, err := Canonical(nil, []*dto.MetricFamily{expotest.Gauge("x", 1), expotest.Gauge("x", 1, "a", "b")}, model.UTF8Validation)
+	expotest.ExpectError(t, "twice", err, `metric family "x" is given twice: give it once, with all its series`)
 	counter := &dto.MetricFamily{Name: proto.String("x"), Type: dto.MetricType_COUNTER.Enum()}
-	_, err = Canonical(nil, []*dto.MetricFamily{gaugeFamily("x", 1), counter}, model.UTF8Validation)
-	expectError(t, "with two types", err, `metric family "x" is given twice, with the types gauge and counter: give it once, with one type`)
+	_, err = Canonical(nil, []*dto.MetricFamily{expotest.Gauge("x", 1), counter}, model.UTF8Validation)
+	expotest.ExpectError(t, "with two types", err, `metric family "x" is given twice, with the types gauge and counter: give it once, with one type`)
 }
 
 func seriesOfInstances(n int) string {
@@ -276,12 +269,12 @@ func TestWhatTheProtocolDoesNotKnowIsDropped(t *testing.T) {
 		})
 	}
 	for seed := range uint64(20) {
-		mfs := newRandom(t, seed).families(12, true)
-		want := mustCanonical(t, nil, cloneAll(mfs))
+		mfs := expotest.NewRandom(t, seed).Families(12, true)
+		want := mustCanonical(t, nil, expotest.Clone(mfs))
 		for _, mf := range mfs {
 			add(mf.ProtoReflect())
 		}
-		parsed, err := Parse(bytes.NewReader(delimited(t, mfs...)), FormatProtobuf, model.UTF8Validation)
+		parsed, err := Parse(bytes.NewReader(expotest.Delimited(t, mfs...)), FormatProtobuf, model.UTF8Validation)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +286,7 @@ func TestWhatTheProtocolDoesNotKnowIsDropped(t *testing.T) {
 func TestCanonicalOfWhatIsStoredChangesNothing(t *testing.T) {
 	for seed := range uint64(20) {
 		group := NewLabels(map[string]string{"job": "j", "a": "é"})
-		stored := mustCanonical(t, group, newRandom(t, seed).families(12, true))
+		stored := mustCanonical(t, group, expotest.NewRandom(t, seed).Families(12, true))
 		var again []*dto.MetricFamily
 		for _, f := range stored {
 			mf, err := f.Decode()
@@ -303,23 +296,6 @@ func TestCanonicalOfWhatIsStoredChangesNothing(t *testing.T) {
 			again = append(again, mf)
 		}
 		expectSame(t, "stored again", mustCanonical(t, group, again), stored)
-	}
-}
-
-func expectSame(tb testing.TB, name string, got, want []*Family) {
-	tb.Helper()
-	if len(got) != len(want) {
-		tb.Fatalf("%s: %d families, want %d", name, len(got), len(want))
-	}
-	for i, f := range got {
-		w := want[i]
-		if f.MetricsSize() != len(f.Metrics()) || f.Len() != len(f.Series()) {
-			tb.Fatalf("%s: family %q says that it has %d bytes of metrics and %d series, not %d and %d",
-				name, f.Name, f.MetricsSize(), f.Len(), len(f.Metrics()), len(f.Series()))
-		}
-		if *f.Header != *w.Header || !bytes.Equal(f.Metrics(), w.Metrics()) || !slices.Equal(f.Series(), w.Series()) {
-			tb.Fatalf("%s: family %q differs from %q:\n%q\n%q", name, f.Name, w.Name, f.Metrics(), w.Metrics())
-		}
 	}
 }
 
@@ -340,15 +316,15 @@ func TestSeriesIDsAreEqualExactlyWhenSeriesAre(t *testing.T) {
 		{"x", []string{"a", "b", "c", "d"}},
 		{"x", []string{"a", "bcd"}},
 	} {
-		id, _ := seriesID(nil, s.name, pairs(s.labels...))
+		id, _ := SeriesIDOf(nil, s.name, expotest.Pairs(s.labels...))
 		if other, ok := seen[id]; ok {
 			t.Errorf("%v and %v have the same ID", s, other)
 		}
 		seen[id] = s
 	}
 	// The same series of two groups: what is found when a push is applied.
-	a := mustCanonical(t, NewLabels(map[string]string{"job": "a"}), []*dto.MetricFamily{gaugeFamily("x", 1, "instance", "i")})
-	b := mustCanonical(t, NewLabels(map[string]string{"job": "a", "instance": "i"}), []*dto.MetricFamily{gaugeFamily("x", 2)})
+	a := mustCanonical(t, NewLabels(map[string]string{"job": "a"}), []*dto.MetricFamily{expotest.Gauge("x", 1, "instance", "i")})
+	b := mustCanonical(t, NewLabels(map[string]string{"job": "a", "instance": "i"}), []*dto.MetricFamily{expotest.Gauge("x", 2)})
 	if a[0].Series()[0] != b[0].Series()[0] {
 		t.Error("the same series of two groups has two IDs")
 	}
@@ -356,13 +332,13 @@ func TestSeriesIDsAreEqualExactlyWhenSeriesAre(t *testing.T) {
 
 func TestGaugeIsWhatAPushOfItWouldStore(t *testing.T) {
 	for _, group := range []map[string]string{{}, {"job": "j"}, {"job": "j", "instance": "i", "z": "é"}} {
-		mf := gaugeFamily(PushTimeName+"x", 1.5e9)
+		mf := expotest.Gauge(PushTimeName+"x", 1.5e9)
 		mf.Help = proto.String("h")
 		want := mustCanonical(t, NewLabels(group), []*dto.MetricFamily{mf})
-		expectSame(t, "gauge", []*Family{gaugeOf(PushTimeName+"x", "h", NewLabels(group), 1.5e9)}, want)
-		other := gaugeOf(PushTimeName+"x", "h", NewLabels(group), 0)
+		expectSame(t, "gauge", []*Family{gaugeOf(PushTimeName+"x", NewLabels(group), 1.5e9)}, want)
+		other := gaugeOf(PushTimeName+"x", NewLabels(group), 0)
 		expectSame(t, "gauge with another value", []*Family{other.WithValue(1.5e9)}, want)
-		expectSame(t, "gauge that was another's", []*Family{other}, []*Family{gaugeOf(PushTimeName+"x", "h", NewLabels(group), 0)})
+		expectSame(t, "gauge that was another's", []*Family{other}, []*Family{gaugeOf(PushTimeName+"x", NewLabels(group), 0)})
 	}
 }
 
@@ -370,7 +346,7 @@ func TestGaugeIsWhatAPushOfItWouldStore(t *testing.T) {
 func TestWhatCanonicalMakesIsOfTheLayout(t *testing.T) {
 	seen := map[dto.MetricType]int{}
 	for seed := range uint64(50) {
-		for _, f := range mustCanonical(t, NewLabels(map[string]string{"job": "a"}), newRandom(t, seed).families(8, true)) {
+		for _, f := range mustCanonical(t, NewLabels(map[string]string{"job": "a"}), expotest.NewRandom(t, seed).Families(8, true)) {
 			if n, err := CheckMetrics(f.Type, f.Metrics()); err != nil || n != len(f.Series()) {
 				t.Fatalf("family %q of %d series: CheckMetrics says %d, %v", f.Name, len(f.Series()), n, err)
 			}

@@ -44,7 +44,7 @@ func Clash(h, other Header) error {
 		if h.Type == other.Type {
 			return nil
 		}
-		return fmt.Errorf("metric family %s has the type %s here and %s elsewhere", quote(h.Name), TypeWord(h.Type), TypeWord(other.Type))
+		return fmt.Errorf("metric family %s has the type %s here and %s elsewhere", Quote(h.Name), TypeWord(h.Type), TypeWord(other.Type))
 	}
 	if occupies(h, other.Name) {
 		return suffixClash(h, other.Name)
@@ -57,7 +57,7 @@ func Clash(h, other Header) error {
 
 func suffixClash(h Header, name string) error {
 	return fmt.Errorf("metric family %s has a name under which the %s %s writes samples",
-		quote(name), typeName(h.Type), quote(h.Name))
+		Quote(name), typeName(h.Type), Quote(h.Name))
 }
 
 // occupies tells whether h writes samples under name, which is not its own.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 func TestWhichFamiliesClash(t *testing.T) {
@@ -38,7 +40,7 @@ func TestWhichFamiliesClash(t *testing.T) {
 			if row.clash == "the type gauge here and counter elsewhere" && pair[0] == row.b {
 				continue // The wording depends on the order.
 			}
-			expectError(t, row.name, Clash(pair[0], pair[1]), row.clash)
+			expotest.ExpectError(t, row.name, Clash(pair[0], pair[1]), row.clash)
 			if row.clash != "" && !slices.Contains(ClashingNames(pair[0].Name, pair[0].Type), pair[1].Name) {
 				t.Errorf("%s: ClashingNames(%s) lacks %s", row.name, pair[0].Name, pair[1].Name)
 			}

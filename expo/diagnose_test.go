@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 // mistakes are texts that the parser refuses, what is said of each, and the text as it then is, which is taken.
@@ -324,12 +326,12 @@ func TestAnErrorThatIsNotAboutALineStaysAsItIs(t *testing.T) {
 }
 
 func TestWhateverIsRefusedIsToldWhere(t *testing.T) {
-	r := newRandom(t, 11)
+	r := expotest.NewRandom(t, 11)
 	refused := 0
 	for range 15_000 {
 		body := messy(r.Rand)
 		if r.IntN(2) == 0 {
-			body = []byte(pick(r, mistakes...).body + string(body))
+			body = []byte(expotest.Pick(r, mistakes...).body + string(body))
 		}
 		for _, scheme := range []model.ValidationScheme{model.LegacyValidation, model.UTF8Validation} {
 			if expectDiagnosis(t, body, scheme) != "" {

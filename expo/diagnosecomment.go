@@ -43,12 +43,12 @@ func (d *diagnosis) second(begin int, keyword, name string) *finding {
 	for _, family := range []string{name, familyOf(name)} {
 		if first := d.earlier(func(line string) bool { return isAbout(line, keyword, family) }); first > 0 {
 			return d.says(begin, "a second %s line for %s, after that in line %d: keep one of them",
-				keyword, quote(name), first)
+				keyword, Quote(name), first)
 		}
 		first := d.earlier(func(line string) bool { return isSampleOf(line, family) })
 		if first > 0 && keyword == "TYPE" {
 			return d.says(begin, "the TYPE of %s comes after its first sample, in line %d: write it before that",
-				quote(name), first)
+				Quote(name), first)
 		}
 	}
 	return d.unclear()
@@ -74,16 +74,16 @@ func (d *diagnosis) familyType(begin int, name string) *finding {
 	case strings.Contains(t, `\`): // The parser passes over it.
 		return d.unclear()
 	case known == "unknown":
-		return d.says(d.at, "%s is a type of OpenMetrics: write untyped, or leave the line out", quote(t))
+		return d.says(d.at, "%s is a type of OpenMetrics: write untyped, or leave the line out", Quote(t))
 	case known == "info" || known == "stateset":
-		return d.says(d.at, "%s is a type of OpenMetrics that the text format does not have: write gauge", quote(t))
+		return d.says(d.at, "%s is a type of OpenMetrics that the text format does not have: write gauge", Quote(t))
 	case slices.Contains(textTypes, known):
 		return nil
 	case slices.Contains(textTypes, strings.ToLower(cut(name, maxQuoted))):
 		return d.says(begin, "the name comes before the type: write # TYPE %s %s",
 			suggested(t, true), strings.ToLower(name))
 	}
-	return d.says(d.at, "there is no type %s: write counter, gauge, histogram, summary or untyped", quote(t))
+	return d.says(d.at, "there is no type %s: write counter, gauge, histogram, summary or untyped", Quote(t))
 }
 
 // textTypes are the types that the parser knows, in any case.

@@ -67,7 +67,7 @@ func (d *diagnosis) checkName(begin int, name string) *finding {
 		return d.says(begin, "a metric name is empty")
 	case !d.scheme.IsValidMetricName(name):
 		return d.says(begin, "the metric name %s is not valid: write %s%s",
-			quote(name), suggested(name, true), d.utf8Names(""))
+			Quote(name), suggested(name, true), d.utf8Names(""))
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (d *diagnosis) labels(named bool) *finding {
 		d.skipBlanks()
 		if c := d.peek(); !named && c != '=' {
 			if c != ',' && c != '}' {
-				return d.notThere("after the name "+quote(name)+" in braces there must be ',', '}' or '='",
+				return d.notThere("after the name "+Quote(name)+" in braces there must be ',', '}' or '='",
 					`; a sample is name{label="value"} 1`)
 			}
 			if found := d.checkName(begin, name); found != nil {
@@ -125,7 +125,7 @@ func (d *diagnosis) labels(named bool) *finding {
 			if isBlank(d.text[d.at-1]) {
 				hint = "; labels are separated by commas"
 			}
-			return d.notThere("after the value of label "+quote(name)+" there must be ',' or '}'", hint)
+			return d.notThere("after the value of label "+Quote(name)+" there must be ',' or '}'", hint)
 		}
 	}
 }
@@ -168,9 +168,9 @@ func (d *diagnosis) noEquals(begin int, name string) *finding {
 		return d.notInName(begin, false)
 	}
 	if c := d.peek(); c == ',' || c == '}' {
-		return d.says(d.at, `label %s has no value: write %s="…"`, quote(name), suggested(name, false))
+		return d.says(d.at, `label %s has no value: write %s="…"`, Quote(name), suggested(name, false))
 	}
-	return d.notThere("after the label name "+quote(name)+" there must be '='", "")
+	return d.notThere("after the label name "+Quote(name)+" there must be '='", "")
 }
 
 func (d *diagnosis) checkLabelName(begin int, name string) *finding {
@@ -182,7 +182,7 @@ func (d *diagnosis) checkLabelName(begin int, name string) *finding {
 	}
 	if !d.scheme.IsValidLabelName(name) {
 		return d.says(begin, "the label name %s is not valid: write %s%s",
-			quote(name), suggested(name, false), d.utf8Names(""))
+			Quote(name), suggested(name, false), d.utf8Names(""))
 	}
 	if !strings.HasPrefix(d.parser, "duplicate label names") {
 		return nil
@@ -191,7 +191,7 @@ func (d *diagnosis) checkLabelName(begin int, name string) *finding {
 		d.seen = map[string]bool{}
 	}
 	if d.seen[name] {
-		return d.says(begin, "label %s is given twice: keep one of them", quote(name))
+		return d.says(begin, "label %s is given twice: keep one of them", Quote(name))
 	}
 	d.seen[name] = true
 	return nil
@@ -203,19 +203,19 @@ func (d *diagnosis) labelValue(name string) *finding {
 	if d.peek() != '"' {
 		return d.unquoted(name)
 	}
-	value, found := d.quoted("the value of label " + quote(name))
+	value, found := d.quoted("the value of label " + Quote(name))
 	if found != nil {
 		return found
 	}
 	if !utf8.ValidString(value) {
 		at := firstInvalid(value)
 		return d.says(begin+1+at, "byte 0x%02x in the value of label %s is not UTF-8: send UTF-8",
-			value[at], quote(name))
+			value[at], Quote(name))
 	}
 	if numbers, ok := numbered[name]; ok && strings.Contains(d.parser, "for '"+name+"' label") {
 		if err := checkFloat(value); err != nil {
 			return d.says(begin, "label %s of a %s must be a number, not %s: write, for example, %s",
-				name, numbers.kind, quote(value), numbers.example)
+				name, numbers.kind, Quote(value), numbers.example)
 		}
 	}
 	return nil
@@ -246,7 +246,7 @@ func (d *diagnosis) unquoted(name string) *finding {
 	label := suggested(name, false)
 	switch {
 	case rest == "" || c == ',' || c == '}':
-		return d.says(d.at, `label %s has no value: write %s="…"`, quote(name), label)
+		return d.says(d.at, `label %s has no value: write %s="…"`, Quote(name), label)
 	case c == '\'' || c == '“' || c == '”' || c == '„' || c == '‘' || c == '’' || c == '«' || c == '`':
 		value := rest[size:]
 		if end := strings.IndexAny(value, `'“”‘’»,}`+"`"); end >= 0 {
@@ -260,7 +260,7 @@ func (d *diagnosis) unquoted(name string) *finding {
 		value = rest[:end]
 	}
 	return d.says(d.at, `the value of label %s is not in double quotes: write %s="%s"`,
-		quote(name), label, inQuotes(value))
+		Quote(name), label, inQuotes(value))
 }
 
 func (d *diagnosis) notClosed() *finding {

@@ -37,12 +37,12 @@ func (d *diagnosis) justValue(begin int) *finding {
 		return nil // a timestamp, which is refused later
 	case err == nil:
 		return d.says(d.at, "%s follows the value and a timestamp: write each sample on a line of its own, without one",
-			quote(d.text[d.at:]))
+			Quote(d.text[d.at:]))
 	}
 	if err := checkFloat(next); err == nil {
-		return d.says(at, "%s follows the value: write one number; pushed samples have no timestamps", quote(next))
+		return d.says(at, "%s follows the value: write one number; pushed samples have no timestamps", Quote(next))
 	}
-	return d.says(at, "%s follows the value: write each sample on a line of its own", quote(next))
+	return d.says(at, "%s follows the value: write each sample on a line of its own", Quote(next))
 }
 
 // checkFloat returns why the parser does not take s for a value.
@@ -57,10 +57,10 @@ func checkFloat(s string) error {
 // notANumber says what is wrong with a value.
 func (d *diagnosis) notANumber(begin, at int, token string, err error) string {
 	if errors.Is(err, strconv.ErrRange) {
-		return quote(token) + " is too large for a 64-bit float: write +Inf or -Inf for what is without bound"
+		return Quote(token) + " is too large for a 64-bit float: write +Inf or -Inf for what is without bound"
 	}
 	if write, ok := spellings[strings.ToLower(cut(token, maxQuoted))]; ok {
-		return quote(token) + " is not a number: write " + write
+		return Quote(token) + " is not a number: write " + write
 	}
 	if inner := strings.Trim(token, `"'`); inner != token {
 		if err := checkFloat(inner); err == nil {
@@ -68,19 +68,19 @@ func (d *diagnosis) notANumber(begin, at int, token string, err error) string {
 		}
 	}
 	if write, ok := separated(token); ok {
-		return quote(token) + " is not a number: write " + write
+		return Quote(token) + " is not a number: write " + write
 	}
 	if number := withoutUnit(token); number != "" {
-		return quote(token) + " is not a number: write it without a unit, as " + inQuotes(number)
+		return Quote(token) + " is not a number: write it without a unit, as " + inQuotes(number)
 	}
 	if token == "=" || token == ":" {
-		return quote(token) + " stands where the value should: write a blank alone between name and value, as in name 1"
+		return Quote(token) + " stands where the value should: write a blank alone between name and value, as in name 1"
 	}
 	hint := ", as in name 1"
 	if d.at < len(d.text) && strings.IndexByte(d.text[begin:at], '{') < 0 && isPlainName(token, true) {
 		hint = "; a name has no blanks, write _ for them"
 	}
-	return quote(token) + " stands where the value should, and is not a number: write one" + hint
+	return Quote(token) + " stands where the value should, and is not a number: write one" + hint
 }
 
 // spellings are what stands for a number elsewhere.

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 // allocated returns how much memory f allocates.
@@ -225,7 +227,7 @@ func ordinary(tb testing.TB, families []*dto.MetricFamily) map[BodyFormat][]byte
 			tb.Fatal(err)
 		}
 	}
-	return map[BodyFormat][]byte{FormatText: text.Bytes(), FormatProtobuf: delimited(tb, families...)}
+	return map[BodyFormat][]byte{FormatText: text.Bytes(), FormatProtobuf: expotest.Delimited(tb, families...)}
 }
 
 func TestTheEstimateForOrdinaryBodiesIsNotFarAbove(t *testing.T) {
@@ -246,13 +248,13 @@ func TestTheEstimateForOrdinaryBodiesIsNotFarAbove(t *testing.T) {
 	}
 	var many []*dto.MetricFamily
 	for i := range 1000 {
-		for _, mf := range benchFamilies() {
+		for _, mf := range expotest.Push() {
 			mf.Name = proto.String(fmt.Sprintf("%s_%d", mf.GetName(), i))
 			many = append(many, mf)
 		}
 	}
 	for name, families := range map[string][]*dto.MetricFamily{
-		"a push": benchFamilies(), "a large push": many, "histograms": histograms, "all types": newRandom(t, 1).families(600, false),
+		"a push": expotest.Push(), "a large push": many, "histograms": histograms, "all types": expotest.NewRandom(t, 1).Families(600, false),
 	} {
 		for format, body := range ordinary(t, families) {
 			t.Run(fmt.Sprintf("%s/%d", name, format), func(t *testing.T) { checkEstimate(t, body, format, group, 3) })
@@ -296,7 +298,7 @@ func FuzzEstimate(f *testing.F) {
 	for _, body := range worstMessages(300) {
 		f.Add(true, uint8(2), body)
 	}
-	for _, families := range [][]*dto.MetricFamily{benchFamilies(), newRandom(f, 3).families(12, true)} {
+	for _, families := range [][]*dto.MetricFamily{expotest.Push(), expotest.NewRandom(f, 3).Families(12, true)} {
 		for format, body := range ordinary(f, families) {
 			f.Add(format == FormatProtobuf, uint8(100), body)
 		}

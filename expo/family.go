@@ -17,15 +17,6 @@ import (
 // Canonical makes.
 var ErrDamaged = errors.New("the stored form of the metric family is damaged")
 
-// The fields of an io.prometheus.client.MetricFamily.
-const (
-	fieldName   protowire.Number = 1
-	fieldHelp   protowire.Number = 2
-	fieldType   protowire.Number = 3
-	fieldMetric protowire.Number = 4
-	fieldUnit   protowire.Number = 5
-)
-
 // Family is one metric family of one group in canonical form: what a push stores, the
 // log carries and a scrape writes. It must not be changed or copied once it is in use;
 // any number of goroutines may then read it.
@@ -39,7 +30,7 @@ type Family struct {
 	memory *byte         // the metrics, and after them the IDs; of a Gauge, the group's key
 	bits   uint64        // how many series; of a Gauge, its value
 	size   uint32        // bytes of the metrics; of a Gauge, of the key
-	state  atomic.Uint32 // a nameKind, unknownNames until asked for, and the flags below
+	state  atomic.Uint32 // a NameKind, unknownNames until asked for, and the flags below
 }
 
 const (
@@ -89,8 +80,8 @@ func (f *Family) MetricsIn(scratch []byte) []byte {
 	return unsafe.Slice(f.memory, f.size)
 }
 
-// appendMetrics appends Metrics.
-func (f *Family) appendMetrics(b []byte) []byte {
+// AppendMetrics appends Metrics.
+func (f *Family) AppendMetrics(b []byte) []byte {
 	var scratch [256]byte
 	return append(b, f.MetricsIn(scratch[:0])...)
 }
@@ -154,7 +145,7 @@ func (f *Family) Clone() *Family {
 func (f *Family) Decode() (*dto.MetricFamily, error) {
 	mf := &dto.MetricFamily{}
 	if err := proto.Unmarshal(f.Metrics(), mf); err != nil {
-		return nil, fmt.Errorf("decoding family %s: %w: %s", quote(f.Name), ErrDamaged, oneLine(err.Error()))
+		return nil, fmt.Errorf("decoding family %s: %w: %s", Quote(f.Name), ErrDamaged, oneLine(err.Error()))
 	}
 	setHeader(mf, *f.Header)
 	return mf, nil
@@ -179,4 +170,16 @@ func appendMetric(b []byte, m *dto.Metric) ([]byte, error) {
 	b = protowire.AppendVarint(b, uint64(o.Size(m)))
 	o.UseCachedSize = true
 	return o.MarshalAppend(b, m)
+}
+
+// AppendMetricsOf appends the encoded metrics of mf, in their order. An error is one line; then nothing was appended.
+func AppendMetricsOf(b []byte, mf *dto.MetricFamily) ([]byte, error) {
+	start := len(b)
+	for _, m := range mf.Metric {
+		var err error
+		if b, err = appendMetric(b, m); err != nil {
+			return b[:start], errors.New(oneLine(err.Error()))
+		}
+	}
+	return b, nil
 }

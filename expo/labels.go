@@ -120,10 +120,10 @@ func (ls Labels) String() string {
 		if model.LegacyValidation.IsValidLabelName(l.Name) && len(l.Name) <= maxQuoted {
 			b.WriteString(l.Name)
 		} else {
-			b.WriteString(quote(l.Name))
+			b.WriteString(Quote(l.Name))
 		}
 		b.WriteByte('=')
-		b.WriteString(quote(l.Value))
+		b.WriteString(Quote(l.Value))
 	}
 	b.WriteByte('}')
 	return b.String()
@@ -142,10 +142,10 @@ func (ls Labels) Validate(s model.ValidationScheme) error {
 			return err
 		}
 		if !utf8.ValidString(l.Value) {
-			return fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", quote(l.Value), quote(l.Name))
+			return fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", Quote(l.Value), Quote(l.Name))
 		}
 		if i > 0 && ls[i-1].Name >= l.Name {
-			return fmt.Errorf("label %s is given twice or out of order", quote(l.Name))
+			return fmt.Errorf("label %s is given twice or out of order", Quote(l.Name))
 		}
 	}
 	return nil
@@ -156,15 +156,15 @@ func (ls Labels) Validate(s model.ValidationScheme) error {
 func checkLabelName(name string, s model.ValidationScheme) error {
 	switch {
 	case !s.IsValidLabelName(name):
-		return fmt.Errorf("the label name %s is not valid: %s", quote(name), labelNameRule(s))
+		return fmt.Errorf("the label name %s is not valid: %s", Quote(name), labelNameRule(s))
 	case strings.HasPrefix(name, model.ReservedLabelPrefix):
-		return fmt.Errorf("the label name %s is reserved: names must not begin with %q", quote(name), model.ReservedLabelPrefix)
+		return fmt.Errorf("the label name %s is reserved: names must not begin with %q", Quote(name), model.ReservedLabelPrefix)
 	case strings.Contains(name, ":"):
 		// The UTF-8 rules allow a colon, but expfmt writes such a label name without
 		// quotes, and Prometheus then refuses the whole scrape.
-		return fmt.Errorf("the label name %s contains a colon, which the text format cannot carry: use another character", quote(name))
+		return fmt.Errorf("the label name %s contains a colon, which the text format cannot carry: use another character", Quote(name))
 	case strings.Contains(name, "\x00"):
-		return fmt.Errorf("the label name %s contains a NUL byte, which Prometheus cannot read: leave it out", quote(name))
+		return fmt.Errorf("the label name %s contains a NUL byte, which Prometheus cannot read: leave it out", Quote(name))
 	}
 	return nil
 }
@@ -174,11 +174,11 @@ func checkLabelName(name string, s model.ValidationScheme) error {
 func checkMetricName(name string, s model.ValidationScheme) error {
 	switch {
 	case !s.IsValidMetricName(name):
-		return fmt.Errorf("the metric name %s is not valid: %s", quote(name), metricNameRule(s))
+		return fmt.Errorf("the metric name %s is not valid: %s", Quote(name), metricNameRule(s))
 	case strings.Contains(name, "\x00"):
 		// Prometheus's parser takes it for the end of the text and refuses the scrape. In a
 		// label's value and in a help it reads it as any other character.
-		return fmt.Errorf("the metric name %s contains a NUL byte, which Prometheus cannot read: leave it out", quote(name))
+		return fmt.Errorf("the metric name %s contains a NUL byte, which Prometheus cannot read: leave it out", Quote(name))
 	}
 	return nil
 }

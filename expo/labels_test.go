@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/common/model"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 func TestLabelsAreSortedAndFoundByName(t *testing.T) {
@@ -65,11 +67,11 @@ func TestGroupingLabelsAreValidated(t *testing.T) {
 	}
 	for _, row := range table {
 		for scheme, want := range map[model.ValidationScheme]string{model.LegacyValidation: row.legacy, model.UTF8Validation: row.utf8} {
-			expectError(t, row.name+" "+scheme.String(), NewLabels(row.labels).Validate(scheme), want)
+			expotest.ExpectError(t, row.name+" "+scheme.String(), NewLabels(row.labels).Validate(scheme), want)
 		}
 	}
-	expectError(t, "out of order", Labels{{"b", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
-	expectError(t, "twice", Labels{{"a", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
+	expotest.ExpectError(t, "out of order", Labels{{"b", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
+	expotest.ExpectError(t, "twice", Labels{{"a", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
 }
 
 func TestLabelsInAMessageAreBounded(t *testing.T) {
@@ -79,22 +81,6 @@ func TestLabelsInAMessageAreBounded(t *testing.T) {
 	}
 	if s := NewLabels(m).String(); len(s) > 700 || strings.Contains(s, "\n") {
 		t.Errorf("%d bytes: %s", len(s), s)
-	}
-}
-
-// expectError fails the test unless err is nil for want == "", or else one bounded line that
-// contains want.
-func expectError(tb testing.TB, name string, err error, want string) {
-	tb.Helper()
-	switch {
-	case want == "" && err != nil:
-		tb.Errorf("%s: unexpected error: %v", name, err)
-	case want != "" && err == nil:
-		tb.Errorf("%s: no error, want one with %q", name, want)
-	case want != "" && !strings.Contains(err.Error(), want):
-		tb.Errorf("%s: error %q, want one with %q", name, err, want)
-	case err != nil && (strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 1500):
-		tb.Errorf("%s: error is not one bounded line: %d bytes, %q", name, len(err.Error()), err)
 	}
 }
 

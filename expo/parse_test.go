@@ -13,9 +13,9 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
-	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 func TestTheContentTypeChoosesTheBodyFormat(t *testing.T) {
@@ -88,7 +88,7 @@ func TestTextBodies(t *testing.T) {
 				want = row.legacy
 			}
 			mfs, err := Parse(strings.NewReader(row.body), FormatText, scheme)
-			expectError(t, row.name+" "+scheme.String(), err, want)
+			expotest.ExpectError(t, row.name+" "+scheme.String(), err, want)
 			if err == nil && names(mfs) != row.families {
 				t.Errorf("%s: got families %q, want %q", row.name, names(mfs), row.families)
 			}
@@ -104,27 +104,8 @@ func names(mfs []*dto.MetricFamily) string {
 	return strings.Join(all, " ")
 }
 
-func delimited(tb testing.TB, mfs ...*dto.MetricFamily) []byte {
-	tb.Helper()
-	var b bytes.Buffer
-	for _, mf := range mfs {
-		if _, err := protodelim.MarshalTo(&b, mf); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	return b.Bytes()
-}
-
-func gaugeFamily(name string, value float64, labels ...string) *dto.MetricFamily {
-	m := &dto.Metric{Gauge: &dto.Gauge{Value: proto.Float64(value)}}
-	for i := 0; i < len(labels); i += 2 {
-		m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(labels[i]), Value: proto.String(labels[i+1])})
-	}
-	return &dto.MetricFamily{Name: proto.String(name), Type: dto.MetricType_GAUGE.Enum(), Metric: []*dto.Metric{m}}
-}
-
 func TestProtobufBodies(t *testing.T) {
-	good := delimited(t, gaugeFamily("b", 1), gaugeFamily("a", 2))
+	good := expotest.Delimited(t, expotest.Gauge("b", 1), expotest.Gauge("a", 2))
 	table := []struct {
 		name     string
 		body     []byte
@@ -143,7 +124,7 @@ func TestProtobufBodies(t *testing.T) {
 	}
 	for _, row := range table {
 		mfs, err := Parse(bytes.NewReader(row.body), FormatProtobuf, model.LegacyValidation)
-		expectError(t, row.name, err, row.err)
+		expotest.ExpectError(t, row.name, err, row.err)
 		if err == nil && names(mfs) != row.families {
 			t.Errorf("%s: got families %q, want %q", row.name, names(mfs), row.families)
 		}
@@ -151,7 +132,7 @@ func TestProtobufBodies(t *testing.T) {
 }
 
 func TestOfTwoProtobufFamiliesOfOneNameTheLaterWins(t *testing.T) {
-	mfs, err := Parse(bytes.NewReader(delimited(t, gaugeFamily("a", 1), gaugeFamily("a", 2))), FormatProtobuf, model.LegacyValidation)
+	mfs, err := Parse(bytes.NewReader(expotest.Delimited(t, expotest.Gauge("a", 1), expotest.Gauge("a", 2))), FormatProtobuf, model.LegacyValidation)
 	if err != nil || len(mfs) != 1 || mfs[0].Metric[0].GetGauge().GetValue() != 2 {
 		t.Errorf("got %v, %v", mfs, err)
 	}
@@ -197,7 +178,7 @@ func TestABodyMayComeByteByByte(t *testing.T) {
 	if err != nil || names(mfs) != "a" {
 		t.Errorf("got %v, %v", mfs, err)
 	}
-	mfs, err = Parse(iotest.DataErrReader(bytes.NewReader(delimited(t, gaugeFamily("a", 1)))), FormatProtobuf, model.LegacyValidation)
+	mfs, err = Parse(iotest.DataErrReader(bytes.NewReader(expotest.Delimited(t, expotest.Gauge("a", 1)))), FormatProtobuf, model.LegacyValidation)
 	if err != nil || names(mfs) != "a" {
 		t.Errorf("got %v, %v", mfs, err)
 	}

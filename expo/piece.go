@@ -8,18 +8,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// pieceBytes is how many bytes of metrics are decoded, written or compressed at a time. A part may have hundreds of
+// PieceBytes is how many bytes of metrics are decoded, written or compressed at a time. A part may have hundreds of
 // thousands of series, and decoded it takes many times its size.
-const pieceBytes = 64 << 10
+const PieceBytes = 64 << 10
 
-// pieces yields the metrics of a large family as families of about pieceBytes, in order. A metric that is larger is a
+// Pieces yields the metrics of a large family as families of about PieceBytes, in order. A metric that is larger is a
 // piece of its own.
-func (f *Family) pieces() iter.Seq[*Family] {
+func (f *Family) Pieces() iter.Seq[*Family] {
 	return func(yield func(*Family) bool) {
 		state := f.state.Load() &^ isGauge
 		for rest, series := f.Metrics(), f.Series(); len(rest) > 0; {
 			size, n := 0, 0
-			for ; size < len(rest) && size < pieceBytes; n++ {
+			for ; size < len(rest) && size < PieceBytes; n++ {
 				_, after, ok := cutField(rest[size:], fieldMetric)
 				if !ok {
 					after = nil // Not as Canonical makes it: who decodes it will say so.
@@ -47,7 +47,7 @@ func (f *Family) Encoded() iter.Seq2[EncodedMetric, error] {
 		for rest := f.Metrics(); len(rest) > 0; {
 			encoded, after, ok := cutField(rest, fieldMetric)
 			if !ok {
-				yield(nil, fmt.Errorf("decoding family %s: %w", quote(f.Name), ErrDamaged))
+				yield(nil, fmt.Errorf("decoding family %s: %w", Quote(f.Name), ErrDamaged))
 				return
 			}
 			if !yield(encoded, nil) {

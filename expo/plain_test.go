@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/common/model"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 var plainGroups = []Labels{
@@ -88,13 +90,13 @@ func manyPlainLabels(n int) string {
 // TestPlainNeverDiffersFromTheParser changes plain bodies a little, in many ways: each result is plain and what the parser says, or not
 // plain.
 func TestPlainNeverDiffersFromTheParser(t *testing.T) {
-	r := newRandom(t, 5)
+	r := expotest.NewRandom(t, 5)
 	pieces := []string{"a", "a 1\n", "\n", " ", "\t", "\r", "{", "}", "\"", "\\", ",", "=", "#", "# TYPE a counter\n", "# HELP a ", "__", ":", "1", "e", "-", "+", ".", "x", "\x00", "\xff", "ä", "NaN", "Inf", "job", "instance", "_", "0x", "push_time_seconds"}
 	plain := 0
 	for range 60_000 {
-		body := []byte(pick(r, plainBodies...))
+		body := []byte(expotest.Pick(r, plainBodies...))
 		for range 1 + r.IntN(2) {
-			at, piece := r.IntN(len(body)+1), pick(r, pieces...)
+			at, piece := r.IntN(len(body)+1), expotest.Pick(r, pieces...)
 			switch r.IntN(3) {
 			case 0:
 				body = slices.Insert(body, at, []byte(piece)...)
@@ -104,7 +106,7 @@ func TestPlainNeverDiffersFromTheParser(t *testing.T) {
 				body = slices.Replace(body, at, min(len(body), at+1), []byte(piece)...)
 			}
 		}
-		if expectPlainIsExact(t, body, pick(r, plainGroups...)) {
+		if expectPlainIsExact(t, body, expotest.Pick(r, plainGroups...)) {
 			plain++
 		}
 		if t.Failed() {

@@ -11,7 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// appendPlainLines appends what sampleLines gives, straight from the encoded metrics, if the family is a counter, gauge or untyped
+// appendPlainLines appends what SampleLines gives, straight from the encoded metrics, if the family is a counter, gauge or untyped
 // one and no name needs quotes: most are. What it may have appended when it says false is to be ignored.
 func (f *Family) appendPlainLines(b []byte) ([]byte, bool) {
 	switch f.Type {
@@ -19,7 +19,7 @@ func (f *Family) appendPlainLines(b []byte) ([]byte, bool) {
 	default:
 		return b, false
 	}
-	if !model.LegacyValidation.IsValidMetricName(f.Name) || f.labelNames() != legacyNames {
+	if !model.LegacyValidation.IsValidMetricName(f.Name) || f.LabelNames() != LegacyNames {
 		return b, false
 	}
 	// What is not as Canonical makes it is left to the protobuf library.

@@ -11,9 +11,9 @@ import (
 // when the series are; that holds against an adversary, too.
 type SeriesID [16]byte
 
-// seriesID returns the ID of the series with these labels, which are sorted. scratch
+// SeriesIDOf returns the ID of the series with these labels, which are sorted. scratch
 // is used for the bytes that are hashed, and returned for the next call.
-func seriesID(scratch []byte, name string, labels []*dto.LabelPair) (SeriesID, []byte) {
+func SeriesIDOf(scratch []byte, name string, labels []*dto.LabelPair) (SeriesID, []byte) {
 	scratch = append(scratch[:0], name...)
 	scratch = append(scratch, separator)
 	for _, l := range labels {

@@ -10,9 +10,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// appendLines appends the family's samples in the text format, without HELP and TYPE and with names as they are stored. An error
+// AppendLines appends the family's samples in the text format, without HELP and TYPE and with names as they are stored. An error
 // wraps ErrDamaged; then nothing was appended.
-func (f *Family) appendLines(b []byte) ([]byte, error) {
+func (f *Family) AppendLines(b []byte) ([]byte, error) {
 	if lines, ok := f.appendPlainLines(b); ok {
 		return lines, nil
 	}
@@ -20,12 +20,12 @@ func (f *Family) appendLines(b []byte) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	lines, err := sampleLines(mf)
+	lines, err := SampleLines(mf)
 	return append(b, lines...), err
 }
 
-// sampleLines returns what expfmt writes for mf, without HELP and TYPE.
-func sampleLines(mf *dto.MetricFamily) ([]byte, error) {
+// SampleLines returns what expfmt writes for mf, without HELP and TYPE.
+func SampleLines(mf *dto.MetricFamily) ([]byte, error) {
 	if len(mf.Metric) == 0 {
 		return nil, nil
 	}
@@ -34,15 +34,15 @@ func sampleLines(mf *dto.MetricFamily) ([]byte, error) {
 	defer func() { mf.Help = help }()
 	var b bytes.Buffer
 	if _, err := expfmt.MetricFamilyToText(&b, mf); err != nil {
-		return nil, fmt.Errorf("writing family %s: %w: %s", quote(mf.GetName()), ErrDamaged, oneLine(err.Error()))
+		return nil, fmt.Errorf("writing family %s: %w: %s", Quote(mf.GetName()), ErrDamaged, oneLine(err.Error()))
 	}
 	// Without a help, the first line is TYPE, and names are written without line breaks.
 	_, lines, _ := bytes.Cut(b.Bytes(), []byte{'\n'})
 	return lines, nil
 }
 
-// appendHeader appends the HELP line, unless the help is empty, and the TYPE line.
-func appendHeader(b []byte, h Header) []byte {
+// AppendHeader appends the HELP line, unless the help is empty, and the TYPE line.
+func AppendHeader(b []byte, h Header) []byte {
 	if h.Help != "" {
 		b = append(b, "# HELP "...)
 		b = appendName(b, h.Name)

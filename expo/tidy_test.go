@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/proto"
+
+	"pushquorum/expo/internal/expotest"
 )
 
 // untidy are texts as people and their tools send them, with what is read of each.
@@ -87,7 +89,7 @@ func parsed(t testing.TB, text string) []*dto.MetricFamily {
 }
 
 func TestNoTextThatIsTakenMeansSomethingElseWhenTidy(t *testing.T) {
-	r := newRandom(t, 9)
+	r := expotest.NewRandom(t, 9)
 	taken := 0
 	for range 15_000 {
 		if expectTidyIsExact(t, messy(r.Rand)) {

@@ -52,13 +52,13 @@ func (c *canonicaliser) whyTwice(h Header, labels []*dto.LabelPair, pushed []*dt
 // replacedError is about n series that differ in a label which the group has, too.
 func replacedError(h Header, l *dto.LabelPair, values []string, n int) error {
 	const room = 160 // bytes
-	name := quote(l.GetName())
+	name := Quote(l.GetName())
 	mend := "leave the label out of the path, or push each to a group of its own"
 	if l.GetName() == model.JobLabel { // there is no group without
 		mend = "push each to a group of its own, or give the label in the body another name"
 	}
 	return fmt.Errorf("the grouping label %s (%s) of the path replaced the values in the body (%s), which made %d series of %s the same: %s",
-		name, quote(l.GetValue()), Some(values, n, room), n, quote(h.Name), mend)
+		name, Quote(l.GetValue()), Some(values, n, room), n, Quote(h.Name), mend)
 }
 
 // becomes tells whether a series that is pushed with some labels is stored with others, which are sorted. Both are
@@ -107,7 +107,7 @@ func valuesOfLabel(series [][]*dto.LabelPair, name string) []string {
 		value := "none"
 		for _, l := range labels {
 			if l.GetName() == name {
-				value = quote(l.GetValue())
+				value = Quote(l.GetValue())
 			}
 		}
 		if !slices.Contains(values, value) {

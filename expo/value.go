@@ -94,10 +94,10 @@ func checkExemplar(e *dto.Exemplar) error {
 	for _, l := range e.GetLabel() {
 		known(l)
 		if l.GetName() == "" || !utf8.ValidString(l.GetName()) {
-			return fmt.Errorf("the label name %s of an exemplar is not valid UTF-8 or is empty: give it a name in UTF-8", quote(l.GetName()))
+			return fmt.Errorf("the label name %s of an exemplar is not valid UTF-8 or is empty: give it a name in UTF-8", Quote(l.GetName()))
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return fmt.Errorf("the value %s of an exemplar's label %s is not valid UTF-8: encode it as UTF-8", quote(l.GetValue()), quote(l.GetName()))
+			return fmt.Errorf("the value %s of an exemplar's label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()), Quote(l.GetName()))
 		}
 	}
 	return nil

@@ -28,7 +28,7 @@ var wireFamily = func() *wireMessage {
 	// A message has a place in a slice or in its parent.
 	of := func(size uintptr, fields map[protowire.Number]*wireMessage) *wireMessage {
 		m := &wireMessage{size: int64(size) + int64(size)/8 + 8}
-		for number, field := range fields {
+		for number, field := range fields { // any order: each has a place of its own
 			m.fields[number] = field
 		}
 		return m

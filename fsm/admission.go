@@ -8,12 +8,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Admission keeps a store within its limits. A leader asks it before commands go into the log, so that the limits decide
-// nothing in Apply: replicas with other limits apply the same.
+// Admission keeps a store within its limits. A leader asks it before commands go into the log, so that the limits
+// decide nothing in Apply: replicas with other limits apply the same.
 //
-// What is under way counts. Far below the limits, a batch of commands is admitted with an upper bound of what it may add,
-// which is reserved until it is applied or is known not to be in the log. Near a limit, a batch waits until nothing else
-// is under way, is decided on by what it does to the store as it is, and is alone until it has ended.
+// What is under way counts. Far below the limits, a batch of commands is admitted with an upper bound of what it may
+// add, which is reserved until it is applied or is known not to be in the log. Near a limit, a batch waits until
+// nothing else is under way, is decided on by what it does to the store as it is, and is alone until it has ended.
 type Admission struct {
 	fsm    *FSM
 	limits Limits
@@ -40,10 +40,10 @@ func NewAdmission(f *FSM, limits Limits) *Admission {
 	return &Admission{fsm: f, limits: limits, maxGroup: MaxGroup}
 }
 
-// Admit decides on commands that are to stand in one entry of the log; the store must hold all that stands before it but
-// what this Admission has admitted. refused is nil, or has one result for each command: [Full] for one that must not
-// go into the log. ended must be called once when those that may go are applied, or certainly will not be. With an error
-// nothing is admitted: ctx has ended while a batch near a limit was waited for.
+// Admit decides on commands that are to stand in one entry of the log; the store must hold all that stands before it
+// but what this Admission has admitted. refused is nil, or has one result for each command: [Full] for one that must
+// not go into the log. ended must be called once when those that may go are applied, or certainly will not be. With an
+// error nothing is admitted: ctx has ended while a batch near a limit was waited for.
 func (a *Admission) Admit(ctx context.Context, commands [][]byte) (refused []Result, ended func(), err error) {
 	n := measure(commands)
 	if n.grow == 0 {
@@ -115,8 +115,8 @@ func (a *Admission) far(stored tally, bound reservation) bool {
 	return a.allow(stored, bound.Usage, bound.record)
 }
 
-// What one byte of a command can become in the store, at most, in bytes of memory: a family of one series without labels
-// is the worst, with a name that nobody else has. And the least that a series takes in a command: its ID and the
+// What one byte of a command can become in the store, at most, in bytes of memory: a family of one series without
+// labels is the worst, with a name that nobody else has. And the least that a series takes in a command: its ID and the
 // shortest metric.
 const (
 	costPerByte   = 20

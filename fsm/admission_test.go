@@ -35,7 +35,8 @@ func seriesBody(name string, n int) string {
 }
 
 func histogramBody(count int) string {
-	return fmt.Sprintf("# TYPE h histogram\nh_bucket{le=\"1\"} %[1]d\nh_bucket{le=\"+Inf\"} %[1]d\nh_sum 1\nh_count %[1]d\n", count)
+	return fmt.Sprintf(
+		"# TYPE h histogram\nh_bucket{le=\"1\"} %[1]d\nh_bucket{le=\"+Inf\"} %[1]d\nh_sum 1\nh_count %[1]d\n", count)
 }
 
 func (m *machine) reject(group string) []byte { return EncodeReject(newRequest(), labelsOf(m, group)) }
@@ -67,9 +68,15 @@ func TestALimitRefusesWhatMakesItsFigureGrow(t *testing.T) {
 			{put("job=c", "x 1\n"), "--limit.groups=1 is reached: 2 are stored"},
 		}},
 		"series": {func(*machine) Limits { return Limits{Series: 6} }, []push{
-			{post("job=a", seriesBody("z", 2)), "--limit.series=6 is reached: 5 are stored, and this push would add 2; "},
+			{
+				post("job=a", seriesBody("z", 2)),
+				"--limit.series=6 is reached: 5 are stored, and this push would add 2; ",
+			},
 			{post("job=a", seriesBody("z", 1)), ""},
-			{post("job=a", seriesBody("x", 4)), "--limit.series=6 is reached: 6 are stored, and this push would add 1; "},
+			{
+				post("job=a", seriesBody("x", 4)),
+				"--limit.series=6 is reached: 6 are stored, and this push would add 1; ",
+			},
 			{put("job=c", "x 1\n"), "--limit.series=6"},
 			{put("job=c", ""), ""},
 			{put("job=a", seriesBody("new", 5)), ""},
@@ -82,7 +89,8 @@ func TestALimitRefusesWhatMakesItsFigureGrow(t *testing.T) {
 			{put("job=a", seriesBody("x", 3)), "--limit.series=1 is reached: 3 are stored"},
 		}},
 		"series of a group": {func(*machine) Limits { return Limits{SeriesPerGroup: 5} }, []push{
-			{post("job=a", seriesBody("z", 2)), "--limit.series-per-group=5 is reached: the group has 4, and with this push it would have 6; "},
+			{post("job=a", seriesBody("z", 2)), "--limit.series-per-group=5 is reached: the group has 4, and with " +
+				"this push it would have 6; "},
 			{put("job=c", seriesBody("z", 6)), "--limit.series-per-group=5"},
 			{put("job=c", seriesBody("z", 5)), ""},
 			{put("job=a", seriesBody("v", 5)), ""},
@@ -114,7 +122,8 @@ func TestALimitRefusesWhatMakesItsFigureGrow(t *testing.T) {
 			for i, p := range tc.pushes {
 				before := m.View().Hash()
 				res := m.admit(a, p.command(m))
-				if p.refused == "" && res.Status == Full || p.refused != "" && (res.Status != Full || !strings.Contains(res.Reason, p.refused)) {
+				if p.refused == "" && res.Status == Full ||
+					p.refused != "" && (res.Status != Full || !strings.Contains(res.Reason, p.refused)) {
 					t.Errorf("push %d: %+v, want %q", i, res, p.refused)
 				}
 				if strings.ContainsAny(res.Reason, "\n") {
@@ -124,12 +133,15 @@ func TestALimitRefusesWhatMakesItsFigureGrow(t *testing.T) {
 					t.Errorf("push %d was refused and has changed something", i)
 				}
 			}
-			for _, c := range [][]byte{EncodeDelete(newRequest(), labelsOf(t, "job=a")), EncodeNoop(), EncodeWipe(newRequest())} {
+			for _, c := range [][]byte{
+				EncodeDelete(newRequest(), labelsOf(t, "job=a")), EncodeNoop(), EncodeWipe(newRequest()),
+			} {
 				if res := m.admit(a, c); res != (Result{}) {
 					t.Errorf("a delete, a no-op or a wipe: %+v", res)
 				}
 			}
-			if res := m.admit(a, pushOf(t, "job=fresh", true, "x 1\n")); res.Status != Applied && a.limits.StateBytes == 0 {
+			if res := m.admit(a, pushOf(t, "job=fresh", true, "x 1\n")); res.Status != Applied &&
+				a.limits.StateBytes == 0 {
 				t.Errorf("after the wipe: %+v", res)
 			}
 		})
@@ -140,7 +152,8 @@ func TestALimitRefusesWhatMakesItsFigureGrow(t *testing.T) {
 func TestUpdatesThatAddNoSeriesHaveAReserve(t *testing.T) {
 	m := newMachine(t)
 	histogram := func(n int) string {
-		return fmt.Sprintf("# TYPE h histogram\nh_bucket{le=\"1\"} %d\nh_bucket{le=\"+Inf\"} %d\nh_sum 1\nh_count %d\n", n, n, n)
+		return fmt.Sprintf("# TYPE h histogram\nh_bucket{le=\"1\"} %d\nh_bucket{le=\"+Inf\"} %d\nh_sum 1\nh_count %d\n",
+			n, n, n)
 	}
 	for i := range 100 {
 		m.want(m.put(fmt.Sprintf("job=%d", i), histogram(1)), Applied, "")
@@ -203,7 +216,8 @@ func TestAnImportIsRefusedAsAWhole(t *testing.T) {
 		return out
 	}
 	for limit, l := range map[string]Limits{
-		"--limit.groups=9": {Groups: 9}, "--limit.series=19": {Series: 19}, "--limit.series-per-group=1": {SeriesPerGroup: 1}, "--limit.state-bytes=5000": {StateBytes: 5000},
+		"--limit.groups=9": {Groups: 9}, "--limit.series=19": {Series: 19},
+		"--limit.series-per-group=1": {SeriesPerGroup: 1}, "--limit.state-bytes=5000": {StateBytes: 5000},
 	} {
 		m := newMachine(t)
 		m.want(m.admit(NewAdmission(m.FSM, l), EncodeImport(newRequest(), groups())), Full, limit)
@@ -284,7 +298,8 @@ func (s *steps) wild(applied uint64) []byte {
 			fmt.Fprintf(&b, "%s{l=\"%d\"} 1\n", name, j)
 		}
 	}
-	return EncodePush(Request{ID: NewRequestID(), Seen: applied}, labelsOf(s, group), s.IntN(2) == 0, familiesOf(s, labelsOf(s, group), b.String()))
+	return EncodePush(Request{ID: NewRequestID(), Seen: applied}, labelsOf(s, group), s.IntN(2) == 0,
+		familiesOf(s, labelsOf(s, group), b.String()))
 }
 
 func TestNoCommandAddsMoreThanItIsTakenFor(t *testing.T) {
@@ -315,12 +330,17 @@ func TestNoCommandAddsMoreThanItIsTakenFor(t *testing.T) {
 			}()
 			m.apply(c)
 			after := m.store.usage.tally
-			real := Usage{Groups: after.Groups - before.Groups, Series: after.Series - before.Series, Bytes: after.Bytes - before.Bytes}
+			real := Usage{
+				Groups: after.Groups - before.Groups, Series: after.Series - before.Series,
+				Bytes: after.Bytes - before.Bytes,
+			}
 			if most(real, exact) != exact {
 				t.Fatalf("seed %d, step %d: the store has grown by %+v, the decision was on %+v", seed, i, real, exact)
 			}
-			if most(real, bound.Usage) != bound.Usage || most(exact, bound.Usage) != bound.Usage || after.largest.record > before.largest.record+bound.record {
-				t.Fatalf("seed %d, step %d: the store has grown by %+v (%+v), the bound was %+v", seed, i, real, exact, bound)
+			if most(real, bound.Usage) != bound.Usage || most(exact, bound.Usage) != bound.Usage ||
+				after.largest.record > before.largest.record+bound.record {
+				t.Fatalf("seed %d, step %d: the store has grown by %+v (%+v), the bound was %+v", seed, i, real, exact,
+					bound)
 			}
 			if real.Bytes > 0 {
 				tightest = min(tightest, float64(bound.Bytes)/float64(real.Bytes))
@@ -357,7 +377,8 @@ func TestTheLimitsAreKeptWhateverIsUnderWay(t *testing.T) {
 		a := NewAdmission(m.FSM, limits)
 		check := func() {
 			u := m.View().Usage()
-			if u.Groups > limits.Groups || u.Series > limits.Series || u.Bytes > limits.StateBytes || m.View().Survey().LargestGroup > limits.SeriesPerGroup {
+			if u.Groups > limits.Groups || u.Series > limits.Series || u.Bytes > limits.StateBytes ||
+				m.View().Survey().LargestGroup > limits.SeriesPerGroup {
 				t.Errorf("stored are %+v", u)
 			}
 		}
@@ -375,7 +396,8 @@ func TestTheLimitsAreKeptWhateverIsUnderWay(t *testing.T) {
 							batch = append(batch, EncodeDelete(newRequest(), labelsOf(t, group)))
 							continue
 						}
-						batch = append(batch, pushOf(t, group, random.IntN(2) == 0, seriesBody(fmt.Sprintf("x%s", group[4:]), 1+random.IntN(25))))
+						batch = append(batch, pushOf(t, group, random.IntN(2) == 0,
+							seriesBody(fmt.Sprintf("x%s", group[4:]), 1+random.IntN(25))))
 					}
 					results, ended, err := a.Admit(context.Background(), batch)
 					if err != nil {
@@ -407,7 +429,8 @@ func TestTheLimitsAreKeptWhateverIsUnderWay(t *testing.T) {
 		}
 		wg.Wait()
 		if refused == 0 || applied == 0 || fast == 0 {
-			t.Errorf("%d refused, %d applied, %d batches by their lengths alone: this test shows nothing", refused, applied, fast)
+			t.Errorf("%d refused, %d applied, %d batches by their lengths alone: this test shows nothing",
+				refused, applied, fast)
 		}
 		if a.underWay != 0 || a.alone || a.reserved != (reservation{}) || a.ended != nil {
 			t.Errorf("left are %d under way, alone %v, %+v", a.underWay, a.alone, a.reserved)
@@ -475,7 +498,9 @@ func TestTheLimitsThatAreSetAreShown(t *testing.T) {
 	for want, l := range map[string]Limits{
 		"[]":             {},
 		"[{groups 2 5}]": {Groups: 5},
-		fmt.Sprintf("[{state_bytes %d 100} {series 4 6} {groups 2 5} {series_per_group 3 7}]", bytes): {Groups: 5, Series: 6, SeriesPerGroup: 7, StateBytes: 100},
+		fmt.Sprintf("[{state_bytes %d 100} {series 4 6} {groups 2 5} {series_per_group 3 7}]", bytes): {
+			Groups: 5, Series: 6, SeriesPerGroup: 7, StateBytes: 100,
+		},
 	} {
 		if got := fmt.Sprint(m.View().Limits(l)); got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -490,7 +515,8 @@ func BenchmarkAdmit(b *testing.B) {
 	m := filled(b, 1000)
 	c := [][]byte{pushOf(b, "instance=host-00001,job=batch", true, benchBody(1))}
 	for name, limits := range map[string]Limits{
-		"no limits": {}, "far": {StateBytes: 1 << 40, Series: 1 << 30, Groups: 1 << 30, SeriesPerGroup: 1 << 30}, "near": {Series: 1000 * 20},
+		"no limits": {}, "far": {StateBytes: 1 << 40, Series: 1 << 30, Groups: 1 << 30, SeriesPerGroup: 1 << 30},
+		"near": {Series: 1000 * 20},
 	} {
 		b.Run(name, func(b *testing.B) {
 			a := NewAdmission(m.FSM, limits)

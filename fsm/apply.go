@@ -17,17 +17,19 @@ type Status uint8
 const (
 	// Applied: the store is now as the command asked.
 	Applied Status = iota
-	// Rejected: the push is inconsistent with what is stored; it changed nothing but the group's push_failure_time_seconds.
+	// Rejected: the push is inconsistent with what is stored; it changed nothing but the group's
+	// push_failure_time_seconds.
 	Rejected
 	// Reused: the request's id belongs to another request; nothing changed.
 	Reused
-	// Forgotten: the request is older than the memory of requests; whether it was applied cannot be told. Nothing changed.
+	// Forgotten: the request is older than the memory of requests; whether it was applied cannot be told. Nothing
+	// changed.
 	Forgotten
 	// Unreadable: the leader could not have applied the command, so it is not in the log. Never the result of an entry:
 	// a leader says it of one command among others that have come to it together.
 	Unreadable
-	// Full: the leader has not put the command into the log, because a limit would be exceeded; nothing changed. Never the
-	// result of an entry.
+	// Full: the leader has not put the command into the log, because a limit would be exceeded; nothing changed. Never
+	// the result of an entry.
 	Full
 	// NoSpace: the leader has not put the command into the log, because the disks of too many voters are nearly full;
 	// nothing changed. Never the result of an entry.
@@ -105,7 +107,8 @@ func (s *store) push(unixNano int64, c *command) Result {
 	return Result{}
 }
 
-// fail records a failed push, and returns its result. The group is made if need be, unless it cannot stand beside the others.
+// fail records a failed push, and returns its result. The group is made if need be, unless it cannot stand beside the
+// others.
 func (s *store) fail(labels expo.Labels, unixNano int64, reason string) Result {
 	old, g, now := s.touch(labels, unixNano)
 	g.FailureTime, g.FailureTouched = now, now
@@ -116,8 +119,8 @@ func (s *store) fail(labels expo.Labels, unixNano int64, reason string) Result {
 	return Result{Status: Rejected, Reason: truncate(reason)}
 }
 
-// load imports groups. A group that is inconsistent with those before it is left out and named in the reason; the others are
-// imported.
+// load imports groups. A group that is inconsistent with those before it is left out and named in the reason; the
+// others are imported.
 func (s *store) load(groups []*Group) (Result, error) {
 	if s.written {
 		return Result{}, errNotEmpty

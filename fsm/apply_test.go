@@ -50,7 +50,8 @@ func TestWipeIsOneEntryAndLeavesAnEmptyStore(t *testing.T) {
 		t.Errorf("after a wipe the scrape is %q", text)
 	}
 	m.want(m.put("job=d", "x 1\n"), Applied, "")
-	m.want(m.put("job=a", "# TYPE x counter\nx 1\n"), Rejected, `"x" is pushed as counter, but stored as untyped; held by /metrics/job/d: push`)
+	m.want(m.put("job=a", "# TYPE x counter\nx 1\n"), Rejected,
+		`"x" is pushed as counter, but stored as untyped; held by /metrics/job/d: push`)
 }
 
 func TestPushTimesAreTheLeadersAndNeverGoBackWithinAGroup(t *testing.T) {
@@ -71,7 +72,9 @@ func TestPushTimesAreTheLeadersAndNeverGoBackWithinAGroup(t *testing.T) {
 	if g := get(); g.LastPushSuccessful() {
 		t.Fatalf("after a failure at 110 s: %+v", g)
 	}
-	for _, line := range []string{`push_time_seconds{instance="",job="a"} 100`, `push_failure_time_seconds{instance="",job="a"} 110`} {
+	for _, line := range []string{
+		`push_time_seconds{instance="",job="a"} 100`, `push_failure_time_seconds{instance="",job="a"} 110`,
+	} {
 		if !strings.Contains(m.text(), line+"\n") {
 			t.Errorf("the scrape lacks %q:\n%s", line, m.text())
 		}
@@ -89,11 +92,13 @@ func TestARejectedPushChangesOnlyTheFailureTime(t *testing.T) {
 		"another type in another group": {
 			stored: [][2]string{{"job=a", "# TYPE x counter\nx 1\n"}},
 			group:  "job=b", body: "# TYPE x gauge\nx 1\nok 1\n",
-			reason: `"x" is pushed as gauge, but stored as counter; held by /metrics/job/a: push what is stored, as by "# TYPE x counter", or DELETE those groups first`,
+			reason: `"x" is pushed as gauge, but stored as counter; held by /metrics/job/a: push what is stored, as ` +
+				`by "# TYPE x counter", or DELETE those groups first`,
 		},
 		"another type in this group and another one": {
 			stored: [][2]string{{"job=a", "# TYPE x counter\nx 1\n"}, {"job=b,instance=/x", "# TYPE x counter\nx 1\n"}},
-			group:  "job=a", body: "# TYPE x gauge\nx 1\n", reason: `stored as counter; held by /metrics/job/b/instance@base64/L3g: push`,
+			group:  "job=a", body: "# TYPE x gauge\nx 1\n",
+			reason: `stored as counter; held by /metrics/job/b/instance@base64/L3g: push`,
 		},
 		"another type in many groups": {
 			stored: groupsOf(12, "x 1\n"),
@@ -101,13 +106,22 @@ func TestARejectedPushChangesOnlyTheFailureTime(t *testing.T) {
 			reason: `stored as untyped; held by /metrics/job/a00, /metrics/job/a01, /metrics/job/a02 and 9 more: push`,
 		},
 		"another type in groups of several shapes": {
-			stored: [][2]string{{"job=c", "x 1\n"}, {"job=d", "x 1\ny 1\n"}, {"job=b", "x 1\nz 1\n"}, {"job=e", "z{l=\"v\"} 1\n"}, {"job=f", "x 1\n"}},
-			group:  "job=a", body: "# TYPE x gauge\nx 1\n", reason: `held by /metrics/job/b, /metrics/job/c, /metrics/job/d and 1 more: push`,
+			stored: [][2]string{
+				{"job=c", "x 1\n"},
+				{"job=d", "x 1\ny 1\n"},
+				{"job=b", "x 1\nz 1\n"},
+				{"job=e", "z{l=\"v\"} 1\n"},
+				{"job=f", "x 1\n"},
+			},
+			group: "job=a", body: "# TYPE x gauge\nx 1\n",
+			reason: `held by /metrics/job/b, /metrics/job/c, /metrics/job/d and 1 more: push`,
 		},
 		"several types, some in many groups": {
 			stored: append(groupsOf(3, "x 1\ny 1\n"), [2]string{"job=z", "z 1\n"}),
 			group:  "job=a", body: "fine 1\n# TYPE x gauge\nx 1\n# TYPE y counter\ny 1\n# TYPE z gauge\nz 1\n",
-			reason: `"x" is pushed as gauge, but stored as untyped, "y" is pushed as counter, but stored as untyped, "z" is pushed as gauge, but stored as untyped; held by /metrics/job/a00, /metrics/job/a01, /metrics/job/a02 and 1 more: push`,
+			reason: `"x" is pushed as gauge, but stored as untyped, "y" is pushed as counter, but stored as untyped, ` +
+				`"z" is pushed as gauge, but stored as untyped; held by /metrics/job/a00, /metrics/job/a01, ` +
+				`/metrics/job/a02 and 1 more: push`,
 		},
 		"more types than there is room for": {
 			stored: [][2]string{{"job=z", namesOfType("untyped", 17)}}, group: "job=a", body: namesOfType("gauge", 17),
@@ -115,39 +129,48 @@ func TestARejectedPushChangesOnlyTheFailureTime(t *testing.T) {
 		},
 		"long names and paths": {
 			stored: [][2]string{{"job=" + strings.Repeat("j", 300), strings.Repeat("x", 1000) + " 1\n"}},
-			group:  "job=a", body: "# TYPE " + strings.Repeat("x", 1000) + " gauge\n" + strings.Repeat("x", 1000) + " 1\n",
+			group:  "job=a",
+			body:   "# TYPE " + strings.Repeat("x", 1000) + " gauge\n" + strings.Repeat("x", 1000) + " 1\n",
 			reason: `jjj…: push the type that is stored, or DELETE those groups first`,
 		},
 		"the same series from a group with more labels": {
 			stored: [][2]string{{"job=a", "x{instance=\"i\"} 1\n"}},
-			group:  "job=a,instance=i", body: "x 2\n", reason: `series x{instance="i",job="a"} was pushed before with the same name and labels to /metrics/job/a: push it there, give it`,
+			group:  "job=a,instance=i", body: "x 2\n",
+			reason: `series x{instance="i",job="a"} was pushed before with the same name and labels to ` +
+				`/metrics/job/a: push it there, give it`,
 		},
 		"the same series from a group with fewer labels": {
 			stored: [][2]string{{"job=a,instance=i", "x 2\n"}},
-			group:  "job=a", body: "y 1\nx{instance=\"i\"} 1\n", post: true, reason: `to /metrics/job/a/instance/i: push it there, give it a label that tells the two apart, or DELETE that group first`,
+			group:  "job=a", body: "y 1\nx{instance=\"i\"} 1\n", post: true, reason: `to /metrics/job/a/instance/i: ` +
+				`push it there, give it a label that tells the two apart, or DELETE that group first`,
 		},
 		"a name that a stored histogram uses": {
 			stored: [][2]string{{"job=a", histogramH}},
 			group:  "job=b", body: "h_count 1\n",
-			reason: `the untyped "h_count" collides with the samples of the stored histogram "h"; held by /metrics/job/a: push under another name, or DELETE those groups first`,
+			reason: `the untyped "h_count" collides with the samples of the stored histogram "h"; held by ` +
+				`/metrics/job/a: push under another name, or DELETE those groups first`,
 		},
 		"a histogram over a stored name": {
 			stored: [][2]string{{"job=a", "h_bucket 1\n"}},
-			group:  "job=b", body: histogramH, reason: `the samples of the histogram "h" collide with the stored untyped "h_bucket"; held by /metrics/job/a: push under another`,
+			group:  "job=b", body: histogramH, reason: `the samples of the histogram "h" collide with the stored ` +
+				`untyped "h_bucket"; held by /metrics/job/a: push under another`,
 		},
 		"a summary over a stored name": {
 			stored: [][2]string{{"job=a", "s_sum 1\n"}},
-			group:  "job=b", body: "# TYPE s summary\ns_sum 1\ns_count 1\n", reason: `the samples of the summary "s" collide with the stored untyped "s_sum"`,
+			group:  "job=b", body: "# TYPE s summary\ns_sum 1\ns_count 1\n",
+			reason: `the samples of the summary "s" collide with the stored untyped "s_sum"`,
 		},
 		"a name and a type": {
 			stored: [][2]string{{"job=a", "h_sum 1\n"}, {"job=b", "x 1\n"}},
 			group:  "job=c", body: histogramH + "# TYPE x gauge\nx 1\n",
-			reason: `the stored untyped "h_sum", "x" is pushed as gauge, but stored as untyped; held by /metrics/job/a, /metrics/job/b: push under another name`,
+			reason: `the stored untyped "h_sum", "x" is pushed as gauge, but stored as untyped; held by ` +
+				`/metrics/job/a, /metrics/job/b: push under another name`,
 		},
 		"a POST that collides with the group's own histogram": {
 			stored: [][2]string{{"job=a", histogramH}},
 			group:  "job=a", body: "h_sum 1\n", post: true,
-			reason: `collides with the samples of the stored histogram "h"; held by this group itself: push under another name, or PUT to replace the whole group`,
+			reason: `collides with the samples of the stored histogram "h"; held by this group itself: push under ` +
+				`another name, or PUT to replace the whole group`,
 		},
 	}
 	for name, row := range rows {
@@ -214,19 +237,21 @@ func TestReplacingWithinTheGroupMayChangeTypesAndNames(t *testing.T) {
 	m.want(m.put("job=a", "# TYPE x gauge\nx 1\nh_count 2\n"), Applied, "")
 	m.want(m.put("job=a", histogram), Applied, "")
 	m.want(m.put("job=b", histogram), Applied, "")
-	m.want(m.put("job=a", "# TYPE h gauge\nh 1\n"), Rejected, `"h" is pushed as gauge, but stored as histogram; held by /metrics/job/b: push`)
+	m.want(m.put("job=a", "# TYPE h gauge\nh 1\n"), Rejected,
+		`"h" is pushed as gauge, but stored as histogram; held by /metrics/job/b: push`)
 	m.delete("job=b")
 	m.want(m.put("job=a", "# TYPE h gauge\nh 1\n"), Applied, "")
 	m.want(m.put("job=b", "# TYPE h gauge\nh 1\n"), Applied, "")
 }
 
-// {job="a"} and {job="a",instance=""} are two groups with the same push-time series, because series without an instance label
-// get an empty one. Both together would make every scrape invalid.
+// {job="a"} and {job="a",instance=""} are two groups with the same push-time series, because series without an instance
+// label get an empty one. Both together would make every scrape invalid.
 func TestGroupsWithTheSamePushTimeSeriesCannotStandTogether(t *testing.T) {
 	m := newMachine(t)
 	m.want(m.put("job=a,instance=", "x 1\n"), Applied, "")
 	before := m.text()
-	m.want(m.put("job=a", "y 1\n"), Rejected, `group {job="a"} has the same push_time_seconds series as the stored group {instance="",job="a"}; push to that group, or DELETE /metrics/job/a/instance@base64/= first`)
+	m.want(m.put("job=a", "y 1\n"), Rejected, `group {job="a"} has the same push_time_seconds series as the stored `+
+		`group {instance="",job="a"}; push to that group, or DELETE /metrics/job/a/instance@base64/= first`)
 	m.want(m.apply(EncodeReject(newRequest(), labelsOf(t, "job=a"))), Applied, "")
 	if got := m.text(); got != before {
 		t.Errorf("the scrape was\n%s\nand is\n%s", before, got)
@@ -300,7 +325,8 @@ func TestARequestOlderThanTheMemoryIsNotApplied(t *testing.T) {
 	restored := m.throughSnapshot()
 	fresh := Request{ID: NewRequestID(), Seen: m.Applied()}
 	for _, m := range []*machine{m, restored} {
-		m.want(m.apply(EncodePush(old, group, true, familiesOf(t, group, "x 1\n"))), Forgotten, "older than what the replicas remember")
+		m.want(m.apply(EncodePush(old, group, true, familiesOf(t, group, "x 1\n"))), Forgotten,
+			"older than what the replicas remember")
 		m.wantSeries()
 		m.want(m.apply(EncodePush(fresh, group, true, familiesOf(t, group, "x 1\n"))), Applied, "")
 	}
@@ -318,9 +344,11 @@ func TestImportLoadsOnlyAStoreThatHasNeverBeenWritten(t *testing.T) {
 		}
 		return g
 	}
-	groups := []*Group{group("job=a", "x 1\n", 7e9), group("job=b", "# TYPE x gauge\nx 1\n", 8e9), group("job=c", "y 3\n", 9e9)}
+	groups := []*Group{group("job=a", "x 1\n", 7e9), group("job=b", "# TYPE x gauge\nx 1\n", 8e9), group("job=c",
+		"y 3\n", 9e9)}
 	m := newMachine(t)
-	m.want(m.apply(EncodeImport(newRequest(), groups)), Applied, `group {job="b"} was left out: "x" is pushed as gauge, but stored as untyped; held by /metrics/job/a: push`)
+	m.want(m.apply(EncodeImport(newRequest(), groups)), Applied,
+		`group {job="b"} was left out: "x" is pushed as gauge, but stored as untyped; held by /metrics/job/a: push`)
 	m.wantSeries(`x{instance="",job="a"} 1`, `y{instance="",job="c"} 3`)
 	if !strings.Contains(m.text(), `push_time_seconds{instance="",job="c"} 9`) {
 		t.Errorf("the push time was not imported:\n%s", m.text())
@@ -350,7 +378,8 @@ func TestADamagedEntryHaltsTheMachineBeforeItChangesAnything(t *testing.T) {
 		"a command of another kind":  Seal([][]byte{{0xfa, 0x01, 0x00}}, time.Unix(9, 0)),
 		"a command that is no proto": Seal([][]byte{{0xff}}, time.Unix(9, 0)),
 		"no command":                 Seal(nil, time.Unix(9, 0)),
-		"one good command of two":    Seal([][]byte{pushOf(t, "job=b", true, "y 1\n"), {0xfa, 0x01, 0x00}}, time.Unix(9, 0)),
+		"one good command of two": Seal([][]byte{pushOf(t, "job=b", true, "y 1\n"), {0xfa, 0x01, 0x00}},
+			time.Unix(9, 0)),
 	}
 	for name, data := range rows {
 		t.Run(name, func(t *testing.T) {

@@ -15,9 +15,12 @@ import (
 func benchBody(value int) string {
 	var b strings.Builder
 	for f := range 4 {
-		fmt.Fprintf(&b, "# HELP bench_family_%d Some help text for a family of the benchmark.\n# TYPE bench_family_%d gauge\n", f, f)
+		fmt.Fprintf(
+			&b, "# HELP bench_family_%d Some help text for a family of the benchmark.\n# TYPE bench_family_%d gauge\n",
+			f, f)
 		for s := range 5 {
-			fmt.Fprintf(&b, "bench_family_%d{shard=\"shard-%02d\",zone=\"eu-west-1\",kind=\"batch\"} %d.5\n", f, s, value)
+			fmt.Fprintf(&b, "bench_family_%d{shard=\"shard-%02d\",zone=\"eu-west-1\",kind=\"batch\"} %d.5\n",
+				f, s, value)
 		}
 	}
 	return b.String()
@@ -38,7 +41,8 @@ func BenchmarkApplyPush(b *testing.B) {
 			m := filled(b, groups)
 			entries := make([][]byte, 1000)
 			for i := range entries {
-				entries[i] = Seal([][]byte{pushOf(b, fmt.Sprintf("instance=host-%05d,job=batch", i%groups), true, benchBody(i+1))}, time.Unix(int64(i), 0))
+				entries[i] = Seal([][]byte{pushOf(b, fmt.Sprintf("instance=host-%05d,job=batch", i%groups), true,
+					benchBody(i+1))}, time.Unix(int64(i), 0))
 			}
 			b.ReportAllocs()
 			i := 0
@@ -133,7 +137,8 @@ func BenchmarkMemoryPerGroup(b *testing.B) {
 				}
 				m.store.requests = newRequests() // their number does not depend on what is stored
 				after := live()
-				bytes, objects := float64(after.HeapAlloc-before.HeapAlloc), float64(after.HeapObjects-before.HeapObjects)
+				bytes, objects := float64(after.HeapAlloc-before.HeapAlloc),
+					float64(after.HeapObjects-before.HeapObjects)
 				b.ReportMetric(bytes/float64(shape.groups), "B/group")
 				b.ReportMetric(bytes/float64(shape.groups*shape.series), "B/series")
 				b.ReportMetric(objects/float64(shape.groups), "objects/group")

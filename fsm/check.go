@@ -69,7 +69,8 @@ func (s *store) clashOf(f *expo.Family, place int, old, after *Group) (clash, bo
 	return clash{}, false
 }
 
-// heldElsewhere returns the header of a name that a group other than the pushed one holds, which itself holds it or not.
+// heldElsewhere returns the header of a name that a group other than the pushed one holds, which itself holds it or
+// not.
 func (s *store) heldElsewhere(name string, held bool) (header, bool) {
 	h, found := s.header(name)
 	if !found {
@@ -104,7 +105,8 @@ func (s *store) checkTimes(g *Group) string {
 	if owner == nil {
 		return ""
 	}
-	return fmt.Sprintf("group %.150s has the same %s series as the stored group %.150s; push to that group, or DELETE %.150s first",
+	return fmt.Sprintf(
+		"group %.150s has the same %s series as the stored group %.150s; push to that group, or DELETE %.150s first",
 		g.Labels(), expo.PushTimeName, owner.Labels(), owner.Labels().Path())
 }
 

@@ -47,7 +47,8 @@ func TestTimeStandsStillOverSmallStepsBackAndFollowsTheClockOverLargeOnes(t *tes
 					m.want(m.applyAt(5, at, EncodeReject(newRequest(), labelsOf(t, "job=a"))), Applied, "")
 				default:
 					failed = true
-					m.want(m.applyAt(5, at, pushOf(t, "job=a", true, "# TYPE other counter\nother 1\n")), Rejected, "is pushed as counter, but stored as untyped")
+					m.want(m.applyAt(5, at, pushOf(t, "job=a", true, "# TYPE other counter\nother 1\n")), Rejected,
+						"is pushed as counter, but stored as untyped")
 				}
 				want := at
 				if tc.kept {
@@ -61,9 +62,11 @@ func TestTimeStandsStillOverSmallStepsBackAndFollowsTheClockOverLargeOnes(t *tes
 				if now != want {
 					t.Errorf("its time is %s, want %s", time.Unix(0, now).UTC(), time.Unix(0, want).UTC())
 				}
-				for what, at := range map[string]int64{"the other time": other, "push touched": g.PushTouched, "failure touched": g.FailureTouched} {
+				for name, at := range map[string]int64{
+					"the other time": other, "push touched": g.PushTouched, "failure touched": g.FailureTouched,
+				} {
 					if at > want {
-						t.Errorf("%s is left behind in the future, at %s", what, time.Unix(0, at).UTC())
+						t.Errorf("%s is left behind in the future, at %s", name, time.Unix(0, at).UTC())
 					}
 				}
 				for _, f := range g.Families {
@@ -78,7 +81,8 @@ func TestTimeStandsStillOverSmallStepsBackAndFollowsTheClockOverLargeOnes(t *tes
 				switch {
 				case tc.kept && said != 0:
 					t.Errorf("a small step back is warned of:\n%s", logs.String())
-				case !tc.kept && (said != 1 || !strings.Contains(logs.String(), "groups=1\n") || !strings.Contains(logs.String(), `job=\"a\"`) || !strings.Contains(logs.String(), "2099-01-01")):
+				case !tc.kept && (said != 1 || !strings.Contains(logs.String(), "groups=1\n") ||
+					!strings.Contains(logs.String(), `job=\"a\"`) || !strings.Contains(logs.String(), "2099-01-01")):
 					t.Errorf("want one warning with the group and both times, got:\n%s", logs.String())
 				}
 				sameAfterASnapshot(t, m)

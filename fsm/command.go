@@ -36,9 +36,10 @@ func RequestIDFromKey(key string) RequestID {
 // A Request identifies what a client asked for.
 type Request struct {
 	ID RequestID
-	// Seen is the applied index of the replica that received the request, taken when it came in. An earlier arrival of the
-	// same request can only stand after it in the log, so a table of remembered requests that reaches back to Seen is
-	// proof that there was none.
+	// Seen is the applied index of the replica that received the request, taken when it came in. A retry inside the
+	// cluster carries the same Seen, so an earlier attempt can only stand after it in the log, and a table of
+	// remembered requests that reaches back to Seen proves that there was none. A client that retries with its own key
+	// comes in anew: its first request may stand before Seen, and is found only as long as it is remembered.
 	Seen uint64
 }
 
@@ -69,8 +70,8 @@ type command struct {
 	malformed error
 }
 
-// EncodePush returns the command that sets families, in the form of expo.Canonical, in a group. With replace the group's
-// other families go (PUT), without they stay (POST).
+// EncodePush returns the command that sets families, in the form of expo.Canonical, in a group. With replace the
+// group's other families go (PUT), without they stay (POST).
 func EncodePush(r Request, group expo.Labels, replace bool, families []*expo.Family) []byte {
 	return (&command{op: opPush, labels: group, replace: replace, families: families}).encode(r)
 }
@@ -88,14 +89,14 @@ func EncodeDelete(r Request, group expo.Labels) []byte {
 // EncodeWipe returns the command that deletes every group.
 func EncodeWipe(r Request) []byte { return (&command{op: opWipe}).encode(r) }
 
-// EncodeImport returns the command that loads groups, with their times, into a store that has never been written. Into any
-// other store it is rejected.
+// EncodeImport returns the command that loads groups, with their times, into a store that has never been written. Into
+// any other store it is rejected.
 func EncodeImport(r Request, groups []*Group) []byte {
 	return (&command{op: opImport, groups: groups}).encode(r)
 }
 
-// EncodeNoop returns the command that a new leader proposes to learn that it has committed in its term. It changes nothing
-// and is not remembered.
+// EncodeNoop returns the command that a new leader proposes to learn that it has committed in its term. It changes
+// nothing and is not remembered.
 func EncodeNoop() []byte { return (&command{op: opNoop}).append(nil) }
 
 // encode makes the command that of a request.
@@ -107,7 +108,8 @@ func (c *command) encode(r Request) []byte {
 // append appends the encoded command.
 func (c *command) append(b []byte) []byte {
 	body := c.sizeOfBody()
-	b = slices.Grow(b, sizeBytes(len(c.id))+2*tagSize+protowire.SizeVarint(c.seen)+fixedSize+tagSize+protowire.SizeBytes(body))
+	b = slices.Grow(
+		b, sizeBytes(len(c.id))+2*tagSize+protowire.SizeVarint(c.seen)+fixedSize+tagSize+protowire.SizeBytes(body))
 	if len(c.id) > 0 {
 		b = protowire.AppendBytes(protowire.AppendTag(b, fieldID, protowire.BytesType), c.id)
 	}
@@ -212,8 +214,8 @@ func (c *command) decodeImport(b []byte, in *interner) error {
 	})
 }
 
-// Stores tells whether an encoded command may add to the state: it pushes, imports, or records a failed push. It looks at
-// the kind of the command only.
+// Stores tells whether an encoded command may add to the state: it pushes, imports, or records a failed push. It looks
+// at the kind of the command only.
 func Stores(command []byte) bool {
 	switch operationOf(command) {
 	case opPush, opReject, opImport:
@@ -223,8 +225,8 @@ func Stores(command []byte) bool {
 	}
 }
 
-// hash is the command's fingerprint: what it does, whoever received it and whenever. It is made of contents, not of their
-// encoding, so that two versions agree on it.
+// hash is the command's fingerprint: what it does, whoever received it and whenever. Of a family it hashes the encoded
+// metrics, so two versions agree on it because they agree on the canonical form.
 func (c *command) hash() uint64 {
 	h := newHasher("command")
 	switch c.op {
@@ -290,11 +292,11 @@ func Seal(commands [][]byte, now time.Time) []byte {
 
 var (
 	errTooShort = errors.New("it is shorter than its header")
-	errChecksum = errors.New("its checksum does not match")
+	errChecksum = errors.New("checksum mismatch")
 )
 
-// unseal returns the time and the commands of a log entry. An error means that the entry is damaged or comes from a version
-// that this one cannot read; either way this replica must not go on.
+// unseal returns the time and the commands of a log entry. An error means that the entry is damaged or comes from a
+// version that this one cannot read; either way this replica must not go on.
 func unseal(data []byte, in *interner) (unixNano int64, commands []command, err error) {
 	if len(data) < entryPrefix {
 		return 0, nil, errTooShort

@@ -28,7 +28,8 @@ func (d digest) String() string { return hex.EncodeToString(d.bytes()) }
 const secondLane = 0x9e3779b97f4a7c15
 
 // hasher hashes one item of the state. Values are written so that different ones never give the same bytes: each is
-// preceded by its length. Most are a few bytes long: they are gathered, because a call of both lanes costs more than they do.
+// preceded by its length. Most are a few bytes long: they are gathered, because a call of both lanes costs more than
+// they do.
 type hasher struct {
 	lanes    [2]xxhash.Digest
 	gathered [256]byte

@@ -13,8 +13,8 @@ import (
 // FSM is the replicated state machine, as Raft sees it: a raft.FSM and raft.BatchingFSM whose response to an entry is a
 // []Result, one for each of its commands.
 //
-// One lock guards the store: Raft's single applying goroutine holds it while it applies a batch, and readers hold it for as
-// long as View takes, which is O(1).
+// One lock guards the store: Raft's single applying goroutine holds it while it applies a batch, and readers hold it
+// for as long as View takes, which is O(1).
 type FSM struct {
 	logger *slog.Logger
 
@@ -89,8 +89,8 @@ func (f *FSM) check(read func(*interner) error) error {
 // Apply applies one committed entry and returns its Results.
 func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
 
-// ApplyBatch applies committed entries in order and returns the Results of each. Configuration entries change nothing but the
-// applied index.
+// ApplyBatch applies committed entries in order and returns the Results of each. Configuration entries change nothing
+// but the applied index.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, len(logs))
 	f.mu.Lock()
@@ -143,12 +143,14 @@ func (f *FSM) warnOfSetBack(unixNano int64) {
 	}
 	f.store.setBack = nil
 	was := max(groups[0].PushTouched, groups[0].FailureTouched)
-	f.logger.Warn("the time of a group goes back: the clock of a leader is wrong now or was when it was last pushed, set the clocks of all replicas",
-		"group", fmt.Sprintf("%.200s", groups[0].Labels()), "from", time.Unix(0, was).UTC(), "to", time.Unix(0, unixNano).UTC(), "groups", len(groups))
+	f.logger.Warn("the time of a group goes back: the clock of a leader is wrong now or was when it was last pushed, "+
+		"set the clocks of all replicas",
+		"group", fmt.Sprintf("%.200s", groups[0].Labels()), "from", time.Unix(0, was).UTC(), "to", time.Unix(0,
+			unixNano).UTC(), "groups", len(groups))
 }
 
-// stop makes the state machine refuse everything from here on: to skip an entry that the other replicas apply would be to
-// diverge from them in silence.
+// stop makes the state machine refuse everything from here on: to skip an entry that the other replicas apply would be
+// to diverge from them in silence.
 func (f *FSM) stop(err error) {
 	f.halt.Do(func() {
 		f.err = err

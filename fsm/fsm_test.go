@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
 // A machine is an FSM with a log of its own: each command becomes the next entry, one second after the last.
@@ -45,7 +46,8 @@ func (m *machine) applyAt(index uint64, unixNano int64, command []byte) Result {
 func (m *machine) applyAll(index uint64, unixNano int64, commands ...[]byte) []Result {
 	m.Helper()
 	m.index = index
-	results := m.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: Seal(commands, time.Unix(0, unixNano))}).([]Result)
+	entry := &raft.Log{Index: index, Type: raft.LogCommand, Data: Seal(commands, time.Unix(0, unixNano))}
+	results := m.Apply(entry).([]Result)
 	if m.Err() == nil && len(results) != len(commands) {
 		m.Fatalf("%d results for %d commands", len(results), len(commands))
 	}
@@ -73,7 +75,7 @@ func (m *machine) text() string { m.Helper(); return textOf(m, m.View()) }
 func textOf(t testing.TB, v *View) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := expo.Write(&b, expfmt.NewFormat(expfmt.TypeTextPlain), v.Exposition()); err != nil {
+	if err := page.Write(&b, expfmt.NewFormat(expfmt.TypeTextPlain), v.Exposition()); err != nil {
 		t.Fatalf("writing the exposition: %v", err)
 	}
 	return b.String()

@@ -25,8 +25,10 @@ func FuzzCommand(f *testing.F) {
 	damaged := expo.NewFamily(&expo.Header{Name: "y", Type: dto.MetricType_COUNTER},
 		metricsOf(f, &dto.Metric{TimestampMs: proto.Int64(48)}), make([]expo.SeriesID, 1))
 	for _, command := range [][]byte{
-		EncodePush(newRequest(), group, true, families), EncodePush(newRequest(), group, false, nil), EncodeReject(newRequest(), group),
-		EncodeDelete(newRequest(), group), EncodeWipe(newRequest()), EncodeImport(newRequest(), []*Group{stored}), EncodeNoop(), nil,
+		EncodePush(newRequest(), group, true, families), EncodePush(newRequest(), group, false, nil),
+		EncodeReject(newRequest(), group),
+		EncodeDelete(newRequest(), group), EncodeWipe(newRequest()), EncodeImport(newRequest(), []*Group{stored}),
+		EncodeNoop(), nil,
 		EncodePush(newRequest(), group, true, []*expo.Family{damaged}),
 	} {
 		f.Add(command)
@@ -77,7 +79,8 @@ func FuzzSnapshot(f *testing.F) {
 		m.put("job=before", "z 1\n")
 		before := m.View().Hash()
 		_, verr := VerifySnapshot(bytes.NewReader(data))
-		if verr == nil != (m.Restore(io.NopCloser(bytes.NewReader(data))) == nil) && (verr == nil || !strings.Contains(verr.Error(), "out of order")) {
+		if verr == nil != (m.Restore(io.NopCloser(bytes.NewReader(data))) == nil) &&
+			(verr == nil || !strings.Contains(verr.Error(), "out of order")) {
 			t.Fatalf("restored, but for: %v", verr)
 		}
 		if err := m.Restore(io.NopCloser(bytes.NewReader(data))); err != nil {

@@ -12,10 +12,12 @@ import (
 // The two families that every group carries, with the names and help texts of the Pushgateway.
 var (
 	pushTimeHeader = &expo.Header{
-		Name: expo.PushTimeName, Help: "Last Unix time when changing this group in the Pushgateway succeeded.", Type: dto.MetricType_GAUGE,
+		Name: expo.PushTimeName, Help: "Last Unix time when changing this group in the Pushgateway succeeded.",
+		Type: dto.MetricType_GAUGE,
 	}
 	failureTimeHeader = &expo.Header{
-		Name: expo.PushFailureTimeName, Help: "Last Unix time when changing this group in the Pushgateway failed.", Type: dto.MetricType_GAUGE,
+		Name: expo.PushFailureTimeName, Help: "Last Unix time when changing this group in the Pushgateway failed.",
+		Type: dto.MetricType_GAUGE,
 	}
 )
 
@@ -26,8 +28,8 @@ type Group struct {
 	Families []Stored
 	// PushTime and FailureTime are when a push last succeeded and failed. Unix nanoseconds, 0 = never.
 	PushTime, FailureTime int64
-	// PushTouched and FailureTouched are when the push_time_seconds and push_failure_time_seconds families last changed, which
-	// includes their creation with the value 0. Unix nanoseconds.
+	// PushTouched and FailureTouched are when the push_time_seconds and push_failure_time_seconds families last
+	// changed, which includes their creation with the value 0. Unix nanoseconds.
 	PushTouched, FailureTouched int64
 
 	pushTime, failureTime *expo.Family // the families of PushTime and FailureTime, see withTimes
@@ -73,8 +75,8 @@ func (g *Group) withTimes(old *Group) *Group {
 	return g
 }
 
-// family returns the pushed family of that name; no group has none. It is looked for at a place first: mostly a push has the
-// names of the one before.
+// family returns the pushed family of that name; no group has none. It is looked for at a place first: mostly a push
+// has the names of the one before.
 func (g *Group) family(name string, place int) (Stored, bool) {
 	if g == nil {
 		return Stored{}, false
@@ -82,7 +84,8 @@ func (g *Group) family(name string, place int) (Stored, bool) {
 	if place < len(g.Families) && g.Families[place].Name == name {
 		return g.Families[place], true
 	}
-	i, found := slices.BinarySearchFunc(g.Families, name, func(f Stored, name string) int { return strings.Compare(f.Name, name) })
+	i, found := slices.BinarySearchFunc(g.Families, name,
+		func(f Stored, name string) int { return strings.Compare(f.Name, name) })
 	if !found {
 		return Stored{}, false
 	}

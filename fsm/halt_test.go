@@ -32,7 +32,8 @@ func TestAHaltedStateMachineGivesNoSnapshot(t *testing.T) {
 		t.Fatal("an unreadable entry does not halt the state machine")
 	}
 	if s, err := m.Snapshot(); err == nil || s != nil || !strings.Contains(err.Error(), "log entry 2") {
-		t.Errorf("a halted state machine gives the snapshot %v, error %v; want none, and the entry that halted it", s, err)
+		t.Errorf("a halted state machine gives the snapshot %v, error %v; want none, and the entry that halted it",
+			s, err)
 	}
 
 	// One that was taken before is of an earlier index, and whole.
@@ -45,7 +46,8 @@ func TestAHaltedStateMachineGivesNoSnapshot(t *testing.T) {
 		t.Fatalf("the snapshot from before the halt: %v", err)
 	}
 	if got := restored.View(); got.Hash() != want.Hash() || got.Index() != 1 {
-		t.Errorf("the snapshot from before the halt holds index %d, hash %s; want 1, %s", got.Index(), got.Hash(), want.Hash())
+		t.Errorf("the snapshot from before the halt holds index %d, hash %s; want 1, %s",
+			got.Index(), got.Hash(), want.Hash())
 	}
 }
 
@@ -66,7 +68,8 @@ func TestNothingThatComesAfterAHaltCounts(t *testing.T) {
 		}
 	}
 	if got := m.View(); m.Applied() != 1 || got.Index() != 1 || got.Hash() != want.Hash() {
-		t.Errorf("after a halt at entry 2: applied %d, view %d with hash %s; want 1, 1, %s", m.Applied(), got.Index(), got.Hash(), want.Hash())
+		t.Errorf("after a halt at entry 2: applied %d, view %d with hash %s; want 1, 1, %s",
+			m.Applied(), got.Index(), got.Hash(), want.Hash())
 	}
 }
 

@@ -14,11 +14,11 @@ const (
 	pastAllKeys = "\xff"
 )
 
-// holders returns the keys of groups that hold a family of any of the names, but for one group: the first by key, and
+// holders returns the keys of groups that hold a family of any of the names, except one group: the first by key, and
 // how many there are in all, 0 if that is not looked for. No index leads from names to groups. But the groups of one
 // shape hold the same names, so a look at one of each tells, and what it tells depends on what is stored alone: it is
 // the same on every replica.
-func (s *store) holders(names []string, but string) (keys []string, n int) {
+func (s *store) holders(names []string, except string) (keys []string, n int) {
 	if len(s.shapes) > shapesSearched {
 		return nil, 0
 	}
@@ -27,7 +27,7 @@ func (s *store) holders(names []string, but string) (keys []string, n int) {
 			continue
 		}
 		n += g.shape.groups
-		if other := s.group(but); other != nil && other.shape == g.shape {
+		if other := s.group(except); other != nil && other.shape == g.shape {
 			n--
 		}
 		listed := 0
@@ -35,7 +35,7 @@ func (s *store) holders(names []string, but string) (keys []string, n int) {
 			if next.shape != g.shape || listed == holdersListed {
 				return false
 			}
-			if next.Key != but {
+			if next.Key != except {
 				keys = append(keys, next.Key)
 				listed++
 			}

@@ -9,7 +9,7 @@ import (
 	"pushquorum/expo"
 )
 
-// weaken makes nearly all keys of an index meet.
+// weaken makes nearly all keys of an index collide.
 func weaken[K comparable](x *index[K]) {
 	hash := x.hash
 	x.hash = func(seed maphash.Seed, key K) uint32 { return hash(seed, key) % 3 }
@@ -45,13 +45,13 @@ func TestAnIndexLeadsFromEachKeyToItsGroup(t *testing.T) {
 	}
 }
 
-// What a replica makes of keys and series that meet is what it makes of those that do not.
+// What a replica makes of keys and series that collide is what it makes of those that do not.
 func TestKeysAndSeriesThatMeetAreToldApart(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s := &steps{TB: t, Rand: rand.New(rand.NewPCG(seed, 3))}
 			a, b := newMachine(t), newMachine(t)
-			met := false
+			collided := false
 			for i := range 300 {
 				if b.store.keys.len() == 0 {
 					weaken(&b.store.keys)
@@ -59,16 +59,16 @@ func TestKeysAndSeriesThatMeetAreToldApart(t *testing.T) {
 				}
 				c := s.next(a.Applied())
 				if ra, rb := a.apply(c), b.apply(c); ra != rb {
-					t.Fatalf("step %d: where keys do not meet the result is %+v, where they do it is %+v", i, ra, rb)
+					t.Fatalf("step %d: where keys do not collide the result is %+v, where they do it is %+v", i, ra, rb)
 				}
 				if a.View().Hash() != b.View().Hash() {
 					t.Fatalf("step %d: state hashes differ", i)
 				}
 				checkOwners(t, b.store)
-				met = met || len(b.store.keys.met) > 0 && len(b.store.series.met) > 0
+				collided = collided || len(b.store.keys.collided) > 0 && len(b.store.series.collided) > 0
 			}
-			if !met {
-				t.Error("no keys have met: the test does not test much")
+			if !collided {
+				t.Error("no keys have collided: the test does not test much")
 			}
 		})
 	}

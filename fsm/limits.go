@@ -82,23 +82,30 @@ func (a *Admission) refusal(used, growth Usage, was, is extent) string {
 	const advice = "delete groups that nobody needs, push fewer series, or raise the limit"
 	switch {
 	case l.Groups > 0 && growth.Groups > 0 && used.Groups+growth.Groups > l.Groups:
-		return fmt.Sprintf(limitPrefix+"groups=%d is reached: %d are stored, and this push would add %d; delete groups that nobody needs, push to one that is there, or raise the limit",
+		return fmt.Sprintf(limitPrefix+"groups=%d is reached: %d are stored, and this push would add %d; delete "+
+			"groups that nobody needs, push to one that is there, or raise the limit",
 			l.Groups, used.Groups, growth.Groups)
 	case l.Series > 0 && growth.Series > 0 && used.Series+growth.Series > l.Series:
-		return fmt.Sprintf(limitPrefix+"series=%d is reached: %d are stored, and this push would add %d; "+advice, l.Series, used.Series, growth.Series)
+		return fmt.Sprintf(limitPrefix+"series=%d is reached: %d are stored, and this push would add %d; "+advice,
+			l.Series, used.Series, growth.Series)
 	case l.SeriesPerGroup > 0 && is.series > was.series && is.series > l.SeriesPerGroup:
-		return fmt.Sprintf(limitPrefix+"series-per-group=%d is reached: the group has %d, and with this push it would have %d; push fewer series, to more groups, or raise the limit",
+		return fmt.Sprintf(limitPrefix+"series-per-group=%d is reached: the group has %d, and with this push it would "+
+			"have %d; push fewer series, to more groups, or raise the limit",
 			l.SeriesPerGroup, was.series, is.series)
 	case is.record > was.record && is.record > a.maxGroup:
-		return fmt.Sprintf("a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer series, or to more groups", a.maxGroup, was.record, is.record)
+		return fmt.Sprintf("a group may take %d bytes: it takes %d, and with this push it would take %d; push fewer "+
+			"series, or to more groups", a.maxGroup, was.record, is.record)
 	case l.StateBytes > 0 && growth.Bytes > 0 && used.Bytes+growth.Bytes > a.mostBytes(used, growth):
-		return fmt.Sprintf(limitPrefix+"state-bytes=%d is reached: what is stored takes %d, and this push would add %d; "+advice, l.StateBytes, used.Bytes, growth.Bytes)
+		return fmt.Sprintf(
+			limitPrefix+"state-bytes=%d is reached: what is stored takes %d, and this push would add %d; "+advice,
+			l.StateBytes, used.Bytes, growth.Bytes)
 	}
 	return ""
 }
 
-// mostBytes is what the state may take after a push. One that adds no group and no series has the reserve; where more is
-// stored than the limit allows, which is smaller than it was, it has it on top of the least that has been stored since.
+// mostBytes is what the state may take after a push. One that adds no group and no series has the reserve; where more
+// is stored than the limit allows, which is smaller than it was, it has it on top of the least that has been stored
+// since.
 func (a *Admission) mostBytes(used, growth Usage) int64 {
 	limit := a.limits.StateBytes
 	if growth.Groups > 0 || growth.Series > 0 {

@@ -12,8 +12,8 @@ import (
 	"pushquorum/expo"
 )
 
-// What is pushed together is allocated together. A group whose families are replaced one push after the other, each time one
-// fewer, must not hold the memory of all those pushes for the sake of one family of each.
+// What is pushed together is allocated together. A group whose families are replaced one push after the other, each
+// time one fewer, must not hold the memory of all those pushes for the sake of one family of each.
 func TestAGroupHoldsNoMemoryOfPushesThatWereReplaced(t *testing.T) {
 	const families = 48
 	value := strings.Repeat("x", 8<<10)
@@ -36,12 +36,14 @@ func TestAGroupHoldsNoMemoryOfPushesThatWereReplaced(t *testing.T) {
 	runtime.KeepAlive(m)
 }
 
-// What families say is kept once for all groups, though it be too long to be remembered from one command to the next. And a push that
-// says something else changes it for its own group alone: who reads the others takes no lock.
+// What families say is kept once for all groups, though it be too long to be remembered from one command to the next.
+// And a push that says something else changes it for its own group alone: who reads the others takes no lock.
 func TestGroupsShareWhatTheirFamiliesSay(t *testing.T) {
 	m := newMachine(t)
 	help := strings.Repeat("h", 2*maxInterned)
-	for _, push := range []struct{ group, help string }{{"job=a", help}, {"job=b", help}, {"job=c", "other"}, {"job=d", help}, {"job=e", help}} {
+	for _, push := range []struct{ group, help string }{
+		{"job=a", help}, {"job=b", help}, {"job=c", "other"}, {"job=d", help}, {"job=e", help},
+	} {
 		m.want(m.post(push.group, "# HELP x "+push.help+"\n# TYPE x gauge\nx 1\n"), Applied, "")
 	}
 	said := map[string]*expo.Header{}
@@ -50,7 +52,8 @@ func TestGroupsShareWhatTheirFamiliesSay(t *testing.T) {
 		said[job] = g.Families[0].Header
 	}
 	if said["a"] != said["b"] || said["d"] != said["e"] {
-		t.Errorf("groups that say the same do not share it: %p, %p and %p, %p", said["a"], said["b"], said["d"], said["e"])
+		t.Errorf("groups that say the same do not share it: %p, %p and %p, %p", said["a"], said["b"], said["d"],
+			said["e"])
 	}
 	if said["b"].Help != help || said["c"].Help != "other" || said["d"].Help != help {
 		t.Errorf("the help texts have become %.10q, %.10q and %.10q", said["b"].Help, said["c"].Help, said["d"].Help)
@@ -170,7 +173,8 @@ func TestRequestsAreForgottenWithTheirReasons(t *testing.T) {
 		q.remember(r)
 	}
 	if len(q.ring) != rememberedRequests || len(q.position) != rememberedRequests || len(q.reasons) != reasons {
-		t.Errorf("%d requests, %d positions and %d reasons are remembered", len(q.ring), len(q.position), len(q.reasons))
+		t.Errorf("%d requests, %d positions and %d reasons are remembered",
+			len(q.ring), len(q.position), len(q.reasons))
 	}
 	for i := n - rememberedRequests; i < n; i++ {
 		want := Result{}

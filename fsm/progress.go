@@ -23,7 +23,7 @@ func (p *progress) advance(index uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.index = max(p.index, index)
-	for c, want := range p.waiters {
+	for c, want := range p.waiters { // any order: each is woken alone, and no result depends on it
 		if p.index >= want {
 			close(c)
 			delete(p.waiters, c)

@@ -13,10 +13,11 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"pushquorum/expo"
+	"pushquorum/expo/page"
 )
 
-// steps makes random commands over few groups and names, so that they often meet: a push may clash with what is stored, be a
-// retry, or have the id of another request.
+// steps makes random commands over few groups and names, so that they often meet: a push may clash with what is stored,
+// be a retry, or have the id of another request.
 type steps struct {
 	testing.TB
 	*rand.Rand
@@ -66,7 +67,8 @@ func (s *steps) next(applied uint64) []byte {
 func shareName(a, b string) bool {
 	for line := range strings.Lines(a) {
 		// Names of one letter, which suffixes extend.
-		if !strings.HasPrefix(line, "#") && (strings.Contains(b, "\n"+line[:1]) || strings.HasPrefix(b, line[:1]) || strings.Contains(b, " "+line[:1]+" ")) {
+		if !strings.HasPrefix(line, "#") && (strings.Contains(b, "\n"+line[:1]) || strings.HasPrefix(b, line[:1]) ||
+			strings.Contains(b, " "+line[:1]+" ")) {
 			return true
 		}
 	}
@@ -96,7 +98,9 @@ func TestAMachineAndOneRestoredFromASnapshotAgree(t *testing.T) {
 				checkOwners(t, b.store)
 				checkShapes(t, b)
 			}
-			for _, format := range []expfmt.Format{expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeProtoDelim)} {
+			for _, format := range []expfmt.Format{
+				expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeProtoDelim),
+			} {
 				if !bytes.Equal(written(t, a, format), written(t, b, format)) {
 					t.Errorf("the expositions differ in %s", format)
 				}
@@ -131,15 +135,16 @@ func checkOwners(t *testing.T, s *store) {
 		return true
 	})
 	if series != s.series.len() || s.groups.Len() != s.keys.len() {
-		t.Fatalf("%d groups with %d series are stored, and %d keys and %d series lead to groups", s.groups.Len(), series, s.keys.len(), s.series.len())
+		t.Fatalf("%d groups with %d series are stored, and %d keys and %d series lead to groups",
+			s.groups.Len(), series, s.keys.len(), s.series.len())
 	}
 	if s.groups.Len()+len(s.free) != len(s.owners) {
 		t.Fatalf("%d groups and %d free numbers, but %d owners", s.groups.Len(), len(s.free), len(s.owners))
 	}
 }
 
-// checkShapes: the exposition has each name once, in order, and of each what the groups hold, in order of their keys; and the shapes
-// are those of the groups.
+// checkShapes: the exposition has each name once, in order, and of each what the groups hold, in order of their keys;
+// and the shapes are those of the groups.
 func checkShapes(t *testing.T, m *machine) {
 	t.Helper()
 	want := map[string][]*expo.Family{}
@@ -162,7 +167,8 @@ func checkShapes(t *testing.T, m *machine) {
 		}
 		last = h.Name
 		if got := slices.Collect(parts); !slices.Equal(got, want[h.Name]) {
-			t.Fatalf("family %s has %d parts, and the groups hold %d, or others, or in another order", h.Name, len(got), len(want[h.Name]))
+			t.Fatalf("family %s has %d parts, and the groups hold %d, or others, or in another order",
+				h.Name, len(got), len(want[h.Name]))
 		}
 		delete(want, h.Name)
 	}
@@ -170,7 +176,8 @@ func checkShapes(t *testing.T, m *machine) {
 		t.Fatalf("%d families are missing", len(want))
 	}
 	if len(m.store.shapes) != len(shapes) || m.store.keys.len() != m.View().Len() {
-		t.Fatalf("%d shapes and %d keys are known, of %d and %d", len(m.store.shapes), m.store.keys.len(), len(shapes), m.View().Len())
+		t.Fatalf("%d shapes and %d keys are known, of %d and %d", len(m.store.shapes), m.store.keys.len(), len(shapes),
+			m.View().Len())
 	}
 	for sh, groups := range shapes {
 		if sh.groups != groups || m.store.shapes[sh.names] != sh {
@@ -182,7 +189,7 @@ func checkShapes(t *testing.T, m *machine) {
 func written(t *testing.T, m *machine, f expfmt.Format) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := expo.Write(&b, f, m.View().Exposition()); err != nil {
+	if err := page.Write(&b, f, m.View().Exposition()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -211,7 +218,8 @@ func TestPushesAreRefusedExactlyWhenGatheringAllWouldFail(t *testing.T) {
 				err := gather(t, m.View(), after.withTimes(nil))
 				res := m.apply(EncodePush(newRequest(), group, replace, pushed))
 				if (err != nil) != (res.Status == Rejected) {
-					t.Fatalf("step %d: pushing %q to %s (replace %v) gave %+v, gathering says: %v", i, body, name, replace, res, err)
+					t.Fatalf("step %d: pushing %q to %s (replace %v) gave %+v, gathering says: %v", i, body, name,
+						replace, res, err)
 				}
 				if err != nil {
 					refused++
@@ -258,6 +266,7 @@ func gather(t *testing.T, v *View, after *Group) error {
 	for _, mf := range byName {
 		all = append(all, mf)
 	}
-	_, err := prometheus.Gatherers{prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return all, nil })}.Gather()
+	stored := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return all, nil })
+	_, err := prometheus.Gatherers{stored}.Gather()
 	return err
 }

@@ -44,18 +44,19 @@ func (s *store) clashReason(pushed []*expo.Family, old, after *Group) string {
 		}
 	}
 	reason := expo.Some(items, n, roomForClashes)
-	mend := "push under another name"
+	advice := "push under another name"
 	switch {
 	case typed && len(first.held.Name) <= longestNameShown/2:
-		mend = fmt.Sprintf(`push what is stored, as by "# TYPE %s %s"`, first.held.Name, expo.TypeWord(first.held.Type))
+		advice = fmt.Sprintf(`push what is stored, as by "# TYPE %s %s"`,
+			first.held.Name, expo.TypeWord(first.held.Type))
 	case typed:
-		mend = "push the type that is stored"
+		advice = "push the type that is stored"
 	}
 	switch {
 	case len(names) > 0:
-		return fmt.Sprintf("%s; %s: %s, or DELETE those groups first", reason, s.heldBy(names, after.Key), mend)
+		return fmt.Sprintf("%s; %s: %s, or DELETE those groups first", reason, s.heldBy(names, after.Key), advice)
 	case here:
-		return fmt.Sprintf("%s; held by this group itself: %s, or PUT to replace the whole group", reason, mend)
+		return fmt.Sprintf("%s; held by this group itself: %s, or PUT to replace the whole group", reason, advice)
 	}
 	return reason
 }
@@ -76,9 +77,9 @@ func (c clash) String() string {
 	}
 }
 
-// heldBy says which groups hold the names, but for one.
-func (s *store) heldBy(names []string, but string) string {
-	keys, n := s.holders(names, but)
+// heldBy says which groups hold the names, except one.
+func (s *store) heldBy(names []string, except string) string {
+	keys, n := s.holders(names, except)
 	if n == 0 {
 		return "too many kinds of groups are stored to say which hold it, GET /api/v1/metrics shows them"
 	}
@@ -107,8 +108,8 @@ func pathOf(key string) string {
 	return path
 }
 
-// seriesString writes the i-th series of a family as a user knows it. The others are passed over: all of them decoded are
-// many times larger than the push, on every replica at once.
+// seriesString writes the i-th series of a family as a user knows it. The others are passed over: all of them decoded
+// are many times larger than the push, on every replica at once.
 func seriesString(f *expo.Family, i int) string {
 	at := 0
 	for encoded, err := range f.Encoded() {

@@ -29,7 +29,8 @@ func TestTheHoldersOfNamesAreFound(t *testing.T) {
 			}
 			keys, n := m.store.holders(names, but)
 			if n != len(want) || !slices.Equal(keys, want[:min(len(want), holdersListed)]) {
-				t.Fatalf("seed %d, step %d: %v is held by %q, %d in all; want the first of %q", seed, step, names, keys, n, want)
+				t.Fatalf("seed %d, step %d: %v is held by %q, %d in all; want the first of %q", seed, step, names, keys,
+					n, want)
 			}
 		}
 	}
@@ -41,10 +42,13 @@ func TestHoldersAreNotLookedForAmongTooManyShapes(t *testing.T) {
 		m.want(m.put(fmt.Sprintf("job=a%03d", i), fmt.Sprintf("x 1\nonly_%d 1\n", i)), Applied, "")
 	}
 	const wrong = "# TYPE x gauge\nx 1\n"
-	m.want(m.put("job=b", wrong), Rejected, "held by /metrics/job/a000, /metrics/job/a001, /metrics/job/a002 and 252 more: push")
-	m.want(m.put("job=b", wrong), Rejected, "held by /metrics/job/a000, /metrics/job/a001, /metrics/job/a002 and 252 more: push")
+	m.want(m.put("job=b", wrong), Rejected,
+		"held by /metrics/job/a000, /metrics/job/a001, /metrics/job/a002 and 252 more: push")
+	m.want(m.put("job=b", wrong), Rejected,
+		"held by /metrics/job/a000, /metrics/job/a001, /metrics/job/a002 and 252 more: push")
 	m.want(m.put("job=c", "one_more 1\n"), Applied, "")
-	m.want(m.put("job=b", wrong), Rejected, `"x" is pushed as gauge, but stored as untyped; too many kinds of groups are stored to say which hold it, GET /api/v1/metrics shows them: push what`)
+	m.want(m.put("job=b", wrong), Rejected, `"x" is pushed as gauge, but stored as untyped; too many kinds of groups `+
+		`are stored to say which hold it, GET /api/v1/metrics shows them: push what`)
 }
 
 func TestAReasonIsCutBehindAWord(t *testing.T) {
@@ -87,8 +91,8 @@ func TestReplicasAgreeOnWhatWasDecidedAndNotOnItsWords(t *testing.T) {
 	}
 }
 
-// The snapshot was written by a build that worded refusals differently, and had the words in the state hash. Who is upgraded must
-// start from it, and what is written now be taken by such a build, in which the upgrade may be undone.
+// The snapshot was written by a build that worded refusals differently, and had the words in the state hash. Who is
+// upgraded must start from it, and what is written now be taken by such a build, in which the upgrade may be undone.
 func TestASnapshotWithTheWordsOfAnotherBuildIsRead(t *testing.T) {
 	file, err := os.ReadFile("testdata/refused.snapshot")
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// rememberedRequests is how many requests the state machine remembers, so that a retry that arrives later is not applied
-// again. It is part of what replicas must agree on: another number needs another entry version.
+// rememberedRequests is how many requests the state machine remembers, so that a retry that arrives later is not
+// applied again. It is part of what replicas must agree on: another number needs another entry version.
 const rememberedRequests = 1 << 16
 
 // A request is what became of a client's request.
@@ -18,8 +18,8 @@ type request struct {
 	result      Result
 }
 
-// digest leaves out the reason: what was decided is what replicas must agree on, and two versions may say it in other
-// words.
+// digest leaves out the reason, because what was decided is what replicas must agree on, and two versions may say it
+// in other words.
 func (r *request) digest() digest {
 	h := r.hasher()
 	return h.digest()
@@ -34,9 +34,9 @@ func (r *request) hasher() hasher {
 	return h
 }
 
-// words is what the hash of a snapshot has beyond the state hash: it covers all that is in the snapshot, as it did in builds that
-// have the reason in the state hash, too, so that each takes the other's snapshots.
-func (r *request) words() digest {
+// reasonDigest is what the hash of a snapshot has beyond the state hash. A snapshot's hash covers the reasons, too,
+// because there are builds whose state hash does: so each takes the other's snapshots.
+func (r *request) reasonDigest() digest {
 	h := r.hasher()
 	h.strings(r.result.Reason)
 	d := h.digest()
@@ -44,8 +44,8 @@ func (r *request) words() digest {
 	return d
 }
 
-// requests remembers the last rememberedRequests requests. It forgets by number alone, never by time, because that is what
-// replicas agree on.
+// requests remembers the last rememberedRequests requests. It forgets by number alone, never by time, because that is
+// what replicas agree on.
 type requests struct {
 	ring      []remembered         // oldest at next once it is full
 	next      int                  // where the next request goes, when the ring is full
@@ -55,7 +55,8 @@ type requests struct {
 	sum       digest
 }
 
-// remembered is a request but for the reason, which few have: without a pointer the collector has nothing to look at.
+// remembered is a request but for the reason, which few have: without a pointer the garbage
+// collector has nothing to look at.
 type remembered struct {
 	id                 RequestID
 	index, fingerprint uint64
@@ -66,13 +67,17 @@ func newRequests() *requests {
 	return &requests{position: map[RequestID]uint16{}, reasons: map[RequestID]string{}}
 }
 
-// lookup returns what became of a request, with ok=false for one that has not been applied. A request that came in before the
-// memory reaches back may have been applied and forgotten: it is answered with Forgotten and must not be applied.
+// lookup returns what became of a request, with ok=false for one that has not been applied. A request that came in
+// before the memory reaches back may have been applied and forgotten: it is answered with Forgotten and must not be
+// applied.
 func (q *requests) lookup(id RequestID, seen, fingerprint uint64) (res Result, ok bool) {
 	if i, found := q.position[id]; found {
 		r := q.at(int(i))
 		if r.fingerprint != fingerprint {
-			return Result{Status: Reused, Reason: "the Idempotency-Key was used for another request; use a new one for each request"}, true
+			return Result{
+				Status: Reused,
+				Reason: "the Idempotency-Key was used for another request; use a new one for each request",
+			}, true
 		}
 		return r.result, true
 	}
@@ -88,7 +93,9 @@ func (q *requests) lookup(id RequestID, seen, fingerprint uint64) (res Result, o
 // at returns the request at a place in the ring.
 func (q *requests) at(i int) request {
 	r := &q.ring[i]
-	return request{id: r.id, index: r.index, fingerprint: r.fingerprint, result: Result{Status: r.status, Reason: q.reasons[r.id]}}
+	return request{
+		id: r.id, index: r.index, fingerprint: r.fingerprint, result: Result{Status: r.status, Reason: q.reasons[r.id]},
+	}
 }
 
 func (q *requests) remember(r request) {

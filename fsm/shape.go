@@ -8,9 +8,9 @@ import (
 	"pushquorum/expo"
 )
 
-// A shape is what groups have in common that hold families of the same names. Jobs of one kind push the same names, so there are
-// few shapes, and the groups of one are a table whose columns are its families: the exposition is read off column by column,
-// and a push changes one row.
+// A shape is what groups have in common that hold families of the same names. Jobs of one kind push the same names, so
+// there are few shapes, and the groups of one are a table whose columns are its families: the exposition is read off
+// column by column, and a push changes one row.
 type shape struct {
 	id     uint64 // this process's own, in the order in which they came up
 	groups int
@@ -75,8 +75,8 @@ func (v *View) byShape() [][]*Group {
 	return shapes
 }
 
-// columnsOf returns the families of the groups, which have one shape, by column; the last two are the push-time families. It
-// walks the groups once: each is spread over memory, and to come back for every family would cost more.
+// columnsOf returns the families of the groups, which have one shape, by column; the last two are the push-time
+// families. It walks the groups once: each is spread over memory, and to come back for every family would cost more.
 func columnsOf(groups []*Group) []column {
 	n := len(groups[0].Families)
 	columns := make([]column, n+2)

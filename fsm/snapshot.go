@@ -3,33 +3,20 @@ package fsm
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"github.com/hashicorp/raft"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"pushquorum/expo"
-	"pushquorum/fsm/fsmpb"
 )
 
-// A snapshot is snapshotMagic followed by frames: the length of a Record (uvarint), its CRC-32C (4 bytes, big endian) and the
-// Record. The header record comes first; the trailer comes last and holds the number of records and a hash, that of the
-// state and of the words of refusals, so that a snapshot that was cut short, damaged or misread is never taken for the state.
+// A snapshot is snapshotMagic followed by frames: the length of a Record (uvarint), its CRC-32C (4 bytes, big endian)
+// and the Record. The header record comes first; the trailer comes last and holds the number of records and a hash,
+// that of the state and of the reasons in it, so that a snapshot that was cut short, damaged or misread is never
+// taken for the state.
 const snapshotMagic = "PushQuorum snapshot 1\n"
-
-// Where the two kinds of which there are many stand in a Record.
-const (
-	recordGroup   protowire.Number = 2
-	recordRequest protowire.Number = 4
-)
-
-// maxRecord bounds what the length of one frame can make a reader allocate. Bytes.
-const maxRecord = 1 << 30
 
 // Snapshot takes a view of the state, which Persist then writes while commands go on being applied. After a halt there
 // is none: Raft would give it the index of an entry that is not in the state, and that entry would never be applied
@@ -60,21 +47,20 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 // Release implements raft.FSMSnapshot.
 func (s *snapshot) Release() {}
 
-// write writes the state, once. It lets go of each group that is written: what pushes replace meanwhile would otherwise stay in
-// memory to the end, and that may be as much again.
+// write writes the state, once. It lets go of each group that is written: what pushes replace meanwhile would otherwise
+// stay in memory to the end, and that may be as much again.
 func (s *snapshot) write(w io.Writer) error {
 	view := *s.view
 	groups := view.byKey()
 	s.view, view.groups = nil, nil
 	out := &recordWriter{w: bufio.NewWriterSize(w, 1<<16)}
 	out.buf = append(out.buf, snapshotMagic...)
-	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{
-		Applied: view.index, Written: view.written, Forgotten: s.requests.forgotten,
-	}}})
+	head := snapshotHeader{applied: view.index, written: view.written, forgotten: s.requests.forgotten}
+	out.write(head.append(out.record[:0]))
 	sum := view.sum
 	for r := range s.requests.all() {
 		out.write(appendRequest(out.record[:0], recordRequest, &r))
-		sum.add(r.words())
+		sum.add(r.reasonDigest())
 	}
 	for i, g := range groups {
 		out.write(appendGroup(out.record[:0], recordGroup, g))
@@ -82,53 +68,18 @@ func (s *snapshot) write(w io.Writer) error {
 	}
 	// After the groups, because which HELP won is not to be seen in them.
 	view.headers.Scan(func(h header) bool {
-		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Family{Family: &fsmpb.FamilyHeader{Name: h.Name, Help: h.Help, Unit: h.Unit}}})
+		out.write(appendFamilyHeader(out.record[:0], &h.Header))
 		return out.err == nil
 	})
-	out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: sum.bytes()}}})
+	out.write(snapshotTrailer{out.records, sum.bytes()}.append(out.record[:0]))
 	if out.err != nil {
 		return out.err
 	}
 	return out.w.Flush()
 }
 
-// recordWriter writes frames and keeps the first error.
-type recordWriter struct {
-	w       *bufio.Writer
-	buf     []byte // what precedes the next record
-	record  []byte // the last one, whose memory the next one takes
-	records uint64
-	err     error
-}
-
-// put writes a record of any kind.
-func (o *recordWriter) put(r *fsmpb.Record) {
-	record, err := proto.MarshalOptions{}.MarshalAppend(o.record[:0], r)
-	if err != nil { // the only error here is a string that is not UTF-8, and what is stored has been validated
-		panic(fmt.Sprintf("fsm: encoding %T: %v", r, err))
-	}
-	o.write(record)
-}
-
-func (o *recordWriter) write(record []byte) {
-	o.record = record
-	if len(record) > maxRecord && o.err == nil {
-		o.err = fmt.Errorf("record %d has %d bytes, and at most %d can be read: delete a group of that size", o.records, len(record), maxRecord)
-	}
-	if o.err != nil {
-		return
-	}
-	o.buf = binary.AppendUvarint(o.buf, uint64(len(record)))
-	o.buf = binary.BigEndian.AppendUint32(o.buf, crc32.Checksum(record, castagnoli))
-	if _, o.err = o.w.Write(o.buf); o.err == nil {
-		_, o.err = o.w.Write(record)
-	}
-	o.buf = o.buf[:0]
-	o.records++
-}
-
-// Restore replaces the whole state by a snapshot, at once: readers see the old state or the new one. On an error the old state
-// stays.
+// Restore replaces the whole state by a snapshot, at once: readers see the old state or the new one. On an error the
+// old state stays.
 func (f *FSM) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
 	s, applied, err := readSnapshot(rc)
@@ -157,7 +108,7 @@ func readSnapshot(r io.Reader) (*store, uint64, error) {
 // snapshotTarget takes in what a snapshot holds.
 type snapshotTarget interface {
 	restoreGroup(g *Group) error
-	restoreHeader(m *fsmpb.FamilyHeader) error
+	restoreHeader(won expo.Header) error
 	// digest is the state hash of all of it.
 	digest() digest
 }
@@ -173,12 +124,15 @@ func readInto(r io.Reader, s *store, to snapshotTarget) (applied uint64, err err
 	if err != nil {
 		return 0, err
 	}
-	record, err := decodeRecord(first)
-	if err != nil || record.GetHeader() == nil {
+	kind, body, err := decodeRecord(first)
+	if err != nil || kind != recordHeader {
 		return 0, errors.Join(errors.New("it has no header"), err)
 	}
-	head := record.GetHeader()
-	s.written, s.requests.forgotten = head.GetWritten(), head.GetForgotten()
+	head, err := decodeSnapshotHeader(body)
+	if err != nil {
+		return 0, fmt.Errorf("its header %w", err)
+	}
+	s.written, s.requests.forgotten = head.written, head.forgotten
 	for {
 		encoded, err := in.next()
 		if err != nil {
@@ -189,55 +143,58 @@ func readInto(r io.Reader, s *store, to snapshotTarget) (applied uint64, err err
 			return 0, fmt.Errorf("record %d: %w", in.records-1, err)
 		}
 		if done {
-			return head.GetApplied(), nil
+			return head.applied, nil
 		}
 	}
 }
 
 // restore takes in the record that was read last; the trailer is the last one.
 func (in *recordReader) restore(encoded []byte, s *store, to snapshotTarget) (done bool, err error) {
-	if number, kind, n := protowire.ConsumeField(encoded); kind == protowire.BytesType && n == len(encoded) {
-		body, _ := protowire.ConsumeBytes(encoded[tagSize:])
-		switch number {
-		case recordGroup:
-			g, err := decodeGroup(body, &in.intern)
-			if err != nil {
-				return false, err
-			}
-			return false, to.restoreGroup(g.withTimes(nil))
-		case recordRequest:
-			words, err := s.restoreRequest(body)
-			in.words.add(words)
-			return false, err
-		}
-	}
-	r, err := decodeRecord(encoded)
+	kind, body, err := decodeRecord(encoded)
 	if err != nil {
 		return false, err
 	}
-	switch kind := r.GetKind().(type) {
-	case *fsmpb.Record_Family:
-		return false, to.restoreHeader(kind.Family)
-	case *fsmpb.Record_Trailer:
-		if before := in.records - 1; kind.Trailer.GetRecords() != before {
-			return false, fmt.Errorf("the snapshot holds %d records of %d", before, kind.Trailer.GetRecords())
+	switch kind {
+	case recordGroup:
+		g, err := decodeGroup(body, &in.intern)
+		if err != nil {
+			return false, err
 		}
-		got := to.digest()
-		if got.add(in.words); !bytes.Equal(got.bytes(), kind.Trailer.GetHash()) {
-			return false, fmt.Errorf("the hash of what it holds is %s, not the %x that the snapshot says", got, kind.Trailer.GetHash())
+		return false, to.restoreGroup(g.withTimes(nil))
+	case recordRequest:
+		reason, err := s.restoreRequest(body)
+		in.reasons.add(reason)
+		return false, err
+	case recordFamily:
+		won, err := decodeFamilyHeader(body)
+		if err != nil {
+			return false, err
 		}
-		return true, nil
+		return false, to.restoreHeader(won)
+	case recordTrailer:
+		t, err := decodeSnapshotTrailer(body)
+		if err != nil {
+			return false, err
+		}
+		return true, in.verify(t, to)
 	default:
 		return false, errors.New("it is of a kind that this program does not know: upgrade it")
 	}
 }
 
-func decodeRecord(b []byte) (*fsmpb.Record, error) {
-	r := new(fsmpb.Record)
-	return r, proto.Unmarshal(b, r)
+// verify compares what was read with what the trailer says of it.
+func (in *recordReader) verify(t snapshotTrailer, to snapshotTarget) error {
+	if before := in.records - 1; t.records != before {
+		return fmt.Errorf("the snapshot holds %d records of %d", before, t.records)
+	}
+	got := to.digest()
+	if got.add(in.reasons); !bytes.Equal(got.bytes(), t.hash) {
+		return fmt.Errorf("the hash of what it holds is %s, not the %x that the snapshot says", got, t.hash)
+	}
+	return nil
 }
 
-func (s *store) restoreRequest(encoded []byte) (words digest, err error) {
+func (s *store) restoreRequest(encoded []byte) (reason digest, err error) {
 	if len(s.requests.ring) >= rememberedRequests {
 		return digest{}, fmt.Errorf("more than %d requests are remembered", rememberedRequests)
 	}
@@ -246,7 +203,7 @@ func (s *store) restoreRequest(encoded []byte) (words digest, err error) {
 		return digest{}, err
 	}
 	s.requests.remember(r)
-	return r.words(), nil
+	return r.reasonDigest(), nil
 }
 
 func (s *store) restoreGroup(g *Group) error {
@@ -257,13 +214,12 @@ func (s *store) restoreGroup(g *Group) error {
 	return nil
 }
 
-func (s *store) restoreHeader(m *fsmpb.FamilyHeader) error {
-	h, found := s.header(m.GetName())
+func (s *store) restoreHeader(won expo.Header) error {
+	h, found := s.header(won.Name)
 	if !found {
-		return fmt.Errorf("no group holds family %.200q", m.GetName())
+		return fmt.Errorf("no group holds family %.200q", won.Name)
 	}
-	won := expo.Header{Name: h.Name, Help: m.GetHelp(), Unit: m.GetUnit(), Type: h.Type}
-	if won == h.Header {
+	if won.Type = h.Type; won == h.Header {
 		return nil // mostly, and what the groups say is not kept a second time
 	}
 	before := h
@@ -273,46 +229,4 @@ func (s *store) restoreHeader(m *fsmpb.FamilyHeader) error {
 	s.usage.headed(&before, &h)
 	s.sum.add(h.digest())
 	return nil
-}
-
-// recordReader reads frames.
-type recordReader struct {
-	r       *bufio.Reader
-	record  bytes.Buffer
-	records uint64
-	words   digest // of the requests so far
-	intern  interner
-}
-
-// next returns the next record, until the next call.
-func (in *recordReader) next() ([]byte, error) {
-	size, err := binary.ReadUvarint(in.r)
-	if err != nil {
-		return nil, fmt.Errorf("after %d records: %w", in.records, noEOF(err))
-	}
-	if size > maxRecord {
-		return nil, fmt.Errorf("record %d: a length of %d bytes: it is damaged", in.records, size)
-	}
-	var sum [4]byte
-	if _, err := io.ReadFull(in.r, sum[:]); err != nil {
-		return nil, fmt.Errorf("record %d: %w", in.records, noEOF(err))
-	}
-	// Grown as it comes, so that a false length cannot allocate much more than there is.
-	in.record.Reset()
-	if _, err := io.CopyN(&in.record, in.r, int64(size)); err != nil {
-		return nil, fmt.Errorf("record %d: %w", in.records, noEOF(err))
-	}
-	if crc32.Checksum(in.record.Bytes(), castagnoli) != binary.BigEndian.Uint32(sum[:]) {
-		return nil, fmt.Errorf("record %d: %w", in.records, errChecksum)
-	}
-	in.records++
-	return in.record.Bytes(), nil
-}
-
-// noEOF makes the end of the file what it is here: too early.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -34,7 +34,8 @@ type store struct {
 	// setBack are the groups, as they were, whose time has gone back with the entry under way: see touch. For the log
 	// alone.
 	setBack []*Group
-	// sum is the digest of groups, headers and parts, which are the groups' shares of families. It must follow every change.
+	// sum is the digest of groups, headers and parts, which are the groups' shares of families. It must follow every
+	// change.
 	sum digest
 	// usage counts what is stored.
 	usage usage
@@ -165,8 +166,8 @@ func (s *store) putGroup(old, g *Group) {
 	s.usage.replaced(old, g)
 }
 
-// sumOfStaying is the sum of the families that next, which replaces the group, has taken over: what is left of the group's
-// sum without the others, because those are at most as large as the push.
+// sumOfStaying is the sum of the families that next, which replaces the group, has taken over: what is left of the
+// group's sum without the others, because those are at most as large as the push.
 func (g *Group) sumOfStaying(next *Group) digest {
 	sum := g.sum
 	sum.remove(g.digest())
@@ -178,8 +179,8 @@ func (g *Group) sumOfStaying(next *Group) digest {
 	return sum
 }
 
-// differences yields what differs in two lists that are sorted by name: the family that goes and the one of its name that
-// comes, either of them nil where the other list has none of that name.
+// differences yields what differs in two lists that are sorted by name: the family that goes and the one of its name
+// that comes, either of them nil where the other list has none of that name.
 func differences(before, after []Stored) iter.Seq2[*expo.Family, *expo.Family] {
 	return func(yield func(goes, comes *expo.Family) bool) {
 		for len(before) > 0 || len(after) > 0 {
@@ -254,7 +255,7 @@ func (s *store) putPart(was, f *expo.Family) {
 		h.Name, h.shared = f.Name, f.Header
 	case f.Header == h.shared:
 	case *f.Header == *h.shared:
-		f.Header = h.shared // What ten thousand groups say is kept once.
+		f.Header = h.shared // what all groups say is kept once
 	default:
 		h.shared = f.Header
 	}
@@ -293,8 +294,8 @@ func (s *store) removePart(f *expo.Family) {
 	s.sum.remove(h.digest())
 }
 
-// putSeries makes the series of a group's family lead to the group, and no longer those that it replaces. Either is nil for
-// none. Push-time series are not among them, because a group's key says whose they are, see twinOf.
+// putSeries makes the series of a group's family lead to the group, and no longer those that it replaces. Either is nil
+// for none. Push-time series are not among them, because a group's key says whose they are, see twinOf.
 func (s *store) putSeries(g *Group, was, f *expo.Family) {
 	if was != nil && f != nil && sameSeries(was, f) {
 		return
@@ -311,13 +312,14 @@ func (s *store) putSeries(g *Group, was, f *expo.Family) {
 	}
 }
 
-// merge returns the families that a group has after a push: with replace only those pushed, else the pushed ones over the
-// ones it had. A pushed family without series removes the stored one.
+// merge returns the families that a group has after a push: with replace only those pushed, else the pushed ones over
+// the ones it had. A pushed family without series removes the stored one.
 func merge(had *Group, replace bool, pushed []*expo.Family, unixNano int64) []Stored {
 	out := make([]Stored, 0, len(pushed))
 	if had != nil && !replace {
 		for _, f := range had.Families {
-			if _, found := slices.BinarySearchFunc(pushed, f.Name, func(p *expo.Family, name string) int { return strings.Compare(p.Name, name) }); !found {
+			if _, found := slices.BinarySearchFunc(pushed, f.Name,
+				func(p *expo.Family, name string) int { return strings.Compare(p.Name, name) }); !found {
 				out = append(out, f)
 			}
 		}
@@ -328,8 +330,8 @@ func merge(had *Group, replace bool, pushed []*expo.Family, unixNano int64) []St
 			continue
 		}
 		if stay {
-			// Families that are pushed together are in memory together, as long as one of them is there. If they replaced each other
-			// piece by piece, a group could hold the memory of many pushes.
+			// Families that are pushed together are in memory together, as long as one of them is there. If they
+			// replaced each other piece by piece, a group could hold the memory of many pushes.
 			f = f.Clone()
 		}
 		out = append(out, Stored{Family: f, Time: unixNano})

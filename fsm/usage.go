@@ -38,9 +38,9 @@ const (
 	shapeCost  = 130 // a shape, beside the names
 )
 
-// usage is the bookkeeping of a store. It is this replica's own: which families share what they say depends on its past,
-// so another replica may come to another number of bytes. It is in no snapshot and in no hash, and decides nothing
-// in Apply.
+// usage is the bookkeeping of a store. It is this replica's own: which families share what they say depends on its
+// past, so another replica may come to another number of bytes. It is in no snapshot and in no hash, and decides
+// nothing in Apply.
 type usage struct {
 	tally
 	// holders is how many families hold a header, and places in the table of headers refer to it.
@@ -220,7 +220,8 @@ func (s *store) growth(old, g *Group) Usage {
 	return d
 }
 
-// growthOfHeader is what it costs more that a group has f in place of had, nil for none, beside what is the group's own.
+// growthOfHeader is what it costs more that a group has f in place of had, nil for none, beside what is the group's
+// own.
 func (s *store) growthOfHeader(had, f *expo.Family) int64 {
 	h, found := s.header(f.Name)
 	if !found {

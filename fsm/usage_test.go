@@ -30,16 +30,20 @@ func TestAccountedBytesAreThoseOfTheHeap(t *testing.T) {
 		groups int
 		body   func(i int) string
 	}{
-		"groups of one series":                      {8000, func(int) string { return "x 1\n" }},
-		"groups without metrics":                    {8000, func(int) string { return "" }},
-		"groups of 20 series in 4 families":         {1000, benchBody},
-		"one huge group":                            {1, func(int) string { return series(40000, 10, "x") }},
-		"long label values":                         {100, func(int) string { return series(20, 1000, "x") }},
-		"long help texts":                           {1, func(int) string { return families(1500, 1000, long) }},
-		"long help texts, the same in all groups":   {20, func(int) string { return families(100, 1000, long) }},
-		"many families in one group":                {1, func(int) string { return families(10000, 10, long) }},
-		"families that no other group has":          {1500, func(i int) string { return families(4, 10, func(f int) string { return long(4*i + f) }) }},
-		"one name, another help text in each group": {1500, func(i int) string { return "# HELP x " + strings.Repeat("h", 500) + fmt.Sprint(i) + "\nx 1\n" }},
+		"groups of one series":                    {8000, func(int) string { return "x 1\n" }},
+		"groups without metrics":                  {8000, func(int) string { return "" }},
+		"groups of 20 series in 4 families":       {1000, benchBody},
+		"one huge group":                          {1, func(int) string { return series(40000, 10, "x") }},
+		"long label values":                       {100, func(int) string { return series(20, 1000, "x") }},
+		"long help texts":                         {1, func(int) string { return families(1500, 1000, long) }},
+		"long help texts, the same in all groups": {20, func(int) string { return families(100, 1000, long) }},
+		"many families in one group":              {1, func(int) string { return families(10000, 10, long) }},
+		"families that no other group has": {
+			1500, func(i int) string { return families(4, 10, func(f int) string { return long(4*i + f) }) },
+		},
+		"one name, another help text in each group": {
+			1500, func(i int) string { return "# HELP x " + strings.Repeat("h", 500) + fmt.Sprint(i) + "\nx 1\n" },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
@@ -97,7 +101,8 @@ func TestUsageIsThatOfWhatIsStored(t *testing.T) {
 			}
 			m.apply(s.next(m.Applied()))
 			got, want := m.store.usage, recount(m.store)
-			if got.Usage != want.Usage || len(got.holders) != len(want.holders) || m.View().Usage() != want.Usage || m.published().Usage != want.Usage {
+			if got.Usage != want.Usage || len(got.holders) != len(want.holders) || m.View().Usage() != want.Usage ||
+				m.published().Usage != want.Usage {
 				t.Fatalf("seed %d, step %d: the usage is %+v, counted anew it is %+v", seed, i, got.Usage, want.Usage)
 			}
 			for h, n := range want.holders {
@@ -110,7 +115,8 @@ func TestUsageIsThatOfWhatIsStored(t *testing.T) {
 					t.Fatalf("seed %d, step %d: group %s is larger than the largest", seed, i, g.Labels())
 				}
 				if n := int64(sizeOfGroup(g, g.Labels())); n > extentOf(g).record {
-					t.Fatalf("seed %d, step %d: group %s takes %d bytes in a snapshot, taken for %d", seed, i, g.Labels(), n, extentOf(g).record)
+					t.Fatalf("seed %d, step %d: group %s takes %d bytes in a snapshot, taken for %d",
+						seed, i, g.Labels(), n, extentOf(g).record)
 				}
 				return true
 			})

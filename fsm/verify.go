@@ -5,12 +5,11 @@ import (
 	"io"
 
 	"pushquorum/expo"
-	"pushquorum/fsm/fsmpb"
 )
 
 // VerifySnapshot reads a snapshot as Restore does, and returns the index of the last entry in it. An error means that
-// Restore would fail, or that groups are not in the order in which they are written. It keeps one group at a time, the names, and
-// the requests that are remembered.
+// Restore would fail, or that groups are not in the order in which they are written. It keeps one group at a time, the
+// names, and the requests that are remembered.
 func VerifySnapshot(r io.Reader) (applied uint64, err error) {
 	v := &verifier{store: newStore(), names: map[string]header{}}
 	if applied, err = readInto(r, v.store, v); err != nil {
@@ -19,8 +18,8 @@ func VerifySnapshot(r io.Reader) (applied uint64, err error) {
 	return applied, nil
 }
 
-// verifier finds the state hash of a snapshot. The hash is a sum, so a group can go when its share is known. That is what a store
-// says that holds nothing else, less what the names have once.
+// verifier finds the state hash of a snapshot. The hash is a sum, so a group can go when its share is known. That is
+// what a store says that holds nothing else, less what the names have once.
 type verifier struct {
 	store *store // with one group at most
 	sum   digest // of the groups
@@ -37,7 +36,8 @@ func (v *verifier) restoreGroup(g *Group) error {
 	v.sum.add(v.store.sum)
 	v.store.headers.Scan(func(h header) bool {
 		v.sum.remove(h.digest())
-		// Which HELP has won is not known from the groups, only which one has when no header record follows: see putPart.
+		// Which HELP has won is not known from the groups, only which one has when no header record follows: see
+		// putPart.
 		if had, found := v.names[h.Name]; found && h.Help == "" {
 			h.Help = had.Help
 		}
@@ -52,12 +52,13 @@ func (v *verifier) restoreGroup(g *Group) error {
 	return nil
 }
 
-func (v *verifier) restoreHeader(m *fsmpb.FamilyHeader) error {
-	h, found := v.names[m.GetName()]
+func (v *verifier) restoreHeader(won expo.Header) error {
+	h, found := v.names[won.Name]
 	if !found {
-		return fmt.Errorf("no group holds family %.200q", m.GetName())
+		return fmt.Errorf("no group holds family %.200q", won.Name)
 	}
-	h.Header = expo.Header{Name: h.Name, Help: m.GetHelp(), Unit: m.GetUnit(), Type: h.Type}
+	won.Type = h.Type
+	h.Header = won
 	v.names[h.Name] = h
 	return nil
 }
@@ -65,7 +66,7 @@ func (v *verifier) restoreHeader(m *fsmpb.FamilyHeader) error {
 func (v *verifier) digest() digest {
 	d := v.store.digest()
 	d.add(v.sum)
-	for _, h := range v.names { // a sum: the order does not matter
+	for _, h := range v.names { // any order: it is a sum
 		d.add(h.digest())
 	}
 	return d

@@ -9,8 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"pushquorum/fsm/fsmpb"
 )
 
 func TestAGoodSnapshotIsFoundGood(t *testing.T) {
@@ -26,7 +24,8 @@ func TestAGoodSnapshotIsFoundGood(t *testing.T) {
 		m.put(push.group, push.body)
 		applied, err := VerifySnapshot(bytes.NewReader(snapshotOf(t, m)))
 		if err != nil || applied != m.View().Index() {
-			t.Errorf("after push %d a snapshot up to entry %d is found to be one up to entry %d: %v", i+1, m.View().Index(), applied, err)
+			t.Errorf("after push %d a snapshot up to entry %d is found to be one up to entry %d: %v",
+				i+1, m.View().Index(), applied, err)
 		}
 	}
 	m.want(m.delete("job=b"), Applied, "")
@@ -44,10 +43,13 @@ func TestAGroupThatStandsInASnapshotTwiceIsRefused(t *testing.T) {
 	for g := range m.View().Groups() {
 		groups = append(groups, g)
 	}
-	for name, written := range map[string][]*Group{"twice": {groups[0], groups[0]}, "out of order": {groups[1], groups[0]}, "twice, apart": {groups[0], groups[1], groups[0]}} {
+	for name, written := range map[string][]*Group{
+		"twice": {groups[0], groups[0]}, "out of order": {groups[1], groups[0]},
+		"twice, apart": {groups[0], groups[1], groups[0]},
+	} {
 		var b bytes.Buffer
 		out := &recordWriter{w: bufio.NewWriter(&b), buf: []byte(snapshotMagic)}
-		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{Applied: 3, Written: true}}})
+		out.write(snapshotHeader{applied: 3, written: true}.append(nil))
 		var sum digest
 		for _, g := range written {
 			out.write(appendGroup(out.record[:0], recordGroup, g))
@@ -67,11 +69,12 @@ func TestAGroupThatStandsInASnapshotTwiceIsRefused(t *testing.T) {
 			sum.add(h.digest())
 			return true
 		})
-		out.put(&fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{Records: out.records, Hash: sum.bytes()}}})
+		out.write(snapshotTrailer{out.records, sum.bytes()}.append(nil))
 		if err := errors.Join(out.err, out.w.Flush()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := VerifySnapshot(bytes.NewReader(b.Bytes())); err == nil || !strings.Contains(err.Error(), "stands there twice or out of order") {
+		if _, err := VerifySnapshot(bytes.NewReader(b.Bytes())); err == nil ||
+			!strings.Contains(err.Error(), "stands there twice or out of order") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, _, err := readSnapshot(bytes.NewReader(b.Bytes())); (err == nil) != (name == "out of order") {
@@ -94,7 +97,8 @@ func (w *whenRead) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A follower verifies a snapshot while it has its old state, and then restores it: what was verified must not take as much again.
+// A follower verifies a snapshot while it has its old state, and then restores it: what was verified must not take as
+// much again.
 func TestASnapshotIsVerifiedWithoutAStateOfItsOwn(t *testing.T) {
 	m := newMachine(t)
 	for i := range 2000 {
@@ -104,7 +108,8 @@ func TestASnapshotIsVerifiedWithoutAStateOfItsOwn(t *testing.T) {
 	before, most := stored(), 0
 	// The trailer is not read before what it is compared with is there, so the end is held back.
 	end := len(data) - 60
-	r := io.MultiReader(&whenRead{bytes.NewReader(data[:end]), func() { most = max(most, stored()-before) }}, bytes.NewReader(data[end:]))
+	r := io.MultiReader(&whenRead{bytes.NewReader(data[:end]), func() { most = max(most, stored()-before) }},
+		bytes.NewReader(data[end:]))
 	if _, err := VerifySnapshot(r); err != nil || most == 0 {
 		t.Fatal(most, err)
 	}

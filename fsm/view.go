@@ -10,8 +10,8 @@ import (
 	"pushquorum/expo"
 )
 
-// A View is the state at one index of the log. It does not change, and may be read by any number of goroutines for as long as
-// they like: it holds back neither Apply nor other readers.
+// A View is the state at one index of the log. It does not change, and may be read by any number of goroutines for as
+// long as they like: it holds back neither Apply nor other readers.
 type View struct {
 	index   uint64
 	sum     digest

@@ -5,16 +5,15 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/cespare/xxhash/v2"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"pushquorum/expo"
 )
 
-// Commands, groups and requests in the protobuf of fsmpb/command.proto, written from and read into what the store is made of, without
-// messages in between: nearly every entry of the log is a push, and this is most of what it costs beside its storage. The
-// tests hold it against the generated code.
+// Commands, groups and requests in the protobuf of fsmpb/command.proto, written from and read into what the store is
+// made of, without messages in between: nearly every entry of the log is a push, and this is most of what it costs
+// beside its storage. The tests hold it against the generated code.
 
 // The fields of the messages. All numbers are below 16, so a tag is one byte.
 const (
@@ -34,11 +33,6 @@ const (
 	fieldPushTouched    protowire.Number = 5
 	fieldFailureTouched protowire.Number = 6
 
-	fieldRequestIndex       protowire.Number = 2 // Request, beside the id
-	fieldRequestFingerprint protowire.Number = 3
-	fieldRequestStatus      protowire.Number = 4
-	fieldRequestReason      protowire.Number = 5
-
 	fieldLabelName  protowire.Number = 1 // Label
 	fieldLabelValue protowire.Number = 2
 
@@ -57,8 +51,8 @@ const (
 	idSize    = len(RequestID{})
 )
 
-// malformedError is the error of a command that can be read and that no version of this program writes. It is rejected, the
-// same on all replicas.
+// malformedError is the error of a command that can be read and that no version of this program writes. It is rejected,
+// the same on all replicas.
 type malformedError struct{ reason string }
 
 // Error implements error.
@@ -121,59 +115,6 @@ func (f field) is(text string) bool {
 	return (f.kind == protowire.BytesType || f.number == 0) && string(f.bytes) == text
 }
 
-// interner gives the same string for the same bytes, and the same header for the same texts, mostly: what is said of metrics stands
-// in every push and in ten thousand groups. It remembers few and short ones, and which does not show.
-type interner struct {
-	texts   [internedTexts]string
-	headers [internedTexts]*expo.Header
-}
-
-const (
-	internedTexts = 1 << 10
-	maxInterned   = 512 // bytes
-)
-
-// text is field.text for a string that comes again and again.
-func (in *interner) text(f field) (string, error) {
-	if len(f.bytes) > maxInterned {
-		return f.text()
-	}
-	slot := &in.texts[xxhash.Sum64(f.bytes)%internedTexts]
-	if f.kind == protowire.BytesType && *slot == string(f.bytes) {
-		return *slot, nil
-	}
-	s, err := f.text()
-	if err == nil {
-		*slot = s
-	}
-	return s, err
-}
-
-// header returns the header with those texts.
-func (in *interner) header(name, help, unit field, t dto.MetricType) (*expo.Header, error) {
-	slot := &in.headers[xxhash.Sum64(name.bytes)%internedTexts]
-	if h := *slot; h != nil && h.Type == t && name.is(h.Name) && help.is(h.Help) && unit.is(h.Unit) {
-		return h, nil
-	}
-	h := &expo.Header{Type: t}
-	for _, text := range [...]struct {
-		from field
-		to   *string
-	}{{name, &h.Name}, {help, &h.Help}, {unit, &h.Unit}} {
-		if text.from.number == 0 {
-			continue // it is not there
-		}
-		var err error
-		if *text.to, err = text.from.text(); err != nil {
-			return nil, err
-		}
-	}
-	if len(h.Name)+len(h.Help)+len(h.Unit) <= maxInterned {
-		*slot = h
-	}
-	return h, nil
-}
-
 // sizeBytes is the size of a field of n bytes; one without any is left out.
 func sizeBytes(n int) int {
 	if n == 0 {
@@ -182,8 +123,8 @@ func sizeBytes(n int) int {
 	return tagSize + protowire.SizeBytes(n)
 }
 
-// appendText appends a string. What is stored has been validated by expo; what has not must not reach the log, where it would halt
-// every replica.
+// appendText appends a string. What is stored has been validated by expo; what has not must not reach the log, where it
+// would halt every replica.
 func appendText(b []byte, number protowire.Number, s string) []byte {
 	if s == "" {
 		return b
@@ -232,8 +173,8 @@ func appendLabels(b []byte, number protowire.Number, ls expo.Labels) []byte {
 	return b
 }
 
-// decodeLabels reads the labels that stand in b as fields of that number. It refuses what no version of this program writes: an
-// empty, unsorted or repeating label set.
+// decodeLabels reads the labels that stand in b as fields of that number. It refuses what no version of this program
+// writes: an empty, unsorted or repeating label set.
 func decodeLabels(b []byte, number protowire.Number, in *interner) (expo.Labels, error) {
 	labels := make(expo.Labels, 0, countFields(b, number))
 	err := eachField(b, func(f field) error {
@@ -272,7 +213,8 @@ func decodeLabel(b []byte, in *interner) (l expo.Label, err error) {
 }
 
 func sizeOfFamily(f *expo.Family, unixNano int64) int {
-	n := sizeBytes(len(f.Name)) + sizeBytes(len(f.Help)) + sizeBytes(len(f.Unit)) + sizeBytes(f.MetricsSize()) + sizeBytes(idSize*f.Len())
+	n := sizeBytes(len(f.Name)) + sizeBytes(len(f.Help)) + sizeBytes(len(f.Unit)) + sizeBytes(f.MetricsSize()) +
+		sizeBytes(idSize*f.Len())
 	if f.Type != 0 {
 		n += tagSize + protowire.SizeVarint(uint64(f.Type))
 	}
@@ -311,10 +253,11 @@ func countFields(b []byte, number protowire.Number) int {
 }
 
 // decodeFamilies reads the families that stand in b as fields of that number, sorted by name, and their times. They are
-// allocated together, in one piece for the families and one for their metrics and series: a group mostly has as long a life as
-// a whole, and what the collector must look at and allocate is most of what a push costs a large store. The memory of b is not
-// kept.
-func decodeFamilies(b []byte, number protowire.Number, in *interner) (families []expo.Family, times []int64, err error) {
+// allocated together, in one piece for the families and one for their metrics and series, because a group mostly lives
+// and dies as a whole, and every object costs the garbage collector a look. The memory of b is not kept.
+func decodeFamilies(
+	b []byte, number protowire.Number, in *interner,
+) (families []expo.Family, times []int64, err error) {
 	n := countFields(b, number)
 	if n == 0 {
 		return nil, nil, nil
@@ -474,51 +417,4 @@ func decodeGroup(b []byte, in *interner) (*Group, error) {
 		}
 		return nil
 	})
-}
-
-// appendRequest appends a Request, of a snapshot.
-func appendRequest(b []byte, number protowire.Number, r *request) []byte {
-	size := tagSize + protowire.SizeBytes(idSize) + sizeBytes(len(r.result.Reason))
-	if r.index != 0 {
-		size += tagSize + protowire.SizeVarint(r.index)
-	}
-	if r.fingerprint != 0 {
-		size += tagSize + fixedSize
-	}
-	if r.result.Status != 0 {
-		size += tagSize + protowire.SizeVarint(uint64(r.result.Status))
-	}
-	b = appendLength(b, number, size)
-	b = protowire.AppendBytes(protowire.AppendTag(b, fieldID, protowire.BytesType), r.id[:])
-	b = appendVarint(b, fieldRequestIndex, r.index)
-	b = appendFixed(b, fieldRequestFingerprint, r.fingerprint)
-	b = appendVarint(b, fieldRequestStatus, uint64(r.result.Status))
-	return appendText(b, fieldRequestReason, r.result.Reason)
-}
-
-func decodeRequest(b []byte) (r request, err error) {
-	var id []byte
-	err = eachField(b, func(f field) (err error) {
-		switch f.number {
-		case fieldID:
-			id = f.bytes
-		case fieldRequestIndex:
-			r.index = f.bits
-		case fieldRequestFingerprint:
-			r.fingerprint = f.bits
-		case fieldRequestStatus:
-			r.result.Status = Status(f.bits)
-		case fieldRequestReason:
-			r.result.Reason, err = f.text()
-		}
-		return err
-	})
-	if err == nil && len(id) != idSize {
-		err = fmt.Errorf("a request has an id of %d bytes", len(id))
-	}
-	if err != nil {
-		return r, err
-	}
-	r.id = RequestID(id)
-	return r, nil
 }

@@ -54,7 +54,8 @@ func TestGroupsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 	for i := range 200 {
 		g := randomGroup(rng, t)
 		got := appendGroup(nil, recordGroup, g)
-		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(&fsmpb.Record{Kind: &fsmpb.Record_Group{Group: groupMessage(g)}})
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(
+			&fsmpb.Record{Kind: &fsmpb.Record_Group{Group: groupMessage(g)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,9 +86,11 @@ func TestRequestsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 		{id: NewRequestID()},
 	} {
 		got := appendRequest(nil, recordRequest, &r)
-		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(&fsmpb.Record{Kind: &fsmpb.Record_Request{Request: &fsmpb.Request{
-			Id: r.id[:], Index: r.index, Fingerprint: r.fingerprint, Status: uint32(r.result.Status), Reason: r.result.Reason,
-		}}})
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(
+			&fsmpb.Record{Kind: &fsmpb.Record_Request{Request: &fsmpb.Request{
+				Id: r.id[:], Index: r.index, Fingerprint: r.fingerprint, Status: uint32(r.result.Status),
+				Reason: r.result.Reason,
+			}}})
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("request %d is\n%x\nand in the generated code\n%x (%v)", i, got, want, err)
 		}
@@ -98,22 +101,102 @@ func TestRequestsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 	}
 }
 
+func TestTheOtherRecordsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
+	type row struct {
+		got  []byte
+		want *fsmpb.Record
+	}
+	var rows []row
+	for _, h := range []snapshotHeader{{}, {applied: 1 << 40, written: true, forgotten: 300}, {forgotten: 1}} {
+		rows = append(rows, row{h.append(nil), &fsmpb.Record{Kind: &fsmpb.Record_Header{Header: &fsmpb.SnapshotHeader{
+			Applied: h.applied, Written: h.written, Forgotten: h.forgotten,
+		}}}})
+	}
+	long := strings.Repeat("ü", 100)
+	for _, h := range []expo.Header{{Name: "a"}, {Name: "a", Help: long, Type: 1}, {Name: long, Help: "h", Unit: "u"}} {
+		rows = append(
+			rows, row{appendFamilyHeader(nil, &h), &fsmpb.Record{Kind: &fsmpb.Record_Family{Family: &fsmpb.FamilyHeader{
+				Name: h.Name, Help: h.Help, Unit: h.Unit,
+			}}}})
+	}
+	for _, trailer := range []snapshotTrailer{{}, {records: 1 << 20}, {records: 2, hash: digest{1, 2}.bytes()}} {
+		rows = append(
+			rows, row{trailer.append(nil), &fsmpb.Record{Kind: &fsmpb.Record_Trailer{Trailer: &fsmpb.SnapshotTrailer{
+				Records: trailer.records, Hash: trailer.hash,
+			}}}})
+	}
+	for i, r := range rows {
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.want)
+		if err != nil || !bytes.Equal(r.got, want) {
+			t.Errorf("record %d is\n%x\nand in the generated code\n%x (%v)", i, r.got, want, err)
+		}
+		// With fields that only a later version knows, around it and in it.
+		kind, body, err := decodeRecord(append(r.got, 0xf8, 0x01, 0x01))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = append(slices.Clone(body), 0xf8, 0x01, 0x01)
+		var again []byte
+		switch kind {
+		case recordHeader:
+			h, err := decodeSnapshotHeader(body)
+			if again = h.append(nil); err != nil {
+				t.Error(err)
+			}
+		case recordFamily:
+			h, err := decodeFamilyHeader(body)
+			if again = appendFamilyHeader(nil, &h); err != nil {
+				t.Error(err)
+			}
+		case recordTrailer:
+			trailer, err := decodeSnapshotTrailer(body)
+			if again = trailer.append(nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if !bytes.Equal(again, want) {
+			t.Errorf("record %d is\n%x\nand read and written again\n%x", i, want, again)
+		}
+	}
+}
+
 func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
 	group := []*fsmpb.Label{{Name: "job", Value: "a"}}
 	for name, c := range map[string]struct {
 		command *fsmpb.Command
 		reason  string
 	}{
-		"no id":          {&fsmpb.Command{Op: &fsmpb.Command_Wipe{Wipe: &fsmpb.Wipe{}}}, "its id has 0 bytes"},
-		"no labels":      {&fsmpb.Command{Op: &fsmpb.Command_Delete{Delete: &fsmpb.Delete{}}}, "a group without labels"},
-		"unsorted group": {push(&fsmpb.Push{Group: []*fsmpb.Label{{Name: "job"}, {Name: "a"}}}), `label "a" is out of order`},
-		"families":       {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "a"}}}), `family "a" is out of order`},
-		"a family twice": {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "b"}}}), `family "b" is out of order`},
-		"a push time":    {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: expo.PushTimeName}}}), "is not pushed"},
-		"type":           {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Type: 77}}}), "has type 77"},
-		"half a series":  {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: []byte{1}}}}), "1 bytes of series"},
-		"no such series": {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: make([]byte, 16)}}}), "0 metrics and 1 series"},
-		"no metrics":     {push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Metrics: []byte{1}}}}), "is damaged: not a metric"},
+		"no id":     {&fsmpb.Command{Op: &fsmpb.Command_Wipe{Wipe: &fsmpb.Wipe{}}}, "its id has 0 bytes"},
+		"no labels": {&fsmpb.Command{Op: &fsmpb.Command_Delete{Delete: &fsmpb.Delete{}}}, "a group without labels"},
+		"unsorted group": {
+			push(&fsmpb.Push{Group: []*fsmpb.Label{{Name: "job"}, {Name: "a"}}}), `label "a" is out of order`,
+		},
+		"families": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "a"}}}),
+			`family "a" is out of order`,
+		},
+		"a family twice": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "b"}, {Name: "b"}}}),
+			`family "b" is out of order`,
+		},
+		"a push time": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: expo.PushTimeName}}}), "is not pushed",
+		},
+		"type": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Type: 77}}}), "has type 77",
+		},
+		"half a series": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: []byte{1}}}}),
+			"1 bytes of series",
+		},
+		"no such series": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: make([]byte, 16)}}}),
+			"0 metrics and 1 series",
+		},
+		"no metrics": {
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Metrics: []byte{1}}}}),
+			"is damaged: not a metric",
+		},
 		"another type": {
 			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{
 				Name: "a", Type: int32(dto.MetricType_COUNTER), Series: make([]byte, 16),
@@ -129,7 +212,9 @@ func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
 			"metric 1 has no summary",
 		},
 		"noise in a metric": {
-			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{{Name: "a", Series: make([]byte, 16), Metrics: []byte{0x22, 2, 0x0a, 9}}}}),
+			push(&fsmpb.Push{Group: group, Families: []*fsmpb.Family{
+				{Name: "a", Series: make([]byte, 16), Metrics: []byte{0x22, 2, 0x0a, 9}},
+			}}),
 			"is damaged: metric 0",
 		},
 	} {
@@ -244,12 +329,16 @@ func familyMessage(f *expo.Family, unixNano int64) *fsmpb.Family {
 	for _, id := range f.Series() {
 		series = append(series, id[:]...)
 	}
-	return &fsmpb.Family{Name: f.Name, Help: f.Help, Unit: f.Unit, Type: int32(f.Type), Metrics: f.Metrics(), Series: series, Time: unixNano}
+	return &fsmpb.Family{
+		Name: f.Name, Help: f.Help, Unit: f.Unit, Type: int32(f.Type), Metrics: f.Metrics(), Series: series,
+		Time: unixNano,
+	}
 }
 
 func groupMessage(g *Group) *fsmpb.Group {
 	out := &fsmpb.Group{
-		Labels: labelMessages(g.Labels()), PushTime: g.PushTime, FailureTime: g.FailureTime, PushTouched: g.PushTouched, FailureTouched: g.FailureTouched,
+		Labels: labelMessages(g.Labels()), PushTime: g.PushTime, FailureTime: g.FailureTime, PushTouched: g.PushTouched,
+		FailureTouched: g.FailureTouched,
 	}
 	for _, f := range g.Families {
 		out.Families = append(out.Families, familyMessage(f.Family, f.Time))
@@ -272,12 +361,20 @@ func TestAHeaderIsReadTheSameWhetherItIsKnownOrNot(t *testing.T) {
 		want    expo.Header
 		fails   bool
 	}{
-		"the same":           {encoded: known, want: expo.Header{Name: "n", Help: "h"}},
-		"another help":       {encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, "i")), want: expo.Header{Name: "n", Help: "i"}},
-		"no help":            {encoded: text(fieldName, "n"), want: expo.Header{Name: "n"}},
-		"a unit":             {encoded: slices.Concat(known, text(fieldUnit, "u")), want: expo.Header{Name: "n", Help: "h", Unit: "u"}},
-		"another type":       {encoded: slices.Concat(known, number(fieldType)), want: expo.Header{Name: "n", Help: "h", Type: 1}},
-		"a long help":        {encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, long)), want: expo.Header{Name: "n", Help: long}},
+		"the same": {encoded: known, want: expo.Header{Name: "n", Help: "h"}},
+		"another help": {
+			encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, "i")), want: expo.Header{Name: "n", Help: "i"},
+		},
+		"no help": {encoded: text(fieldName, "n"), want: expo.Header{Name: "n"}},
+		"a unit": {
+			encoded: slices.Concat(known, text(fieldUnit, "u")), want: expo.Header{Name: "n", Help: "h", Unit: "u"},
+		},
+		"another type": {
+			encoded: slices.Concat(known, number(fieldType)), want: expo.Header{Name: "n", Help: "h", Type: 1},
+		},
+		"a long help": {encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, long)), want: expo.Header{
+			Name: "n", Help: long,
+		}},
 		"a number as a help": {encoded: slices.Concat(text(fieldName, "n"), number(fieldHelp)), fails: true},
 		"a number as a unit": {encoded: slices.Concat(known, number(fieldUnit)), fails: true},
 		"no UTF-8":           {encoded: slices.Concat(text(fieldName, "n"), text(fieldHelp, "\xff")), fails: true},

@@ -36,29 +36,42 @@ func TestOneBadClientCannotHurtTheRest(t *testing.T) {
 		{"a POST over the limit", 413, post("/metrics/job/bad", tooBig)},
 		{"a gzip bomb", 413, put("/metrics/job/bad", gzipped).with("Content-Encoding", "gzip")},
 		{"a snappy bomb", 413, put("/metrics/job/bad", snapped).with("Content-Encoding", "snappy")},
-		{"a gzip bomb said to be protobuf", 413, put("/metrics/job/bad", gzipped).with("Content-Encoding", "gzip").with("Content-Type", delimited)},
-		{"a length of 2^60 in protobuf", 400, put("/metrics/job/bad", "\x80\x80\x80\x80\x80\x80\x80\x80\x10").with("Content-Type", delimited)},
+		{
+			"a gzip bomb said to be protobuf", 413,
+			put("/metrics/job/bad", gzipped).with("Content-Encoding", "gzip").with("Content-Type", delimited),
+		},
+		{
+			"a length of 2^60 in protobuf", 400,
+			put("/metrics/job/bad", "\x80\x80\x80\x80\x80\x80\x80\x80\x10").with("Content-Type", delimited),
+		},
 		{"a push cut off", 400, put("/metrics/job/bad", everyType[:len(everyType)/2])},
 		{"a label value that is not UTF-8", 400, put("/metrics/job/bad", "m{x=\"\xff\"} 1\n")},
 		{"a group that is not UTF-8", 400, put("/metrics/job/bad/l@base64/__4", gauge("m", 1))},
 		{"a deletion that is not UTF-8", 400, del("/metrics/job/bad/l@base64/__4")},
-		{"a series of another group", 400, put("/metrics/job/x", "e2e_gauge{instance=\"\"} 1\n# TYPE e2e_counter_total gauge\ne2e_counter_total 1\n")},
+		{"a series of another group", 400, put("/metrics/job/x",
+			"e2e_gauge{instance=\"\"} 1\n# TYPE e2e_counter_total gauge\ne2e_counter_total 1\n")},
 		{"a family of another type", 400, post("/metrics/job/bad", "# TYPE e2e_gauge counter\ne2e_gauge 1\n")},
 		{"a suffix of a stored histogram", 400, post("/metrics/job/bad", "e2e_histogram_seconds_count 1\n")},
 		{"a series twice", 400, post("/metrics/job/bad", "m 1\nm 2\n")},
 		{"a timestamp", 400, post("/metrics/job/bad", "m 1 1\n")},
-		{"a metric name with a newline, in protobuf", 400, putProtobuf(t, "/metrics/job/bad", gaugeFamily("m 1\nn", 1))},
-		{"a label name that injects another, in protobuf", 400, putProtobuf(t, "/metrics/job/bad", gaugeFamily("m", 1, `x="1",y`, "1"))},
+		{
+			"a metric name with a newline, in protobuf", 400,
+			putProtobuf(t, "/metrics/job/bad", gaugeFamily("m 1\nn", 1)),
+		},
+		{"a label name that injects another, in protobuf", 400, putProtobuf(t, "/metrics/job/bad",
+			gaugeFamily("m", 1, `x="1",y`, "1"))},
 		{"no metric name, in protobuf", 400, putProtobuf(t, "/metrics/job/bad", gaugeFamily("", 1))},
 	} {
 		r := c.at(i)
 		began := time.Now()
-		a, err := do(request{method: bad.step.method, url: r.url(bad.step.path), header: bad.step.header, body: bad.step.body})
+		a, err := do(
+			request{method: bad.step.method, url: r.url(bad.step.path), header: bad.step.header, body: bad.step.body})
 		if err != nil {
 			t.Errorf("%s: %v", bad.name, err)
 			continue
 		}
-		if reason := strings.TrimSpace(a.body); a.status != bad.status || reason == "" || strings.Contains(reason, "\n") || len(reason) > 1000 {
+		if reason := strings.TrimSpace(a.body); a.status != bad.status || reason == "" ||
+			strings.Contains(reason, "\n") || len(reason) > 1000 {
 			t.Errorf("%s: want %d and a line that says why, got %s", bad.name, bad.status, a)
 		}
 		if took := time.Since(began); took > 3*time.Second {
@@ -89,7 +102,8 @@ func TestNoClientWritesLongLinesIntoTheLog(t *testing.T) {
 		put("/metrics/job/a", "m{"+long+"=\"\"} 1\nm "+long+"\n"),
 		get("/api/v1/" + path), get("/api/v1/" + long),
 	} {
-		if a, err := do(request{method: bad.method, url: r.url(bad.path), header: bad.header, body: bad.body}); err != nil || a.status/100 != 4 {
+		a, err := do(request{method: bad.method, url: r.url(bad.path), header: bad.header, body: bad.body})
+		if err != nil || a.status/100 != 4 {
 			t.Fatalf("%s: want an answer of 400 to 499, got %s, %v", bad.method, a, err)
 		}
 	}
@@ -131,8 +145,12 @@ func TestARejectedPushIsRecordedInItsGroupOnEveryReplica(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	c.at(0).push("/metrics/job/a", gauge("e2e_gauge", 1))
-	mustDo(t, http.StatusBadRequest, request{method: http.MethodPut, url: c.at(1).url("/metrics/job/a"), body: "m 1\nm 2\n"})
-	mustDo(t, http.StatusBadRequest, request{method: http.MethodPut, url: c.at(1).url("/metrics/job/b"), body: "e2e_gauge 1 1\n"})
+	mustDo(t, http.StatusBadRequest, request{
+		method: http.MethodPut, url: c.at(1).url("/metrics/job/a"), body: "m 1\nm 2\n",
+	})
+	mustDo(t, http.StatusBadRequest, request{
+		method: http.MethodPut, url: c.at(1).url("/metrics/job/b"), body: "e2e_gauge 1 1\n",
+	})
 	scrape := c.mustAgree()
 	for series, isSet := range map[string]bool{
 		`push_time_seconds{instance="",job="a"}`:         true,

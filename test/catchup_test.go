@@ -18,7 +18,8 @@ func TestAReplicaThatWasAwayCatchesUpFromTheLog(t *testing.T) {
 	c := startCluster(t, "--storage.snapshot-entries=1000000", "--log.level=debug")
 	returned := catchUp(t, c)
 	if fromSnapshot(returned) {
-		t.Errorf("%s was sent a snapshot, although the whole log was there:\n%s", returned.name, lastLines(returned.output(), 20))
+		t.Errorf("%s was sent a snapshot, although the whole log was there:\n%s",
+			returned.name, lastLines(returned.output(), 20))
 	}
 	if names := snapshots(t, returned); len(names) > 0 {
 		t.Errorf("%s has snapshots, although it needed none: %v", returned.name, names)
@@ -30,7 +31,8 @@ func TestAReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
 	c := startCluster(t, "--storage.snapshot-entries=500", "--log.level=debug")
 	returned := catchUp(t, c)
 	if !fromSnapshot(returned) {
-		t.Errorf("%s was sent no snapshot, although the log does not go back that far:\n%s", returned.name, lastLines(returned.output(), 20))
+		t.Errorf("%s was sent no snapshot, although the log does not go back that far:\n%s",
+			returned.name, lastLines(returned.output(), 20))
 	}
 	if len(snapshots(t, returned)) == 0 {
 		t.Errorf("%s has no snapshot in %s", returned.name, returned.data)
@@ -61,7 +63,8 @@ func catchUp(t *testing.T, c *clusterOf) *replica {
 		t.Fatal(err)
 	}
 	if status.AppliedIndex < before.AppliedIndex {
-		t.Errorf("%s says it is ready, and has applied only %d of %d", away.name, status.AppliedIndex, before.AppliedIndex)
+		t.Errorf("%s says it is ready, and has applied only %d of %d",
+			away.name, status.AppliedIndex, before.AppliedIndex)
 	}
 	scrape := c.mustAgree()
 	mustHave(t, scrape, `e2e_missed{instance="",job="missed",shard="0"}`, fmt.Sprint(missedPushes-shards))
@@ -80,8 +83,9 @@ func pushMany(t *testing.T, replicas []*replica, n int) {
 		clients.Go(func() {
 			for i := k; i < n && !t.Failed(); i += parallel {
 				r := request{
-					method: http.MethodPut, url: replicas[i%len(replicas)].url(fmt.Sprintf("/metrics/job/missed/shard/%d", i%shards)),
-					body: gauge("e2e_missed", i),
+					method: http.MethodPut,
+					url:    replicas[i%len(replicas)].url(fmt.Sprintf("/metrics/job/missed/shard/%d", i%shards)),
+					body:   gauge("e2e_missed", i),
 				}
 				if a, err := do(r); err != nil || a.status != http.StatusOK {
 					t.Errorf("%s: %v %v", r, a, err)

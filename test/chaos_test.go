@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestAcknowledgedPushesSurviveKill9 writes without a pause, kills, and checks that what was acknowledged is there, that
-// what was deleted stays deleted, and that the replicas have the same state. Each case can be run alone.
+// TestAcknowledgedPushesSurviveKill9 writes without a pause, kills, and checks that what was acknowledged is there,
+// that what was deleted stays deleted, and that the replicas have the same state. Each case can be run alone.
 func TestAcknowledgedPushesSurviveKill9(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, "--push.timeout=5s")
@@ -41,7 +41,8 @@ func TestAcknowledgedPushesSurviveKill9(t *testing.T) {
 			load.stop()
 
 			load.check(c.mustAgree())
-			t.Logf("%d writes acknowledged, %d tried again, %d scrapes checked", load.acknowledged.Load(), load.retried.Load(), load.scrapes.Load())
+			t.Logf("%d writes acknowledged, %d tried again, %d scrapes checked",
+				load.acknowledged.Load(), load.retried.Load(), load.scrapes.Load())
 		})
 	}
 }

@@ -43,7 +43,8 @@ func pushLikeAJob(t *testing.T, c *clusterOf, job string, format expfmt.Format, 
 	defer cancel()
 	completed := prometheus.NewGauge(prometheus.GaugeOpts{Name: "e2e_go_completed", Help: "A gauge."})
 	completed.Set(1)
-	duration := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "e2e_go_duration_seconds", Help: "A histogram.", Buckets: []float64{1, 10}})
+	duration := prometheus.NewHistogram(
+		prometheus.HistogramOpts{Name: "e2e_go_duration_seconds", Help: "A histogram.", Buckets: []float64{1, 10}})
 	duration.Observe(2)
 	client := func(i int) *push.Pusher {
 		return push.New("http://"+c.at(i).web, "go/"+job).Grouping("env", value).Format(format)

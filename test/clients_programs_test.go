@@ -25,9 +25,9 @@ type pusher struct {
 }
 
 // absent is the error of a client that is not installed.
-type absent struct{ what, mend string }
+type absent struct{ program, mend string }
 
-func (a absent) Error() string { return a.what + " is missing; " + a.mend }
+func (a absent) Error() string { return a.program + " is missing; " + a.mend }
 
 // todaysClients are the clients that take the answers of today.
 func todaysClients() []*pusher {
@@ -45,7 +45,8 @@ func todaysClients() []*pusher {
 		{name: "prometheus-cpp", swapped: true, program: func(sources, dir string) ([]string, error) {
 			program := filepath.Join(dir, "client")
 			libraries := []string{"-lprometheus-cpp-push", "-lprometheus-cpp-core"}
-			err := tool(filepath.Join(sources, "cpp"), "g++", append([]string{"-o", program, "client.cc"}, libraries...)...)
+			err := tool(filepath.Join(sources, "cpp"), "g++",
+				append([]string{"-o", program, "client.cc"}, libraries...)...)
 			if err != nil && strings.Contains(err.Error(), "prometheus/gateway.h: No such file") {
 				err = absent{"prometheus-cpp", "Debian has it in: prometheus-cpp-dev"}
 			}
@@ -117,7 +118,7 @@ func (p *pusher) line(t *testing.T) []string {
 	programs.Unlock()
 	line, err := once()
 	if a := (absent{}); errors.As(err, &a) {
-		missing(t, a.what, a.mend)
+		missing(t, a.program, a.mend)
 	}
 	if err != nil {
 		t.Fatalf("make the program of %s: %v", p.name, err)

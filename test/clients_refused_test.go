@@ -26,16 +26,19 @@ func TestCurlReadsWhyAPushIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, args := range map[string][]string{
-		"asks": nil, "does not ask": {"-H", "Expect:"}, "sends chunks": {"-H", "Expect:", "-H", "Transfer-Encoding: chunked"},
+		"asks": nil, "does not ask": {"-H", "Expect:"},
+		"sends chunks": {"-H", "Expect:", "-H", "Transfer-Encoding: chunked"},
 	} {
 		for path, says := range map[string]string{
-			"/metrics/job/a": "--push.max-body-size", "/metrics/job/a/b": "odd number of components", "/elsewhere": "404",
+			"/metrics/job/a": "--push.max-body-size", "/metrics/job/a/b": "odd number of components",
+			"/elsewhere": "404",
 		} {
 			began := time.Now()
 			line := append([]string{"-sS", "-w", "%{http_code}", "--data-binary", "@" + file}, args...)
 			code, out, errs := runProcess(t, "", curl, append(line, r.url(path))...)
 			if code != 0 || !strings.Contains(out, says) {
-				t.Errorf("curl that %s, to %s: exit code %d after %s, want %q in %q\n%s", name, path, code, time.Since(began), says, out, errs)
+				t.Errorf("curl that %s, to %s: exit code %d after %s, want %q in %q\n%s", name, path, code,
+					time.Since(began), says, out, errs)
 			}
 		}
 	}
@@ -53,8 +56,10 @@ func TestWhoSendsAllBeforeReadingSeesTheAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			answer, sent, err := sendThenRead(conn, size, chunked)
-			if sent != nil || err != nil || !strings.HasPrefix(answer, "HTTP/1.1 413 ") || !strings.Contains(answer, "--push.max-body-size") {
-				t.Errorf("%d bytes, chunked=%v: want 413 with the flag, got %q; sending %v, reading %v", size, chunked, answer, sent, err)
+			if sent != nil || err != nil || !strings.HasPrefix(answer, "HTTP/1.1 413 ") ||
+				!strings.Contains(answer, "--push.max-body-size") {
+				t.Errorf("%d bytes, chunked=%v: want 413 with the flag, got %q; sending %v, reading %v",
+					size, chunked, answer, sent, err)
 			}
 		}
 	}

@@ -28,7 +28,8 @@ func TestAPushToAnyReplicaShowsOnEveryReplicaAtOnce(t *testing.T) {
 	}
 	scrape := c.mustAgree()
 	if families := strings.Count(scrape, "# TYPE "); families != 3 {
-		t.Errorf("a replica of a cluster serves the replicated state alone: want 3 families, got %d:\n%s", families, scrape)
+		t.Errorf("a replica of a cluster serves the replicated state alone: want 3 families, got %d:\n%s",
+			families, scrape)
 	}
 	for _, r := range c.replicas {
 		own := mustDo(t, http.StatusOK, request{url: r.url("/-/metrics")})
@@ -61,7 +62,8 @@ func TestTheClusterPageTellsWhoIsThere(t *testing.T) {
 				if m.Name == leader.name {
 					state = "leader"
 				}
-				if m.Role != "voter" || m.State != state || !m.Healthy || len(m.ID) != len("00000000-0000-0000-0000-000000000000") ||
+				if m.Role != "voter" || m.State != state || !m.Healthy ||
+					len(m.ID) != len("00000000-0000-0000-0000-000000000000") ||
 					!strings.HasPrefix(m.PeerAddress, "127.0.0.1:") || m.Version == "" || m.AppliedIndex == 0 {
 					return fmt.Errorf("member %+v", m)
 				}

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// row is a short conversation, had with a real Pushgateway and with PushQuorum, both empty before it. Every status code,
-// the scrape afterwards and what the query API tells must be the same, unless the row says how and why they differ: then
-// PushQuorum is held to what the row says.
+// row is a short conversation, had with a real Pushgateway and with PushQuorum, both empty before it. Every status
+// code, the scrape afterwards and what the query API tells must be the same, unless the row says how and why they
+// differ: then PushQuorum is held to what the row says.
 type row struct {
 	name  string
 	steps []step
@@ -70,16 +70,19 @@ func TestEveryRequestIsAnsweredAsAPushgatewayAnswersIt(t *testing.T) {
 
 			if row.differsFrom(version) {
 				if !slices.Equal(oursStatuses, row.statuses) {
-					t.Errorf("(differs: %s)\nwant status %v, got %v\n%v", row.differs, row.statuses, oursStatuses, oursAnswers)
+					t.Errorf("(differs: %s)\nwant status %v, got %v\n%v", row.differs, row.statuses, oursStatuses,
+						oursAnswers)
 				}
 				if !slices.Equal(lines, row.lines) {
-					t.Errorf("(differs: %s)\nthe scrape is not as the row says:\n%s", row.differs, diffLines(row.lines, lines))
+					t.Errorf("(differs: %s)\nthe scrape is not as the row says:\n%s",
+						row.differs, diffLines(row.lines, lines))
 				}
 				return // the peer is not asked: some of these rows would break it for the next
 			}
 			peerStatuses, peerAnswers := converse(t, row.steps, peer.url(""))
 			if !slices.Equal(oursStatuses, peerStatuses) {
-				t.Errorf("the peer answers %v, ours %v\npeer: %v\nours: %v", peerStatuses, oursStatuses, peerAnswers, oursAnswers)
+				t.Errorf("the peer answers %v, ours %v\npeer: %v\nours: %v", peerStatuses, oursStatuses, peerAnswers,
+					oursAnswers)
 			}
 			for i, status := range oursStatuses {
 				if status == http.StatusBadRequest && strings.TrimSpace(oursAnswers[i].body) == "" {

@@ -36,7 +36,8 @@ func TestContainersFormACluster(t *testing.T) {
 	// One is lost without a word, and the others go on.
 	c.run(t, "kill", "-s", "SIGKILL", c.names[0])
 	eventually(t, readyWithin, "push without "+c.names[0], func() error {
-		a, err := do(request{method: http.MethodPut, url: c.bases[1] + "/metrics/job/later", body: gauge("e2e_container", 7)})
+		a, err := do(
+			request{method: http.MethodPut, url: c.bases[1] + "/metrics/job/later", body: gauge("e2e_container", 7)})
 		if err != nil || a.status != http.StatusOK {
 			return fmt.Errorf("%s (%w)", a, err)
 		}
@@ -54,7 +55,8 @@ func TestContainersFormACluster(t *testing.T) {
 	}
 }
 
-// TestContainersStandInForThePushgateways: a manifest that names the Pushgateway's command goes on working, and the image says what it is.
+// TestContainersStandInForThePushgateways: a manifest that names the Pushgateway's command goes on working, and the
+// image says what it is.
 func TestContainersStandInForThePushgateways(t *testing.T) {
 	image := os.Getenv("PUSHQUORUM_DOCKER_IMAGE")
 	if image == "" {
@@ -66,8 +68,11 @@ func TestContainersStandInForThePushgateways(t *testing.T) {
 		t.Errorf("/bin/pushgateway --version: exit code %d, %s%s", code, out, errs)
 	}
 	said := strings.Fields(strings.TrimPrefix(out, "pushquorum, version "))
-	for label, want := range map[string]string{"title": "PushQuorum", "licenses": "Apache-2.0", "version": append(said, "")[0]} {
-		_, got, _ := runProcess(t, "", docker, "inspect", "--format", `{{index .Config.Labels "org.opencontainers.image.`+label+`"}}`, image)
+	for label, want := range map[string]string{
+		"title": "PushQuorum", "licenses": "Apache-2.0", "version": append(said, "")[0],
+	} {
+		_, got, _ := runProcess(t, "", docker, "inspect", "--format",
+			`{{index .Config.Labels "org.opencontainers.image.`+label+`"}}`, image)
 		if strings.TrimSpace(got) != want {
 			t.Errorf("the label %s is %q, want %q", label, strings.TrimSpace(got), want)
 		}
@@ -94,7 +99,8 @@ func TestContainersRunAsNobodyAlone(t *testing.T) {
 	})
 	base := fmt.Sprintf("http://127.0.0.1:%d", port)
 	eventually(t, readyWithin, "get ready", func() error { return isReady(base) })
-	mustDo(t, http.StatusOK, request{method: http.MethodPut, url: base + "/metrics/job/a", body: gauge("e2e_container", 1)})
+	mustDo(t, http.StatusOK, request{method: http.MethodPut, url: base + "/metrics/job/a", body: gauge("e2e_container",
+		1)})
 	if _, user, _ := runProcess(t, "", docker, "top", container, "-eo", "pid,uid"); !strings.Contains(user, " 65534") {
 		t.Errorf("the container does not run as nobody: %s", user)
 	}

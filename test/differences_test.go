@@ -65,7 +65,8 @@ func TestDifferences(t *testing.T) {
 			peer = startPushgateway(t, flags...)
 		}
 	}
-	fmt.Printf("\nA Pushgateway %s and PushQuorum (replicas: %d) differ in %d of %d rows.\n%s", version, len(bases), different, len(rows), &report)
+	fmt.Printf("\nA Pushgateway %s and PushQuorum (replicas: %d) differ in %d of %d rows.\n%s",
+		version, len(bases), different, len(rows), &report)
 }
 
 // settles is how long a Pushgateway may take to do what it has answered: it answers a DELETE before it has done it.
@@ -136,7 +137,9 @@ func (r row) fault(differs bool, version string) string {
 	case differs && r.differs == "":
 		return "it differs, and its row does not say why"
 	case differs && !expected:
-		return fmt.Sprintf("it differs from %s, though its row says that it does not from that version (since %q, from %q: %s)", version, r.since, r.from, r.differs)
+		return fmt.Sprintf(
+			"it differs from %s, though its row says that it does not from that version (since %q, from %q: %s)",
+			version, r.since, r.from, r.differs)
 	case !differs && expected:
 		return fmt.Sprintf("it does not differ from %s, though its row says that it does (%s)", version, r.differs)
 	}
@@ -171,17 +174,23 @@ func TestARowSaysWhyItDiffersExactlyWhenItDoes(t *testing.T) {
 		version string
 		want    string // in the fault; "": none
 	}{
-		"the same":                            {row{}, false, "1.11.3", ""},
-		"it differs and nobody says why":      {row{}, true, "1.11.3", "does not say why"},
-		"it differs as it says":               {row{differs: "x"}, true, "1.11.3", ""},
-		"it says so and does not":             {row{differs: "x"}, false, "1.11.3", "though its row says that it does"},
-		"it differs from an older one":        {row{differs: "x", since: "1.6.0"}, true, "1.5.1", ""},
-		"it should differ from an older one":  {row{differs: "x", since: "1.6.0"}, false, "1.5.1", "though its row says that it does"},
-		"a newer one does the same":           {row{differs: "x", since: "1.6.0"}, false, "1.11.3", ""},
-		"a newer one should have done so too": {row{differs: "x", since: "1.6.0"}, true, "1.11.3", "though its row says that it does not"},
-		"an older one did the same":           {row{differs: "x", from: "1.6.0"}, false, "1.5.1", ""},
-		"an older one is said to have done":   {row{differs: "x", from: "1.6.0"}, true, "1.5.1", "though its row says that it does not"},
-		"the one from which on it differs":    {row{differs: "x", from: "1.6.0"}, true, "1.6.0", ""},
+		"the same":                       {row{}, false, "1.11.3", ""},
+		"it differs and nobody says why": {row{}, true, "1.11.3", "does not say why"},
+		"it differs as it says":          {row{differs: "x"}, true, "1.11.3", ""},
+		"it says so and does not":        {row{differs: "x"}, false, "1.11.3", "though its row says that it does"},
+		"it differs from an older one":   {row{differs: "x", since: "1.6.0"}, true, "1.5.1", ""},
+		"it should differ from an older one": {
+			row{differs: "x", since: "1.6.0"}, false, "1.5.1", "though its row says that it does",
+		},
+		"a newer one does the same": {row{differs: "x", since: "1.6.0"}, false, "1.11.3", ""},
+		"a newer one should have done so too": {
+			row{differs: "x", since: "1.6.0"}, true, "1.11.3", "though its row says that it does not",
+		},
+		"an older one did the same": {row{differs: "x", from: "1.6.0"}, false, "1.5.1", ""},
+		"an older one is said to have done": {
+			row{differs: "x", from: "1.6.0"}, true, "1.5.1", "though its row says that it does not",
+		},
+		"the one from which on it differs": {row{differs: "x", from: "1.6.0"}, true, "1.6.0", ""},
 	} {
 		if got := c.row.fault(c.differs, c.version); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: want a fault with %q, got %q", name, c.want, got)
@@ -219,7 +228,8 @@ func TestNoTableIsForgotten(t *testing.T) {
 						}
 						return true
 					})
-				} else if d.Type.Results != nil && len(d.Type.Results.List) == 1 && ofRows(d.Type.Results.List[0].Type) {
+				} else if d.Type.Results != nil && len(d.Type.Results.List) == 1 &&
+					ofRows(d.Type.Results.List[0].Type) {
 					tables[d.Name.Name] = file
 				}
 			case *ast.GenDecl:

@@ -49,7 +49,8 @@ func (r *replica) mustSay(parts ...string) {
 // offer pushes one value and tells whether it was acknowledged; everything but 200 and 503 fails the test.
 func (r *replica) offer(job string, value int) bool {
 	r.t.Helper()
-	answer, err := do(request{method: http.MethodPut, url: r.url("/metrics/job/" + job), body: fmt.Sprintf("offered %d\n", value)})
+	answer, err := do(
+		request{method: http.MethodPut, url: r.url("/metrics/job/" + job), body: fmt.Sprintf("offered %d\n", value)})
 	if err != nil || answer.status != http.StatusOK && answer.status != http.StatusServiceUnavailable {
 		r.t.Fatalf("push of %s: %s, %v", job, answer, err)
 	}
@@ -95,7 +96,8 @@ func TestAMemberWhoseDirectoryIsDeletedEndsAndComesBackAsANewOne(t *testing.T) {
 		t.Fatalf("%s goes on without its directory:\n%s", leader.name, lastLines(leader.output(), 10))
 	}
 	last := lastLines(leader.output(), 1)
-	if code := leader.state.ExitCode(); code != 1 || !strings.Contains(last, leader.data) || !strings.Contains(last, "start this replica again") {
+	if code := leader.state.ExitCode(); code != 1 || !strings.Contains(last, leader.data) ||
+		!strings.Contains(last, "start this replica again") {
 		t.Errorf("it ended with code %d and %q", code, last)
 	}
 	for i, r := range c.running() {
@@ -113,7 +115,8 @@ type smallDisk struct{ path string }
 func newSmallDisk(t *testing.T, megabytes int) *smallDisk {
 	t.Helper()
 	d := &smallDisk{path: t.TempDir()}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", megabytes), "tmpfs", d.path).CombinedOutput(); err != nil {
+	size := fmt.Sprintf("size=%dm", megabytes)
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", size, "tmpfs", d.path).CombinedOutput(); err != nil {
 		t.Logf("no file system can be mounted here, so only another user's directory is tried: %v, %s", err, out)
 		return nil
 	}
@@ -171,7 +174,10 @@ func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 			return
 		}
 		// Without --storage.min-free=0 pushes are refused before the disk is full.
-		r := &replica{t: t, name: "full", data: filepath.Join(disk.path, "data"), web: local.Address(freePort(t)), flags: []string{"--push.timeout=1s", "--storage.min-free=0"}}
+		r := &replica{
+			t: t, name: "full", data: filepath.Join(disk.path, "data"), web: local.Address(freePort(t)),
+			flags: []string{"--push.timeout=1s", "--storage.min-free=0"},
+		}
 		r.restart()
 		disk.fill(t)
 		r.mustSay(r.data, "no space left on device")
@@ -180,7 +186,10 @@ func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 		long := strings.Repeat("x", 1<<20)
 		for i := 0; refused < 2 && i < 60; i++ {
 			job := fmt.Sprintf("job%d", i)
-			answer, err := do(request{method: http.MethodPut, url: r.url("/metrics/job/" + job), body: fmt.Sprintf("offered %d\nlong{a=%q} 1\n", i, long)})
+			answer, err := do(request{
+				method: http.MethodPut, url: r.url("/metrics/job/" + job),
+				body: fmt.Sprintf("offered %d\nlong{a=%q} 1\n", i, long),
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,7 +265,10 @@ func TestAReplicaThatCannotWriteGoesOnBeingScraped(t *testing.T) {
 		mode(0o555)
 		start(r)
 		<-r.done
-		want := []string{r.data, "permission denied", dir + " belongs to user ", "this process runs as user ", "chown -R ", "fsGroup: "}
+		want := []string{
+			r.data, "permission denied", dir + " belongs to user ", "this process runs as user ", "chown -R ",
+			"fsGroup: ",
+		}
 		for _, part := range want {
 			if last := lastLines(r.output(), 1); !strings.Contains(last, part) {
 				t.Errorf("it ended with %q, want a line that says %q", last, part)

@@ -18,8 +18,8 @@ import (
 	"pushquorum/test/local"
 )
 
-// haproxyConfig is what one would write: it checks /-/ready and sends requests to whoever is ready. It tries nothing twice,
-// so that a request to a replica that has stopped too early fails.
+// haproxyConfig is what one would write: it checks /-/ready and sends requests to whoever is ready. It tries nothing
+// twice, so that a request to a replica that has stopped too early fails.
 const haproxyConfig = `global
     maxconn 256
 defaults
@@ -57,8 +57,8 @@ func startHAProxy(t testing.TB, c *clusterOf) string {
 	return "http://" + front
 }
 
-// TestARollingRestartBehindALoadBalancerFailsNoRequest restarts all three, the leader first and whoever leads then next,
-// while clients push, delete and scrape through haproxy. It prints the slowest push.
+// TestARollingRestartBehindALoadBalancerFailsNoRequest restarts all three, the leader first and whoever leads then
+// next, while clients push, delete and scrape through haproxy. It prints the slowest push.
 func TestARollingRestartBehindALoadBalancerFailsNoRequest(t *testing.T) {
 	const clients, limit = 8, 3 * time.Second
 	c := newCluster(t, "--web.drain-delay=3s")
@@ -96,7 +96,8 @@ func TestARollingRestartBehindALoadBalancerFailsNoRequest(t *testing.T) {
 				requests.Add(1)
 				if err != nil || a.status != want || a.header.Get(staleHeader) != "" {
 					failed.Add(1)
-					t.Errorf("%s after %s: want %d, got %s stale %q (%v)", r, took, want, a, a.header.Get(staleHeader), err)
+					t.Errorf("%s after %s: want %d, got %s stale %q (%v)", r, took, want, a, a.header.Get(staleHeader),
+						err)
 				}
 				if r.method != "" && r.method != http.MethodGet {
 					for {
@@ -166,7 +167,9 @@ func TestAStoppingReplicaIsNotReadyAtOnceAndFinishesWhatItHasBegun(t *testing.T)
 	})
 	unready := time.Since(began)
 	mustDo(t, http.StatusOK, request{url: leader.url("/-/healthy")})
-	mustDo(t, http.StatusOK, request{method: http.MethodPut, url: leader.url("/metrics/job/late"), body: gauge("e2e_late", 1)})
+	mustDo(t, http.StatusOK, request{
+		method: http.MethodPut, url: leader.url("/metrics/job/late"), body: gauge("e2e_late", 1),
+	})
 	resp, err := client.Get(leader.url("/-/healthy"))
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +214,8 @@ func TestAStoppingReplicaIsNotReadyAtOnceAndFinishesWhatItHasBegun(t *testing.T)
 	for _, job := range []string{"held", "late"} {
 		mustHave(t, others[1].scrape(), fmt.Sprintf(`e2e_%s{instance="",job=%q}`, job, job), "1")
 	}
-	t.Logf("after SIGTERM: not ready within %s, another leader within %s", unready.Round(time.Millisecond), handedOver.Round(time.Millisecond))
+	t.Logf("after SIGTERM: not ready within %s, another leader within %s",
+		unready.Round(time.Millisecond), handedOver.Round(time.Millisecond))
 }
 
 func TestASecondSignalAndAStandaloneReplicaDoNotWait(t *testing.T) {

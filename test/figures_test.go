@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// The figures of the cluster's life cycle: how long things take when something dies. They are printed, not judged: a busy
-// machine is no bug. `make figures` runs them.
+// The figures of the cluster's life cycle: how long things take when something dies. They are printed, not judged: a
+// busy machine is no bug. `make figures` runs them.
 func figures(t *testing.T) {
 	t.Helper()
 	if os.Getenv("PUSHQUORUM_FIGURES") != "1" {
@@ -49,7 +49,10 @@ func startPushers(t testing.TB, clients int, through ...*replica) *pushers {
 				default:
 				}
 				began := time.Now()
-				a, err := do(request{method: http.MethodPut, url: r.url(fmt.Sprintf("/metrics/job/figures/client/%d", i)), body: gauge("e2e_figures", n)})
+				a, err := do(request{
+					method: http.MethodPut, url: r.url(fmt.Sprintf("/metrics/job/figures/client/%d", i)),
+					body: gauge("e2e_figures", n),
+				})
 				p.note(began, a, err)
 			}
 		})
@@ -135,7 +138,8 @@ func TestFigureLeaderPartitionedAway(t *testing.T) {
 		c.cut(leader, true)
 		p.someMore(t)
 		p.stop()
-		t.Logf("leader partitioned away, run %d: %d pushes, %d failed, the majority accepts again after %s, slowest push %s",
+		t.Logf("leader partitioned away, run %d: %d pushes, %d failed, the majority accepts again after %s, slowest "+
+			"push %s",
 			run+1, len(p.acks), len(p.failed), p.gap().Round(time.Millisecond), p.slowest.Round(time.Millisecond))
 		if len(p.failed) > 0 {
 			t.Errorf("failed: %s", p.failed[0])
@@ -185,7 +189,8 @@ func TestFigureLostDisk(t *testing.T) {
 			return nil
 		})
 		t.Logf("lost disk, %d MB of state, run %d: ready after %s, a voter after %s, the predecessor removed after %s",
-			groups*size>>20, run+1, ready.Round(time.Millisecond), votes.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+			groups*size>>20, run+1,
+			ready.Round(time.Millisecond), votes.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	}
 	c.mustAgree()
 }
@@ -222,7 +227,8 @@ func startNetnsCluster(t *testing.T) *netnsCluster {
 	}
 	third := os.Getpid() % 250
 	address := func(i int) string { return fmt.Sprintf("10.213.%d.%d", third, i) }
-	// The bridge has a namespace of its own: the host's firewall, a container engine's say, might drop what goes over one.
+	// The bridge has a namespace of its own: the host's firewall, a container engine's say, might drop what goes over
+	// one.
 	hub := c.hub()
 	run("netns", "add", hub)
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", hub).Run() })
@@ -247,7 +253,8 @@ func startNetnsCluster(t *testing.T) *netnsCluster {
 		run("-n", ns, "link", "set", "eth0", "up")
 		run("-n", ns, "link", "set", "lo", "up")
 		c.replicas = append(c.replicas, &replica{
-			t: t, name: fmt.Sprintf("r%d", i), data: t.TempDir(), web: address(i) + ":9091", gossip: peers[i-1], peers: peers, expect: 3,
+			t: t, name: fmt.Sprintf("r%d", i), data: t.TempDir(), web: address(i) + ":9091", gossip: peers[i-1],
+			peers: peers, expect: 3,
 			wrap: []string{"ip", "netns", "exec", ns},
 		})
 	}

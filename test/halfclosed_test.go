@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// TestWhoClosesHisHalfOfTheConnectionIsAnswered pushes and deletes as `printf … | nc` does, and scripts that shut down what they
-// write to: all has been sent, and the answer is waited for. To a server it looks like a client that has gone.
+// TestWhoClosesHisHalfOfTheConnectionIsAnswered pushes and deletes as `printf … | nc` does, and scripts that shut down
+// what they write to: all has been sent, and the answer is waited for. To a server it looks like a client that has
+// gone.
 func TestWhoClosesHisHalfOfTheConnectionIsAnswered(t *testing.T) {
 	t.Parallel()
 	r := startReplica(t)
@@ -39,7 +40,8 @@ func halfClosed(t *testing.T, host, method, path, body string) (status int) {
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body); err != nil {
+	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body),
+		body); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {

@@ -13,7 +13,10 @@ import (
 func TestACheapClientDoesNotShutOutTheOthers(t *testing.T) {
 	t.Parallel()
 	const groups = 10
-	limits := []string{fmt.Sprint("--limit.groups=", groups), "--limit.series=50", "--limit.series-per-group=20", "--limit.state-bytes=100KB", "--web.enable-admin-api"}
+	limits := []string{
+		fmt.Sprint("--limit.groups=", groups), "--limit.series=50", "--limit.series-per-group=20",
+		"--limit.state-bytes=100KB", "--web.enable-admin-api",
+	}
 	c := startCluster(t, limits...)
 	c.at(0).push("/metrics/job/normal", gauge("e2e_normal", 1))
 	push := func(r *replica, path, body string) request {
@@ -41,7 +44,8 @@ func TestACheapClientDoesNotShutOutTheOthers(t *testing.T) {
 			t.Fatal(err)
 		case a.status == http.StatusOK:
 			taken++
-		case a.status != http.StatusTooManyRequests || !strings.Contains(a.body, "--limit.groups=10 is reached: 10 are stored"):
+		case a.status != http.StatusTooManyRequests ||
+			!strings.Contains(a.body, "--limit.groups=10 is reached: 10 are stored"):
 			t.Errorf("a group too many: %s", a)
 		}
 	}
@@ -50,17 +54,22 @@ func TestACheapClientDoesNotShutOutTheOthers(t *testing.T) {
 	}
 	for _, r := range c.replicas {
 		wantFull(push(r, "/metrics/job/normal", series("e2e_many", 21)), "--limit.series-per-group=20 is reached")
-		wantFull(push(r, "/metrics/job/normal", "e2e_long{l=\""+strings.Repeat("v", 100<<10)+"\"} 1\n"), "--limit.state-bytes=102400 is reached")
+		wantFull(push(r, "/metrics/job/normal", "e2e_long{l=\""+strings.Repeat("v", 100<<10)+"\"} 1\n"),
+			"--limit.state-bytes=102400 is reached")
 		r.push("/metrics/job/normal", gauge("e2e_normal", 2))
 		mustHave(t, r.scrape(), `e2e_normal{instance="",job="normal"}`, "2")
 		own := mustDo(t, http.StatusOK, request{url: r.url("/-/metrics")}).body
-		for _, want := range []string{`pushquorum_limit{name="groups"} 10`, "pushquorum_groups 10", `pushquorum_pushes_rejected_total{reason="state_bytes"} 1`} {
+		for _, want := range []string{
+			`pushquorum_limit{name="groups"} 10`, "pushquorum_groups 10",
+			`pushquorum_pushes_rejected_total{reason="state_bytes"} 1`,
+		} {
 			if !strings.Contains(own, "\n"+want) {
 				t.Errorf("want %s in\n%s", want, own)
 			}
 		}
 		eventually(t, 30*time.Second, "have the oldest push, which is looked for now and then", func() error {
-			if own := mustDo(t, http.StatusOK, request{url: r.url("/-/metrics")}).body; !strings.Contains(own, "\npushquorum_oldest_push_timestamp_seconds 1") {
+			if own := mustDo(t, http.StatusOK, request{url: r.url("/-/metrics")}).body; !strings.Contains(own,
+				"\npushquorum_oldest_push_timestamp_seconds 1") {
 				return errors.New("it is not among the own metrics")
 			}
 			return nil

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// load is a number of writers without a pause, each with a group of its own, and a reader. Every write has a number that
-// grows within its group, and so each scrape can be held against what is known:
+// load is a number of writers without a pause, each with a group of its own, and a reader. Every write has a number
+// that grows within its group, and so each scrape can be held against what is known:
 //
 //	acknowledged ≤ what a scrape shows ≤ begun
 //
@@ -185,10 +185,12 @@ func allowed(value, acknowledged, begun int) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("nothing, although push %d was acknowledged and no deletion was begun since (begun: %d)", acknowledged, begun)
+		return fmt.Errorf("nothing, although push %d was acknowledged and no deletion was begun since (begun: %d)",
+			acknowledged, begun)
 	}
 	if value < acknowledged || value > begun {
-		return fmt.Errorf("push %d, although %d was acknowledged and %d was the last one begun", value, acknowledged, begun)
+		return fmt.Errorf("push %d, although %d was acknowledged and %d was the last one begun",
+			value, acknowledged, begun)
 	}
 	return nil
 }

@@ -25,7 +25,8 @@ func run(m *testing.M) int {
 	// The go tool caches the result of a test until a file that the test looked at has changed. These tests depend on
 	// every source file, by way of the binary, and so look at each.
 	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") && entry.Name() != "go.mod" && !strings.HasPrefix(path, "clients/") {
+		if err != nil ||
+			!strings.HasSuffix(path, ".go") && entry.Name() != "go.mod" && !strings.HasPrefix(path, "clients/") {
 			return err
 		}
 		_, err = os.Stat(path)

@@ -53,7 +53,8 @@ func matches(pattern, text string) []string {
 func TestEveryAlertIsTriedAndExplained(t *testing.T) {
 	t.Parallel()
 	promtool := need(t, "promtool")
-	if code, out, errs := runProcess(t, "", promtool, "test", "rules", absolute(t, monitoring+"rules_test.yaml")); code != 0 {
+	code, out, errs := runProcess(t, "", promtool, "test", "rules", absolute(t, monitoring+"rules_test.yaml"))
+	if code != 0 {
 		t.Fatalf("promtool test rules: exit code %d\n%s%s", code, out, errs)
 	}
 	alerts := matches(`- alert: (\w+)`, readFile(t, monitoring+"rules.yaml"))
@@ -61,7 +62,8 @@ func TestEveryAlertIsTriedAndExplained(t *testing.T) {
 		t.Fatal("no alert was found in rules.yaml")
 	}
 	tried := readFile(t, monitoring+"rules_test.yaml")
-	quiet, firing := matches(`- \{eval_time: \w+, alertname: (\w+)\}`, tried), matches(`alertname: (\w+)\n +exp_alerts:`, tried)
+	quiet, firing := matches(`- \{eval_time: \w+, alertname: (\w+)\}`, tried),
+		matches(`alertname: (\w+)\n +exp_alerts:`, tried)
 	chapters := matches(`(?m)^## (\w+)$`, readFile(t, monitoring+"runbooks.md"))
 	for _, alert := range alerts {
 		if !slices.Contains(quiet, alert) {
@@ -72,9 +74,11 @@ func TestEveryAlertIsTriedAndExplained(t *testing.T) {
 		}
 	}
 	if !slices.Equal(chapters, alerts) {
-		t.Errorf("the chapters of runbooks.md are %v, want one for each alert in the order of rules.yaml: %v", chapters, alerts)
+		t.Errorf("the chapters of runbooks.md are %v, want one for each alert in the order of rules.yaml: %v",
+			chapters, alerts)
 	}
-	if links := matches(`runbook: runbooks.md#(\w+)`, readFile(t, monitoring+"rules.yaml")); !slices.Equal(links, lower(alerts)) {
+	if links := matches(`runbook: runbooks.md#(\w+)`, readFile(t, monitoring+"rules.yaml")); !slices.Equal(links,
+		lower(alerts)) {
 		t.Errorf("the alerts lead to the chapters %v, want %v", links, lower(alerts))
 	}
 }
@@ -105,7 +109,8 @@ func TestWhatIsWatchedIsThere(t *testing.T) {
 		}
 	})
 	t.Run("alerts", func(t *testing.T) {
-		for _, name := range slices.Compact(slices.Sorted(slices.Values(matches(`\b(push(?:quorum)?_[a-z_]+)`, exprs(readFile(t, monitoring+"rules.yaml")))))) {
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(matches(`\b(push(?:quorum)?_[a-z_]+)`,
+			exprs(readFile(t, monitoring+"rules.yaml")))))) {
 			eventually(t, 30*time.Second, "have "+name, func() error {
 				if len(prom.query(t, name)) == 0 {
 					return fmt.Errorf("no series has this name")
@@ -118,10 +123,13 @@ func TestWhatIsWatchedIsThere(t *testing.T) {
 		bash := need(t, "bash")
 		need(t, "curl")
 		need(t, "jq")
-		where := fmt.Sprintf("export URL=%s REPLICAS='%[1]s %s %s'\n", c.at(0).url(""), c.at(1).url(""), c.at(2).url(""))
+		where := fmt.Sprintf("export URL=%s REPLICAS='%[1]s %s %s'\n",
+			c.at(0).url(""), c.at(1).url(""), c.at(2).url(""))
 		for _, block := range matches("(?s)```bash\n(.*?)```", readFile(t, monitoring+"runbooks.md")) {
 			code, out, errs := runProcess(t, where+block, bash, "-euo", "pipefail", "-s")
-			if code != 0 || errs != "" || strings.TrimSpace(out) == "" && !strings.Contains(block, "DELETE") && !strings.Contains(block, "export") {
+			if code != 0 || errs != "" ||
+				strings.TrimSpace(out) == "" && !strings.Contains(block, "DELETE") &&
+					!strings.Contains(block, "export") {
 				t.Errorf("exit code %d, output %q, errors %q of\n%s", code, out, errs, block)
 			}
 		}
@@ -154,8 +162,13 @@ func useForMonitoring(t *testing.T, c *clusterOf) (stop func()) {
 	round := func(i int) {
 		for job := range 25 {
 			path := fmt.Sprintf("/metrics/job/job%d/instance/i", job)
-			_, _ = do(request{method: http.MethodPut, url: c.at(i + job).url(path), body: gauge("m", i) + gauge(fmt.Sprintf("m%d", job), i)})
-			_, _ = do(request{method: http.MethodPost, url: c.at(i + job).url(path + "/failing/yes"), body: "# TYPE m counter\nm 1\n"})
+			_, _ = do(request{
+				method: http.MethodPut, url: c.at(i + job).url(path),
+				body: gauge("m", i) + gauge(fmt.Sprintf("m%d", job), i),
+			})
+			_, _ = do(request{
+				method: http.MethodPost, url: c.at(i + job).url(path + "/failing/yes"), body: "# TYPE m counter\nm 1\n",
+			})
 		}
 	}
 	go func() {
@@ -201,7 +214,8 @@ scrape_configs:
 		t.Fatal(err)
 	}
 	p.process = startProcess(
-		t, "prometheus", need(t, "prometheus"), "--config.file="+p.config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		t, "prometheus", need(t, "prometheus"), "--config.file="+p.config,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+p.web, "--log.level=warn",
 	)
 	awaitHTTP(t, p.process, "http://"+p.web+"/-/ready")
@@ -254,7 +268,8 @@ func (p *prometheusServer) mustShow(t *testing.T, panel *panel) {
 	most, _ := strconv.Atoi(said[0])
 	lines := 0
 	for _, target := range panel.Targets {
-		if readsAll := regexp.MustCompile(`[(\s]\{`).MatchString(target.Expr); readsAll && (!panel.asked || !strings.Contains(panel.Description, "Reads every series")) {
+		if readsAll := regexp.MustCompile(`[(\s]\{`).MatchString(target.Expr); readsAll &&
+			(!panel.asked || !strings.Contains(panel.Description, "Reads every series")) {
 			t.Errorf("%s reads every series: say so, and put it into a collapsed row", target.Expr)
 		}
 		expr := strings.NewReplacer("$namespace", ".*", "$job", ".+", "$__rate_interval", "20s").Replace(target.Expr)

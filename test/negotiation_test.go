@@ -24,9 +24,11 @@ func TestAScrapeComesInTheFormatThatIsAskedFor(t *testing.T) {
 		"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
 		"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text",
 		"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=compact-text",
-		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;version=0.0.4;q=0.3",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7," +
+			"text/plain;version=0.0.4;q=0.3",
 		// Prometheus 2.42, word for word: OpenMetrics first, which a Pushgateway does not speak.
-		"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+		"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75," +
+			"text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
 		"application/openmetrics-text; version=1.0.0",
 	} {
 		t.Run("Accept: "+accept, func(t *testing.T) {
@@ -40,7 +42,8 @@ func TestAScrapeComesInTheFormatThatIsAskedFor(t *testing.T) {
 				return strings.Split(a.header.Get("Content-Type"), "; escaping=")[0]
 			}
 			if format(want) != format(got) {
-				t.Errorf("Content-Type: the peer %q, ours %q", want.header.Get("Content-Type"), got.header.Get("Content-Type"))
+				t.Errorf("Content-Type: the peer %q, ours %q",
+					want.header.Get("Content-Type"), got.header.Get("Content-Type"))
 			}
 		})
 	}
@@ -65,8 +68,10 @@ func TestAScrapeInProtobufHasTheSameSeries(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]dto.MetricType{
-		"e2e_counter_total": dto.MetricType_COUNTER, "e2e_gauge": dto.MetricType_GAUGE, "e2e_histogram_seconds": dto.MetricType_HISTOGRAM,
-		"e2e_summary_seconds": dto.MetricType_SUMMARY, "e2e_untyped": dto.MetricType_UNTYPED, "push_time_seconds": dto.MetricType_GAUGE,
+		"e2e_counter_total": dto.MetricType_COUNTER, "e2e_gauge": dto.MetricType_GAUGE,
+		"e2e_histogram_seconds": dto.MetricType_HISTOGRAM,
+		"e2e_summary_seconds":   dto.MetricType_SUMMARY, "e2e_untyped": dto.MetricType_UNTYPED,
+		"push_time_seconds": dto.MetricType_GAUGE,
 	} {
 		if got, ok := types[name]; !ok || got != want {
 			t.Errorf("%s: want %s, got %s (there: %t)", name, want, got, ok)
@@ -83,7 +88,8 @@ func TestAScrapeIsCompressedWhenTheClientAsksForIt(t *testing.T) {
 		"gzip": func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
 		"zstd": func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r) },
 	} {
-		a := mustDo(t, http.StatusOK, request{url: r.url("/metrics"), header: map[string]string{"Accept-Encoding": accept}})
+		a := mustDo(
+			t, http.StatusOK, request{url: r.url("/metrics"), header: map[string]string{"Accept-Encoding": accept}})
 		if got := a.header.Get("Content-Encoding"); got != accept {
 			t.Errorf("Accept-Encoding: %s: Content-Encoding is %q", accept, got)
 			continue

@@ -29,12 +29,12 @@ func need(t testing.TB, program string) string {
 	return path
 }
 
-func missing(t testing.TB, what, mend string) {
+func missing(t testing.TB, program, mend string) {
 	t.Helper()
 	if peersRequired() {
-		t.Fatalf("%s is missing, and PUSHQUORUM_REQUIRE_PEERS=1; %s", what, mend)
+		t.Fatalf("%s is missing, and PUSHQUORUM_REQUIRE_PEERS=1; %s", program, mend)
 	}
-	t.Skipf("%s is missing; %s", what, mend)
+	t.Skipf("%s is missing; %s", program, mend)
 }
 
 func debianPackage(program string) string {

@@ -17,8 +17,8 @@ import (
 	"pushquorum/test/local"
 )
 
-// spawner starts processes that the kernel kills when this test binary dies, also by a panic or `go test -timeout`, where no cleanup
-// runs.
+// spawner starts processes that the kernel kills when this test binary dies, also by a panic or `go test -timeout`,
+// where no cleanup runs.
 var spawner = sync.OnceValue(local.NewSpawner)
 
 // process is a program that runs beside the test, with what it writes in a file.
@@ -134,17 +134,18 @@ func runProcess(t testing.TB, stdin, program string, args ...string) (code int, 
 		t.Fatalf("run %s: %v", program, err)
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("%s %s has not ended within a minute:\n%s%s", program, args, lastLines(out.Bytes(), 20), lastLines(errs.Bytes(), 20))
+		t.Fatalf("%s %s has not ended within a minute:\n%s%s", program, args, lastLines(out.Bytes(), 20),
+			lastLines(errs.Bytes(), 20))
 	}
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
 // eventually tries until there is no error, and fails the test with the last one when there is one after the time.
-func eventually(t testing.TB, within time.Duration, what string, try func() error) {
+func eventually(t testing.TB, within time.Duration, goal string, try func() error) {
 	t.Helper()
 	began := time.Now()
 	if err := attempt(within, try); err != nil {
-		t.Fatalf("%s: not within %s: %v", what, time.Since(began).Round(time.Millisecond), err)
+		t.Fatalf("%s: not within %s: %v", goal, time.Since(began).Round(time.Millisecond), err)
 	}
 }
 

@@ -32,7 +32,8 @@ func TestPrometheusSeesTheSameSeriesFromAnyReplica(t *testing.T) {
 	eventually(t, 30*time.Second, "scrape every series of r1", func() error {
 		first = prom.series(t)
 		if len(first) != pushed {
-			return fmt.Errorf("want the %d series of the scrape, got %d: %v", pushed, len(first), slices.Sorted(maps.Keys(first)))
+			return fmt.Errorf("want the %d series of the scrape, got %d: %v",
+				pushed, len(first), slices.Sorted(maps.Keys(first)))
 		}
 		return nil
 	})
@@ -44,7 +45,10 @@ func TestPrometheusSeesTheSameSeriesFromAnyReplica(t *testing.T) {
 	c.at(0).kill()
 	// A value that only a scrape of r2 can have seen.
 	eventually(t, readyWithin, "push after the loss of r1", func() error {
-		a, err := do(request{method: http.MethodPut, url: c.at(2).url("/metrics/job/nightly/instance/host01"), body: gauge("e2e_gauge", 3)})
+		a, err := do(request{
+			method: http.MethodPut, url: c.at(2).url("/metrics/job/nightly/instance/host01"),
+			body: gauge("e2e_gauge", 3),
+		})
 		if err != nil || a.status != http.StatusOK {
 			return fmt.Errorf("%s (%w)", a, err)
 		}
@@ -78,7 +82,8 @@ func startPrometheus(t testing.TB, target string) *prometheusServer {
 	p := &prometheusServer{web: local.Address(freePort(t)), config: filepath.Join(dir, "prometheus.yml")}
 	p.write(t, target)
 	p.process = startProcess(
-		t, "prometheus", need(t, "prometheus"), "--config.file="+p.config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		t, "prometheus", need(t, "prometheus"), "--config.file="+p.config,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+p.web, "--web.enable-lifecycle", "--log.level=warn",
 	)
 	awaitHTTP(t, p.process, "http://"+p.web+"/-/ready")
@@ -106,7 +111,8 @@ func (p *prometheusServer) scrapeInstead(t testing.TB, target string) {
 			} `json:"activeTargets"`
 		}
 		p.get(t, "/api/v1/targets", &targets)
-		if a := targets.ActiveTargets; len(a) != 1 || a[0].Health != "up" || a[0].ScrapeURL != "http://"+target+"/metrics" {
+		if a := targets.ActiveTargets; len(a) != 1 || a[0].Health != "up" ||
+			a[0].ScrapeURL != "http://"+target+"/metrics" {
 			return fmt.Errorf("targets %+v", a)
 		}
 		return nil

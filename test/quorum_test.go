@@ -62,7 +62,8 @@ func TestWithoutAQuorumWritesAreRefusedAndScrapesAreMarked(t *testing.T) {
 			i := slices.IndexFunc(c.replicas, func(r *replica) bool { return r != left })
 			c.at(i).restart()
 			eventually(t, readyWithin, "accept a push again", func() error {
-				a, err := do(request{method: http.MethodPut, url: left.url("/metrics/job/kept"), body: gauge("e2e_kept", 3)})
+				a, err := do(request{method: http.MethodPut, url: left.url("/metrics/job/kept"), body: gauge("e2e_kept",
+					3)})
 				if err != nil || a.status != http.StatusOK {
 					return fmt.Errorf("%s (%w)", a, err)
 				}
@@ -93,7 +94,8 @@ func TestWithoutAQuorumTheAnswerSaysWhatIsKnown(t *testing.T) {
 	ask := func(method, path, body, done string) {
 		t.Helper()
 		a := mustDo(t, http.StatusServiceUnavailable, request{method: method, url: left.url(path), body: body})
-		certain, unknown := strings.HasPrefix(a.body, "nothing was "+done+": "), strings.HasPrefix(a.body, "the outcome is unknown: it may be "+done+" or not")
+		certain, unknown := strings.HasPrefix(a.body, "nothing was "+done+": "),
+			strings.HasPrefix(a.body, "the outcome is unknown: it may be "+done+" or not")
 		if certain == unknown || certain == strings.Contains(a.body, "unknown") || strings.Count(a.body, "\n") != 1 {
 			t.Errorf("%s %s: want one line that says one of the two, got %q", method, path, a.body)
 		}

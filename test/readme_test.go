@@ -16,7 +16,8 @@ func TestTheReadmeListsEveryFlagWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z0-9.-]+)` \\|(?: `([^`]*)`)? \\|").FindAllStringSubmatch(string(readme), -1) {
+	rows := regexp.MustCompile("(?m)^\\| `--([a-z0-9.-]+)` \\|(?: `([^`]*)`)? \\|")
+	for _, row := range rows.FindAllStringSubmatch(string(readme), -1) {
 		if _, twice := listed[row[1]]; twice {
 			t.Errorf("README.md lists --%s twice", row[1])
 		}
@@ -25,7 +26,8 @@ func TestTheReadmeListsEveryFlagWithItsDefault(t *testing.T) {
 
 	_, help, _ := runProcess(t, "", binary(t), "--help")
 	found := 0
-	for _, flag := range regexp.MustCompile(`(?m)^ {2,6}(?:-h, )?--(\[no-\])?([a-z0-9.-]+)(?:=(\S+))?`).FindAllStringSubmatch(help, -1) {
+	flags := regexp.MustCompile(`(?m)^ {2,6}(?:-h, )?--(\[no-\])?([a-z0-9.-]+)(?:=(\S+))?`)
+	for _, flag := range flags.FindAllStringSubmatch(help, -1) {
 		name, value := flag[2], strings.Trim(flag[3], `"`)
 		if name == "help" || name == "version" || strings.HasPrefix(name, "help-") {
 			continue

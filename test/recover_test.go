@@ -22,7 +22,8 @@ func TestRecoverMakesAClusterOfOneSurvivingDirectory(t *testing.T) {
 	survivor.kill()
 	args := func(more ...string) []string { return append([]string{"recover"}, append(survivor.args(), more...)...) }
 
-	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss")...); code == 0 || !strings.Contains(stderr, stillThere.name) || !strings.Contains(stderr, "answers at") {
+	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss")...); code == 0 ||
+		!strings.Contains(stderr, stillThere.name) || !strings.Contains(stderr, "answers at") {
 		t.Fatalf("while another member answers: exit code %d, %s", code, stderr)
 	}
 	stillThere.kill()
@@ -35,11 +36,13 @@ func TestRecoverMakesAClusterOfOneSurvivingDirectory(t *testing.T) {
 			t.Errorf("it does not say %q:\n%s", said, stdout)
 		}
 	}
-	if code, stdout, stderr = runProcess(t, "", binary(t), args("--accept-loss")...); code != 0 || !strings.Contains(stdout, "Recovered.") {
+	if code, stdout, stderr = runProcess(t, "", binary(t), args("--accept-loss")...); code != 0 ||
+		!strings.Contains(stdout, "Recovered.") {
 		t.Fatalf("with --accept-loss: exit code %d, %s\n%s", code, stdout, stderr)
 	}
 
-	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss")...); code == 0 || !strings.Contains(stderr, "only member of its cluster already") {
+	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss")...); code == 0 ||
+		!strings.Contains(stderr, "only member of its cluster already") {
 		t.Fatalf("once more: exit code %d, %s", code, stderr)
 	}
 	if code, _, stderr := runProcess(t, "", binary(t), args("--accept-loss", "--if-needed")...); code != 0 {
@@ -86,7 +89,8 @@ func TestRecoverCutsALogThatCannotBeReadToItsEnd(t *testing.T) {
 	if err := os.WriteFile(segments[0], content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := runProcess(t, "", binary(t), r.args()...); code == 0 || !strings.Contains(stderr, segments[0]) {
+	if code, _, stderr := runProcess(t, "", binary(t), r.args()...); code == 0 ||
+		!strings.Contains(stderr, segments[0]) {
 		t.Fatalf("a start with the damaged log: exit code %d, %s", code, stderr)
 	}
 	recover := func(more ...string) (code int, stdout, stderr string) {
@@ -94,10 +98,13 @@ func TestRecoverCutsALogThatCannotBeReadToItsEnd(t *testing.T) {
 	}
 	for _, flags := range [][]string{nil, {"--accept-loss"}, {"--drop-unreadable"}} {
 		code, stdout, stderr := recover(flags...)
-		if code == 0 || !strings.Contains(stderr, "nothing was changed") || !strings.Contains(stderr, "--drop-unreadable") {
+		if code == 0 || !strings.Contains(stderr, "nothing was changed") ||
+			!strings.Contains(stderr, "--drop-unreadable") {
 			t.Fatalf("with %v: exit code %d, %s", flags, code, stderr)
 		}
-		for _, said := range []string{segments[0], "Cannot be read: ", "to the end of the log: entries ", "written from ", "only member"} {
+		for _, said := range []string{
+			segments[0], "Cannot be read: ", "to the end of the log: entries ", "written from ", "only member",
+		} {
 			if !strings.Contains(stdout, said) {
 				t.Errorf("with %v it does not say %q:\n%s", flags, said, stdout)
 			}
@@ -106,7 +113,8 @@ func TestRecoverCutsALogThatCannotBeReadToItsEnd(t *testing.T) {
 	if now, err := os.ReadFile(segments[0]); err != nil || !bytes.Equal(now, content) {
 		t.Fatalf("looking has changed the log: %v", err)
 	}
-	if code, stdout, stderr := recover("--accept-loss", "--drop-unreadable"); code != 0 || !strings.Contains(stdout, "Recovered.") {
+	if code, stdout, stderr := recover("--accept-loss", "--drop-unreadable"); code != 0 ||
+		!strings.Contains(stdout, "Recovered.") {
 		t.Fatalf("with both flags: exit code %d, %s\n%s", code, stdout, stderr)
 	}
 	r.restart()

@@ -99,7 +99,8 @@ func (r *replica) awaitReady() error {
 			if bytes.Contains(out, []byte("address already in use")) {
 				return hopeless{errPortTaken}
 			}
-			return hopeless{fmt.Errorf("%s ended (%s) instead of getting ready:\n%s", r.name, r.ending(), lastLines(out, 20))}
+			return hopeless{fmt.Errorf("%s ended (%s) instead of getting ready:\n%s",
+				r.name, r.ending(), lastLines(out, 20))}
 		}
 		answer, err := do(request{url: r.url("/-/ready")})
 		if err != nil {
@@ -293,7 +294,8 @@ func (c *clusterOf) mustAgree() string {
 			if byIndex[status.AppliedIndex] == nil {
 				byIndex[status.AppliedIndex] = map[string][]string{}
 			}
-			byIndex[status.AppliedIndex][status.StateHash] = append(byIndex[status.AppliedIndex][status.StateHash], r.name)
+			byIndex[status.AppliedIndex][status.StateHash] = append(byIndex[status.AppliedIndex][status.StateHash],
+				r.name)
 		}
 		for index, hashes := range byIndex {
 			if len(hashes) != 1 {

@@ -19,13 +19,16 @@ const (
 // names.
 var reportedTypesRows = []row{
 	{name: "a process metric without its type, and then those of a client", steps: []step{
-		put("/metrics/job/script", untypedCPU), put("/metrics/job/client", counterCPU), put("/metrics/job/client/instance/i", counterCPU),
+		put("/metrics/job/script", untypedCPU), put("/metrics/job/client", counterCPU),
+		put("/metrics/job/client/instance/i", counterCPU),
 	}},
 	{name: "a process metric with another type among others", steps: []step{
-		put("/metrics/job/script", gauge("m", 1)+"# TYPE process_cpu_seconds_total gauge\nprocess_cpu_seconds_total 1\n"),
+		put("/metrics/job/script",
+			gauge("m", 1)+"# TYPE process_cpu_seconds_total gauge\nprocess_cpu_seconds_total 1\n"),
 	}},
 	{
-		name: "a metric that this gateway alone has, without its type", steps: []step{put("/metrics/job/a", "pushquorum_groups 1\n")},
+		name:     "a metric that this gateway alone has, without its type",
+		steps:    []step{put("/metrics/job/a", "pushquorum_groups 1\n")},
 		differs:  "a Pushgateway has no metric of that name",
 		statuses: []int{http.StatusBadRequest},
 		lines:    scraped("", `instance="",job="a" 0 <time>`),
@@ -42,7 +45,8 @@ var reportedTypesRows = []row{
 		put("/metrics/job/j/instance/x", "m{instance=\"a\"} 1\nm{instance=\"b\"} 2\n"),
 		put("/metrics/job/j", "m{instance=\"a\"} 1\nm{instance=\"b\"} 2\n"),
 	}},
-	{name: "a series with an empty instance and without one", steps: []step{put("/metrics/job/j", "m{instance=\"\"} 1\nm 2\n")}},
+	{name: "a series with an empty instance and without one", steps: []step{put("/metrics/job/j",
+		"m{instance=\"\"} 1\nm 2\n")}},
 	{name: "a family twice with two types", steps: []step{
 		put("/metrics/job/j", "# TYPE m gauge\nm 1\n# TYPE m counter\nm{x=\"1\"} 1\n"),
 	}},
@@ -55,24 +59,31 @@ func TestARefusedPushIsToldWhoIsInTheWayAndWhatToDo(t *testing.T) {
 	for i, stored := range []struct{ path, body string }{
 		{"/metrics/job/a/instance/i", "x 1\nh_count 1\n"}, {"/metrics/job/b", "x 1\n"},
 	} {
-		if a := mustDo(t, http.StatusOK, request{method: http.MethodPut, url: r.url(stored.path), body: stored.body}); a.body != "" {
+		put := request{method: http.MethodPut, url: r.url(stored.path), body: stored.body}
+		if a := mustDo(t, http.StatusOK, put); a.body != "" {
 			t.Fatalf("push %d: %s", i, a)
 		}
 	}
 	for _, refused := range []struct{ path, body, says string }{
-		{"/metrics/job/c", untypedCPU, `"process_cpu_seconds_total" is pushed as untyped, but is a counter of this gateway itself: ` +
+		{"/metrics/job/c", untypedCPU, `"process_cpu_seconds_total" is pushed as untyped, but is a counter of this ` +
+			`gateway itself: ` +
 			`push with that type, as by "# TYPE process_cpu_seconds_total counter", or under another name`},
-		{"/metrics/job/c", "# TYPE x gauge\nx 1\n", `"x" is pushed as gauge, but stored as untyped; held by /metrics/job/a/instance/i, /metrics/job/b: ` +
+		{"/metrics/job/c", "# TYPE x gauge\nx 1\n", `"x" is pushed as gauge, but stored as untyped; held by ` +
+			`/metrics/job/a/instance/i, /metrics/job/b: ` +
 			`push what is stored, as by "# TYPE x untyped", or DELETE those groups first`},
-		{"/metrics/job/c", histogram, `the samples of the histogram "h" collide with the stored untyped "h_count"; held by /metrics/job/a/instance/i: push under another name`},
-		{"/metrics/job/a", "x{instance=\"i\"} 1\n", `series x{instance="i",job="a"} was pushed before with the same name and labels to /metrics/job/a/instance/i: push it there`},
+		{"/metrics/job/c", histogram, `the samples of the histogram "h" collide with the stored untyped "h_count"; ` +
+			`held by /metrics/job/a/instance/i: push under another name`},
+		{"/metrics/job/a", "x{instance=\"i\"} 1\n", `series x{instance="i",job="a"} was pushed before with the same ` +
+			`name and labels to /metrics/job/a/instance/i: push it there`},
 		{
 			"/metrics/job/j/instance/x", "m{instance=\"a\"} 1\nm{instance=\"b\"} 2\n",
-			`the grouping label "instance" ("x") of the path replaced the values in the body ("a", "b"), which made 2 series of "m" the same: leave the label out of the path, or push each to a group of its own`,
+			`the grouping label "instance" ("x") of the path replaced the values in the body ("a", "b"), which made ` +
+				`2 series of "m" the same: leave the label out of the path, or push each to a group of its own`,
 		},
 		{"/metrics/job/j", "m 1\nm 2\n", `m{instance="",job="j"} is given twice: give each series once`},
 	} {
-		a := mustDo(t, http.StatusBadRequest, request{method: http.MethodPut, url: r.url(refused.path), body: refused.body})
+		a := mustDo(t, http.StatusBadRequest,
+			request{method: http.MethodPut, url: r.url(refused.path), body: refused.body})
 		if !strings.Contains(a.body, refused.says) {
 			t.Errorf("%q to %s\nwant %s\nin   %s", refused.body, refused.path, refused.says, a.body)
 		}
@@ -88,8 +99,10 @@ func TestNobodyTakesTheTypeOfAProcessMetric(t *testing.T) {
 	}
 	c := startCluster(t)
 	for _, r := range c.replicas {
-		a := mustDo(t, http.StatusBadRequest, request{method: http.MethodPut, url: r.url("/metrics/job/script"), body: untypedCPU})
-		mustContain(t, a.body, `"process_cpu_seconds_total" is pushed as untyped, but is a counter of this gateway itself`)
+		a := mustDo(t, http.StatusBadRequest,
+			request{method: http.MethodPut, url: r.url("/metrics/job/script"), body: untypedCPU})
+		mustContain(
+			t, a.body, `"process_cpu_seconds_total" is pushed as untyped, but is a counter of this gateway itself`)
 	}
 	for _, r := range c.replicas {
 		code, out, errs := runProcess(t, `
@@ -113,8 +126,13 @@ push_to_gateway(sys.argv[1], job='python', grouping_key={'instance': sys.argv[2]
 func TestPrometheus3GetsTheSameNamesWithAndWithoutNativeHistograms(t *testing.T) {
 	t.Parallel()
 	const (
-		plain  = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-		native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+		plain = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6," +
+			"application/openmetrics-text;version=0.0.1;q=0.5," +
+			"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+		native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6," +
+			"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5," +
+			"application/openmetrics-text;version=0.0.1;q=0.4," +
+			"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 	)
 	r := startReplica(t, "--push.enable-utf8-names", "--web.include-self-metrics=false")
 	r.push("/metrics/job/a", "# TYPE \"e2e.größe\" gauge\n{\"e2e.größe\",\"k8s.io/x\"=\"1\"} 1\n")

@@ -31,7 +31,8 @@ func TestTheCommandsOfTheHandbookWorkAsWritten(t *testing.T) {
 	mustHave(t, r.scrape(), "metrics_01"+mine, "1")
 	mustHave(t, r.scrape(), "metrics_02"+mine, "2")
 
-	run(`echo "metrics_01 1.0" | curl --data-binary @- http://127.0.0.1:9091/metrics/job/my_job/instance/host01/env/test`)
+	run(`echo "metrics_01 1.0" | curl --data-binary @- ` +
+		`http://127.0.0.1:9091/metrics/job/my_job/instance/host01/env/test`)
 	mustHave(t, r.scrape(), "metrics_01"+deployed, "1")
 
 	run(`curl -X DELETE http://127.0.0.1:9091/metrics/job/my_job`)

@@ -16,7 +16,8 @@ func TestASizeIsANumberOrAuto(t *testing.T) {
 	} {
 		b := &autoBytes{flag: "some.size", bytes: 7}
 		if err := b.Set(text); err != nil || b.or(suitable) != want.bytes || b.String() != want.shown {
-			t.Errorf("%s is %d bytes, shown as %s, %v; want %d, shown as %s", text, b.or(suitable), b, err, want.bytes, want.shown)
+			t.Errorf("%s is %d bytes, shown as %s, %v; want %d, shown as %s", text, b.or(suitable), b, err, want.bytes,
+				want.shown)
 		}
 		again := &autoBytes{flag: "some.size"}
 		if err := again.Set(b.String()); err != nil || *again != *b {

@@ -11,31 +11,30 @@ import (
 )
 
 const (
-	// maxHeaderBytes is far above what clients and proxies send, and is allocated for each request that sends as
-	// much.
+	// maxHeaderBytes is far above what clients and proxies send. A request that sends as much has it allocated.
 	maxHeaderBytes = 64 << 10
 	// idleTimeout is how long a connection may be kept for the next request: longer than the usual scrape intervals.
 	// When there are too many connections, it is shorter.
 	idleTimeout = 3 * time.Minute
-	// maxStreams is how many requests at a time a connection may carry in HTTP/2, and maxUnread how many bytes of their
-	// bodies are taken before a handler reads them.
+	// maxStreams is how many requests at a time a connection of HTTP/2 may carry, and maxUnread how many bytes of their
+	// bodies are buffered before a handler reads them.
 	maxStreams = 16
 	maxUnread  = 64 << 10
-	// sendBuffer is how much of an answer the kernel keeps, twice of it, for a client that does not read: by itself it would
-	// keep some megabytes, and say that there is room again only when a third of it is free.
+	// sendBuffer is the kernel's send buffer, in bytes, of which it uses twice as much. Its own choice would be some
+	// megabytes, and it reports room again only when a third is free, so that nobody could tell who reads slowly.
 	sendBuffer = 256 << 10
 )
 
-// connections bounds how many there are to the HTTP port. Beyond that, whichever has been without a request for the
-// longest time is closed: so neither clients that keep connections nor those that open them and say nothing shut out
-// the next one. A listener that accepts no more would let the next one wait for as long as they like. It is a hook of
-// the server, so that it holds for all listeners together, however they were made.
+// connections bounds how many connections there are to the HTTP port. Beyond that, it closes the one that has been
+// without a request for the longest time, so that neither clients that keep connections nor those that open them and
+// send nothing shut out the next one. A listener that accepts no more would make the next one wait for as long as they
+// like. It is a hook of the server, so that the bound holds for all listeners together.
 type connections struct {
 	most int
 
 	mu      sync.Mutex
 	open    int
-	resting *list.List                 // net.Conns without a request, the longest first
+	resting *list.List                 // of net.Conn without a request, longest first
 	places  map[net.Conn]*list.Element // in resting
 }
 
@@ -51,7 +50,7 @@ func (cs *connections) changed(c net.Conn, state http.ConnState) {
 		}
 	}
 	if surplus := cs.count(c, state); surplus != nil {
-		_ = underTLS(surplus).Close() // without the farewell of TLS, which its peer may keep waiting
+		_ = underTLS(surplus).Close() // without the close of TLS, for which its peer may keep us waiting
 	}
 }
 
@@ -62,7 +61,7 @@ func underTLS(c net.Conn) net.Conn {
 	return c
 }
 
-// count returns a connection that is to be closed, if there are too many.
+// count notes the state of a connection, and returns one to close if there are too many.
 func (cs *connections) count(c net.Conn, state http.ConnState) (surplus net.Conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -95,7 +94,8 @@ func newServer(handler http.Handler, headers time.Duration, cs *connections, log
 		Handler: handler, ConnState: cs.changed,
 		ReadHeaderTimeout: headers, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: maxUnread, MaxReceiveBufferPerStream: maxUnread,
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: maxUnread,
+			MaxReceiveBufferPerStream: maxUnread,
 		},
 		ErrorLog: slog.NewLogLogger(serverHandler{logger.Handler()}, slog.LevelError),
 	}

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// TestConnectionsThatRestGiveWay: there are never more than may be, and those that have a request are not closed for others.
+// TestConnectionsThatRestGiveWay: there are never more than may be, and those that have a request are not closed for
+// others.
 func TestConnectionsThatRestGiveWay(t *testing.T) {
 	const most = 4
 	working, end := make(chan struct{}), make(chan struct{})

@@ -12,7 +12,7 @@ import (
 // handOverTimeout bounds how long a stopping replica tries to make another the leader, and to leave the gossip.
 const handOverTimeout = 3 * time.Second
 
-// leaver is what of a replica has to do with its end.
+// leaver is the part of a replica with which it ends.
 type leaver interface {
 	// OnlyVoter tells whether no other replica could serve meanwhile.
 	OnlyVoter() bool
@@ -30,8 +30,8 @@ type ending struct {
 	begun   atomic.Bool
 }
 
-// await returns when it is time to stop serving: after a signal or a request to quit, and the delay that follows; or at once
-// when something else has ended the process, which done says.
+// await returns when it is time to stop serving: after a signal or a request to quit, and the delay that follows. It
+// returns at once when done is closed, because something else has ended the process.
 func (e *ending) await(signals <-chan os.Signal, quit, done <-chan struct{}) {
 	var by slog.Attr
 	select {
@@ -44,7 +44,7 @@ func (e *ending) await(signals <-chan os.Signal, quit, done <-chan struct{}) {
 	}
 	delay := e.delay
 	if e.replica.OnlyVoter() {
-		delay = 0 // to go on, not ready, would only make the outage longer
+		delay = 0 // because serving on, not ready, would only prolong the outage
 	}
 	e.log.Info("stopping", by, "serving_for", delay)
 	e.begun.Store(true)
@@ -61,7 +61,7 @@ func (e *ending) await(signals <-chan os.Signal, quit, done <-chan struct{}) {
 	}
 }
 
-// leave is called when requests are served no more. After a fault there is nothing to be said.
+// leave is called when no more requests are served. After a fault it does nothing.
 func (e *ending) leave() {
 	if !e.begun.Load() {
 		return
@@ -71,8 +71,8 @@ func (e *ending) leave() {
 	e.replica.Leave(ctx)
 }
 
-// closing asks clients, from the beginning of the end, not to use their connection again: one that is closed while a request
-// is on its way fails the request.
+// closing asks clients, from the beginning of the end, not to use their connection again, because a connection that is
+// closed while a request is on its way fails the request.
 func (e *ending) closing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if e.begun.Load() {

@@ -137,7 +137,8 @@ func (s start) line(t *testing.T, taken int) string {
 	}
 	text = strings.NewReplacer(at, "{taken}", next, "{next}", dir, "{dir}").Replace(text)
 	for pattern, stands := range map[string]string{
-		`user [1-9]\d*, group \d+`: "user UID, group GID", `chown( -R)? [1-9]\d*`: "chown$1 UID", `fsGroup: [1-9]\d*`: "fsGroup: GID",
+		`user [1-9]\d*, group \d+`: "user UID, group GID", `chown( -R)? [1-9]\d*`: "chown$1 UID",
+		`fsGroup: [1-9]\d*`:              "fsGroup: GID",
 		`belongs to user \d+, group \w+`: "belongs to user OWNER, group GROUP", `may have \d+`: "may have N",
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, stands)
@@ -150,7 +151,8 @@ func (s start) line(t *testing.T, taken int) string {
 
 // neverWrong are the flags that take every value.
 var neverWrong = []string{
-	"help", "version", "web.enable-lifecycle", "web.enable-admin-api", "push.disable-consistency-check", "push.enable-utf8-names",
+	"help", "version", "web.enable-lifecycle", "web.enable-admin-api", "push.disable-consistency-check",
+	"push.enable-utf8-names",
 	"auto-gomemlimit",  // they take none
 	"web.route-prefix", // a path, with a slash in front or without
 }
@@ -162,7 +164,8 @@ func TestEveryFlagIsInARow(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := slices.Clone(neverWrong)
-	for _, row := range slices.Concat(flagStarts, webStarts, fileStarts, clusterStarts, directoryStarts, recoverStarts) {
+	for _, row := range slices.Concat(flagStarts, webStarts, fileStarts, clusterStarts, directoryStarts,
+		recoverStarts) {
 		for _, arg := range row.args {
 			name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
 			named = append(named, name)
@@ -170,7 +173,8 @@ func TestEveryFlagIsInARow(t *testing.T) {
 	}
 	for flag := range o.shown {
 		if !slices.Contains(named, flag) {
-			t.Errorf("no row has --%s: add one with a value that it cannot have, or the flag to those that take every one", flag)
+			t.Errorf("no row has --%s: add one with a value that it cannot have, or the flag to those that take "+
+				"every one", flag)
 		}
 	}
 }

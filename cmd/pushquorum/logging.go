@@ -47,13 +47,12 @@ func cutAttrs(attrs []slog.Attr) []slog.Attr {
 	return out
 }
 
-// newLogger is where loggers are made.
+// newLogger returns the logger of the process.
 func newLogger(cfg *promslog.Config) *slog.Logger {
 	return slog.New(cuttingHandler{promslog.New(cfg).Handler()})
 }
 
-// serverHandler takes the lines of net/http's server, which tell of clients and quote them: its messages are values of
-// ours.
+// serverHandler logs the lines of net/http's server as values, because they quote clients.
 type serverHandler struct{ slog.Handler }
 
 // Handle implements slog.Handler.
@@ -72,7 +71,9 @@ func serverLevel(line string) slog.Level {
 	if strings.Contains(line, "panic serving") {
 		return slog.LevelError
 	}
-	for _, end := range []string{"EOF", "connection reset by peer", "broken pipe", "i/o timeout", "context canceled", "client disconnected"} {
+	for _, end := range []string{
+		"EOF", "connection reset by peer", "broken pipe", "i/o timeout", "context canceled", "client disconnected",
+	} {
 		if strings.HasSuffix(line, end) {
 			return slog.LevelDebug
 		}
@@ -80,7 +81,7 @@ func serverLevel(line string) slog.Level {
 	return slog.LevelWarn
 }
 
-// cutAttr returns the attribute itself if it is short enough: how it is written is the handler's affair.
+// cutAttr returns the attribute itself if it is short enough, because the handler decides how it is written.
 func cutAttr(a slog.Attr) slog.Attr {
 	a.Value = a.Value.Resolve()
 	switch a.Value.Kind() {

@@ -42,17 +42,22 @@ func TestWhateverIsLoggedIsCut(t *testing.T) {
 		{"a struct", struct{ Path string }{long}},
 		{"what has a String", named{long}},
 		{"what has a LogValue", loud{long}},
-		{"a group", slog.GroupValue(slog.String("path", long), slog.Any("inner", slog.GroupValue(slog.String("path", long))))},
+		{"a group", slog.GroupValue(slog.String("path", long),
+			slog.Any("inner", slog.GroupValue(slog.String("path", long))))},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for _, format := range []string{"logfmt", "json"} {
 				for how, log := range map[string]func(*slog.Logger){
 					"at the call": func(l *slog.Logger) { l.Info("short", "key", row.value) },
 					"with":        func(l *slog.Logger) { l.With("key", row.value).WithGroup("g").Info("short") },
-					"in a group":  func(l *slog.Logger) { l.WithGroup("g").Info("short", slog.Group("h", "key", row.value)) },
+					"in a group": func(l *slog.Logger) {
+						l.WithGroup("g").Info("short",
+							slog.Group("h", "key", row.value))
+					},
 				} {
 					line := logged(t, format, log)
-					if len(line) > 4*maxLogged || !strings.Contains(line, "012345678") || !strings.Contains(line, "… (900") {
+					if len(line) > 4*maxLogged || !strings.Contains(line, "012345678") ||
+						!strings.Contains(line, "… (900") {
 						t.Errorf("%s, %s: %d bytes were logged: %.800s", format, how, len(line), line)
 					}
 				}
@@ -113,7 +118,8 @@ func TestARuneIsNotCutInTwo(t *testing.T) {
 			text := strings.Repeat("x", maxLogged-at) + strings.Repeat(r, 100)
 			got := cut(text)
 			kept, length, _ := strings.Cut(got, "…")
-			if want := fmt.Sprintf(" (%d bytes)", len(text)); length != want || len(kept) > maxLogged || len(kept) < maxLogged-utf8.UTFMax {
+			if want := fmt.Sprintf(" (%d bytes)", len(text)); length != want || len(kept) > maxLogged ||
+				len(kept) < maxLogged-utf8.UTFMax {
 				t.Errorf("%q at %d: %q", r, at, got)
 			}
 			if utf8.ValidString(text) && !utf8.ValidString(got) || !strings.HasPrefix(text, kept) {

@@ -21,6 +21,7 @@ import (
 
 	"pushquorum/api"
 	"pushquorum/cluster"
+	"pushquorum/cmd/pushquorum/internal/pgfile"
 )
 
 // drainTimeout bounds how long a stopping replica waits for requests in flight beyond what a push may take.
@@ -64,13 +65,13 @@ func command(o *options) error {
 // serve runs one replica until a signal, a request to quit, or a fault from which it cannot go on.
 //
 //	           ┌── signals, /-/quit
-//	run group ─┼── replica     gossip, raft and their background work; ends serve when the state machine halts, the data directory
-//	           │               is gone, or one that could only be read can be written again
+//	run group ─┼── replica     gossip, raft and their background work; ends serve when the state machine halts, the
+//	           │               data directory is gone, or one that could only be read can be written again
 //	           ├── import      a Pushgateway's persistence file, once
 //	           └── web server  api → fsm (views) and replica (commands, read barriers)
 //
-// The end, in this order: not ready, the leadership handed over, a while for load balancers to notice (ending), requests in
-// flight finished, the gossip left, the replica closed.
+// The end, in this order: not ready, the leadership transferred, a while for load balancers to notice (ending), requests
+// in flight finished, the gossip left, the replica closed.
 func serve(o *options, logger *slog.Logger) error {
 	logger.Info("starting pushquorum", "version", version.Info(), "build_context", version.BuildContext())
 	warnOfIdleFlags(o, logger)
@@ -89,7 +90,9 @@ func serve(o *options, logger *slog.Logger) error {
 	defer replica.Close() //nolint:errcheck // the process ends; what matters has been fsynced long before
 
 	quit := make(chan struct{})
-	imports := &importing{replica: replica, state: state, file: o.persistenceFile, log: logger}
+	imports := &pgfile.Import{
+		Replica: replica, State: state, File: o.persistenceFile, MaxCommand: cluster.MaxCommand, Logger: logger,
+	}
 	cfg := o.apiConfig()
 	cfg.Replica, cfg.Store, cfg.Quit = imports, state, func() { close(quit) }
 	cfg.Cluster = func(ctx context.Context) api.ClusterStatus { return clusterStatus(replica.Status(ctx)) }
@@ -127,7 +130,13 @@ func serve(o *options, logger *slog.Logger) error {
 			end.leave()
 		})
 	}
-	for _, actor := range []func(context.Context) error{replica.Run, imports.run} {
+	importFile := func(ctx context.Context) error {
+		if err := imports.Run(ctx); err != nil {
+			return cannotImport(imports.File, err)
+		}
+		return nil
+	}
+	for _, actor := range []func(context.Context) error{replica.Run, importFile} {
 		ctx, cancel := context.WithCancel(context.Background())
 		g.Add(func() error { return actor(ctx) }, func(error) { cancel() })
 	}
@@ -153,20 +162,22 @@ func (o *options) apiConfig() api.Config {
 	}
 }
 
-// warnOfIdleFlags says why flags of the Pushgateway that were given do not do here what they do there.
+// warnOfIdleFlags says which given flags of the Pushgateway do something else here, and why.
 func warnOfIdleFlags(o *options, logger *slog.Logger) {
 	if o.persistenceInterval != 0 {
 		logger.Warn("--persistence.interval has no effect: every push is durable when it is answered")
 	}
 	if o.unchecked {
-		logger.Warn("--push.disable-consistency-check only makes a good push answer 202 instead of 200: it is checked all the same, which costs no more than the push, and keeps every scrape valid")
+		logger.Warn("--push.disable-consistency-check only makes a good push answer 202 instead of 200: it is " +
+			"checked all the same, which costs no more than the push, and keeps every scrape valid")
 	}
 }
 
 // clusterStatus is what the API shows of a cluster's status.
 func clusterStatus(s cluster.Status) api.ClusterStatus {
 	out := api.ClusterStatus{
-		Self: s.Self, Leader: s.Leader, Term: s.Term, CommitIndex: s.CommitIndex, AppliedIndex: s.AppliedIndex, StateHash: s.StateHash,
+		Self: s.Self, Leader: s.Leader, Term: s.Term,
+		CommitIndex: s.CommitIndex, AppliedIndex: s.AppliedIndex, StateHash: s.StateHash,
 		Members: make([]api.Member, len(s.Members)),
 	}
 	for i, m := range s.Members {

@@ -10,7 +10,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// memoryOfHost is what the control group of this process allows, else what the machine has. Bytes.
+// memoryOfHost is how much memory the control group of this process allows, or else the machine has. Bytes.
 func memoryOfHost() (uint64, error) {
 	whole, err := memlimit.FromSystem()
 	if err != nil {
@@ -21,8 +21,8 @@ func memoryOfHost() (uint64, error) {
 	return min(inGroup, whole), err
 }
 
-// setMemoryLimit makes the runtime collect more often as the process comes near what it may use: without that the heap
-// of one that has room for its state grows, by garbage alone, until the kernel ends it. GOMEMLIMIT in the environment
+// setMemoryLimit has the runtime collect garbage more often as the process comes near what it may use. Without that the
+// garbage of a process that has room for its state could grow until the kernel kills it. GOMEMLIMIT in the environment
 // counts instead.
 func setMemoryLimit(ratio float64, host memlimit.Provider, logger *slog.Logger) {
 	if value, set := os.LookupEnv("GOMEMLIMIT"); set {
@@ -56,5 +56,6 @@ func checkMemoryRatio(ratio float64) error {
 	if ratio > 0 && ratio <= 1 {
 		return nil
 	}
-	return fmt.Errorf("--auto-gomemlimit.ratio=%v: write a part of the memory above 0 and at most 1, such as 0.9", ratio)
+	return fmt.Errorf("--auto-gomemlimit.ratio=%v: write a part of the memory above 0 and at most 1, such as 0.9",
+		ratio)
 }

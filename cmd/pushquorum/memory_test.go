@@ -61,7 +61,10 @@ func TestTheRuntimesLimitIsAPartOfTheHosts(t *testing.T) {
 }
 
 func TestARatioIsAPart(t *testing.T) {
-	for value, ok := range map[string]bool{"0.9": true, "1": true, "0": false, "1.1": false, "-1": false, "NaN": false} {
+	for value, ok := range map[string]bool{
+		"0.9": true, "1": true, "0": false, "1.1": false, "-1": false,
+		"NaN": false,
+	} {
 		_, err := parseOptions([]string{"--auto-gomemlimit.ratio=" + value})
 		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "--auto-gomemlimit.ratio="+value) {
 			t.Errorf("--auto-gomemlimit.ratio=%s: %v", value, err)

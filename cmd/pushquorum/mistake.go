@@ -57,7 +57,8 @@ func unquoted(text, prefix string) string {
 func unknownFlag(app *kingpin.Application, given string) error {
 	name := strings.TrimPrefix(strings.TrimPrefix(given, "--"), "no-")
 	if app.GetCommand("recover").GetFlag(name) != nil {
-		return fmt.Errorf("--%s is a flag of the command recover alone: write it after that word, recover --%[1]s", name)
+		return fmt.Errorf("--%s is a flag of the command recover alone: write it after that word, recover --%[1]s",
+			name)
 	}
 	best, least := "", 3 // edits, of which so many make another word
 	for _, flag := range slices.Concat(app.Model().Flags, app.GetCommand("recover").Model().Flags) {
@@ -104,7 +105,8 @@ func unexpected(app *kingpin.Application, args []string, word string) error {
 		if !strings.HasPrefix(arg, "--") || flag == nil || value != word || !flag.Model().IsBoolFlag() {
 			continue
 		}
-		return fmt.Errorf("%s: this flag takes no value: write --%s, or --no-%[2]s", given(name, word), flag.Model().Name)
+		is := given(name, word)
+		return fmt.Errorf("%s: this flag takes no value: write --%s, or --no-%[2]s", is, flag.Model().Name)
 	}
 	return fmt.Errorf("%s is no command: write flags with two dashes, and values with blanks in quotes; "+
 		"the commands are serve, which may be left out, and recover",
@@ -145,7 +147,8 @@ func badValue(flag *kingpin.FlagModel, value string, why error) error {
 			return fmt.Errorf("%s is no number: write one, %s", is, example)
 		case *url.URL:
 			_, reason, _ := strings.Cut(text, `": `)
-			return fmt.Errorf("%s is no URL (%s): write one such as --%s=http://push.example.org/prefix", is, reason, flag.Name)
+			return fmt.Errorf("%s is no URL (%s): write one such as --%s=http://push.example.org/prefix", is, reason,
+				flag.Name)
 		}
 	}
 	return fmt.Errorf("%s: %s; see --help", is, text)

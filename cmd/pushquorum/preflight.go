@@ -13,13 +13,14 @@ import (
 
 	"pushquorum/api"
 	"pushquorum/cluster"
+	"pushquorum/cmd/pushquorum/internal/pgfile"
 )
 
-// preflight finds what would end the process only after it has opened its data, formed a cluster or answered
-// somebody: a directory that a failed start has left behind looks like that of a replica.
+// preflight returns the errors that would otherwise end the process after it has opened its data, formed a cluster or
+// answered somebody, because a directory that a failed start leaves behind looks like that of a replica.
 //
-// That a port is taken is no fault yet: a process that is just ending holds it as long as it holds the data directory,
-// for which the replica waits.
+// A port that is taken is no error yet, because a process that is just ending holds its port as long as its data
+// directory, for which the replica waits.
 func (o *options) preflight() error {
 	if err := checkWebConfig(*o.web.WebConfigFile); err != nil {
 		return err
@@ -76,8 +77,8 @@ func unreadable(flag, file string, err error, without string) error {
 func checkListenAddresses(config *web.FlagConfig) error {
 	if *config.WebSystemdSocket {
 		if os.Getenv("LISTEN_FDS") == "" {
-			return errors.New("--web.systemd-socket: systemd has given this process no socket (LISTEN_FDS is not set): " +
-				"start it by a socket unit, or write --web.listen-address instead")
+			return errors.New("--web.systemd-socket: systemd has given this process no socket " +
+				"(LISTEN_FDS is not set): start it by a socket unit, or write --web.listen-address instead")
 		}
 		return nil
 	}
@@ -120,11 +121,13 @@ func serveError(config *web.FlagConfig, err error) error {
 }
 
 func cannotListen(address string, err error) error {
-	return fmt.Errorf("%s: %w: %s", given("web.listen-address", address), cluster.ListenFault(err), cluster.ListenMend(err))
+	is := given("web.listen-address", address)
+	return fmt.Errorf("%s: %w: %s", is, cluster.ListenFault(err), cluster.ListenMend(err))
 }
 
-// checkPersistenceFile reads the file of a replica that will be the first and only one to have what is in it. That of a
-// cluster's may come too late to be imported, and a replica that has to replace another one must not be kept from it.
+// checkPersistenceFile reads the file of a standalone replica that starts for the first time. It does not read that of
+// a cluster's replica, because the file may come too late to be imported, and must not keep a replica from replacing
+// another one.
 func (o *options) checkPersistenceFile() error {
 	file := o.persistenceFile
 	if file == "" || o.cluster.ListenAddress != "" || cluster.HoldsReplica(o.cluster.DataDir) {
@@ -136,7 +139,7 @@ func (o *options) checkPersistenceFile() error {
 	}
 	if err == nil {
 		defer func() { _ = f.Close() }() // it was only read
-		_, _, err = api.ReadPersistenceFile(f)
+		_, _, err = pgfile.Read(f)
 	}
 	if err != nil {
 		return cannotImport(file, err)
@@ -153,7 +156,7 @@ func cannotImport(file string, err error) error {
 		given("persistence.file", file), err)
 }
 
-// oneLine is an error's text in one line, whoever has written it.
+// oneLine is the text of an error, which may have several lines, in one line.
 func oneLine(err error) string {
 	var lines []string
 	for line := range strings.Lines(err.Error()) {

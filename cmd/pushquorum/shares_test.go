@@ -31,7 +31,8 @@ func TestSharesFollowFromTheMachine(t *testing.T) {
 func TestAFlagCountsInsteadOfAShare(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	o, err := parseOptions([]string{
-		"--limit.state-bytes=5MB", "--web.max-page-bytes=0", "--push.max-bytes-in-flight=6MB", "--web.max-connections=70",
+		"--limit.state-bytes=5MB", "--web.max-page-bytes=0", "--push.max-bytes-in-flight=6MB",
+		"--web.max-connections=70",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -39,8 +40,10 @@ func TestAFlagCountsInsteadOfAShare(t *testing.T) {
 	if err := o.share(256<<20, 1<<20, logger); err != nil {
 		t.Fatal(err)
 	}
-	if want := (shares{5 << 20, 0, 6 << 20, 70}); o.limits != want || o.cluster.Limits.StateBytes != 5<<20 || o.maxPushes != 52 {
-		t.Errorf("%+v, want %+v; the state may take %d bytes, and there may be %d pushes", o.limits, want, o.cluster.Limits.StateBytes, o.maxPushes)
+	if want := (shares{5 << 20, 0, 6 << 20, 70}); o.limits != want || o.cluster.Limits.StateBytes != 5<<20 ||
+		o.maxPushes != 52 {
+		t.Errorf("%+v, want %+v; the state may take %d bytes, and there may be %d pushes", o.limits, want,
+			o.cluster.Limits.StateBytes, o.maxPushes)
 	}
 	if err := o.share(256<<20, 70, logger); err == nil || !strings.Contains(err.Error(), "--web.max-connections=70") {
 		t.Errorf("all descriptors for connections: %v", err)

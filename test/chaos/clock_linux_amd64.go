@@ -29,11 +29,13 @@ var clockCode = []byte{
 	0x75, 0x0a, // jnz +10
 	0x48, 0x8b, 0x15, 0x0e, 0x00, 0x00, 0x00, // mov rdx, [rip+14], the offset
 	0x48, 0x01, 0x16, // add [rsi], rdx
-	0xc3,                                                       // ret
-	0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, // so that the offset is aligned to 8 and written at once
+	0xc3, // ret
+	// So that the offset is aligned to 8 and written at once
+	0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
 }
 
-// takeClock takes over the clock of a process that has just been started: so recently that the kernel may still be mapping it.
+// takeClock takes over the clock of a process that has just been started: so recently that the kernel may still be
+// mapping it.
 func takeClock(pid int) (*clock, error) {
 	var start, size int64
 	err := attempt(time.Second, func() (err error) {

@@ -83,7 +83,10 @@ func newCluster(binary, dir string, n int, m machine, chance *rand.Rand, out io.
 			of, name = c.strangers, fmt.Sprintf("s%d", guest)
 			of.site = c.site
 		}
-		r := &replica{c: of, index: i, name: name, log: filepath.Join(dir, name+".log"), member: of == c && i <= n, troubles: []span{{}}}
+		r := &replica{
+			c: of, index: i, name: name, log: filepath.Join(dir, name+".log"), member: of == c && i <= n,
+			troubles: []span{{}},
+		}
 		if r.store, err = c.site.storage(i, name); err != nil {
 			return nil, err
 		}

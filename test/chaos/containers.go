@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// containers run the project's image. Each is in two networks: in one its clients reach it, always, and the other, which it can be
-// taken out of, is the replicas' own. Neither leads anywhere else. Its data is in a volume.
+// containers run the project's image. Each is in two networks: in one its clients reach it, always, and the other,
+// which it can be taken out of, is the replicas' own. Neither leads anywhere else. Its data is in a volume.
 type containers struct {
 	image, name string // the name begins those of all containers, networks and volumes
 	net         int    // third byte of the addresses
@@ -29,7 +29,8 @@ func newContainers(n int, image string) (*containers, error) {
 		c.cut[i] = make([]bool, n+1)
 	}
 	for i, network := range []string{c.front(), c.back()} {
-		if err := docker("network", "create", "--internal", fmt.Sprintf("--subnet=10.%d.%d.0/24", 78+i, c.net), network); err != nil {
+		subnet := fmt.Sprintf("--subnet=10.%d.%d.0/24", 78+i, c.net)
+		if err := docker("network", "create", "--internal", subnet, network); err != nil {
 			c.close()
 			return nil, err
 		}
@@ -87,7 +88,8 @@ func (c *containers) start(i int, args []string, log *os.File) (*process, error)
 	name := c.container(i)
 	if !c.made[i] {
 		create := append([]string{
-			"create", "--name=" + name, "--hostname=" + name, "--network=" + c.front(), "--ip=" + c.ip(78, i), "--volume=" + name + ":/data", c.image,
+			"create", "--name=" + name, "--hostname=" + name, "--network=" + c.front(), "--ip=" + c.ip(78, i),
+			"--volume=" + name + ":/data", c.image,
 		}, args...)
 		if err := docker(create...); err != nil {
 			return nil, err
@@ -113,7 +115,8 @@ func (c *containers) connect(i int) error {
 	return docker("network", "connect", "--ip="+c.ip(79, i), c.back(), c.container(i))
 }
 
-// set implements site. Who is cut off from all others, in both directions, is taken out of their network; there is no other weather.
+// set implements site. Who is cut off from all others, in both directions, is taken out of their network; there is no
+// other weather.
 func (c *containers) set(from, to int, w weather) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -82,8 +82,8 @@ func powerLoss(n *nemesis) (string, func() error, error) {
 	}, nil
 }
 
-// lostDisk brings one replica back with nothing, when no more than that is missing; sometimes all of them, one after the other,
-// each as soon as the cluster can bear it.
+// lostDisk brings one replica back with nothing, when no more than that is missing; sometimes all of them, one after
+// the other, each as soon as the cluster can bear it.
 func lostDisk(n *nemesis) (string, func() error, error) {
 	if err := n.awaitWhole(); err != nil {
 		return "", nil, err
@@ -109,7 +109,7 @@ func (n *nemesis) loseAll() (string, func() error, error) {
 		}
 		lost = append(lost, r)
 	}
-	return "the disks are lost, one after the other, of " + names(lost), nil, nil //nolint:nilerr // that it is not whole again soon enough is a reason to stop
+	return "the disks are lost, one after the other, of " + names(lost), nil, nil //nolint:nilerr // a reason to stop
 }
 
 // lose ends a replica and empties its disk. Whoever replaces a disk looks at the command line, too: a newcomer follows

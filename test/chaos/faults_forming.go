@@ -113,7 +113,8 @@ func (c *cluster) shared() error {
 		}
 		for _, id := range voters {
 			if by := ours[id]; by != "" {
-				return fmt.Errorf("%s counts the replica %s as a voter, and %s, of another cluster, does as well", by, id, page.Self)
+				return fmt.Errorf("%s counts the replica %s as a voter, and %s, of another cluster, does as well",
+					by, id, page.Self)
 			}
 		}
 	}

@@ -52,16 +52,16 @@ func fill(n *nemesis) (string, func() error, error) {
 			}
 		})
 	}
-	what := fmt.Sprintf("groups up to the limit of %d", mostGroups)
+	text := fmt.Sprintf("groups up to the limit of %d", mostGroups)
 	if err := attempt(filledWithin, func() error {
 		if n.refusedFull.Load() == 0 {
 			return errors.New("nothing is refused")
 		}
 		return nil
 	}); err != nil {
-		what += ", as far as one gets"
+		text += ", as far as one gets"
 	}
-	return what, func() error {
+	return text, func() error {
 		close(stop)
 		all.Wait()
 		n.c.note("full: %d pushes tried, %d refused at the limit", n.episodeFills.Swap(0), n.refusedFull.Swap(0))
@@ -98,8 +98,8 @@ func (c *cluster) mustSayWhatIsFull(r *replica, a answer) {
 
 var filledGroup = regexp.MustCompile(`(?m)^full\{instance="([^"]+)",job="full"\} `)
 
-// drain deletes what a fault has filled the replicas with, which must go however full they are, and says when nothing is
-// left. All faults are lifted and all replicas are ready.
+// drain deletes what a fault has filled the replicas with, which must go however full they are, and says when nothing
+// is left. All faults are lifted and all replicas are ready.
 func (n *nemesis) drain() error {
 	if !n.c.isFull() {
 		return nil

@@ -49,7 +49,8 @@ func TestAPushMayBeRefusedAsFullWhileItIs(t *testing.T) {
 			c.endFull()
 		}
 		w := &writer{c: c, asker: newAsker()}
-		q, path, ok := operation{kind: row.kind, content: content{there: true, values: [families]int32{1}}}.request(&group{name: "g"})
+		q, path, ok := operation{kind: row.kind, content: content{there: true, values: [families]int32{1}}}.request(
+			&group{name: "g"})
 		q.url = c.replicas[0].url(path)
 		done, sent := w.once(c.replicas[0], q, ok)
 		if done {
@@ -66,7 +67,9 @@ func TestAPushMayBeRefusedAsFullWhileItIs(t *testing.T) {
 
 func TestTheTimesWhenReplicasMayBeFull(t *testing.T) {
 	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
-	c := &cluster{history: newHistory(), full: []span{{from: 2 * time.Second, to: 4 * time.Second}, {from: 8 * time.Second}}}
+	c := &cluster{
+		history: newHistory(), full: []span{{from: 2 * time.Second, to: 4 * time.Second}, {from: 8 * time.Second}},
+	}
 	for _, row := range []struct {
 		from, to int
 		want     bool

@@ -85,7 +85,8 @@ func leaveAndRestart(n *nemesis) (string, func() error, error) {
 	text := n.leave(spares)
 	rest, err := n.roll(away)
 	pushes, refused := stop()
-	text = fmt.Sprintf("%s; %s; each away for %.1f s; %d of %d pushes refused", text, rest, away.Seconds(), refused, pushes)
+	text = fmt.Sprintf("%s; %s; each away for %.1f s; %d of %d pushes refused", text, rest, away.Seconds(), refused,
+		pushes)
 	if refused > 0 && n.alone {
 		n.c.violate("%s", text)
 	}
@@ -188,7 +189,10 @@ func (n *nemesis) pushing() (stop func() (pushes, refused int)) {
 			}
 			r := n.c.replicas[i%n.c.expect]
 			from := h.now()
-			a, err := asker.do(ask{method: http.MethodPut, url: r.url("/metrics/job/calm"), body: "calm 0\n", timeout: pushTimeout + answerSlack})
+			a, err := asker.do(ask{
+				method: http.MethodPut, url: r.url("/metrics/job/calm"), body: "calm 0\n",
+				timeout: pushTimeout + answerSlack,
+			})
 			if r.mayHaveFailed(from, h.now()) {
 				continue
 			}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// untilLifted is a fault of the network: lifting it clears the weather between all, and with it what other faults of the
-// network made at the same time. The shortest of them counts.
-func (n *nemesis) untilLifted(what string) (string, func() error, error) {
-	return what, func() error {
+// untilLifted is a fault of the network: lifting it clears the weather between all, and with it what other faults of
+// the network made at the same time. The shortest of them counts.
+func (n *nemesis) untilLifted(trouble string) (string, func() error, error) {
+	return trouble, func() error {
 		n.weather(weather{})
 		return nil
 	}, nil
@@ -33,10 +33,10 @@ func isolate(n *nemesis) (string, func() error, error) {
 }
 
 func oneWay(n *nemesis) (string, func() error, error) {
-	victim, what := n.victim(), "cannot be heard"
+	victim, trouble := n.victim(), "cannot be heard"
 	mute := n.chance.IntN(2) == 0
 	if !mute {
-		what = "cannot hear"
+		trouble = "cannot hear"
 	}
 	for _, o := range n.others(victim) {
 		if mute {
@@ -45,7 +45,7 @@ func oneWay(n *nemesis) (string, func() error, error) {
 			n.between(o, victim, weather{cut: true})
 		}
 	}
-	return n.untilLifted(victim.name + " " + what)
+	return n.untilLifted(victim.name + " " + trouble)
 }
 
 // flicker cuts a follower off for moments, each about as long as it takes to miss its leader: mostly it is the same

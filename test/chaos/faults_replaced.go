@@ -101,7 +101,8 @@ func emptied(n *nemesis) (string, func() error, error) {
 		moments = append(moments, n.moment(nc))
 		nc, err = n.renew(victim)
 	}
-	return fmt.Sprintf("the disk of %s is lost %d times: %s", victim.name, len(moments), strings.Join(moments, ", ")), nil, err
+	text := fmt.Sprintf("the disk of %s is lost %d times: %s", victim.name, len(moments), strings.Join(moments, ", "))
+	return text, nil, err
 }
 
 // dying replaces a replica, and ends its successor while it is let in. It stays away for a while; without its disk it
@@ -171,7 +172,8 @@ func deleteDirectory(n *nemesis) (string, func() error, error) {
 	if err != nil {
 		n.c.violate("the directory of %s was deleted, and it has not noticed: %v", victim.name, err)
 	}
-	text := fmt.Sprintf("the directory of %s is deleted while it runs; after %.1f s %s", victim.name, time.Since(began).Seconds(), how)
+	text := fmt.Sprintf("the directory of %s is deleted while it runs; after %.1f s %s",
+		victim.name, time.Since(began).Seconds(), how)
 	return text, func() error {
 		return errors.Join(n.lose(victim), victim.start())
 	}, nil

@@ -28,13 +28,13 @@ func meetStrangers(n *nemesis) (string, func() error, error) {
 	}
 	lost, host := s.any(n.chance), n.victim()
 	n.mustBecomeWhole()
-	way := n.chance.IntN(3)
+	variant := n.chance.IntN(3)
 	var text []string
-	if way != 0 {
+	if variant != 0 {
 		lost.goAstray(host.gossip)
 		text = append(text, fmt.Sprintf("%s is told of %s", lost.name, host.name))
 	}
-	if way != 1 {
+	if variant != 1 {
 		host.goAstray(lost.gossip)
 		text = append(text, fmt.Sprintf("%s is told of %s", host.name, lost.name))
 	}
@@ -87,7 +87,9 @@ func (n *nemesis) gather() error {
 	}
 	for i, r := range s.members() {
 		path := fmt.Sprintf("/metrics/job/%s/replica/%d", strangeJob, i)
-		a, err := n.asker.do(ask{method: http.MethodPut, url: r.url(path), body: strangeJob + " 1\n", timeout: pushTimeout + answerSlack})
+		a, err := n.asker.do(ask{
+			method: http.MethodPut, url: r.url(path), body: strangeJob + " 1\n", timeout: pushTimeout + answerSlack,
+		})
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", a.status, a.body)
 		}
@@ -137,7 +139,8 @@ func (n *nemesis) replaceOne(host *replica) error {
 	if err != nil {
 		return err
 	}
-	_ = attempt(roleWithin, func() error { return n.is(nc, "voter") }) // the strangers are there until then; the calm tells what came of it
+	// The strangers are there until then; the calm tells what came of it
+	_ = attempt(roleWithin, func() error { return n.is(nc, "voter") })
 	return nil
 }
 
@@ -147,18 +150,18 @@ func (c *cluster) lookForStrangers(quit <-chan struct{}) {
 	look := func(viewers []*replica, foreign map[string]bool, series string) {
 		for _, r := range viewers {
 			shown := r.showsOf(foreign, series)
-			for what := range since {
-				if strings.HasPrefix(what, r.name+" ") && !slices.Contains(shown, what) {
-					delete(since, what)
+			for sight := range since {
+				if strings.HasPrefix(sight, r.name+" ") && !slices.Contains(shown, sight) {
+					delete(since, sight)
 				}
 			}
-			for _, what := range shown {
-				if since[what].IsZero() {
-					since[what] = time.Now()
+			for _, sight := range shown {
+				if since[sight].IsZero() {
+					since[sight] = time.Now()
 				}
-				if time.Since(since[what]) > lingers && !said[what] {
-					said[what] = true
-					r.c.violate("%s for more than %s", what, lingers)
+				if time.Since(since[sight]) > lingers && !said[sight] {
+					said[sight] = true
+					r.c.violate("%s for more than %s", sight, lingers)
 				}
 			}
 		}

@@ -73,9 +73,15 @@ func TestANewcomerIsKnownByAnIDThatItsNameHadNot(t *testing.T) {
 		member, voter bool
 	}{
 		{"nobody answers", nil, false, false},
-		{"its predecessor alone is there", map[string]status{"r1": sees("r1", "r1 1 voter", "-r2 2 voter")}, false, false},
+		{
+			"its predecessor alone is there",
+			map[string]status{"r1": sees("r1", "r1 1 voter", "-r2 2 voter")},
+			false,
+			false,
+		},
 		{"it is a member", map[string]status{"r1": sees("r1", "-r2 2 voter", "r2 20 nonvoter")}, true, false},
-		{"one of the others has given it a vote", map[string]status{"r1": sees("r1", "r2 20 nonvoter"), "r3": sees("r3", "r2 20 voter")}, true, true},
+		{"one of the others has given it a vote", map[string]status{"r1": sees("r1", "r2 20 nonvoter"), "r3": sees("r3",
+			"r2 20 voter")}, true, true},
 		{"it alone says so", map[string]status{"r2": sees("r2", "r2 20 voter")}, false, false},
 	} {
 		n := &nemesis{c: answering(t, row.pages, "")}
@@ -96,11 +102,16 @@ func TestWhatShowsOfStrangers(t *testing.T) {
 		page          status
 		want          []string
 	}{
-		{"nothing", "# TYPE chaos_a gauge\nchaos_a{job=\"stranger\"} 1\n", sees("r1", "r1 1 voter", "-r2 2 nonvoter"), nil},
+		{
+			"nothing", "# TYPE chaos_a gauge\nchaos_a{job=\"stranger\"} 1\n",
+			sees("r1", "r1 1 voter", "-r2 2 nonvoter"), nil,
+		},
 		{"members", "", sees("r1", "r1 1 voter", "-s1 9 nonvoter", "s2 8 voter"), []string{
 			"r1 shows s1 of another cluster, as a nonvoter", "r1 shows s2 of another cluster, as a voter",
 		}},
-		{"metrics", "x 1\nstranger{job=\"stranger\"} 1\n", sees("r1", "r1 1 voter"), []string{"r1 shows metrics of another cluster"}},
+		{"metrics", "x 1\nstranger{job=\"stranger\"} 1\n", sees("r1", "r1 1 voter"), []string{
+			"r1 shows metrics of another cluster",
+		}},
 		{"one that is nobody's yet", "", sees("r1", "r1 1 voter", "s3 7 nonvoter"), nil},
 		{"what a newcomer finds", "stranger 1\n", sees("r1", "r1 1 nonvoter", "s1 9 voter"), nil},
 	} {
@@ -123,12 +134,18 @@ func TestAReplicaMayBeAVoterOfOneClusterOnly(t *testing.T) {
 		{"one that has not formed", nil, []string{"s1 11 nonvoter", "r1 1 voter"}, ""},
 		{"one that has joined", []string{"s1 11 voter"}, append([]string{"s1 11 voter"}, ours...), ""},
 		{"one that is in the gossip", []string{"s2 12 nonvoter"}, []string{"s1 11 voter", "s2 12 voter"}, ""},
-		{"one that both count", []string{"s2 12 voter"}, []string{"s1 11 voter", "s2 12 voter"}, "the replica 12 as a voter, and s1"},
+		{
+			"one that both count",
+			[]string{"s2 12 voter"},
+			[]string{"s1 11 voter", "s2 12 voter"},
+			"the replica 12 as a voter, and s1",
+		},
 	} {
 		members := append(slices.Clone(ours), row.also...)
 		c := answering(t, map[string]status{"r1": sees("r1", members...), "r2": sees("r2", members...)}, "")
 		c.strangers = answering(t, map[string]status{"r1": sees("s1", row.theirs...)}, "")
-		if err := c.shared(); (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
+		if err := c.shared(); (err == nil) != (row.want == "") ||
+			err != nil && !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: got %v, want %q", row.name, err, row.want)
 		}
 	}
@@ -137,7 +154,8 @@ func TestAReplicaMayBeAVoterOfOneClusterOnly(t *testing.T) {
 // TestAClusterWithADeletedDirectoryIsNotWhole, though its process says that all is well.
 func TestAClusterWithADeletedDirectoryIsNotWhole(t *testing.T) {
 	all := []string{"r1 1 voter", "r2 2 voter", "r3 3 voter"}
-	c := answering(t, map[string]status{"r1": sees("r1", all...), "r2": sees("r2", all...), "r3": sees("r3", all...)}, "")
+	c := answering(t, map[string]status{"r1": sees("r1", all...), "r2": sees("r2", all...), "r3": sees("r3", all...)},
+		"")
 	if err := c.whole(); err != nil {
 		t.Errorf("all is well: %v", err)
 	}

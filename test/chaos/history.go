@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// families is how many metric families a group can have. Each holds one gauge, whose value is the number of the push that set it:
-// a value says who wrote it.
+// families is how many metric families a group can have. Each holds one gauge, whose value is the number of the push
+// that set it: a value says who wrote it.
 const families = 3
 
-// content is what a group holds: the number of the push that set each family, 0 for a family that is not there. A group can
-// be there without families.
+// content is what a group holds: the number of the push that set each family, 0 for a family that is not there. A group
+// can be there without families.
 type content struct {
 	there  bool
 	values [families]int32
@@ -50,8 +50,8 @@ type operation struct {
 	client int
 	// pushed is what a put or post writes, or what a read has seen.
 	content content
-	// call and ret are times since the start of the history. The effect is in between, exactly once; of one whose outcome
-	// is unknown it is at any time after call, or never.
+	// call and ret are times since the start of the history. The effect is in between, exactly once; of one whose
+	// outcome is unknown it is at any time after call, or never.
 	call, ret time.Duration
 	unknown   bool
 	// where says which replicas were asked.
@@ -59,15 +59,15 @@ type operation struct {
 }
 
 func (o operation) String() string {
-	what := o.kind.String()
+	text := o.kind.String()
 	if o.kind != remove && o.kind != wipe {
-		what += " " + o.content.String()
+		text += " " + o.content.String()
 	}
 	ret := fmt.Sprintf("%.3f s", o.ret.Seconds())
 	if o.unknown {
 		ret = "unknown"
 	}
-	return fmt.Sprintf("%.3f s … %s: client %d at %s: %s", o.call.Seconds(), ret, o.client, o.where, what)
+	return fmt.Sprintf("%.3f s … %s: client %d at %s: %s", o.call.Seconds(), ret, o.client, o.where, text)
 }
 
 // history is what the clients did and saw, group by group.
@@ -100,15 +100,17 @@ type group struct {
 }
 
 func newHistory() *history {
-	return &history{began: time.Now(), groups: map[string]*group{}, pending: map[int]operation{}, counts: map[string]int{}}
+	return &history{
+		began: time.Now(), groups: map[string]*group{}, pending: map[int]operation{}, counts: map[string]int{},
+	}
 }
 
 func (h *history) now() time.Duration { return time.Since(h.began) }
 
-func (h *history) count(what string) {
+func (h *history) count(event string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.counts[what]++
+	h.counts[event]++
 }
 
 // newGroup begins a group.
@@ -171,8 +173,8 @@ func (h *history) wrote(g *group, o operation) {
 	}
 }
 
-// saw records a scrape as a read of every group that was there when it was asked for. Of a group that is not written any
-// more, a client's reads that show nothing new say nothing new; they are kept only if all is true.
+// saw records a scrape as a read of every group that was there when it was asked for. Of a group that is not written
+// any more, a client's reads that show nothing new say nothing new; they are kept only if all is true.
 func (h *history) saw(page map[string]content, o operation, stale, all bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -28,7 +28,8 @@ type asker struct{ client *http.Client }
 
 func newAsker() *asker {
 	return &asker{&http.Client{Transport: &http.Transport{
-		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, MaxIdleConnsPerHost: 4, DisableCompression: true,
+		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, MaxIdleConnsPerHost: 4,
+		DisableCompression: true,
 	}}}
 }
 

@@ -13,9 +13,9 @@ import (
 
 const insideVariable = "PUSHQUORUM_CHAOS_INSIDE"
 
-// enter runs this program once more, in namespaces of its own for processes, mounts and the network, and returns how that
-// ended. With the last of its processes everything that it made is gone: replicas, networks, mounts, however it ends.
-// inside is true in that second program, which goes on. An error means that the machine does not allow it.
+// enter runs this program once more, in namespaces of its own for processes, mounts and the network, and returns how
+// that ended. With the last of its processes everything that it made is gone: replicas, networks, mounts, however it
+// ends. inside is true in that second program, which goes on. An error means that the machine does not allow it.
 func enter() (inside bool, code int, err error) {
 	if os.Getenv(insideVariable) != "" {
 		return true, 0, settle()
@@ -27,7 +27,9 @@ func enter() (inside bool, code int, err error) {
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), insideVariable+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: syscall.SIGKILL, Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
+	}
 	if os.Getuid() != 0 {
 		one := func(id int) []syscall.SysProcIDMap { return []syscall.SysProcIDMap{{HostID: id, Size: 1}} }
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER

@@ -19,7 +19,8 @@ type machine struct {
 	image   string // replicas are containers of it; "": processes
 }
 
-// look tries each thing once. Outside of namespaces of its own the harness changes nothing but processes that it started.
+// look tries each thing once. Outside of namespaces of its own the harness changes nothing but processes that it
+// started.
 func look(inside bool, why error) machine {
 	if !inside {
 		return machine{network: why, links: why, disk: why, clock: tryClock()}
@@ -78,11 +79,13 @@ func (m machine) lacks() error { return errors.Join(m.network, m.disk, m.clock) 
 // report says plainly what will not be done here, and why.
 func (m machine) report(out io.Writer) {
 	if m.image != "" {
-		_, _ = fmt.Fprintf(out, "machine: containers of the image %s: they are killed, stopped and cut off, and lose their volumes\n", m.image)
+		_, _ = fmt.Fprintf(
+			out, "machine: containers of the image %s: they are killed, stopped and cut off, and lose their volumes\n",
+			m.image)
 		return
 	}
 	for _, part := range []struct {
-		what, without string
+		text, without string
 		err           error
 	}{
 		{"a network namespace for each replica", "all replicas on 127.0.0.1, no faults of the network", m.network},
@@ -90,9 +93,9 @@ func (m machine) report(out io.Writer) {
 		{"a clock of its own for each replica", "no clock jumps", m.clock},
 	} {
 		if part.err == nil {
-			_, _ = fmt.Fprintf(out, "machine: %s\n", part.what)
+			_, _ = fmt.Fprintf(out, "machine: %s\n", part.text)
 		} else {
-			_, _ = fmt.Fprintf(out, "machine: NOT %s (%v): %s\n", part.what, part.err, part.without)
+			_, _ = fmt.Fprintf(out, "machine: NOT %s (%v): %s\n", part.text, part.err, part.without)
 		}
 	}
 }

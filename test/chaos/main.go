@@ -31,13 +31,14 @@ func main() {
 	dir := flag.String("dir", "bin/chaos-runs", "where logs and pictures go")
 	loopback := flag.Bool("loopback", false, "use no namespaces, even where the machine has them")
 	keep := flag.Bool("keep", false, "keep the logs of runs without a violation, too")
-	mutants := flag.String("mutants", "", "build the mutants with these names, or all, and look for them instead of running -binary")
+	mutants := flag.String("mutants", "",
+		"build the mutants with these names, or all, and look for them instead of running -binary")
 	image := flag.String("image", "", "run containers of this image, with docker, instead of -binary")
 	list := flag.Bool("list", false, "list the faults and stop")
 	flag.Parse()
 	if *list {
 		for _, f := range allFaults() {
-			fmt.Printf("%-10s %s\n", f.name, f.what)
+			fmt.Printf("%-10s %s\n", f.name, f.text)
 		}
 		return
 	}
@@ -91,8 +92,8 @@ func huntAll(ctx context.Context, names, dir string, m machine) int {
 	return 0
 }
 
-// runAll runs one seed after the other and returns the exit code: 0 when all is well, 1 for a violation, 2 for a harness that
-// could not do its work.
+// runAll runs one seed after the other and returns the exit code: 0 when all is well, 1 for a violation, 2 for a
+// harness that could not do its work.
 func runAll(ctx context.Context, p plan, seeds string, keep bool, m machine) int {
 	fail := func(err error) int {
 		fmt.Fprintf(os.Stderr, "chaos: %v\n", err)

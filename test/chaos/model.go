@@ -54,8 +54,8 @@ func (o operation) apply(before content) content {
 	}
 }
 
-// timed are operations as porcupine takes them. One whose outcome is unknown never returns: it may take effect at any time after
-// its call, also after everything else, which is as good as never.
+// timed are operations as porcupine takes them. One whose outcome is unknown never returns: it may take effect at any
+// time after its call, also after everything else, which is as good as never.
 func timed(ops []operation) []porcupine.Operation {
 	out := make([]porcupine.Operation, len(ops))
 	for i, o := range ops {
@@ -71,15 +71,15 @@ func timed(ops []operation) []porcupine.Operation {
 // verdict is what a check of one group found.
 type verdict struct {
 	result porcupine.CheckResult
-	what   string // when it is not Ok
+	text   string // when it is not Ok
 	info   porcupine.LinearizationInfo
 }
 
-// checkGroup says whether there is an order of all operations on a group that explains what every client was told, in which
-// each takes effect once between its call and its return.
+// checkGroup says whether there is an order of all operations on a group that explains what every client was told, in
+// which each takes effect once between its call and its return.
 func checkGroup(ops []operation, patience time.Duration) verdict {
 	result, info := porcupine.CheckOperationsVerbose(model(), timed(ops), patience)
-	return verdict{result: result, what: "its history is not linearizable", info: info}
+	return verdict{result: result, text: "its history is not linearizable", info: info}
 }
 
 // checkStale says whether what a stale read has shown was true at some time before the read ended: the read may stand
@@ -92,6 +92,6 @@ func checkStale(ops []operation, stale operation, patience time.Duration) verdic
 	}
 	stale.call = 0
 	v := checkGroup(append([]operation{stale}, ops...), patience)
-	v.what = fmt.Sprintf("a stale scrape shows what was never true: %s", stale)
+	v.text = fmt.Sprintf("a stale scrape shows what was never true: %s", stale)
 	return v
 }

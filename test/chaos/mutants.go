@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// mutant is a bug that is planted to see whether the harness finds it. Its edits are made in copies of the source, which
-// `go build -overlay` takes in the place of the files: the source itself has no hooks, and no release can contain one.
+// mutant is a bug that is planted to see whether the harness finds it. Its edits are made in copies of the source,
+// which `go build -overlay` takes in the place of the files: the source itself has no hooks, and no release can contain
+// one.
 type mutant struct {
 	name, what string
 	edits      []edit
@@ -42,7 +43,8 @@ func (m mutant) build(ctx context.Context, root, dir string) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(dir, "pushquorum")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", m.tag(), "-overlay", list, "-o", binary, "./cmd/pushquorum")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", m.tag(), "-overlay", list, "-o",
+		binary, "./cmd/pushquorum")
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build mutant %s: %w\n%s", m.name, err, out)
@@ -63,7 +65,8 @@ func (m mutant) overlay(root, dir string) (string, error) {
 			}
 		}
 		if n := bytes.Count(text, []byte(e.old)); n != 1 {
-			return "", fmt.Errorf("mutant %s no longer fits %s, which holds %d times and not once:\n%s\nadapt it in test/chaos/mutants_table.go", m.name, e.file, n, e.old)
+			return "", fmt.Errorf("mutant %s no longer fits %s, which holds %d times and not once:\n%s\nadapt it in "+
+				"test/chaos/mutants_table.go", m.name, e.file, n, e.old)
 		}
 		files[e.file] = bytes.Replace(text, []byte(e.old), []byte(e.new), 1)
 	}
@@ -139,7 +142,8 @@ func (m mutant) tryTest(ctx context.Context, root, dir string) (string, error) {
 		return "", err
 	}
 	began := time.Now()
-	cmd := exec.CommandContext(ctx, "go", "test", "-v", "-count=1", "-tags", m.tag(), "-overlay", list, "-run", "^"+m.test+"$", "./cluster/...")
+	cmd := exec.CommandContext(ctx, "go", "test", "-v", "-count=1", "-tags", m.tag(), "-overlay", list, "-run",
+		"^"+m.test+"$", "./cluster/...")
 	cmd.Dir = root
 	said, err := cmd.CombinedOutput()
 	switch {
@@ -169,10 +173,10 @@ func (m mutant) trySeeds(ctx context.Context, binary, dir string, on machine, ou
 		case err != nil:
 			return "", fmt.Errorf("mutant %s, seed %d: %w", m.name, seed, err)
 		case len(found.violations) > 0:
-			what, _, _ := strings.Cut(found.violations[0], ";")
-			what, _, _ = strings.Cut(what, "\n")
+			first, _, _ := strings.Cut(found.violations[0], ";")
+			first, _, _ = strings.Cut(first, "\n")
 			return fmt.Sprintf("found with seed %d after %.0f s (%.0f s with the seeds before): %s",
-				seed, found.first.Seconds(), time.Since(began).Seconds(), what), nil
+				seed, found.first.Seconds(), time.Since(began).Seconds(), first), nil
 		}
 	}
 	return "", nil

@@ -35,27 +35,22 @@ func mutants() []mutant {
 		},
 		{
 			name: "new-id", what: "a retry has a new id",
-			edits: []edit{
-				{
-					"cluster/forward.go",
-					"			r.metrics.retries.Inc()\n",
-					"			r.metrics.retries.Inc()\n" +
-						"			var again fsmpb.Command\n			if proto.Unmarshal(command, &again) == nil {\n				fresh := fsm.NewRequestID()\n				again.Id = fresh[:]\n				command, _ = proto.Marshal(&again)\n			}\n",
-				}, {
-					"cluster/forward.go",
-					"	\"pushquorum/fsm\"\n)",
-					"	\"google.golang.org/protobuf/proto\"\n	\"pushquorum/fsm\"\n	\"pushquorum/fsm/fsmpb\"\n)",
-				},
-			},
+			edits: []edit{{
+				"cluster/propose.go",
+				"			r.metrics.retries.Inc()\n",
+				// The id is what a command begins with: its tag, its length and 16 bytes.
+				"			r.metrics.retries.Inc()\n" +
+					"			fresh := fsm.NewRequestID()\n			command = append(append(command[:2:2], fresh[:]...), command[18:]...)\n",
+			}},
 			faults: "kill,pause,isolate,oneway", duration: time.Minute, seeds: []uint64{1, 2, 3},
 		},
 		{
 			name: "early-ack", what: "the leader acknowledges before the entry is committed",
 			edits: []edit{{
-				"cluster/forward.go",
-				"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
+				"cluster/append.go",
+				"	results, outcome, err := replicateEntry(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
 				"	if r.raft.State() == raft.Leader {\n		r.raft.Apply(fsm.Seal(admitted, time.Now()), 0)\n		ended()\n		return full.among(make([]fsm.Result, len(admitted))), outcomeApplied, nil\n	}\n" +
-					"	results, what, err := applyLocal(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
+					"	results, outcome, err := replicateEntry(ctx, r.raft, fsm.Seal(admitted, time.Now()), ended)\n",
 			}},
 			faults: "isolate,kill", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
@@ -63,17 +58,17 @@ func mutants() []mutant {
 			name: "no-fsync", what: "the log's segments are not fsynced, and power is lost",
 			edits: []edit{
 				{
-					"cluster/walstore.go",
+					"cluster/internal/disk/wal/store.go",
 					"segment.NewFiler(w.dir, w.vfs)",
 					"segment.NewFiler(w.dir, unsynced{w.vfs})",
 				}, {
-					"cluster/walstore.go",
-					"// fileOf names the file that holds an entry, or would.\n",
+					"cluster/internal/disk/wal/store.go",
+					"// FileOf names the file that holds an entry, or would.\n",
 					"type unsynced struct{ types.VFS }\n\n" +
 						"func (u unsynced) Create(dir, name string, size uint64) (types.WritableFile, error) {\n	f, err := u.VFS.Create(dir, name, size)\n	return unsyncedFile{f}, err\n}\n\n" +
 						"func (u unsynced) OpenWriter(dir, name string) (types.WritableFile, error) {\n	f, err := u.VFS.OpenWriter(dir, name)\n	return unsyncedFile{f}, err\n}\n\n" +
 						"type unsyncedFile struct{ types.WritableFile }\n\nfunc (unsyncedFile) Sync() error { return nil }\n\n" +
-						"// fileOf names the file that holds an entry, or would.\n",
+						"// FileOf names the file that holds an entry, or would.\n",
 				},
 			},
 			faults: "power", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
@@ -108,7 +103,7 @@ func mutants() []mutant {
 			name: "no-dedup-snapshot", what: "snapshots lack the table of requests, and their hash is not compared",
 			edits: []edit{
 				{"fsm/snapshot.go", "	for r := range s.requests.all() {\n", "	for r := range newRequests().all() {\n"},
-				{"fsm/snapshot.go", "		if got.add(in.words); !bytes", "		if got.add(in.words); false && !bytes"},
+				{"fsm/snapshot.go", "!bytes.Equal(got", "false && !bytes.Equal(got"},
 			},
 			faults: "kill,restart", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
 		},
@@ -172,11 +167,11 @@ func mutants() []mutant {
 			edits: []edit{
 				{
 					"cluster/leader.go",
-					"	leader, _, changed := l.look()\n	return leader, changed\n",
+					"	leader, _, changed := l.observe()\n	return leader, changed\n",
 					"	l.mu.Lock()\n	changed := l.changed\n	l.mu.Unlock()\n	_, leader := l.raft.LeaderWithID()\n	return leader, changed\n",
 				}, {
 					"cluster/leader.go",
-					"	leader, since, _ = l.look()\n	return leader, since\n",
+					"	leader, since, _ = l.observe()\n	return leader, since\n",
 					"	l.mu.Lock()\n	defer l.mu.Unlock()\n	return l.leader, l.since\n",
 				},
 			},

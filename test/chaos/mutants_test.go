@@ -23,7 +23,8 @@ func TestEveryMutantFitsTheSource(t *testing.T) {
 
 func TestAMutantThatDoesNotFitIsRefused(t *testing.T) {
 	m := mutant{name: "misfit", edits: []edit{{"cluster/doc.go", "this is not there", ""}}}
-	if _, err := m.build(t.Context(), "../..", t.TempDir()); err == nil || !strings.Contains(err.Error(), "no longer fits cluster/doc.go") {
+	if _, err := m.build(t.Context(), "../..", t.TempDir()); err == nil ||
+		!strings.Contains(err.Error(), "no longer fits cluster/doc.go") {
 		t.Errorf("a mutant that does not fit: %v", err)
 	}
 }

@@ -12,16 +12,18 @@ import (
 	"time"
 )
 
-// fault is something that goes wrong. start makes it so and says what; the lift that it returns ends it, and may be nil.
+// fault is something that goes wrong. start makes it so and says what; the lift that it returns ends it, and may be
+// nil.
 type fault struct {
 	name  string
-	what  string // for the table of faults
+	text  string // for the table of faults
 	needs func(*cluster) error
-	start func(*nemesis) (what string, lift func() error, err error)
+	start func(*nemesis) (text string, lift func() error, err error)
 	long  time.Duration // the longest it stays
 }
 
-// nemesis makes faults happen, in episodes: some faults, alone or overlapping, and then a calm in which all must be well.
+// nemesis makes faults happen, in episodes: some faults, alone or overlapping, and then a calm in which all must be
+// well.
 type nemesis struct {
 	c      *cluster
 	chance *rand.Rand
@@ -77,7 +79,8 @@ func faultNames() []string {
 
 // run makes episodes until the time is over. An error is of the harness, not of the cluster.
 func (n *nemesis) run(ctx context.Context, until time.Time) error {
-	for time.Now().Before(until) && ctx.Err() == nil && !n.c.broken() { // what comes after a violation would only repeat it
+	// What comes after a violation would only repeat it
+	for time.Now().Before(until) && ctx.Err() == nil && !n.c.broken() {
 		if err := n.episode(ctx); err != nil {
 			return err
 		}
@@ -103,7 +106,7 @@ func (n *nemesis) episode(ctx context.Context) error {
 	var lifts []pending
 	for _, i := range n.chance.Perm(len(n.faults))[:count] {
 		f := n.faults[i]
-		what, lift, err := f.start(n)
+		text, lift, err := f.start(n)
 		switch {
 		case errors.Is(err, errNotNow):
 			n.c.note("episode %d: %s: %v", n.episodes, f.name, err)
@@ -112,9 +115,10 @@ func (n *nemesis) episode(ctx context.Context) error {
 			return fmt.Errorf("fault %s: %w", f.name, err)
 		}
 		n.happened[f.name]++
-		n.c.note("episode %d: %s: %s", n.episodes, f.name, what)
+		n.c.note("episode %d: %s: %s", n.episodes, f.name, text)
 		u := n.chance.Float64()
-		stay := min(f.long, 500*time.Millisecond+time.Duration(u*u*float64(f.long))) // mostly short, so that there are many
+		// Mostly short, so that there are many
+		stay := min(f.long, 500*time.Millisecond+time.Duration(u*u*float64(f.long)))
 		if lift != nil {
 			lifts = append(lifts, pending{time.Since(began) + stay, f.name, lift})
 		}
@@ -130,7 +134,8 @@ func (n *nemesis) episode(ctx context.Context) error {
 	return nil
 }
 
-// calm makes sure that nothing is wrong any more, and that the cluster notices: all ready, and pushes accepted everywhere.
+// calm makes sure that nothing is wrong any more, and that the cluster notices: all ready, and pushes accepted
+// everywhere.
 func (n *nemesis) calm() error {
 	if err := n.heal(); err != nil {
 		return err
@@ -170,7 +175,8 @@ func (n *nemesis) allTakePushes(replicas []*replica, within time.Duration) error
 // push is one of the nemesis's own.
 func (n *nemesis) push(r *replica) error {
 	a, err := n.asker.do(ask{
-		method: http.MethodPut, url: r.url("/metrics/job/calm"), body: fmt.Sprintf("calm %d\n", n.episodes), timeout: pushTimeout + answerSlack,
+		method: http.MethodPut, url: r.url("/metrics/job/calm"), body: fmt.Sprintf("calm %d\n", n.episodes),
+		timeout: pushTimeout + answerSlack,
 	})
 	if err == nil && a.status != http.StatusOK {
 		err = fmt.Errorf("status %d: %s", a.status, a.body)

@@ -69,7 +69,7 @@ func (r *replica) startLocked() error {
 	args := append([]string{
 		"--web.listen-address=" + r.web, "--storage.path=" + r.store.dir, "--cluster.name=" + cmp.Or(r.alias, r.name),
 		"--cluster.listen-address=" + everywhere(r.gossip), "--cluster.advertise-address=" + r.gossip,
-		"--cluster.raft-listen-address=" + everywhere(r.raft),
+		"--cluster.peer-listen-address=" + everywhere(r.raft),
 		fmt.Sprintf("--cluster.bootstrap-expect=%d", r.c.expect),
 	}, r.c.flags...)
 	for _, peer := range append(r.c.peers(), r.astray...) {
@@ -91,8 +91,8 @@ func (r *replica) startLocked() error {
 // everywhere is the port of an address on all of the host's: a replica listens although its network is not there yet.
 func everywhere(address string) string { return address[strings.LastIndex(address, ":"):] }
 
-// watch waits for the end of a process, and starts it again when nobody has ended it, as a supervisor does. That it ended is a
-// fault of its own, unless its disk was full or its directory deleted: then it has said so and may.
+// watch waits for the end of a process, and starts it again when nobody has ended it, as a supervisor does. That it
+// ended is a fault of its own, unless its disk was full or its directory deleted: then it has said so and may.
 func (r *replica) watch(p *process) {
 	_ = p.cmd.Wait() // how it ended is in its state
 	r.mu.Lock()
@@ -137,7 +137,8 @@ func (r *replica) settle(p *process) {
 			return
 		case <-time.After(50 * time.Millisecond):
 		}
-		if a, err := r.c.inspector.do(ask{url: r.url("/-/healthy"), timeout: time.Second}); err != nil || a.status != 200 {
+		if a, err := r.c.inspector.do(ask{url: r.url("/-/healthy"), timeout: time.Second}); err != nil ||
+			a.status != 200 {
 			continue
 		}
 		r.mu.Lock()

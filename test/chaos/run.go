@@ -49,8 +49,8 @@ type outcome struct {
 
 func (o outcome) good() bool { return len(o.violations) == 0 && o.undecided == 0 }
 
-// run starts a cluster, lets clients use it and the nemesis attack it, and checks what the clients saw. An error is of the
-// harness, or of the machine.
+// run starts a cluster, lets clients use it and the nemesis attack it, and checks what the clients saw. An error is of
+// the harness, or of the machine.
 func run(ctx context.Context, p plan, m machine, out io.Writer) (outcome, error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return outcome{}, err
@@ -80,7 +80,10 @@ func run(ctx context.Context, p plan, m machine, out io.Writer) (outcome, error)
 	var clients, watching sync.WaitGroup
 	gs := &groups{c: c, prefix: fmt.Sprintf("chaos-%d", p.seed)}
 	for i := range writers {
-		w := &writer{id: i, c: c, groups: gs, asker: newAsker(), chance: rand.New(rand.NewPCG(p.seed, uint64(10+i))), reader: reader(i)}
+		w := &writer{
+			id: i, c: c, groups: gs, asker: newAsker(), chance: rand.New(rand.NewPCG(p.seed, uint64(10+i))),
+			reader: reader(i),
+		}
 		clients.Go(func() { w.run(load) })
 	}
 	for i := range scrapers {
@@ -135,5 +138,6 @@ func (n *nemesis) gaps() string {
 		return "never"
 	}
 	sorted := slices.Sorted(slices.Values(n.calms))
-	return fmt.Sprintf("median %.1f s, longest %.1f s", sorted[len(sorted)/2].Seconds(), sorted[len(sorted)-1].Seconds())
+	return fmt.Sprintf("median %.1f s, longest %.1f s",
+		sorted[len(sorted)/2].Seconds(), sorted[len(sorted)-1].Seconds())
 }

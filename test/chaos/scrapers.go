@@ -44,8 +44,8 @@ func (s *scraper) scrape() {
 	_, _, _ = s.scrapeOf(s.c.any(s.chance), false)
 }
 
-// scrapeOf scrapes one replica and records what it shows; final keeps it also where it shows nothing new. It returns the page
-// and whether it was marked as stale.
+// scrapeOf scrapes one replica and records what it shows; final keeps it also where it shows nothing new. It returns
+// the page and whether it was marked as stale.
 func (s *scraper) scrapeOf(r *replica, final bool) (page []byte, stale bool, err error) {
 	h := s.c.history
 	q := ask{url: r.url("/metrics"), timeout: scrapeWithin + time.Second}

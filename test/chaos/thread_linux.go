@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// thread is an operating system thread that does nothing but what it is given: it may live in a network namespace of its
-// own, which the processes it starts inherit, and which ends with the last of them. The kernel kills these processes when
-// the thread ends, and so with the harness, however that ends.
+// thread is an operating system thread that does nothing but what it is given: it may live in a network namespace of
+// its own, which the processes it starts inherit, and which ends with the last of them. The kernel kills these
+// processes when the thread ends, and so with the harness, however that ends.
 type thread struct{ work chan func() }
 
 // newThread starts one, in a new network namespace if that is asked for.

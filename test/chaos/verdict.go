@@ -16,7 +16,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// patience is how long the check of one group may take. A check that takes longer has found nothing, and is reported as such.
+// patience is how long the check of one group may take. A check that takes longer has found nothing, and is reported as
+// such.
 const patience = 20 * time.Second
 
 // judge checks histories, in between and at the end, and writes a picture of each that is wrong into dir.
@@ -86,7 +87,8 @@ func (j *judge) all() {
 	}
 	close(queue)
 	workers.Wait()
-	j.c.note("checked %d groups, %d operations, %d stale reads of groups, in %.1f s", j.groups, j.operations, j.stale, time.Since(began).Seconds())
+	j.c.note("checked %d groups, %d operations, %d stale reads of groups, in %.1f s", j.groups, j.operations, j.stale,
+		time.Since(began).Seconds())
 }
 
 func (j *judge) report(g *group, ops []operation, v verdict, final bool) {
@@ -95,14 +97,16 @@ func (j *judge) report(g *group, ops []operation, v verdict, final bool) {
 	switch {
 	case v.result == porcupine.Unknown && final:
 		j.undecided++
-		j.c.note("UNDECIDED: the check of group %s (%d operations, %d of unknown outcome) takes too long", g.name, len(ops), g.unknown)
+		j.c.note("UNDECIDED: the check of group %s (%d operations, %d of unknown outcome) takes too long",
+			g.name, len(ops), g.unknown)
 	case v.result == porcupine.Illegal && !j.found[g]:
 		j.found[g] = true
 		path := filepath.Join(j.dir, g.name)
-		if err := errors.Join(porcupine.VisualizePath(model(), v.info, path+".html"), writeList(path+".txt", ops)); err != nil {
+		err := errors.Join(porcupine.VisualizePath(model(), v.info, path+".html"), writeList(path+".txt", ops))
+		if err != nil {
 			path = err.Error()
 		}
-		j.c.violate("group %s: %s; see %s.html and .txt%s", g.name, v.what, path, v.where())
+		j.c.violate("group %s: %s; see %s.html and .txt%s", g.name, v.text, path, v.where())
 	}
 }
 
@@ -135,7 +139,9 @@ func (v verdict) where() string {
 			state = op.apply(state)
 		}
 	}
-	return fmt.Sprintf("\n           the longest order that explains what was seen has %d operations, and ends with %s and %s", len(longest), text, state)
+	return fmt.Sprintf(
+		"\n           the longest order that explains what was seen has %d operations, and ends with %s and %s",
+		len(longest), text, state)
 }
 
 // figures is one line of what was counted.
@@ -143,8 +149,8 @@ func (h *history) figures() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	text := ""
-	for _, what := range slices.Sorted(maps.Keys(h.counts)) {
-		text += fmt.Sprintf(", %d %s", h.counts[what], what)
+	for _, event := range slices.Sorted(maps.Keys(h.counts)) {
+		text += fmt.Sprintf(", %d %s", h.counts[event], event)
 	}
 	if text == "" {
 		return "nothing"

@@ -16,9 +16,9 @@ const wholeWithin = 8 * time.Second
 // for two seconds to become one, and who is gone has its grace.
 const wholeAgainWithin = 20 * time.Second
 
-// awaitWhole waits until the cluster is whole. What is taken away for a while (a process, a link, all of them) the cluster
-// must survive whatever else is missing; a disk or a member may be taken away for good only from a whole cluster, or its
-// majority would be lost for good, by right.
+// awaitWhole waits until the cluster is whole. What is taken away for a while (a process, a link, all of them) the
+// cluster must survive whatever else is missing; a disk or a member may be taken away for good only from a whole
+// cluster, or its majority would be lost for good, by right.
 func (n *nemesis) awaitWhole() error {
 	if err := attempt(wholeWithin, n.c.whole); err != nil {
 		return fmt.Errorf("%w: %s", errNotNow, strings.ReplaceAll(err.Error(), "\n", ": "))
@@ -29,8 +29,9 @@ func (n *nemesis) awaitWhole() error {
 // errNotNow is why a fault is left out this time.
 var errNotNow = errors.New("not now")
 
-// whole says what is missing: nil when a majority of the members shows that the voters are the members, each as the replica
-// that its disk makes it, and nobody else. What a majority of these voters has in its log, no later leader lacks.
+// whole says what is missing: nil when a majority of the members shows that the voters are the members, each as the
+// replica that its disk makes it, and nobody else. What a majority of these voters has in its log, no later leader
+// lacks.
 func (c *cluster) whole() error {
 	members := c.members()
 	for _, r := range members {

@@ -85,8 +85,8 @@ type writer struct {
 	reader *scraper
 }
 
-// lateCopy is a request that was answered and arrives once more, as when the client has not seen the answer: it must change
-// nothing.
+// lateCopy is a request that was answered and arrives once more, as when the client has not seen the answer: it must
+// change nothing.
 type lateCopy struct {
 	due time.Duration
 	ask ask
@@ -174,8 +174,8 @@ func (o operation) request(g *group) (q ask, path string, ok int) {
 
 func familyName(i int) string { return fmt.Sprintf("chaos_%c", 'a'+i) }
 
-// write asks replicas until one says that it is done, or patience ends, and records what came of it. Every copy of one write
-// carries the same Idempotency-Key; a write without one is asked for once.
+// write asks replicas until one says that it is done, or patience ends, and records what came of it. Every copy of one
+// write carries the same Idempotency-Key; a write without one is asked for once.
 func (w *writer) write(ctx context.Context, g *group, o operation) {
 	q, path, ok := o.request(g)
 	tries := 1
@@ -241,7 +241,8 @@ func (w *writer) once(r *replica, q ask, ok int) (done, sent bool) {
 	case a.status == http.StatusTooManyRequests && q.adds && w.c.mayBeFull(from, to):
 		h.count("writes refused at the limit")
 		w.c.mustSayWhatIsFull(r, a)
-		return false, false // it has certainly not happened: an earlier copy may have, and is remembered by whoever sent it
+		// It has certainly not happened: an earlier copy may have, and is remembered by whoever sent it
+		return false, false
 	case a.status < 500:
 		w.c.violate("%s answered %s %s with %d: %s", r.name, q.method, q.url, a.status, a.body)
 		return false, true
@@ -257,8 +258,9 @@ func (w *writer) once(r *replica, q ask, ok int) (done, sent bool) {
 	}
 }
 
-// notSent says whether a request without an Idempotency-Key has certainly not been sent. One with a key the HTTP client may have
-// sent before, on a connection that broke, and then it could not dial again: its error tells the second half only.
+// notSent says whether a request without an Idempotency-Key has certainly not been sent. One with a key the HTTP client
+// may have sent before, on a connection that broke, and then it could not dial again: its error tells the second half
+// only.
 func notSent(err error) bool {
 	dial := (*net.OpError)(nil)
 	return errors.As(err, &dial) && dial.Op == "dial"

@@ -32,7 +32,8 @@ func Compare(t testing.TB, file, got string) {
 		t.Fatalf("%v; write it with: go test . -run '^%s$' -update", err, t.Name())
 	}
 	if want := string(content); want != got {
-		t.Errorf("%s is not what came (- file, + now); if that is as it should be, write it with: go test . -run '^%s$' -update\n%s",
+		t.Errorf("%s is not what came (- file, + now); if that is as it should be, write it with: go test . -run "+
+			"'^%s$' -update\n%s",
 			file, t.Name(), difference(want, got))
 	}
 }

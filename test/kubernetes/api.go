@@ -32,7 +32,9 @@ func newAPI(certs string) (*api, error) {
 		return nil, err
 	}
 	return &api{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{admin}, MinVersion: tls.VersionTLS13},
+		TLSClientConfig: &tls.Config{
+			RootCAs: pool, Certificates: []tls.Certificate{admin}, MinVersion: tls.VersionTLS13,
+		},
 	}}}, nil
 }
 
@@ -117,6 +119,7 @@ func (p *pod) ready() bool {
 // pods are those of a namespace that have the labels.
 func (a *api) pods(ctx context.Context, namespace, labels string) ([]pod, error) {
 	var list struct{ Items []pod }
-	err := a.get(ctx, "/api/v1/namespaces/"+namespace+"/pods?labelSelector="+strings.ReplaceAll(labels, ",", "%2C"), &list)
+	err := a.get(ctx, "/api/v1/namespaces/"+namespace+"/pods?labelSelector="+strings.ReplaceAll(labels, ",", "%2C"),
+		&list)
 	return list.Items, err
 }

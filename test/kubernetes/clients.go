@@ -58,7 +58,8 @@ func kinds() map[string]pushed {
 
 func newClient(keepAlive bool) *http.Client {
 	return &http.Client{Timeout: pushTimeout, Transport: &http.Transport{
-		DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: workersEach, DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+		DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: workersEach,
+		DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
 	}}
 }
 
@@ -70,7 +71,8 @@ func over(client *http.Client) pushed {
 }
 
 func curl(ctx context.Context, url, body string) error {
-	cmd := exec.CommandContext(ctx, "curl", "--http1.1", "--silent", "--show-error", "--fail-with-body", "--max-time", "10", "--request", "PUT",
+	cmd := exec.CommandContext(ctx, "curl", "--http1.1", "--silent", "--show-error", "--fail-with-body", "--max-time",
+		"10", "--request", "PUT",
 		"--data-binary", "@-", url)
 	cmd.Stdin = strings.NewReader(body)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -111,7 +113,8 @@ func wordRune(r rune) rune {
 func (c *clients) work(ctx context.Context, kind string, worker int, push pushed) {
 	for n := 1; ctx.Err() == nil; n++ {
 		labels := fmt.Sprintf("%s/worker/%d/n/%d", strings.Map(wordRune, kind), worker, n)
-		err := push(context.WithoutCancel(ctx), fmt.Sprintf("%s/metrics/job/%s/kind/%s", c.push, c.job, labels), fmt.Sprintf("disturbed %d\n", n))
+		err := push(context.WithoutCancel(ctx), fmt.Sprintf("%s/metrics/job/%s/kind/%s", c.push, c.job, labels),
+			fmt.Sprintf("disturbed %d\n", n))
 		c.pushed(kind, labels, n, err)
 		select {
 		case <-ctx.Done():
@@ -215,7 +218,8 @@ func (c *clients) going(ctx context.Context, more int) error {
 		defer c.mu.Unlock()
 		for kind := range c.last {
 			if c.acks[kind] < before[kind]+more {
-				return fmt.Errorf("%s: %d of %d more pushes were acknowledged; so far%s", kind, c.acks[kind]-before[kind], more, c.reasons())
+				return fmt.Errorf("%s: %d of %d more pushes were acknowledged; so far%s",
+					kind, c.acks[kind]-before[kind], more, c.reasons())
 			}
 		}
 		return nil

@@ -37,7 +37,8 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	part := strings.Split(r.URL.Path, "/") // /metrics/job/J/kind/K/worker/W/n/N
-	g.lines = append(g.lines, fmt.Sprintf(`disturbed{instance="",job=%q,kind=%q,n=%q,worker=%q} %s`, part[3], part[5], part[9], part[7], part[9]))
+	g.lines = append(g.lines, fmt.Sprintf(`disturbed{instance="",job=%q,kind=%q,n=%q,worker=%q} %s`,
+		part[3], part[5], part[9], part[7], part[9]))
 }
 
 func TestWhatWasAcknowledgedIsLookedFor(t *testing.T) {
@@ -61,7 +62,8 @@ func TestWhatWasAcknowledgedIsLookedFor(t *testing.T) {
 				t.Fatal(err)
 			}
 			if seen.failed != c.failed || seen.sent != c.server.pushes {
-				t.Errorf("want %d of %d pushes failed, got %d of %d%s", c.failed, c.server.pushes, seen.failed, seen.sent, seen.reasons)
+				t.Errorf("want %d of %d pushes failed, got %d of %d%s", c.failed, c.server.pushes, seen.failed,
+					seen.sent, seen.reasons)
 			}
 			err = clients.lookFor(t.Context(), server.URL)
 			if c.lost == "" && err != nil {
@@ -82,7 +84,8 @@ func TestReasonsOfOneKindAreTheSame(t *testing.T) {
 }
 
 func TestAConditionThatNeverHoldsSaysWhatIsMissing(t *testing.T) {
-	err := until(t.Context(), 50*time.Millisecond, "the sky falls", func(context.Context) error { return errors.New("it stays up") })
+	err := until(t.Context(), 50*time.Millisecond, "the sky falls",
+		func(context.Context) error { return errors.New("it stays up") })
 	if want := "the sky falls: not within 50ms: it stays up"; err == nil || err.Error() != want {
 		t.Errorf("want %q, got %v", want, err)
 	}

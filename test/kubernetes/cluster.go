@@ -92,7 +92,8 @@ func (c *cluster) certs() string { return filepath.Join(c.dir, "certificates") }
 func command(ctx context.Context, name string, args ...string) error {
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err,
+			strings.TrimSpace(string(out)))
 	}
 	return nil
 }
@@ -132,11 +133,16 @@ func (c *cluster) certificates(context.Context) error {
 	if err := a.serviceAccounts(); err != nil {
 		return err
 	}
-	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
-	if err := a.issue("apiserver", pkix.Name{CommonName: "kube-apiserver"}, names, "127.0.0.1", nodeAddress, apiService); err != nil {
+	names := []string{
+		"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+		"kubernetes.default.svc.cluster.local",
+	}
+	server := pkix.Name{CommonName: "kube-apiserver"}
+	if err := a.issue("apiserver", server, names, "127.0.0.1", nodeAddress, apiService); err != nil {
 		return err
 	}
-	if err := a.issue("admin", pkix.Name{Organization: []string{"system:masters"}, CommonName: "admin"}, nil); err != nil {
+	admin := pkix.Name{Organization: []string{"system:masters"}, CommonName: "admin"}
+	if err := a.issue("admin", admin, nil); err != nil {
 		return err
 	}
 	config := fmt.Sprintf(`apiVersion: v1
@@ -165,11 +171,13 @@ func (c *cluster) controlPlane(ctx context.Context) error {
 	}
 	certs := c.certs() + "/"
 	err = c.start("kube-apiserver", c.program("kube"), "kube-apiserver", "--etcd-servers="+etcd, "--secure-port=6443",
-		"--advertise-address="+nodeAddress, "--tls-cert-file="+certs+"apiserver.crt", "--tls-private-key-file="+certs+"apiserver.key",
+		"--advertise-address="+nodeAddress, "--tls-cert-file="+certs+"apiserver.crt",
+		"--tls-private-key-file="+certs+"apiserver.key",
 		"--client-ca-file="+certs+"authority.crt", "--kubelet-client-certificate="+certs+"admin.crt",
 		"--kubelet-client-key="+certs+"admin.key", "--kubelet-preferred-address-types=InternalIP",
 		"--service-cluster-ip-range="+services, "--allow-privileged=true", "--authorization-mode=Node,RBAC",
-		"--enable-admission-plugins=NodeRestriction", "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--enable-admission-plugins=NodeRestriction",
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file="+certs+"accounts.pub", "--service-account-signing-key-file="+certs+"accounts.key",
 		"--profiling=false")
 	if err != nil {
@@ -182,13 +190,16 @@ func (c *cluster) controlPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = c.start("kube-controller-manager", c.program("kube"), "kube-controller-manager", "--kubeconfig="+c.kubeconfig(),
-		"--root-ca-file="+certs+"authority.crt", "--service-account-private-key-file="+certs+"accounts.key", "--leader-elect=false",
+	err = c.start("kube-controller-manager", c.program("kube"), "kube-controller-manager",
+		"--kubeconfig="+c.kubeconfig(),
+		"--root-ca-file="+certs+"authority.crt", "--service-account-private-key-file="+certs+"accounts.key",
+		"--leader-elect=false",
 		"--profiling=false")
 	if err != nil {
 		return err
 	}
-	return c.start("kube-scheduler", c.program("kube"), "kube-scheduler", "--kubeconfig="+c.kubeconfig(), "--leader-elect=false",
+	return c.start("kube-scheduler", c.program("kube"), "kube-scheduler",
+		"--kubeconfig="+c.kubeconfig(), "--leader-elect=false",
 		"--profiling=false")
 }
 

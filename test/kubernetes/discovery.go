@@ -102,11 +102,13 @@ func (a *api) discoverEndpoints(ctx context.Context, namespace string) (all []fo
 			for i, address := range append(subset.Addresses, subset.NotReadyAddresses...) {
 				for _, port := range subset.Ports {
 					labels := map[string]string{
-						meta + "namespace": namespace, meta + "endpoints_name": e.Metadata.Name, meta + "service_name": e.Metadata.Name,
+						meta + "namespace": namespace, meta + "endpoints_name": e.Metadata.Name,
+						meta + "service_name":       e.Metadata.Name,
 						meta + "endpoint_port_name": port.Name, meta + "endpoint_port_protocol": port.Protocol,
 						meta + "endpoint_ready":               strconv.FormatBool(i < len(subset.Addresses)),
 						meta + "endpoint_address_target_kind": address.TargetRef.Kind,
-						meta + "endpoint_address_target_name": address.TargetRef.Name, meta + "endpoint_node_name": address.NodeName,
+						meta + "endpoint_address_target_name": address.TargetRef.Name,
+						meta + "endpoint_node_name":           address.NodeName,
 					}
 					labelled(labels, "service", labelsOf[e.Metadata.Name])
 					for name, value := range pods[address.TargetRef.Name] {
@@ -129,8 +131,10 @@ func (a *api) podLabels(ctx context.Context, namespace string) (map[string]map[s
 	all := map[string]map[string]string{}
 	for _, p := range pods.Items {
 		all[p.Metadata.Name] = map[string]string{
-			meta + "namespace": namespace, meta + "pod_name": p.Metadata.Name, meta + "pod_ip": p.Status.PodIP, meta + "pod_phase": p.Status.Phase,
-			meta + "pod_uid": p.Metadata.UID, meta + "pod_node_name": p.Spec.NodeName, meta + "pod_container_name": p.Spec.Containers[0].Name,
+			meta + "namespace": namespace, meta + "pod_name": p.Metadata.Name, meta + "pod_ip": p.Status.PodIP,
+			meta + "pod_phase": p.Status.Phase,
+			meta + "pod_uid":   p.Metadata.UID, meta + "pod_node_name": p.Spec.NodeName,
+			meta + "pod_container_name": p.Spec.Containers[0].Name,
 		}
 		labelled(all[p.Metadata.Name], "pod", p.Metadata.Labels)
 	}
@@ -152,7 +156,8 @@ func (a *api) discoverPods(ctx context.Context, namespace string) (all []found, 
 			for _, port := range container.Ports {
 				labels := map[string]string{
 					meta + "pod_container_name": container.Name, meta + "pod_container_port_name": port.Name,
-					meta + "pod_container_port_number": strconv.Itoa(port.ContainerPort), meta + "pod_container_port_protocol": port.Protocol,
+					meta + "pod_container_port_number":   strconv.Itoa(port.ContainerPort),
+					meta + "pod_container_port_protocol": port.Protocol,
 				}
 				for name, value := range known[p.Metadata.Name] {
 					labels[name] = value

@@ -117,7 +117,8 @@ func reap() int {
 		fmt.Fprintf(os.Stderr, "kubernetes: %v\n", err)
 		return 2
 	}
-	work, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	work, err := os.StartProcess("/proc/self/exe",
+		os.Args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "kubernetes: start the work: %v\n", err)
 		return 2

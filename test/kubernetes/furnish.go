@@ -45,7 +45,10 @@ spec:
   persistentVolumeReclaimPolicy: Retain
   storageClassName: local
   local: {path: %s}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [%s]}]}]}}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+        - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [%s]}]
 `, i, dir, nodeName)
 	}
 	for _, namespace := range []string{mainNamespace, otherNamespace, dryNamespace, openNamespace, monitorsLive} {

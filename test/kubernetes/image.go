@@ -28,17 +28,21 @@ func writeImage(path, name, program string) error {
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
 		"config": map[string]any{"Entrypoint": []string{"/" + file}, "User": "65535:65535"},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))}},
+		"rootfs": map[string]any{
+			"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))},
+		},
 	})
 	if err != nil {
 		return err
 	}
-	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	manifest, err := json.Marshal(
+		[]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
 	if err != nil {
 		return err
 	}
 	var archive bytes.Buffer
-	err = writeTar(&archive, map[string][]byte{"manifest.json": manifest, "config.json": config, "layer.tar": layer.Bytes()})
+	err = writeTar(
+		&archive, map[string][]byte{"manifest.json": manifest, "config.json": config, "layer.tar": layer.Bytes()})
 	if err != nil {
 		return err
 	}
@@ -48,7 +52,8 @@ func writeImage(path, name, program string) error {
 func writeTar(to io.Writer, files map[string][]byte) error {
 	w := tar.NewWriter(to)
 	for name, content := range files {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg}); err != nil {
+		head := &tar.Header{Name: name, Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg}
+		if err := w.WriteHeader(head); err != nil {
 			return err
 		}
 		if _, err := w.Write(content); err != nil {

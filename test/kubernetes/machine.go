@@ -71,7 +71,8 @@ func (o options) prepare() error {
 	}
 	out, err := exec.Command("docker", "save", "--output", o.savedImages(), o.image, o.debugImage()).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("save the images %s and %s (make docker-debug builds both): %w: %s", o.image, o.debugImage(), err,
+		return fmt.Errorf("save the images %s and %s (make docker-debug builds both): %w: %s",
+			o.image, o.debugImage(), err,
 			strings.TrimSpace(string(out)))
 	}
 	return nil

@@ -26,7 +26,8 @@ func main() { os.Exit(run()) }
 func run() int {
 	var o options
 	flag.StringVar(&o.image, "image", "pushquorum", "the image under test, of the local docker engine")
-	flag.StringVar(&o.programs, "programs", "bin/kubernetes", "the cluster's programs, as test/kubernetes/build/build makes them")
+	flag.StringVar(&o.programs, "programs", "bin/kubernetes",
+		"the cluster's programs, as test/kubernetes/build/build makes them")
 	flag.StringVar(&o.dir, "dir", "bin/kubernetes-run", "where logs and volumes go: a directory on a disk")
 	flag.StringVar(&o.chart, "chart", "deploy/helm/pushquorum", "the chart under test")
 	flag.BoolVar(&o.hold, "hold", false, "keep the cluster at the end, until Ctrl-C")
@@ -66,7 +67,8 @@ func work(ctx context.Context, o options) int {
 	}
 	takeSteps(ctx, &trial{cluster: c, table: t, chart: o.chart}, o.steps)
 	if o.hold && ctx.Err() == nil {
-		t.line("the cluster is there until Ctrl-C: nsenter --target $(pgrep -f kube-apiserver) --net --mount --pid env KUBECONFIG=%s %s",
+		t.line("the cluster is there until Ctrl-C: nsenter --target $(pgrep -f kube-apiserver) --net --mount --pid "+
+			"env KUBECONFIG=%s %s",
 			c.kubeconfig(), c.program("kubectl"))
 		<-ctx.Done()
 	}

@@ -54,16 +54,29 @@ func (m *monitor) job(targets string) map[string]any {
 	}
 	if role == "pod" {
 		rules = append(rules,
-			relabeling{"action": "keep", "source_labels": []string{"__meta_kubernetes_pod_container_port_name"}, "regex": e.Port},
+			relabeling{
+				"action": "keep", "source_labels": []string{"__meta_kubernetes_pod_container_port_name"},
+				"regex": e.Port,
+			},
 			copied("namespace", "namespace"), copied("pod_container_name", "container"), copied("pod_name", "pod"),
 			relabeling{"target_label": "job", "replacement": m.Metadata.Namespace + "/" + m.Metadata.Name},
 		)
 	} else {
-		target := []string{"__meta_kubernetes_endpoint_address_target_kind", "__meta_kubernetes_endpoint_address_target_name"}
+		target := []string{
+			"__meta_kubernetes_endpoint_address_target_kind", "__meta_kubernetes_endpoint_address_target_name",
+		}
 		rules = append(rules,
-			relabeling{"action": "keep", "source_labels": []string{"__meta_kubernetes_endpoint_port_name"}, "regex": e.Port},
-			relabeling{"source_labels": target, "separator": ";", "regex": "Node;(.*)", "replacement": "${1}", "target_label": "node"},
-			relabeling{"source_labels": target, "separator": ";", "regex": "Pod;(.*)", "replacement": "${1}", "target_label": "pod"},
+			relabeling{
+				"action": "keep", "source_labels": []string{"__meta_kubernetes_endpoint_port_name"}, "regex": e.Port,
+			},
+			relabeling{
+				"source_labels": target, "separator": ";", "regex": "Node;(.*)", "replacement": "${1}",
+				"target_label": "node",
+			},
+			relabeling{
+				"source_labels": target, "separator": ";", "regex": "Pod;(.*)", "replacement": "${1}",
+				"target_label": "pod",
+			},
 			copied("namespace", "namespace"), copied("service_name", "service"), copied("pod_name", "pod"),
 			copied("pod_container_name", "container"), dropEnded, copied("service_name", "job"),
 		)
@@ -73,7 +86,9 @@ func (m *monitor) job(targets string) map[string]any {
 		rules = append(rules, inPrometheus(own))
 	}
 	rules = append(rules,
-		relabeling{"source_labels": []string{"__address__"}, "target_label": "__tmp_hash", "modulus": 1, "action": "hashmod"},
+		relabeling{
+			"source_labels": []string{"__address__"}, "target_label": "__tmp_hash", "modulus": 1, "action": "hashmod",
+		},
 		relabeling{"source_labels": []string{"__tmp_hash"}, "regex": "0", "action": "keep"},
 	)
 	job := map[string]any{
@@ -100,7 +115,9 @@ func (m *monitor) namespaces() []string {
 }
 
 // dropEnded leaves out pods that have ended but are still known.
-var dropEnded = relabeling{"action": "drop", "source_labels": []string{"__meta_kubernetes_pod_phase"}, "regex": "(Failed|Succeeded)"}
+var dropEnded = relabeling{
+	"action": "drop", "source_labels": []string{"__meta_kubernetes_pod_phase"}, "regex": "(Failed|Succeeded)",
+}
 
 // inPrometheus writes a rule of a monitor as Prometheus has it: sourceLabels is source_labels.
 func inPrometheus(rule map[string]any) relabeling {

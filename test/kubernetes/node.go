@@ -47,7 +47,8 @@ state = "%[1]s/containerd-state"
 	if err := c.start("containerd", "containerd", "--config", state+"/containerd.toml"); err != nil {
 		return err
 	}
-	err = until(ctx, 30*time.Second, "containerd answers", func(ctx context.Context) error { return c.ctr(ctx, "version") })
+	err = until(ctx, 30*time.Second, "containerd answers",
+		func(ctx context.Context) error { return c.ctr(ctx, "version") })
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,8 @@ volumePluginDir: %[6]s/volume-plugins
 	if err != nil {
 		return err
 	}
-	err = c.start("kubelet", c.program("kube"), "kubelet", "--config="+state+"/kubelet.yaml", "--kubeconfig="+c.kubeconfig(),
+	err = c.start("kubelet", c.program("kube"), "kubelet", "--config="+state+"/kubelet.yaml",
+		"--kubeconfig="+c.kubeconfig(),
 		"--root-dir="+state+"/kubelet", "--cert-dir="+state+"/kubelet-certificates", "--hostname-override="+nodeName,
 		"--node-ip="+nodeAddress)
 	if err != nil {

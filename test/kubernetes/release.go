@@ -24,13 +24,15 @@ type release struct {
 func values() []string {
 	return []string{
 		"--set=image.registry=docker.io", "--set=image.repository=library/pushquorum", "--set=image.tag=test",
-		"--set=extraArgs={--web.enable-admin-api}", "--set=resources.limits.memory=256Mi", "--set=persistentVolume.enabled=true",
+		"--set=extraArgs={--web.enable-admin-api}", "--set=resources.limits.memory=256Mi",
+		"--set=persistentVolume.enabled=true",
 	}
 }
 
 // install installs or upgrades it, as it is documented: with --install, and what is not said taken from the chart.
 func (r *release) install(ctx context.Context, args ...string) error {
-	line := slices.Concat([]string{"upgrade", "--install", r.name, r.chart, "--namespace=" + r.namespace}, values(), args)
+	line := slices.Concat([]string{"upgrade", "--install", r.name, r.chart, "--namespace=" + r.namespace}, values(),
+		args)
 	_, err := r.helm(ctx, line...)
 	return err
 }
@@ -78,7 +80,8 @@ func (r *release) replicas(ctx context.Context) ([]pod, error) {
 	}
 	all, err := r.pods(ctx, r.namespace, r.labels())
 	all = slices.DeleteFunc(all, func(p pod) bool {
-		return !strings.HasPrefix(p.Metadata.Name, set.Metadata.Name+"-") || p.Metadata.Labels["controller-revision-hash"] == ""
+		return !strings.HasPrefix(p.Metadata.Name, set.Metadata.Name+"-") ||
+			p.Metadata.Labels["controller-revision-hash"] == ""
 	})
 	slices.SortFunc(all, func(a, b pod) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
 	return all, err
@@ -114,8 +117,10 @@ func (r *release) replicasReady(ctx context.Context, n int, within time.Duration
 			}
 		}
 		s := set.Status
-		if s.ObservedGeneration != set.Metadata.Generation || set.Spec.Replicas != n || s.ReadyReplicas != n || ready != n || len(pods) != n {
-			return fmt.Errorf("%d of %d pods are ready and up to date; %d are wanted of it, and its status is %+v", ready, len(pods),
+		if s.ObservedGeneration != set.Metadata.Generation || set.Spec.Replicas != n || s.ReadyReplicas != n ||
+			ready != n || len(pods) != n {
+			return fmt.Errorf("%d of %d pods are ready and up to date; %d are wanted of it, and its status is %+v",
+				ready, len(pods),
 				set.Spec.Replicas, s)
 		}
 		return nil
@@ -261,7 +266,9 @@ func (r *release) disturb(ctx context.Context, name string, may allowed, replica
 		seen := c.end()
 		r.add(seen)
 		if err == nil && (seen.failed > may.failed || seen.gap > may.gap) {
-			err = fmt.Errorf("%d of %d pushes failed, and the longest time without one was %.1f s; %d and %.0f s are allowed", seen.failed,
+			err = fmt.Errorf(
+				"%d of %d pushes failed, and the longest time without one was %.1f s; %d and %.0f s are allowed",
+				seen.failed,
 				seen.sent, seen.gap.Seconds(), may.failed, may.gap.Seconds())
 		}
 		if err != nil {

@@ -71,7 +71,9 @@ func (r *release) marked(ctx context.Context) error {
 }
 
 // threeReplicas are the values of the release that most steps are about.
-var threeReplicas = []string{"--set=replicaCount=3", "--set=serviceMonitor.enabled=true", "--set=podMonitor.enabled=true"}
+var threeReplicas = []string{
+	"--set=replicaCount=3", "--set=serviceMonitor.enabled=true", "--set=podMonitor.enabled=true",
+}
 
 func installedThree(ctx context.Context, r *release) error {
 	if err := r.install(ctx, threeReplicas...); err != nil {
@@ -98,7 +100,8 @@ func tested(ctx context.Context, r *release) error {
 
 func upgraded(ctx context.Context, r *release) error {
 	return r.disturb(ctx, "upgrade with changed values", nothing, 3, func() error {
-		if err := r.install(ctx, append(slices.Clone(threeReplicas), "--set=podAnnotations.changed=yes")...); err != nil {
+		changed := append(slices.Clone(threeReplicas), "--set=podAnnotations.changed=yes")
+		if err := r.install(ctx, changed...); err != nil {
 			return err
 		}
 		return r.settled(ctx, 3, 120*time.Second)
@@ -120,7 +123,8 @@ func (r *release) restart(ctx context.Context, replicas int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.kubectl(ctx, "", "--namespace="+r.namespace, "rollout", "restart", "statefulset", set.Metadata.Name); err != nil {
+	_, err = r.kubectl(ctx, "", "--namespace="+r.namespace, "rollout", "restart", "statefulset", set.Metadata.Name)
+	if err != nil {
 		return err
 	}
 	return r.settled(ctx, replicas, 180*time.Second)
@@ -136,7 +140,8 @@ func uninstalled(ctx context.Context, r *release) error {
 	}
 	return until(ctx, 60*time.Second, "nothing is left", func(ctx context.Context) error {
 		for _, kind := range []string{"pods", "services", "secrets", "configmaps", "serviceaccounts"} {
-			left, err := r.kubectl(ctx, "", "--namespace="+r.namespace, "get", kind, "--selector="+r.labels(), "--output=name")
+			left, err := r.kubectl(ctx, "", "--namespace="+r.namespace, "get",
+				kind, "--selector="+r.labels(), "--output=name")
 			if err != nil {
 				return err
 			}

@@ -48,10 +48,12 @@ spec:
 // three.
 func imported(ctx context.Context, r *release) error {
 	in := "--namespace=" + r.namespace
-	if _, err := r.kubectl(ctx, fmt.Sprintf(oldClaim, base64.StdEncoding.EncodeToString(persistenceFile)), in, "apply", "-f", "-"); err != nil {
+	if _, err := r.kubectl(ctx, fmt.Sprintf(oldClaim, base64.StdEncoding.EncodeToString(persistenceFile)), in, "apply",
+		"-f", "-"); err != nil {
 		return err
 	}
-	if _, err := r.kubectl(ctx, "", in, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/old-gateway", "--timeout=60s"); err != nil {
+	if _, err := r.kubectl(ctx, "", in, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/old-gateway",
+		"--timeout=60s"); err != nil {
 		return err
 	}
 	flag := "--set=extraArgs={--web.enable-admin-api,--persistence.file=/data/pushgateway.data}"

@@ -15,19 +15,20 @@ import (
 const brokenConnections = 6 * workersEach
 
 func leaderKilled(ctx context.Context, r *release) error {
-	return r.disturb(ctx, "leader's process killed", allowed{failed: brokenConnections, gap: 5 * time.Second}, 3, func() error {
-		leader, err := r.leader(ctx)
-		if err != nil {
-			return err
-		}
-		if err := r.crash(ctx, leader); err != nil {
-			return err
-		}
-		if err := r.replaced(ctx, leader, 10*time.Second); err != nil {
-			return err
-		}
-		return r.settled(ctx, 3, 30*time.Second)
-	})
+	return r.disturb(ctx, "leader's process killed",
+		allowed{failed: brokenConnections, gap: 5 * time.Second}, 3, func() error {
+			leader, err := r.leader(ctx)
+			if err != nil {
+				return err
+			}
+			if err := r.crash(ctx, leader); err != nil {
+				return err
+			}
+			if err := r.replaced(ctx, leader, 10*time.Second); err != nil {
+				return err
+			}
+			return r.settled(ctx, 3, 30*time.Second)
+		})
 }
 
 // replaced waits until a pod is another one, or its container is, as a sign that what follows is not about the old one.
@@ -42,7 +43,8 @@ func (r *release) replaced(ctx context.Context, old pod, within time.Duration) e
 			if p.Metadata.Name != old.Metadata.Name || len(p.Status.ContainerStatuses) == 0 {
 				continue
 			}
-			if p.Metadata.UID != old.Metadata.UID || p.Status.ContainerStatuses[0].ContainerID != old.Status.ContainerStatuses[0].ContainerID {
+			if p.Metadata.UID != old.Metadata.UID ||
+				p.Status.ContainerStatuses[0].ContainerID != old.Status.ContainerStatuses[0].ContainerID {
 				return nil
 			}
 		}
@@ -51,26 +53,27 @@ func (r *release) replaced(ctx context.Context, old pod, within time.Duration) e
 }
 
 func leaderForced(ctx context.Context, r *release) error {
-	return r.disturb(ctx, "leader force-deleted", allowed{failed: brokenConnections, gap: 5 * time.Second}, 3, func() error {
-		leader, err := r.leader(ctx)
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		if err := r.deletePods(ctx, []string{leader.Metadata.Name}, "--grace-period=0", "--force"); err != nil {
-			return err
-		}
-		if err := r.replaced(ctx, leader, 10*time.Second); err != nil {
-			return err
-		}
-		if err := r.settled(ctx, 3, 30*time.Second); err != nil {
-			return err
-		}
-		if took := time.Since(began); took > 10*time.Second {
-			return fmt.Errorf("its successor was ready after %.1f s; 10 s are allowed", took.Seconds())
-		}
-		return nil
-	})
+	return r.disturb(ctx, "leader force-deleted",
+		allowed{failed: brokenConnections, gap: 5 * time.Second}, 3, func() error {
+			leader, err := r.leader(ctx)
+			if err != nil {
+				return err
+			}
+			began := time.Now()
+			if err := r.deletePods(ctx, []string{leader.Metadata.Name}, "--grace-period=0", "--force"); err != nil {
+				return err
+			}
+			if err := r.replaced(ctx, leader, 10*time.Second); err != nil {
+				return err
+			}
+			if err := r.settled(ctx, 3, 30*time.Second); err != nil {
+				return err
+			}
+			if took := time.Since(began); took > 10*time.Second {
+				return fmt.Errorf("its successor was ready after %.1f s; 10 s are allowed", took.Seconds())
+			}
+			return nil
+		})
 }
 
 func (r *release) deletePods(ctx context.Context, names []string, args ...string) error {
@@ -118,7 +121,8 @@ func claimDeleted(ctx context.Context, r *release) error {
 		}
 		victim := pods[1]
 		claim := "storage-volume-" + victim.Metadata.Name
-		if _, err := r.kubectl(ctx, "", "--namespace="+r.namespace, "delete", "pvc", claim, "--wait=false"); err != nil {
+		_, err = r.kubectl(ctx, "", "--namespace="+r.namespace, "delete", "pvc", claim, "--wait=false")
+		if err != nil {
 			return err
 		}
 		if err := r.deletePods(ctx, []string{victim.Metadata.Name}); err != nil {
@@ -144,7 +148,8 @@ func evicted(ctx context.Context, r *release) error {
 		if err := r.evict(ctx, pods[0]); err != nil {
 			return err
 		}
-		if err := r.evict(ctx, pods[1]); !refused(err, http.StatusTooManyRequests) || !strings.Contains(err.Error(), "disruption budget") {
+		if err := r.evict(ctx, pods[1]); !refused(err, http.StatusTooManyRequests) ||
+			!strings.Contains(err.Error(), "disruption budget") {
 			return fmt.Errorf("a second eviction is answered with %w; the budget should forbid it", err)
 		}
 		if err := r.replaced(ctx, pods[0], 60*time.Second); err != nil {
@@ -156,7 +161,8 @@ func evicted(ctx context.Context, r *release) error {
 
 // evict asks for what `kubectl drain` asks for.
 func (r *release) evict(ctx context.Context, p pod) error {
-	body := fmt.Appendf(nil, `{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": %q, "namespace": %q}}`, p.Metadata.Name,
+	body := fmt.Appendf(nil,
+		`{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": %q, "namespace": %q}}`, p.Metadata.Name,
 		r.namespace)
 	_, err := r.raw(ctx, http.MethodPost, "/api/v1/namespaces/"+r.namespace+"/pods/"+p.Metadata.Name+"/eviction", body)
 	return err
@@ -186,9 +192,10 @@ func twoGone(ctx context.Context, r *release) error {
 	if err := r.deletePods(ctx, names[:2], "--grace-period=0", "--force"); err != nil {
 		return err
 	}
-	lost := until(ctx, 30*time.Second, "the last state, marked as stale, through the Service for scraping", func(ctx context.Context) error {
-		return stalePage(ctx, read, `marker{instance="",job="marker"} 42`)
-	})
+	lost := until(ctx, 30*time.Second, "the last state, marked as stale, through the Service for scraping",
+		func(ctx context.Context) error {
+			return stalePage(ctx, read, `marker{instance="",job="marker"} 42`)
+		})
 	if lost == nil {
 		lost = until(ctx, 30*time.Second, "a push is refused, and not lost", func(ctx context.Context) error {
 			return r.pushRefused(ctx, push)

@@ -25,7 +25,8 @@ func monitored(ctx context.Context, r *release) error {
 	}
 	for i := range 5 {
 		body := fmt.Appendf(nil, "monitored_a %d\nmonitored_b %d\n", i, i)
-		if _, err := fetch(ctx, http.DefaultClient, http.MethodPut, fmt.Sprintf("%s/metrics/job/monitored/n/%d", service, i), body); err != nil {
+		if _, err := fetch(ctx, http.DefaultClient, http.MethodPut,
+			fmt.Sprintf("%s/metrics/job/monitored/n/%d", service, i), body); err != nil {
 			return err
 		}
 	}
@@ -67,9 +68,15 @@ func monitored(ctx context.Context, r *release) error {
 		delete(r.components, "prometheus")
 	}()
 	expected := []count{
-		{`count by (__name__) ({__name__=~"monitored_.*", control=""})`, map[string]int{"monitored_a": 5, "monitored_b": 5}},
-		{`count by (__name__) ({__name__=~"monitored_.*", control="yes"})`, map[string]int{"monitored_a": 15, "monitored_b": 15}},
-		{`count by (__name__) ({__name__="process_start_time_seconds"})`, map[string]int{"process_start_time_seconds": 3}},
+		{`count by (__name__) ({__name__=~"monitored_.*", control=""})`, map[string]int{
+			"monitored_a": 5, "monitored_b": 5,
+		}},
+		{`count by (__name__) ({__name__=~"monitored_.*", control="yes"})`, map[string]int{
+			"monitored_a": 15, "monitored_b": 15,
+		}},
+		{`count by (__name__) ({__name__="process_start_time_seconds"})`, map[string]int{
+			"process_start_time_seconds": 3,
+		}},
 	}
 	return until(ctx, 60*time.Second, "Prometheus has what was pushed once", func(ctx context.Context) error {
 		targets := targets(ctx, map[string]int{ofService.jobName(): 1, ofPods.jobName(): 3, control.jobName(): 3})
@@ -94,7 +101,8 @@ func targets(ctx context.Context, want map[string]int) error {
 		}
 	}
 	if !maps.Equal(have, want) {
-		return fmt.Errorf("targets that are up: %v, and wanted are %v; all of them: %+v", have, want, answer.Data.ActiveTargets)
+		return fmt.Errorf("targets that are up: %v, and wanted are %v; all of them: %+v",
+			have, want, answer.Data.ActiveTargets)
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ func (r *release) scale(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.kubectl(ctx, "", "--namespace="+r.namespace, "scale", "statefulset", set.Metadata.Name, fmt.Sprintf("--replicas=%d", n))
+	_, err = r.kubectl(ctx, "", "--namespace="+r.namespace, "scale",
+		"statefulset", set.Metadata.Name, fmt.Sprintf("--replicas=%d", n))
 	return err
 }
 

@@ -22,7 +22,8 @@ func shrunk(ctx context.Context, r *release) error {
 	if err := r.mark(ctx); err != nil {
 		return err
 	}
-	if err := r.install(ctx, "--set=replicaCount=1"); err == nil || !strings.Contains(err.Error(), "cluster.shrinkToOne=true") {
+	if err := r.install(ctx, "--set=replicaCount=1"); err == nil ||
+		!strings.Contains(err.Error(), "cluster.shrinkToOne=true") {
 		return fmt.Errorf("an upgrade to one replica is not refused: %w", err)
 	}
 	for _, n := range []int{5, 3} {
@@ -53,7 +54,8 @@ func shrunk(ctx context.Context, r *release) error {
 		return err
 	}
 	if err := r.settled(ctx, 1, 120*time.Second); err != nil {
-		said, _ := r.kubectl(ctx, "", "--namespace="+r.namespace, "logs", "shrunk-prometheus-pushgateway-0", "-c", "shrink-to-one")
+		said, _ := r.kubectl(ctx, "", "--namespace="+r.namespace, "logs", "shrunk-prometheus-pushgateway-0", "-c",
+			"shrink-to-one")
 		return errors.Join(err, errors.New(said))
 	}
 	if err := r.voters(ctx, 1, 30*time.Second); err != nil {

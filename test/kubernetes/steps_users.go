@@ -22,7 +22,8 @@ func renderings(ctx context.Context, t *trial) error {
 		return err
 	}
 	if len(files) < 25 {
-		return fmt.Errorf("%s has %d files of values, and at least 25 are wanted", filepath.Join(t.chart, "ci"), len(files))
+		return fmt.Errorf("%s has %d files of values, and at least 25 are wanted",
+			filepath.Join(t.chart, "ci"), len(files))
 	}
 	failed := make([]error, len(files))
 	turns := make(chan struct{}, 2)
@@ -48,8 +49,10 @@ func (t *trial) valid(ctx context.Context, values string) error {
 	if filepath.Base(values) != opened {
 		return t.validIn(ctx, dryNamespace, values)
 	}
-	if err := t.validIn(ctx, dryNamespace, values); err == nil || !strings.Contains(err.Error(), "violates PodSecurity") {
-		return fmt.Errorf("it should be refused in a namespace that enforces restricted Pod Security, and came to %w", err)
+	if err := t.validIn(ctx, dryNamespace, values); err == nil ||
+		!strings.Contains(err.Error(), "violates PodSecurity") {
+		return fmt.Errorf("it should be refused in a namespace that enforces restricted Pod Security, and came to %w",
+			err)
 	}
 	return t.validIn(ctx, openNamespace, values)
 }
@@ -84,7 +87,8 @@ func (t *trial) validIn(ctx context.Context, namespace, values string) error {
 func (t *trial) ensureNamespace(ctx context.Context, name string) error {
 	body := fmt.Appendf(nil, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": %q, "labels": {
   "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}}}`, name)
-	if _, err := t.raw(ctx, http.MethodPost, "/api/v1/namespaces", body); err != nil && !refused(err, http.StatusConflict) {
+	if _, err := t.raw(ctx, http.MethodPost, "/api/v1/namespaces", body); err != nil &&
+		!refused(err, http.StatusConflict) {
 		return err
 	}
 	return nil
@@ -104,7 +108,8 @@ func waysIn(ctx context.Context, r *release) error {
 	if err != nil {
 		return err
 	}
-	forward := exec.CommandContext(ctx, r.program("kubectl"), "--kubeconfig="+r.kubeconfig(), "--namespace="+r.namespace, "port-forward",
+	forward := exec.CommandContext(ctx, r.program("kubectl"), "--kubeconfig="+r.kubeconfig(),
+		"--namespace="+r.namespace, "port-forward",
 		"service/"+set.Metadata.Name, "19091:"+port)
 	if err := forward.Start(); err != nil {
 		return err
@@ -114,15 +119,17 @@ func waysIn(ctx context.Context, r *release) error {
 		_ = forward.Wait()
 	}()
 	const forwarded = "http://127.0.0.1:19091"
-	if err := until(ctx, 20*time.Second, "kubectl port-forward leads to a replica", answers(forwarded+"/-/ready")); err != nil {
+	leads := answers(forwarded + "/-/ready")
+	if err := until(ctx, 20*time.Second, "kubectl port-forward leads to a replica", leads); err != nil {
 		return err
 	}
 	var lines []string
-	for way, url := range map[string]string{"service": service, "pod": urlOf(pods[1]), "port_forward": forwarded} {
-		if _, err := fetch(ctx, http.DefaultClient, http.MethodPost, url+"/metrics/job/way/by/"+way, []byte("way_in 1\n")); err != nil {
-			return fmt.Errorf("push by %s: %w", way, err)
+	for by, url := range map[string]string{"service": service, "pod": urlOf(pods[1]), "port_forward": forwarded} {
+		if _, err := fetch(ctx, http.DefaultClient, http.MethodPost, url+"/metrics/job/way/by/"+by,
+			[]byte("way_in 1\n")); err != nil {
+			return fmt.Errorf("push by %s: %w", by, err)
 		}
-		lines = append(lines, fmt.Sprintf(`way_in{by=%q,instance="",job="way"} 1`, way))
+		lines = append(lines, fmt.Sprintf(`way_in{by=%q,instance="",job="way"} 1`, by))
 	}
 	return r.onEvery(ctx, lines...)
 }
@@ -140,16 +147,19 @@ func seedApplied(ctx context.Context, t *trial) error {
 	if strings.Count(pushgateway, pushgatewayImage) != 1 {
 		return fmt.Errorf("the manifest has not the image %s, once", pushgatewayImage)
 	}
-	_, err := t.kubectl(ctx, strings.Replace(pushgateway, pushgatewayImage, imageInside, 1), "apply", "--namespace="+openNamespace, "--filename=-")
+	_, err := t.kubectl(ctx, strings.Replace(pushgateway, pushgatewayImage, imageInside, 1), "apply",
+		"--namespace="+openNamespace, "--filename=-")
 	return err
 }
 
 func seedTakesPushes(ctx context.Context, t *trial) error {
-	err := until(ctx, 60*time.Second, "the Pushgateway's address leads to a replica", answers(pushgatewayAddress+"/-/ready"))
+	err := until(ctx, 60*time.Second, "the Pushgateway's address leads to a replica",
+		answers(pushgatewayAddress+"/-/ready"))
 	if err != nil {
 		return err
 	}
-	if _, err := fetch(ctx, http.DefaultClient, http.MethodPost, pushgatewayAddress+"/metrics/job/my_job", []byte("metrics_01 1.0\n")); err != nil {
+	if _, err := fetch(ctx, http.DefaultClient, http.MethodPost, pushgatewayAddress+"/metrics/job/my_job",
+		[]byte("metrics_01 1.0\n")); err != nil {
 		return err
 	}
 	shown, err := freshPage(ctx, pushgatewayAddress)
@@ -161,9 +171,11 @@ func seedTakesPushes(ctx context.Context, t *trial) error {
 			return fmt.Errorf("its page lacks %s", want)
 		}
 	}
-	if _, err := fetch(ctx, http.DefaultClient, http.MethodPut, pushgatewayAddress+"/api/v1/admin/wipe", nil); err != nil {
+	wipe := pushgatewayAddress + "/api/v1/admin/wipe"
+	if _, err := fetch(ctx, http.DefaultClient, http.MethodPut, wipe, nil); err != nil {
 		return fmt.Errorf("the manifest allows the wipe: %w", err)
 	}
-	_, err = t.kubectl(ctx, strings.Replace(pushgateway, pushgatewayImage, imageInside, 1), "delete", "--namespace="+openNamespace, "--filename=-")
+	_, err = t.kubectl(ctx, strings.Replace(pushgateway, pushgatewayImage, imageInside, 1), "delete",
+		"--namespace="+openNamespace, "--filename=-")
 	return err
 }

@@ -73,12 +73,15 @@ func (t *table) bad() int { return len(t.failed) }
 func (t *table) summary() {
 	if len(t.rows) > 0 {
 		t.line("")
-		t.line("| disturbance | pushes | failed | longest gap | scrapes | failed | longest gap | through -read | failed | longest gap |")
+		t.line("| disturbance | pushes | failed | longest gap | scrapes | failed | longest gap | through -read | " +
+			"failed | longest gap |")
 		t.line("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	}
 	for _, r := range t.rows {
-		t.line("| %s | %d | %d | %.2f s | %d | %d | %.2f s | %d | %d | %.2f s |", r.name, r.sent, r.failed, r.gap.Seconds(),
-			r.scrapes.sent, r.scrapes.failed, r.scrapes.gap.Seconds(), r.reads.sent, r.reads.failed, r.reads.gap.Seconds())
+		t.line("| %s | %d | %d | %.2f s | %d | %d | %.2f s | %d | %d | %.2f s |", r.name, r.sent, r.failed,
+			r.gap.Seconds(),
+			r.scrapes.sent, r.scrapes.failed, r.scrapes.gap.Seconds(),
+			r.reads.sent, r.reads.failed, r.reads.gap.Seconds())
 	}
 	t.line("")
 	t.line("%.0f s in all", time.Since(t.began).Seconds())

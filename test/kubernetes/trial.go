@@ -64,7 +64,8 @@ func (t *trial) tool(ctx context.Context, input, program string, args ...string)
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+t.kubeconfig(), "HELM_CACHE_HOME="+state+"/helm", "HELM_CONFIG_HOME="+state+"/helm",
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+t.kubeconfig(), "HELM_CACHE_HOME="+state+"/helm",
+		"HELM_CONFIG_HOME="+state+"/helm",
 		"HELM_DATA_HOME="+state+"/helm", "HOME="+state+"/home")
 	cmd.Stdin = strings.NewReader(input)
 	var out, said strings.Builder

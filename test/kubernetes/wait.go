@@ -12,7 +12,7 @@ import (
 const pollEvery = 100 * time.Millisecond
 
 // until looks at a condition until it holds, and otherwise says what was still missing.
-func until(ctx context.Context, within time.Duration, what string, condition func(context.Context) error) error {
+func until(ctx context.Context, within time.Duration, goal string, condition func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s", within))
 	defer cancel()
 	ticker := time.NewTicker(pollEvery)
@@ -28,7 +28,7 @@ func until(ctx context.Context, within time.Duration, what string, condition fun
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w: %w", what, context.Cause(ctx), missing)
+			return fmt.Errorf("%s: %w: %w", goal, context.Cause(ctx), missing)
 		case <-ticker.C:
 		}
 	}

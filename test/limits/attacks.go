@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// attack is something that clients do to the replicas, as many at a time and as fast as they can, until its time is over.
+// attack is something that clients do to the replicas, as many at a time and as fast as they can, until its time is
+// over.
 type attack struct {
 	name  string
 	empty bool          // it begins with nothing stored; else with what the one before has left
@@ -216,6 +217,7 @@ func largeGroups(a *assault) {
 
 // pushLarge stores the n-th large group, with one of its last series in the ledger.
 func (c *cluster) pushLarge(a *assault, n int, body string) bool {
-	series := fmt.Sprintf(`large_%d{instance="%d",job="large",shard="%d",zone="eu-west-1"}`, largeFamilies-1, n, perFamily-1)
+	series := fmt.Sprintf(`large_%d{instance="%d",job="large",shard="%d",zone="eu-west-1"}`,
+		largeFamilies-1, n, perFamily-1)
 	return a.push(http.MethodPut, a.replica(n), largePrefix+fmt.Sprint(n), body, series)
 }

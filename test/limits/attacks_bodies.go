@@ -42,8 +42,8 @@ func (s *slow) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// largeBodies sends many large bodies at a time, each a piece at a time, so that they are all under way. Every other one does not say how
-// long it is.
+// largeBodies sends many large bodies at a time, each a piece at a time, so that they are all under way. Every other
+// one does not say how long it is.
 func largeBodies(a *assault) {
 	const size, perSecond = 15_900_000, 2 << 20
 	a.clients(300, func(i int) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// change pushes other values to one large group, again and again, and tells of each time. The group keeps its size, which even a full
-// replica allows; where there is none it makes one.
+// change pushes other values to one large group, again and again, and tells of each time. The group keeps its size,
+// which even a full replica allows; where there is none it makes one.
 func (a *assault) change(changed func(n int)) {
 	path := largePrefix + "1"
 	if all := a.c.ledger.paths(largePrefix); len(all) > 0 {
@@ -34,13 +34,15 @@ func forms() []map[string]string {
 	} {
 		for _, escaping := range []string{"allow-utf-8", "underscores"} {
 			for _, encoding := range []string{"identity", "gzip", "zstd"} {
-				out = append(out, map[string]string{"Accept": format + ";escaping=" + escaping, "Accept-Encoding": encoding})
+				out = append(
+					out, map[string]string{"Accept": format + ";escaping=" + escaping, "Accept-Encoding": encoding})
 			}
 		}
 	}
 	// What is not spoken here is answered with text.
 	for _, format := range []string{
-		"application/openmetrics-text;version=1.0.0", "application/openmetrics-text;version=0.0.1", "text/plain;version=1.0.0",
+		"application/openmetrics-text;version=1.0.0", "application/openmetrics-text;version=0.0.1",
+		"text/plain;version=1.0.0",
 	} {
 		out = append(out, map[string]string{"Accept": format + ";escaping=allow-utf-8;q=0.6,*/*;q=0.1"})
 	}

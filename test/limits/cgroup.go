@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// hierarchy is where control groups can be made: of version 1, which has one for each controller, or 2, which has one for all.
+// hierarchy is where control groups can be made: of version 1, which has one for each controller, or 2, which has one
+// for all.
 type hierarchy struct {
 	version int
 	root    string
@@ -199,7 +200,8 @@ func (g *group) kernelKills() (int64, error) {
 	return g.value("memory.oom_control", "oom_kill")
 }
 
-// usage is all that is charged to the group, and what of it the kernel cannot take back: the rest is mostly pages of files.
+// usage is all that is charged to the group, and what of it the kernel cannot take back: the rest is mostly pages of
+// files.
 func (g *group) usage() (all, anonymous int64, err error) {
 	total, own := "memory.usage_in_bytes", "rss"
 	if g.version == 2 {

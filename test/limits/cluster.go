@@ -39,10 +39,12 @@ type replica struct {
 	unsampled func()
 }
 
-// newCluster makes the room and starts nothing. The replicas run with their defaults, as users run them; only the wait for a load balancer
-// is left out, and wiping let in.
+// newCluster makes the room and starts nothing. The replicas run with their defaults, as users run them; only the wait
+// for a load balancer is left out, and wiping let in.
 func (p *plan) newCluster(r room, spawner *local.Spawner, ports *local.Ports) (*cluster, error) {
-	c := &cluster{room: r, dir: filepath.Join(p.dir, r.name), spawner: spawner, ledger: newLedger(), client: newClient(0)}
+	c := &cluster{
+		room: r, dir: filepath.Join(p.dir, r.name), spawner: spawner, ledger: newLedger(), client: newClient(0),
+	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		return nil, err
 	}
@@ -135,8 +137,8 @@ func raise(most *atomic.Int64, to int64) {
 	}
 }
 
-// killed says that the kernel has ended the process, or an earlier one since it was asked last. It counts a kill before the process is
-// gone, which is waited for.
+// killed says that the kernel has ended the process, or an earlier one since it was asked last. It counts a kill before
+// the process is gone, which is waited for.
 func (r *replica) killed() error {
 	kills, err := r.group.kernelKills()
 	if err != nil {
@@ -255,8 +257,8 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// agree waits until all replicas are at the same index with the same state, and holds the page of each against the ledger. Nobody may
-// be writing.
+// agree waits until all replicas are at the same index with the same state, and holds the page of each against the
+// ledger. Nobody may be writing.
 func (c *cluster) agree(ctx context.Context) error {
 	err := attempt(ctx, c.room.ready, func() error {
 		if err := c.dead(); err != nil {

@@ -22,7 +22,8 @@ type packed struct {
 	header map[string]string
 }
 
-// expanding are bodies that are small on the wire, and expand twice: when they are decompressed, and when what they say is built.
+// expanding are bodies that are small on the wire, and expand twice: when they are decompressed, and when what they say
+// is built.
 var expanding = sync.OnceValues(func() ([]packed, error) {
 	fill := func(piece string) []byte { return bytes.Repeat([]byte(piece), expandedSize/len(piece)) }
 	field := func(number protowire.Number, content []byte) []byte {
@@ -66,7 +67,8 @@ var expanding = sync.OnceValues(func() ([]packed, error) {
 			if err := w.Close(); err != nil {
 				return nil, err
 			}
-			out = append(out, packed{small.Bytes(), map[string]string{"Content-Type": b.kind, "Content-Encoding": encoding}})
+			out = append(
+				out, packed{small.Bytes(), map[string]string{"Content-Type": b.kind, "Content-Encoding": encoding}})
 		}
 	}
 	return out, nil

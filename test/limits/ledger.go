@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// ledger is what was acknowledged: series, as a page in text shows them, and the values that each may have there. All of it has to be on
-// every page that is asked for later.
+// ledger is what was acknowledged: series, as a page in text shows them, and the values that each may have there. All
+// of it has to be on every page that is asked for later.
 type ledger struct {
 	mu     sync.Mutex
 	groups map[string]map[string]*booked // path of the group → series
 }
 
-// booked is what a series may show: the value that was acknowledged last, or one of those whose outcome is unknown, which may be
-// applied at any later time.
+// booked is what a series may show: the value that was acknowledged last, or one of those whose outcome is unknown,
+// which may be applied at any later time.
 type booked struct {
 	value   string // "" any
 	unknown []string

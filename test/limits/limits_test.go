@@ -17,7 +17,8 @@ func files(t *testing.T, contents map[string]string) string {
 	dir := t.TempDir()
 	for name, text := range contents {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600))
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,7 +42,8 @@ func TestHierarchiesOfBothVersionsAreFound(t *testing.T) {
 		"memory": {{1, "/sys/fs/cgroup/memory"}, {2, "/sys/fs/cgroup/unified"}},
 		"cpu":    {{1, "/sys/fs/cgroup/cpu"}, {2, "/sys/fs/cgroup/unified"}},
 	} {
-		if got, err := hierarchies(filepath.Join(dir, "mountinfo"), controller); err != nil || !slices.Equal(got, want) {
+		if got, err := hierarchies(filepath.Join(dir, "mountinfo"), controller); err != nil ||
+			!slices.Equal(got, want) {
 			t.Errorf("%s: got %v, %v, want %v", controller, got, err, want)
 		}
 	}
@@ -49,7 +51,8 @@ func TestHierarchiesOfBothVersionsAreFound(t *testing.T) {
 
 func TestWithoutControllersItIsAnErrorThatSaysWhatIsNeeded(t *testing.T) {
 	root := files(t, map[string]string{"cgroup.subtree_control": ""}) // and no controller comes with a group
-	info := filepath.Join(files(t, map[string]string{"mountinfo": "32 24 0:28 / " + root + " rw - cgroup2 cgroup2 rw\n"}), "mountinfo")
+	info := filepath.Join(
+		files(t, map[string]string{"mountinfo": "32 24 0:28 / " + root + " rw - cgroup2 cgroup2 rw\n"}), "mountinfo")
 	if _, err := findControl(info, "limits"); err == nil || !strings.Contains(err.Error(), "what is needed is root") {
 		t.Errorf("got %v", err)
 	}
@@ -60,7 +63,8 @@ func TestWithoutControllersItIsAnErrorThatSaysWhatIsNeeded(t *testing.T) {
 
 func TestAGroupOfVersion2(t *testing.T) {
 	root := files(t, map[string]string{
-		"cgroup.subtree_control": "", "limits-r1/memory.max": "", "limits-r1/memory.swap.max": "", "limits-r1/cpu.max": "",
+		"cgroup.subtree_control": "", "limits-r1/memory.max": "", "limits-r1/memory.swap.max": "",
+		"limits-r1/cpu.max":       "",
 		"limits-r1/memory.events": "low 0\noom 3\noom_kill 2\n", "limits-r1/memory.current": "4096\n",
 		"limits-r1/memory.stat": "anon 1024\nfile 2048\n",
 	})
@@ -87,7 +91,8 @@ func TestAGroupOfVersion2(t *testing.T) {
 func TestAGroupOfVersion1(t *testing.T) {
 	memory := files(t, map[string]string{
 		"limits-r1/memory.limit_in_bytes": "", "limits-r1/memory.usage_in_bytes": "4096\n", // and no swap
-		"limits-r1/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", "limits-r1/memory.stat": "cache 7\nrss 1024\n",
+		"limits-r1/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+		"limits-r1/memory.stat":        "cache 7\nrss 1024\n",
 	})
 	cpu := files(t, map[string]string{"limits-r1/cpu.cfs_period_us": "", "limits-r1/cpu.cfs_quota_us": ""})
 	c := control{name: "limits", memory: hierarchy{1, memory}, cpu: hierarchy{1, cpu}}
@@ -97,7 +102,8 @@ func TestAGroupOfVersion1(t *testing.T) {
 	}
 	holds(t, filepath.Join(memory, "limits-r1", "memory.limit_in_bytes"), "134217728")
 	holds(t, filepath.Join(cpu, "limits-r1", "cpu.cfs_quota_us"), "10000")
-	if want := []string{filepath.Join(memory, "limits-r1"), filepath.Join(cpu, "limits-r1")}; !slices.Equal(g.paths, want) {
+	if want := []string{filepath.Join(memory, "limits-r1"), filepath.Join(cpu, "limits-r1")}; !slices.Equal(g.paths,
+		want) {
 		t.Errorf("a process enters %q", g.paths)
 	}
 	if kills, err := g.kernelKills(); err != nil || kills != 1 {
@@ -117,9 +123,18 @@ func TestTheLedgerFindsWhatIsLost(t *testing.T) {
 	}{
 		{"nothing", func(*ledger) {}, ""},
 		{"what is there", func(l *ledger) { l.pushed("x", `a{job="x"}`, "2"); l.pushed("y", `b{job="y"}`, "") }, ""},
-		{"another value", func(l *ledger) { l.pushed("x", `a{job="x"}`, "3") }, `a{job="x"} shows 2 after 3 was acknowledged`},
-		{"a value that may be", func(l *ledger) { l.pushed("x", `a{job="x"}`, "1"); l.mayBe("x", `a{job="x"}`, "2") }, ""},
-		{"what is not there", func(l *ledger) { l.pushed("z", `z{job="z"}`, "") }, `z{job="z"} was acknowledged and is not there`},
+		{
+			"another value", func(l *ledger) { l.pushed("x", `a{job="x"}`, "3") },
+			`a{job="x"} shows 2 after 3 was acknowledged`,
+		},
+		{
+			"a value that may be",
+			func(l *ledger) { l.pushed("x", `a{job="x"}`, "1"); l.mayBe("x", `a{job="x"}`, "2") }, "",
+		},
+		{
+			"what is not there", func(l *ledger) { l.pushed("z", `z{job="z"}`, "") },
+			`z{job="z"} was acknowledged and is not there`,
+		},
 		{"what may be there", func(l *ledger) { l.mayBe("z", `z{job="z"}`, "1") }, ""},
 		{"what may be deleted", func(l *ledger) { l.pushed("z", `z{job="z"}`, "1"); l.deletes("z") }, ""},
 		{"what was pushed after it may have been deleted", func(l *ledger) {
@@ -199,7 +214,9 @@ func TestATableCountsWhatIsBad(t *testing.T) {
 	if rows.bad() != 1 {
 		t.Errorf("%d rows are bad", rows.bad())
 	}
-	for _, want := range []string{"3 replicas, 128 MB of memory each", "1×cut 3×200", "BAD\n    killed\n    by the kernel\n", "never full"} {
+	for _, want := range []string{
+		"3 replicas, 128 MB of memory each", "1×cut 3×200", "BAD\n    killed\n    by the kernel\n", "never full",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

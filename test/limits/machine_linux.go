@@ -26,8 +26,8 @@ func become(groups, args []string) error {
 	return fmt.Errorf("become %s: %w", args[0], syscall.Exec(args[0], args, environment))
 }
 
-// enter runs this program once more, with mounts of its own, which are gone with it, and returns the exit code. What no process takes
-// with it are control groups: they are removed here, however the run has ended.
+// enter runs this program once more, with mounts of its own, which are gone with it, and returns the exit code. What no
+// process takes with it are control groups: they are removed here, however the run has ended.
 func enter() int {
 	name := fmt.Sprintf("pushquorum-limits-%d", os.Getpid())
 	self, err := os.Executable()

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// intoFlag makes this program enter control groups and become another program: a process that has not begun yet is moved whole, and so
-// is charged for all of its memory.
+// intoFlag makes this program enter control groups and become another program: a process that has not begun yet is
+// moved whole, and so is charged for all of its memory.
 const intoFlag = "-into"
 
 // insideVariable names the control groups of a run, in the program that does the work.

@@ -126,10 +126,10 @@ func (n *normal) deletes(ctx context.Context, r *replica, path string) {
 	}
 }
 
-func (n *normal) fails(r *replica, what string, a answer) {
+func (n *normal) fails(r *replica, asked string, a answer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.wrong = append(n.wrong, fmt.Errorf("%s: %s was answered with %d: %.200q", r.Name, what, a.status, a.body))
+	n.wrong = append(n.wrong, fmt.Errorf("%s: %s was answered with %d: %.200q", r.Name, asked, a.status, a.body))
 }
 
 // err is what went wrong: the first of many that are alike.

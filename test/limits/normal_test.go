@@ -47,7 +47,10 @@ func TestWhatANormalClientIsToBeTold(t *testing.T) {
 		{"all is well", time.Minute, says("", 0, ""), ""},
 		{"a push is refused for the memory", time.Minute, says(http.MethodPut, 429, "--limit.state-bytes: full\n"), ""},
 		{"a push is refused for the disk", time.Minute, says(http.MethodPut, 507, "--storage.min-free: full\n"), ""},
-		{"a push is refused and nobody says why", time.Minute, says(http.MethodPut, 503, ""), "a push was answered with 503"},
+		{
+			"a push is refused and nobody says why", time.Minute, says(http.MethodPut, 503, ""),
+			"a push was answered with 503",
+		},
 		{"a push is bad", time.Minute, says(http.MethodPut, 400, "bad\n"), "a push was answered with 400"},
 		{"a delete is refused", time.Minute, says(http.MethodDelete, 503, "busy\n"), "a delete was answered with 503"},
 		{"a scrape is refused", time.Minute, says(http.MethodGet, 503, "busy\n"), "a scrape was answered with 503"},
@@ -56,7 +59,8 @@ func TestWhatANormalClientIsToBeTold(t *testing.T) {
 		n := newNormal(answering(t, row.within, row.handler))
 		n.round(t.Context())
 		n.close()
-		if err := n.err(); row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+		if err := n.err(); row.want == "" && err != nil ||
+			row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
 			t.Errorf("%s: got %v, want %q", row.name, err, row.want)
 		}
 	}
@@ -93,14 +97,16 @@ func TestReplicasMustAgreeAndShowWhatWasAcknowledged(t *testing.T) {
 		c := answering(t, time.Minute, stands(7, "a", "x 1\n"), row.one)
 		c.room.ready = time.Second // what does not come right by then is wrong
 		c.ledger.pushed("x", "x", "1")
-		if err := c.agree(t.Context()); row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+		if err := c.agree(t.Context()); row.want == "" && err != nil ||
+			row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
 			t.Errorf("%s: got %v, want %q", row.name, err, row.want)
 		}
 	}
 	c := answering(t, time.Minute, stands(7, "a", "x 1\n"))
 	c.room.ready = time.Second
 	c.ledger.pushed("y", "y", "")
-	if err := c.agree(t.Context()); err == nil || !strings.Contains(err.Error(), "y was acknowledged and is not there") {
+	if err := c.agree(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "y was acknowledged and is not there") {
 		t.Errorf("what is lost: got %v", err)
 	}
 }

@@ -23,7 +23,8 @@ type plan struct {
 	out            io.Writer
 }
 
-// run besieges the replicas of one room after the other, and returns how many rows of the tables are bad. An error is of the harness.
+// run besieges the replicas of one room after the other, and returns how many rows of the tables are bad. An error is
+// of the harness.
 func (p plan) run(ctx context.Context) (bad int, err error) {
 	began := time.Now()
 	_, _ = fmt.Fprintf(p.out, "%s; each attack lasts %s\n", p.control, p.duration)
@@ -112,8 +113,8 @@ func (c *cluster) besiege(ctx context.Context, t attack, duration time.Duration,
 	return c.judge(ctx, n, out, began, rows)
 }
 
-// judge lets the normal client work once more, now alone, and holds all pages against what was acknowledged. After a replica has died all
-// are brought back, so that the next row says something of its own.
+// judge lets the normal client work once more, now alone, and holds all pages against what was acknowledged. After a
+// replica has died all are brought back, so that the next row says something of its own.
 func (c *cluster) judge(ctx context.Context, n *normal, out row, began time.Time, rows *table) error {
 	dead := c.dead()
 	if dead == nil {
@@ -131,7 +132,8 @@ func (c *cluster) judge(ctx context.Context, n *normal, out row, began time.Time
 	var err error
 	if ctx.Err() == nil && c.gone() {
 		if failed := c.revive(ctx); failed != nil {
-			out.err = errors.Join(out.err, fmt.Errorf("started again, and then: %w; all begin anew with nothing", failed))
+			out.err = errors.Join(out.err, fmt.Errorf("started again, and then: %w; all begin anew with nothing",
+				failed))
 			err = c.emptied(ctx)
 		}
 	}
@@ -156,8 +158,8 @@ func (c *cluster) revive(ctx context.Context) error {
 	return c.ready(ctx)
 }
 
-// furnish stores a few large groups where there are none, because all began anew or nobody was told to fill them: what comes is to meet
-// something.
+// furnish stores a few large groups where there are none, because all began anew or nobody was told to fill them: what
+// comes is to meet something.
 func (c *cluster) furnish(ctx context.Context) error {
 	if len(c.ledger.paths(largePrefix)) > 0 {
 		return nil

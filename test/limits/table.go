@@ -36,7 +36,8 @@ func newTable(out io.Writer, r room) *table {
 	}
 	t.line("")
 	t.line("%s: %s; a normal client is answered within %s", r.name, strings.Join(given, ", "), r.within)
-	t.line("%-17s %8s %8s %9s %9s %6s  %-40s %-28s %s", "attack", "scrape", "push", "memory", "own", "took", "attackers", "normal client",
+	t.line("%-17s %8s %8s %9s %9s %6s  %-40s %-28s %s", "attack", "scrape", "push", "memory", "own", "took",
+		"attackers", "normal client",
 		"verdict")
 	return t
 }

@@ -23,6 +23,7 @@ type size struct {
 	window     time.Duration // of one load
 	rounds     int           // windows of each, where a ratio matters
 	scrapes    int           // of which the median is taken
+	pairs      int           // of fresh processes of two builds
 	pacedOne   int           // pushes a second into one replica beside snapshots and scrapes
 	quick      bool          // too little work for some figures
 	pacedThree int           // the same into three: of what they can take at most, about as much
@@ -33,7 +34,8 @@ type size struct {
 func fullSize() size {
 	return size{
 		groups: 10_000, few: 100, many: 20_000, checked: 1_000, scale: []int{10_000, 100_000}, memory: 200_000,
-		window: 3 * time.Second, rounds: 3, scrapes: 7, pacedOne: 1_000, pacedThree: 300, counted: 5_000, profile: 10 * time.Second,
+		window: 3 * time.Second, rounds: 3, scrapes: 7, pairs: 3, pacedOne: 1_000, pacedThree: 300, counted: 5_000,
+		profile: 10 * time.Second,
 	}
 }
 
@@ -41,7 +43,8 @@ func fullSize() size {
 func quickSize() size {
 	return size{
 		groups: 300, few: 20, many: 300, checked: 30, scale: []int{100, 500}, memory: 1_000,
-		window: 300 * time.Millisecond, rounds: 1, scrapes: 3, pacedOne: 300, pacedThree: 100, counted: 200, profile: time.Second, quick: true,
+		window: 300 * time.Millisecond, rounds: 1, scrapes: 3, pairs: 1, pacedOne: 300, pacedThree: 100, counted: 200,
+		profile: time.Second, quick: true,
 	}
 }
 
@@ -176,7 +179,9 @@ func (b *bench) fill(ctx context.Context, s service, groups int) error {
 }
 
 // window puts the load on one contestant for a time, when all of them have come to rest.
-func (b *bench) window(ctx context.Context, c contestant, all []contestant, load func(*drive) (outcome, error)) (outcome, error) {
+func (b *bench) window(
+	ctx context.Context, c contestant, all []contestant, load func(*drive) (outcome, error),
+) (outcome, error) {
 	for _, each := range all {
 		if err := quiet(ctx, each.service.processes()...); err != nil {
 			return outcome{}, err
@@ -206,8 +211,8 @@ func (b *bench) window(ctx context.Context, c contestant, all []contestant, load
 	return o, nil
 }
 
-// alternate puts the same load on all contestants, one at a time and in turn, each round in the opposite order to the last:
-// what changes on the machine meanwhile, changes for all of them.
+// alternate puts the same load on all contestants, one at a time and in turn, each round in the opposite order to the
+// last: what changes on the machine meanwhile, changes for all of them.
 func (b *bench) alternate(ctx context.Context, rounds int, all ...contestant) error {
 	defer func() {
 		for _, c := range all {
@@ -219,13 +224,15 @@ func (b *bench) alternate(ctx context.Context, rounds int, all ...contestant) er
 			if round%2 == 1 {
 				i = len(all) - 1 - i
 			}
-			if _, err := b.window(ctx, all[i], all, func(d *drive) (outcome, error) { return d.closed(b.size.window) }); err != nil {
+			closed := func(d *drive) (outcome, error) { return d.closed(b.size.window) }
+			if _, err := b.window(ctx, all[i], all, closed); err != nil {
 				return err
 			}
 		}
 	}
 	for _, c := range all {
-		b.tell("  %-36s %-14s %10s  p50 %9s  p99 %9s", c.tally.service, c.tally.work, c.tally.rate(), c.tally.quantile(0.5), c.tally.quantile(0.99))
+		b.tell("  %-36s %-14s %10s  p50 %9s  p99 %9s", c.tally.service, c.tally.work, c.tally.rate(),
+			c.tally.quantile(0.5), c.tally.quantile(0.99))
 	}
 	return nil
 }

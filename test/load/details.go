@@ -50,8 +50,10 @@ func (d *details) markdown() string {
 		n := time.Duration(len(sorted))
 		lines = append(lines, []string{
 			t.work, t.service, t.rate().String(),
-			duration(quantile(sorted, 0.5)).String(), duration(quantile(sorted, 0.99)).String(), duration(sorted[n-1]).String(),
-			fmt.Sprintf("%d µs", (t.serverCPU / n).Microseconds()), fmt.Sprintf("%d µs", (t.clientCPU / n).Microseconds()),
+			duration(quantile(sorted, 0.5)).String(), duration(quantile(sorted, 0.99)).String(),
+			duration(sorted[n-1]).String(),
+			fmt.Sprintf("%d µs", (t.serverCPU / n).Microseconds()),
+			fmt.Sprintf("%d µs", (t.clientCPU / n).Microseconds()),
 		})
 	}
 	if len(lines) == 1 {

@@ -84,8 +84,8 @@ type drive struct {
 	groups  int
 }
 
-// newDrive connects n clients. With fewer clients than servers each client uses all servers in turn; otherwise the clients are
-// dealt out among them.
+// newDrive connects n clients. With fewer clients than servers each client uses all servers in turn; otherwise the
+// clients are dealt out among them.
 func newDrive(ctx context.Context, s service, n, groups int) (*drive, error) {
 	d := &drive{groups: groups}
 	dial := s.dialer()
@@ -173,9 +173,9 @@ func (d *drive) count(n int) (outcome, error) {
 	})
 }
 
-// paced pushes at a rate that does not depend on the answers. A push that is sent late, because its client still waited for
-// the last answer, counts from when it was due: what queues up behind a pause is part of the pause. One that is late because
-// the timer was counts from when it was sent.
+// paced pushes at a rate that does not depend on the answers. A push that is sent late, because its client still waited
+// for the last answer, counts from when it was due: what queues up behind a pause is part of the pause. One that is
+// late because the timer was counts from when it was sent.
 func (d *drive) paced(length time.Duration, perSecond int) (outcome, error) {
 	interval := time.Duration(len(d.clients)) * time.Second / time.Duration(perSecond)
 	return d.run(length, func(i int, c client, began time.Time, record func(sample)) error {
@@ -198,9 +198,11 @@ func (d *drive) paced(length time.Duration, perSecond int) (outcome, error) {
 	})
 }
 
-// run has all clients work at a time. The first failed push of any of them fails the run: a rate that counts errors says
-// nothing.
-func (d *drive) run(length time.Duration, work func(i int, c client, began time.Time, record func(sample)) error) (outcome, error) {
+// run has all clients work at a time. The first failed push of any of them fails the run: a rate that counts errors
+// says nothing.
+func (d *drive) run(
+	length time.Duration, work func(i int, c client, began time.Time, record func(sample)) error,
+) (outcome, error) {
 	for _, c := range d.clients {
 		if err := c.within(length + patience); err != nil {
 			return outcome{}, err
@@ -227,7 +229,8 @@ func (d *drive) run(length time.Duration, work func(i int, c client, began time.
 		}
 	}
 	if errs > 0 {
-		return o, fmt.Errorf("%d of %d clients failed, after %d good pushes; one of them: %w", errs, len(d.clients), len(o.samples), first)
+		return o, fmt.Errorf("%d of %d clients failed, after %d good pushes; one of them: %w",
+			errs, len(d.clients), len(o.samples), first)
 	}
 	return o, nil
 }

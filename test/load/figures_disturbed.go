@@ -29,8 +29,8 @@ func snapshotEvery(perSecond int) string {
 	return fmt.Sprintf("--storage.snapshot-entries=%d", 2*perSecond)
 }
 
-// disturb pushes at a steady rate, in turn without and with a scrape every second, and takes the pushes that met a snapshot
-// from both.
+// disturb pushes at a steady rate, in turn without and with a scrape every second, and takes the pushes that met a
+// snapshot from both.
 func (b *bench) disturb(ctx context.Context, w *web, name string, perSecond int) error {
 	if err := b.fill(ctx, w, b.size.groups); err != nil {
 		return err
@@ -86,15 +86,16 @@ func (b *bench) disturb(ctx context.Context, w *web, name string, perSecond int)
 	switch {
 	case len(snapshotting) > 0:
 		b.tell("  %s: p99 %s, beside %d pushes during snapshots %s, beside scrapes %s", name,
-			duration(still.quantile(0.99)), len(snapshotting), duration(snapshotting.quantile(0.99)), duration(scraping.quantile(0.99)))
+			duration(still.quantile(0.99)), len(snapshotting), duration(snapshotting.quantile(0.99)), duration(
+				scraping.quantile(0.99)))
 	case b.size.quick: // a snapshot of so little takes milliseconds
 		b.tell("  %s: no push met a snapshot in a run as quick as this: that row is left out", name)
 	default:
 		return fmt.Errorf("no push of %s met a snapshot", name)
 	}
-	add := func(what string, these samples) {
+	add := func(state string, these samples) {
 		b.table.add(row{
-			what: fmt.Sprintf("push p99, %s, %d/s, %s", name, perSecond, what), ours: duration(these.quantile(0.99)),
+			name: fmt.Sprintf("push p99, %s, %d/s, %s", name, perSecond, state), ours: duration(these.quantile(0.99)),
 			peer: "PushQuorum without", theirs: duration(still.quantile(0.99)), bar: bar{kind: atMostTimes, limit: 2},
 		})
 	}

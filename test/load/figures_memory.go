@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// memory is what of one replica is resident for a group of one series, and for a series in groups of 20, without the pages of
-// scrapes, and with the garbage that the collector leaves.
+// memory is what of one replica is resident for a group of one series, and for a series in groups of 20, without the
+// pages of scrapes, and with the garbage that the collector leaves.
 func (b *bench) memory(ctx context.Context) error {
 	for _, state := range []struct {
-		what           string
+		name           string
 		push           func() template
 		groups, series int
 	}{
@@ -33,7 +33,7 @@ func (b *bench) memory(ctx context.Context) error {
 			return err
 		}
 		b.table.add(row{
-			what: fmt.Sprintf("resident memory of %s, at %s groups", state.what, whole(state.groups)),
+			name: fmt.Sprintf("resident memory of %s, at %s groups", state.name, whole(state.groups)),
 			ours: bytesOf((after.now - before.now) / int64(state.series)),
 		})
 		b.stop(one)

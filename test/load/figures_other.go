@@ -28,7 +28,10 @@ func (b *bench) wipe(ctx context.Context) error {
 		}
 		times = append(times, took)
 	}
-	b.table.add(row{what: fmt.Sprintf("wipe of %s groups, one replica", whole(b.size.groups)), ours: duration(median(times)), bar: bar{kind: atMost, limit: 0.050, unit: seconds}})
+	b.table.add(row{
+		name: fmt.Sprintf("wipe of %s groups, one replica", whole(b.size.groups)), ours: duration(median(times)),
+		bar: bar{kind: atMost, limit: 0.050, unit: seconds},
+	})
 	return nil
 }
 
@@ -76,7 +79,7 @@ func (b *bench) restarts(ctx context.Context) error {
 		times = append(times, took)
 	}
 	b.table.add(row{
-		what: fmt.Sprintf("restart with %s series to ready, one replica", whole(b.size.groups*seriesPerPush)),
+		name: fmt.Sprintf("restart with %s series to ready, one replica", whole(b.size.groups*seriesPerPush)),
 		ours: duration(median(times)), bar: bar{kind: atMost, limit: 2, unit: seconds},
 	})
 	return mustHold(ctx, one, b.size.groups)
@@ -96,7 +99,7 @@ func (b *bench) pushAllocations(ctx context.Context, w *web, name string) error 
 	if err != nil {
 		return err
 	}
-	r := row{what: "allocations of a push of 20 series, " + name, ours: figure{each, count}}
+	r := row{name: "allocations of a push of 20 series, " + name, ours: figure{each, count}}
 	if len(w.at) == 1 {
 		r.bar = bar{kind: atMost, limit: 150, unit: count}
 	}
@@ -121,15 +124,17 @@ func (b *bench) scrapeAllocations(ctx context.Context, many *web) error {
 			}
 		}
 		b.table.add(row{
-			what: fmt.Sprintf("allocations of a scrape, %s, with a push before it, at %s groups", f.name, whole(b.size.groups)), ours: figure{each[0], count},
-			peer: fmt.Sprintf("PushQuorum at %s", whole(b.size.few)), theirs: figure{each[1], count}, bar: bar{kind: atMostTimes, limit: 1.2},
+			name: fmt.Sprintf("allocations of a scrape, %s, with a push before it, at %s groups",
+				f.name, whole(b.size.groups)), ours: figure{each[0], count},
+			peer: fmt.Sprintf("PushQuorum at %s", whole(b.size.few)), theirs: figure{each[1], count},
+			bar: bar{kind: atMostTimes, limit: 1.2},
 		})
 	}
 	return nil
 }
 
-// changedAllocations is how many one push and the scrape after it make. Pages that have not changed would show nothing: they
-// are copied, but for own metrics once a second, however many scrapes there are in it.
+// changedAllocations is how many one push and the scrape after it make. Pages that have not changed would show nothing:
+// they are copied, but for own metrics once a second, however many scrapes there are in it.
 func changedAllocations(ctx context.Context, w *web, f form) (float64, error) {
 	s, err := newScraper(ctx, w.at[0], "/metrics", f)
 	if err != nil {

@@ -35,14 +35,17 @@ func (b *bench) growth(ctx context.Context) error {
 			return err
 		}
 		b.table.add(row{
-			what: fmt.Sprintf("push p50, one replica, %s, at %s stored groups", clients(n), whole(b.size.many)), ours: ofMany.tally.quantile(0.5),
-			peer: fmt.Sprintf("PushQuorum at %s", whole(b.size.few)), theirs: ofFew.tally.quantile(0.5), bar: bar{kind: atMostTimes, limit: 1.2},
+			name: fmt.Sprintf("push p50, one replica, %s, at %s stored groups", clients(n), whole(b.size.many)),
+			ours: ofMany.tally.quantile(0.5),
+			peer: fmt.Sprintf("PushQuorum at %s", whole(b.size.few)), theirs: ofFew.tally.quantile(0.5),
+			bar: bar{kind: atMostTimes, limit: 1.2},
 		})
 	}
 	return errors.Join(mustHold(ctx, few, b.size.few), mustHold(ctx, many, b.size.many))
 }
 
-// besidePushgateway: one replica, whose pushes are on the disk when they are answered, beside the peer, whose are in memory.
+// besidePushgateway: one replica, whose pushes are on the disk when they are answered, beside the peer, whose are in
+// memory.
 func (b *bench) besidePushgateway(ctx context.Context) error {
 	if err := b.besideUnchecked(ctx); err != nil {
 		return err
@@ -69,7 +72,7 @@ func (b *bench) besideUnchecked(ctx context.Context) error {
 		}
 	}
 	for _, n := range []int{1, 8, 64, 256} {
-		r := row{what: "push rate, one replica, " + clients(n), peer: "Pushgateway, unchecked", missing: missing}
+		r := row{name: "push rate, one replica, " + clients(n), peer: "Pushgateway, unchecked", missing: missing}
 		rounds := 1
 		if n == 64 {
 			r.bar, rounds = bar{kind: atLeastTimes, limit: 1.5}, b.size.rounds
@@ -100,12 +103,16 @@ func (b *bench) ofPushgateway(ctx context.Context, gateway *web) error {
 		b.gatewayScrapes[f.name] = median(times)
 	}
 	used, err := memoryOf(gateway.servers[0])
-	b.table.add(row{what: "for comparison: resident memory of the Pushgateway after scrapes in three forms", peer: "Pushgateway", theirs: bytesOf(used.now)})
+	b.table.add(row{
+		name: "for comparison: resident memory of the Pushgateway after scrapes in three forms", peer: "Pushgateway",
+		theirs: bytesOf(used.now),
+	})
 	b.stop(gateway)
 	return err
 }
 
-// race has both push at the same concurrency, in turn, and adds the row of their rates. Without a peer there is one alone.
+// race has both push at the same concurrency, in turn, and adds the row of their rates. Without a peer there is one
+// alone.
 func (b *bench) race(ctx context.Context, rounds, n, groups int, r *row, ours, theirs service) error {
 	mine, err := b.connect(ctx, ours, n, groups, clients(n))
 	if err != nil {
@@ -135,7 +142,9 @@ func (b *bench) race(ctx context.Context, rounds, n, groups int, r *row, ours, t
 // persistence file of an unchecked one.
 func (b *bench) besideChecked(ctx context.Context) error {
 	groups := b.size.checked
-	r := row{what: fmt.Sprintf("push rate, one replica, c=8, at %s groups", whole(groups)), peer: "Pushgateway, checked"}
+	r := row{
+		name: fmt.Sprintf("push rate, one replica, c=8, at %s groups", whole(groups)), peer: "Pushgateway, checked",
+	}
 	one, err := b.startOne(ctx)
 	if err != nil {
 		return err
@@ -168,8 +177,8 @@ func (b *bench) besideChecked(ctx context.Context) error {
 	return b.race(ctx, 1, 8, groups, &r, one, gateway)
 }
 
-// besideEtcd: three replicas beside three members of a store that keeps bytes and nothing else. Afterwards, with etcd gone,
-// what a replica of a cluster does.
+// besideEtcd: three replicas beside three members of a store that keeps bytes and nothing else. Afterwards, with etcd
+// gone, what a replica of a cluster does.
 func (b *bench) besideEtcd(ctx context.Context) error {
 	three, err := b.startThree(ctx, "--web.enable-admin-api")
 	if err != nil {
@@ -188,7 +197,7 @@ func (b *bench) besideEtcd(ctx context.Context) error {
 		}
 	}
 	for _, n := range []int{1, 8, 64, 256} {
-		r := row{what: "push rate, three replicas, " + clients(n), peer: "etcd, three members", missing: missing}
+		r := row{name: "push rate, three replicas, " + clients(n), peer: "etcd, three members", missing: missing}
 		rounds := 1
 		if n != 1 {
 			r.bar, rounds = bar{kind: atLeastTimes, limit: 1}, b.size.rounds

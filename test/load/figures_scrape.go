@@ -13,7 +13,9 @@ const changes = 100 // pushes before a scrape that is not the last one again
 
 // timeScrapes takes a page that has the series of so many groups, and then times as many scrapes of it. Before each of
 // them, prepare is run when there is one.
-func (b *bench) timeScrapes(ctx context.Context, address string, f form, groups, times int, prepare func(i int) error) ([]time.Duration, error) {
+func (b *bench) timeScrapes(
+	ctx context.Context, address string, f form, groups, times int, prepare func(i int) error,
+) ([]time.Duration, error) {
 	s, err := newScraper(ctx, address, "/metrics", f)
 	if err != nil {
 		return nil, err
@@ -62,8 +64,8 @@ func (b *bench) scrapes(ctx context.Context) error {
 	return b.scrapeAllocations(ctx, one)
 }
 
-// besideMemory scrapes one server of the service in every form, in turn with a server that has the same bytes in memory.
-// Changes are pushed to the first server.
+// besideMemory scrapes one server of the service in every form, in turn with a server that has the same bytes in
+// memory. Changes are pushed to the first server.
 func (b *bench) besideMemory(ctx context.Context, w *web, suffix string, at int) error {
 	dir := filepath.Join(b.dir, b.unique("pages"))
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -123,24 +125,24 @@ func (b *bench) besideMemory(ctx context.Context, w *web, suffix string, at int)
 }
 
 func (b *bench) scrapeRows(f form, suffix string, unchanged, changed, copied time.Duration) {
-	what := fmt.Sprintf("scrape%s, %s, %s series", suffix, f.name, whole(b.size.groups*seriesPerPush))
-	after := what + fmt.Sprintf(", after %d pushes", changes)
+	scrape := fmt.Sprintf("scrape%s, %s, %s series", suffix, f.name, whole(b.size.groups*seriesPerPush))
+	after := scrape + fmt.Sprintf(", after %d pushes", changes)
 	b.table.add(row{
-		what: what, ours: duration(unchanged),
+		name: scrape, ours: duration(unchanged),
 		peer: "net/http from memory", theirs: duration(copied), bar: bar{kind: atMostTimes, limit: 2},
 	})
 	if f.contentEncoding == "" {
 		b.table.add(row{
-			what: after, ours: duration(changed),
+			name: after, ours: duration(changed),
 			peer: "net/http from memory", theirs: duration(copied), bar: bar{kind: atMostTimes, limit: 4},
 		})
 	} else {
-		b.table.add(row{what: after, ours: duration(changed), bar: bar{kind: atMost, limit: 0.150, unit: seconds}})
+		b.table.add(row{name: after, ours: duration(changed), bar: bar{kind: atMost, limit: 0.150, unit: seconds}})
 	}
 	if suffix != "" {
 		return
 	}
-	r := row{what: after, ours: duration(changed), peer: "Pushgateway"}
+	r := row{name: after, ours: duration(changed), peer: "Pushgateway"}
 	if f.contentEncoding != "" {
 		r.bar = bar{kind: atMostTimes, limit: 1.0 / 15}
 	}
@@ -169,14 +171,17 @@ func (b *bench) resident(ctx context.Context, w *web, name string) error {
 			largest = m
 		}
 	}
-	b.table.add(row{what: fmt.Sprintf("resident memory, %s, after scrapes in three forms", name), ours: bytesOf(largest.now), bar: bar{kind: atMost, limit: 200e6, unit: byteCount}})
-	b.table.add(row{what: "… of which mapped files", ours: bytesOf(largest.file)})
-	b.table.add(row{what: "… at most, since the start", ours: bytesOf(largest.most)})
+	b.table.add(row{
+		name: fmt.Sprintf("resident memory, %s, after scrapes in three forms", name), ours: bytesOf(largest.now),
+		bar: bar{kind: atMost, limit: 200e6, unit: byteCount},
+	})
+	b.table.add(row{name: "… of which mapped files", ours: bytesOf(largest.file)})
+	b.table.add(row{name: "… at most, since the start", ours: bytesOf(largest.most)})
 	return nil
 }
 
-// ofThree adds what one replica of a cluster does that one by itself does not: its pages hold the same on every replica, and
-// it asks the leader before it shows one. The last replica is scraped; whether it leads is chance.
+// ofThree adds what one replica of a cluster does that one by itself does not: its pages hold the same on every
+// replica, and it asks the leader before it shows one. The last replica is scraped; whether it leads is chance.
 func (b *bench) ofThree(ctx context.Context, three *web) error {
 	if err := b.besideMemory(ctx, three, " of a replica of three", len(three.at)-1); err != nil {
 		return err
@@ -194,11 +199,14 @@ func (b *bench) ofThree(ctx context.Context, three *web) error {
 	if err := mustHold(ctx, three, b.size.groups); err != nil {
 		return err
 	}
-	b.table.add(row{what: "restart of all three replicas at once, to the last one ready", ours: duration(took)})
+	b.table.add(row{name: "restart of all three replicas at once, to the last one ready", ours: duration(took)})
 	took, err = timeWipe(ctx, three)
 	if err != nil {
 		return err
 	}
-	b.table.add(row{what: fmt.Sprintf("wipe of %s groups, three replicas", whole(b.size.groups)), ours: duration(took), bar: bar{kind: atMost, limit: 0.050, unit: seconds}})
+	b.table.add(row{
+		name: fmt.Sprintf("wipe of %s groups, three replicas", whole(b.size.groups)), ours: duration(took),
+		bar: bar{kind: atMost, limit: 0.050, unit: seconds},
+	})
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// grpcConn makes unary gRPC calls of one method over one connection that many callers share, as gRPC clients do: calls that
-// come together leave in one write. It has the economy of httpConn otherwise, so that no peer pays for its client.
+// grpcConn makes unary gRPC calls of one method over one connection that many callers share, as gRPC clients do: calls
+// that come together leave in one write. It has the economy of httpConn otherwise, so that no peer pays for its client.
 //
 // Callers queue their calls; the writer goroutine alone writes, and the reader goroutine alone reads and answers them.
 type grpcConn struct {
@@ -114,8 +114,8 @@ func (c *grpcConn) close() {
 
 func (c *grpcConn) within(d time.Duration) error { return c.conn.SetDeadline(time.Now().Add(d)) }
 
-// call sends the message of a call and waits for the whole answer. It is an error unless the server says that all is well and
-// sends a message back.
+// call sends the message of a call and waits for the whole answer. It is an error unless the server says that all is
+// well and sends a message back.
 func (c *grpcConn) call(one *call) error {
 	one.http, one.status, one.reason, one.bytes = "", "", "", 0
 	c.mu.Lock()
@@ -130,7 +130,8 @@ func (c *grpcConn) call(one *call) error {
 		return err
 	}
 	if one.http != "200" || one.status != "0" || one.bytes < grpcPrefixLength {
-		return fmt.Errorf("gRPC answer of %s: HTTP status %q, gRPC status %q, %d bytes: %s", c.address, one.http, one.status, one.bytes, one.reason)
+		return fmt.Errorf("gRPC answer of %s: HTTP status %q, gRPC status %q, %d bytes: %s",
+			c.address, one.http, one.status, one.bytes, one.reason)
 	}
 	return nil
 }
@@ -210,7 +211,8 @@ func (c *grpcConn) send(stream uint32, message []byte) error {
 			return err
 		}
 	}
-	if err := c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.header.Bytes(), EndHeaders: true}); err != nil {
+	if err := c.framer.WriteHeaders(
+		http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.header.Bytes(), EndHeaders: true}); err != nil {
 		return err
 	}
 	return c.framer.WriteData(stream, true, c.frame)

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// httpConn is one HTTP/1.1 connection that is kept alive. The generator shares the processors with the servers it measures,
-// and net/http's client costs as much as some of them: here a request is one write of bytes that are there already, and an
-// answer is read no further than is needed to know where it ends.
+// httpConn is one HTTP/1.1 connection that is kept alive. The generator shares the processors with the servers it
+// measures, and net/http's client costs as much as some of them: here a request is one write of bytes that are there
+// already, and an answer is read no further than is needed to know where it ends.
 type httpConn struct {
 	address string
 	conn    net.Conn
@@ -48,8 +48,8 @@ func (c *httpConn) close() { _ = c.conn.Close() }
 // within bounds everything that follows; a deadline for each request would cost more than the request.
 func (c *httpConn) within(d time.Duration) error { return c.conn.SetDeadline(time.Now().Add(d)) }
 
-// do sends a request and reads the whole answer. The body goes to body, or nowhere when that is nil. Any status is a good
-// answer here; an error means that the connection is of no use any more.
+// do sends a request and reads the whole answer. The body goes to body, or nowhere when that is nil. Any status is a
+// good answer here; an error means that the connection is of no use any more.
 func (c *httpConn) do(request []byte, body io.Writer) (answer, error) {
 	if _, err := c.conn.Write(request); err != nil {
 		return answer{}, err

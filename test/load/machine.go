@@ -13,7 +13,8 @@ import (
 // machine says what the figures were taken on: a figure without it says nothing.
 func (b *bench) machine(now time.Time) string {
 	disk, err := fsyncTime(b.dir, 200)
-	fsync := fmt.Sprintf("4 KiB append and fsync p50 %s, p99 %s", duration(disk.quantile(0.5)), duration(disk.quantile(0.99)))
+	fsync := fmt.Sprintf("4 KiB append and fsync p50 %s, p99 %s",
+		duration(disk.quantile(0.5)), duration(disk.quantile(0.99)))
 	if err != nil {
 		fsync = err.Error()
 	}
@@ -59,15 +60,15 @@ func firstLine(file string) string {
 	return line
 }
 
-// loadAverage is that of the last minute, the last five and the last fifteen. Above a half or so, the figures are those of a
-// machine that does something else as well.
+// loadAverage is that of the last minute, the last five and the last fifteen. Above a half or so, the figures are those
+// of a machine that does something else as well.
 func loadAverage() string {
 	fields := strings.Fields(firstLine("/proc/loadavg"))
 	return strings.Join(fields[:min(3, len(fields))], " ")
 }
 
-// filesystem is the type of the one that a directory is on. On a tmpfs an fsync costs nothing, and the figures are not those
-// of a disk.
+// filesystem is the type of the one that a directory is on. On a tmpfs an fsync costs nothing, and the figures are not
+// those of a disk.
 func filesystem(dir string) string {
 	mounts, err := os.ReadFile("/proc/mounts")
 	if err != nil {

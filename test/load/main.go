@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 // options is the command line.
 type options struct {
 	binary   string
+	against  string
 	mode     string
 	quick    bool
 	only     string
@@ -27,8 +29,11 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/pushquorum", "the PushQuorum to measure")
-	flag.StringVar(&o.mode, "mode", "bench", "bench: beside the peers; scale: how it grows; profile: CPU and allocation profiles under load")
-	flag.BoolVar(&o.quick, "quick", false, "a run of seconds that shows that everything works; its figures say nothing and are not kept")
+	flag.StringVar(&o.against, "against", "", "another PushQuorum, for -mode=paired")
+	flag.StringVar(&o.mode, "mode", "bench",
+		"bench: beside the peers; scale: how it grows; paired: beside another build; profile: CPU and allocation profiles under load")
+	flag.BoolVar(&o.quick, "quick", false,
+		"a run of seconds that shows that everything works; its figures say nothing and are not kept")
 	flag.StringVar(&o.only, "only", "", "a regular expression: only these stages, whose figures are not kept")
 	flag.StringVar(&o.results, "results", "", "file that keeps the figures; empty: only shown")
 	flag.StringVar(&o.profiles, "profiles", "bin/profiles", "directory for -mode=profile")
@@ -74,10 +79,19 @@ func (o options) run(ctx context.Context) error {
 	case "scale":
 		ours := fmt.Sprintf("%s groups", whole(b.size.scale[1]))
 		return o.report(b, scaleSection, ours, b.run(ctx, b.scaleStages()))
+	case "paired":
+		against, err := filepath.Abs(o.against)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(against); err != nil || o.against == "" {
+			return fmt.Errorf("-against=%q is no other build of PushQuorum: build one and give the path of its binary", o.against)
+		}
+		return o.report(b, "", "this build", b.run(ctx, b.pairedStages(against)))
 	case "profile":
 		return b.run(ctx, b.profileStages(o.profiles))
 	default:
-		return fmt.Errorf("-mode=%s is unknown: use bench, scale or profile", o.mode)
+		return fmt.Errorf("-mode=%s is unknown: use bench, scale, paired or profile", o.mode)
 	}
 }
 

@@ -28,8 +28,8 @@ func forms() []form {
 	}
 }
 
-// serveMemory serves the pages that are in the directory from memory until ctx ends: what net/http needs for as many bytes is
-// what a scrape is measured against.
+// serveMemory serves the pages that are in the directory from memory until ctx ends: what net/http needs for as many
+// bytes is what a scrape is measured against.
 func serveMemory(ctx context.Context, listen, dir string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})

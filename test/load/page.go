@@ -52,14 +52,16 @@ func (s *scraper) into(w io.Writer) error {
 		return err
 	}
 	f := s.form
-	if a.status != http.StatusOK || !strings.HasPrefix(a.contentType, f.contentType) || a.contentEncoding != f.contentEncoding || a.bytes < s.least {
+	if a.status != http.StatusOK || !strings.HasPrefix(a.contentType, f.contentType) ||
+		a.contentEncoding != f.contentEncoding || a.bytes < s.least {
 		return fmt.Errorf("a scrape of %s as %s: status %d, %q, encoding %q, %d bytes (at least %d were expected)",
 			s.conn.address, f.name, a.status, a.contentType, a.contentEncoding, a.bytes, s.least)
 	}
 	return nil
 }
 
-// page takes the page, checks that it has the series of so many groups, and will not take a much smaller one for it later.
+// page takes the page, checks that it has the series of so many groups, and will not take a much smaller one for it
+// later.
 func (s *scraper) page(groups int) ([]byte, error) {
 	var page bytes.Buffer
 	if err := s.into(&page); err != nil {
@@ -70,7 +72,8 @@ func (s *scraper) page(groups int) ([]byte, error) {
 		return nil, fmt.Errorf("the page of %s as %s: %w", s.conn.address, s.form.name, err)
 	}
 	if n != groups*seriesPerPush {
-		return nil, fmt.Errorf("the page of %s as %s has %d series, want %d: the figures are not those of the work", s.conn.address, s.form.name, n, groups*seriesPerPush)
+		return nil, fmt.Errorf("the page of %s as %s has %d series, want %d: the figures are not those of the work",
+			s.conn.address, s.form.name, n, groups*seriesPerPush)
 	}
 	s.least = int64(page.Len()) * 9 / 10
 	return page.Bytes(), nil
@@ -157,7 +160,8 @@ func mustShow(ctx context.Context, w *web, pushAt, scrapeAt int) error {
 			return bytes.Contains(line, []byte(group)) && bytes.HasSuffix(line, []byte(" "+value+"\n"))
 		})
 		if !shown {
-			return fmt.Errorf("%s does not show, as %s, the value %s that was pushed to %s before", w.at[scrapeAt], f.name, value, w.at[pushAt])
+			return fmt.Errorf("%s does not show, as %s, the value %s that was pushed to %s before",
+				w.at[scrapeAt], f.name, value, w.at[pushAt])
 		}
 	}
 	return nil

@@ -17,7 +17,9 @@ type process struct{ local.Process }
 
 // start starts a program. Starting one of the same name again adds to its log.
 func (b *bench) start(name, program string, args ...string) (*process, error) {
-	p := &process{local.Process{Name: name, Args: append([]string{program}, args...), Log: filepath.Join(b.dir, name+".log")}}
+	p := &process{
+		local.Process{Name: name, Args: append([]string{program}, args...), Log: filepath.Join(b.dir, name+".log")},
+	}
 	if err := p.Start(b.spawner); err != nil {
 		return nil, err
 	}
@@ -25,7 +27,8 @@ func (b *bench) start(name, program string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// answers waits until GET path of the address is answered with 200. Looking every 2 ms is what a restart is measured with.
+// answers waits until GET path of the address is answered with 200. Looking every 2 ms is what a restart is measured
+// with.
 func (p *process) answers(ctx context.Context, address, path string) error {
 	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(2 * time.Millisecond)

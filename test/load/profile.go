@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// profileStages take a CPU profile and an allocation profile of every replica under load, for those who ask where the time
-// goes. The files are named after what the replica was.
+// profileStages take a CPU profile and an allocation profile of every replica under load, for those who ask where the
+// time goes. The files are named after what the replica was.
 func (b *bench) profileStages(into string) []stage {
 	return []stage{
 		{"one", func(ctx context.Context) error { return b.profiles(ctx, into, b.startOne) }},

@@ -9,7 +9,8 @@ import (
 
 const resultsTitle = `# Results
 
-What ` + "`make bench` and `make bench-scale`" + ` measured last. README.md says what each figure is. Only ratios carry over to another
+What ` + "`make bench` and `make bench-scale`" + ` measured last. README.md says what each figure is. ` +
+	`Only ratios carry over to another
 machine, and only those of one run.
 `
 
@@ -27,7 +28,8 @@ func keepResults(file, section, text string) error {
 	return os.WriteFile(file, []byte(withSection(string(old), section, text)), 0o644)
 }
 
-// withSection is the results with one section replaced. Sections begin with their heading, and always stand in one order.
+// withSection is the results with one section replaced. Sections begin with their heading, and always stand in one
+// order.
 func withSection(results, section, text string) string {
 	out := resultsTitle
 	for _, name := range []string{benchSection, scaleSection} {

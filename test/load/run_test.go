@@ -42,12 +42,13 @@ func TestARunTakesItsFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.table.markdown("PushQuorum")
-	for _, what := range []string{
-		"scrape, text, 2,000 series", "scrape, protobuf, 2,000 series, after 100 pushes", "scrape, gzip, 2,000 series, after 100 pushes",
+	for _, name := range []string{
+		"scrape, text, 2,000 series", "scrape, protobuf, 2,000 series, after 100 pushes",
+		"scrape, gzip, 2,000 series, after 100 pushes",
 		"resident memory", "allocations of a push", "allocations of a scrape, gzip", "wipe of 100 groups",
 	} {
-		if !strings.Contains(got, "| "+what) {
-			t.Errorf("no figure: %s", what)
+		if !strings.Contains(got, "| "+name) {
+			t.Errorf("no figure: %s", name)
 		}
 	}
 	for _, r := range b.table.rows {
@@ -143,7 +144,8 @@ func TestAPushThatHadToWaitCountsFromWhenItWasDue(t *testing.T) {
 		t.Fatalf("want 20 pushes, got %d (%v)", len(o.samples), err)
 	}
 	// The first took 100 ms, and the one that was due 50 ms after it 50 ms, although it was answered at once.
-	if first, sixth := o.samples[0].took, o.samples[5].took; first < 80*time.Millisecond || sixth < 30*time.Millisecond {
+	if first, sixth := o.samples[0].took, o.samples[5].took; first < 80*time.Millisecond ||
+		sixth < 30*time.Millisecond {
 		t.Errorf("the first push took %s and the sixth %s", first, sixth)
 	}
 }
@@ -166,8 +168,8 @@ func newTestBench(t *testing.T) *bench {
 	return b
 }
 
-// lookAtTheSource makes the go tool run the test again when the program has changed: it caches a result until a file that
-// the test looked at is another.
+// lookAtTheSource makes the go tool run the test again when the program has changed: it caches a result until a file
+// that the test looked at is another.
 func lookAtTheSource(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
@@ -179,5 +181,29 @@ func lookAtTheSource(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestTwoBuildsAreMeasuredInPairs(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("processor time and memory are read from /proc")
+	}
+	b := newTestBench(t)
+	if err := b.run(t.Context(), b.pairedStages(b.binary)); err != nil {
+		t.Fatal(err)
+	}
+	ratios := map[string]int{"pair": 0, "median": 0}
+	for _, r := range b.table.rows {
+		switch {
+		case strings.Contains(r.name, ", pair ") && r.ratio() > 0:
+			ratios["pair"]++
+		case strings.Contains(r.name, ": median ratio") && r.ours.value > 0:
+			ratios["median"]++
+		default:
+			t.Errorf("not measured: %v", r.cells())
+		}
+	}
+	if ratios["pair"] != 4 || ratios["median"] != 4 {
+		t.Errorf("ratios: %v, want 4 of pairs and 4 medians", ratios)
 	}
 }

@@ -33,19 +33,21 @@ func (b *bench) scale(ctx context.Context, name string, start func(context.Conte
 	if err != nil {
 		return err
 	}
-	// Nothing may grow faster than what is stored, and pushes not at all; a tenth is what two runs of the same differ by.
+	// Nothing may grow faster than what is stored, and pushes not at all; a tenth is what two runs of the same differ
+	// by.
 	linear := bar{kind: atMostTimes, limit: 1.1 * float64(b.size.scale[1]) / float64(b.size.scale[0])}
 	flat := bar{kind: atMostTimes, limit: 1.2}
 	peer := fmt.Sprintf("%s groups", whole(b.size.scale[0]))
-	add := func(what string, large, small figure, limit bar) {
-		b.table.add(row{what: name + ": " + what, ours: large, peer: peer, theirs: small, bar: limit})
+	add := func(measured string, large, small figure, limit bar) {
+		b.table.add(row{name: name + ": " + measured, ours: large, peer: peer, theirs: small, bar: limit})
 	}
 	add("push rate, c=64", large.rate, small.rate, bar{kind: atLeastTimes, limit: 0.9})
 	add("push p50, c=64", large.p50, small.p50, flat)
 	add("push p99, c=64", large.p99, small.p99, flat)
 	for _, f := range forms() {
 		add("scrape, "+f.name, large.scrapes[f.name][0], small.scrapes[f.name][0], linear)
-		add(fmt.Sprintf("scrape, %s, after %d pushes", f.name, changes), large.scrapes[f.name][1], small.scrapes[f.name][1], linear)
+		add(fmt.Sprintf("scrape, %s, after %d pushes", f.name, changes), large.scrapes[f.name][1],
+			small.scrapes[f.name][1], linear)
 	}
 	add("resident memory after scrapes in three forms", bytesOf(large.memory.now), bytesOf(small.memory.now), linear)
 	add("… at most, since the start", bytesOf(large.memory.most), bytesOf(small.memory.most), linear)
@@ -54,7 +56,9 @@ func (b *bench) scale(ctx context.Context, name string, start func(context.Conte
 	return nil
 }
 
-func (b *bench) atSize(ctx context.Context, groups int, start func(context.Context, ...string) (*web, error)) (g grown, err error) {
+func (b *bench) atSize(
+	ctx context.Context, groups int, start func(context.Context, ...string) (*web, error),
+) (g grown, err error) {
 	w, err := start(ctx)
 	if err != nil {
 		return g, err
@@ -102,8 +106,8 @@ func (b *bench) atSize(ctx context.Context, groups int, start func(context.Conte
 	return g, err
 }
 
-// snapshot is the median time of a snapshot of each server. A large state is written so rarely that none may have fallen into the
-// run so far: the servers are started again so that one is due at once.
+// snapshot is the median time of a snapshot of each server. A large state is written so rarely that none may have
+// fallen into the run so far: the servers are started again so that one is due at once.
 func (b *bench) snapshot(ctx context.Context, w *web) (figure, error) {
 	for _, p := range w.servers {
 		p.Args = append(p.Args, "--storage.snapshot-entries=1")

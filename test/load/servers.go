@@ -98,7 +98,8 @@ func (b *bench) startOne(ctx context.Context, flags ...string) (*web, error) {
 		return nil, err
 	}
 	name := b.unique("pushquorum")
-	args := append([]string{"--web.listen-address=" + local.Address(port), "--storage.path=" + filepath.Join(b.dir, name)}, flags...)
+	args := append([]string{"--web.listen-address=" + local.Address(port), "--storage.path=" + filepath.Join(b.dir,
+		name)}, flags...)
 	p, err := b.start(name, b.binary, args...)
 	if err != nil {
 		return nil, err
@@ -127,7 +128,8 @@ func (b *bench) startThree(ctx context.Context, flags ...string) (*web, error) {
 		}
 		each := fmt.Sprintf("%s-r%d", name, i+1)
 		args := []string{
-			"--web.listen-address=" + local.Address(port), "--storage.path=" + filepath.Join(b.dir, each), fmt.Sprintf("--cluster.name=r%d", i+1),
+			"--web.listen-address=" + local.Address(port), "--storage.path=" + filepath.Join(b.dir, each),
+			fmt.Sprintf("--cluster.name=r%d", i+1),
 			"--cluster.listen-address=" + gossip[i], fmt.Sprintf("--cluster.bootstrap-expect=%d", replicas),
 		}
 		for _, peer := range gossip {
@@ -210,7 +212,8 @@ func (b *bench) startEtcd(ctx context.Context) (*etcd, error) {
 			each, program, "--name="+each, "--data-dir="+filepath.Join(b.dir, each),
 			"--listen-client-urls=http://"+e.at[i], "--advertise-client-urls=http://"+e.at[i],
 			"--listen-peer-urls="+peerURLs[i], "--initial-advertise-peer-urls="+peerURLs[i],
-			"--initial-cluster="+strings.Join(cluster, ","), "--initial-cluster-token="+name, "--initial-cluster-state=new",
+			"--initial-cluster="+strings.Join(cluster, ","), "--initial-cluster-token="+name,
+			"--initial-cluster-state=new",
 			"--quota-backend-bytes=8589934592",
 		)
 		if err != nil {
@@ -226,7 +229,8 @@ func (b *bench) startEtcd(ctx context.Context) (*etcd, error) {
 	return e, nil
 }
 
-// startMemory starts this program again as a server that answers with the bytes of the files at /text, /protobuf and /gzip.
+// startMemory starts this program again as a server that answers with the bytes of the files at /text, /protobuf and
+// /gzip.
 func (b *bench) startMemory(ctx context.Context, dir string) (*web, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -110,7 +110,7 @@ func (b bar) String() string {
 
 // row is one figure beside its peer's.
 type row struct {
-	what string
+	name string
 	ours figure
 	// peer names whose figure theirs is: a peer, or a PushQuorum in another state.
 	peer   string
@@ -178,7 +178,7 @@ func (r row) cells() []string {
 	if r.missing != nil {
 		theirs = "missing"
 	}
-	return []string{r.what, r.ours.String(), or(r.peer, "–"), theirs, ratio, r.bar.String(), string(r.verdict())}
+	return []string{r.name, r.ours.String(), or(r.peer, "–"), theirs, ratio, r.bar.String(), string(r.verdict())}
 }
 
 func or(s, instead string) string {

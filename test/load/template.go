@@ -20,8 +20,8 @@ const (
 	valueFormat = "1000.0001" // as wide as every value that takes its place, and written back as it was read
 )
 
-// template is a request as bytes, but for the group and the values, which have fixed widths and places: a request is made by
-// writing over some digits of a copy. Nothing is encoded while the clock runs.
+// template is a request as bytes, but for the group and the values, which have fixed widths and places: a request is
+// made by writing over some digits of a copy. Nothing is encoded while the clock runs.
 type template struct {
 	bytes    []byte
 	groupAt  int
@@ -31,7 +31,10 @@ type template struct {
 // pushBody is the body of a push as Prometheus text, and where its values are.
 func pushBody() (body []byte, valuesAt []int) {
 	families := []struct{ name, kind, help string }{
-		{"bench_records_processed_total", "counter", "Records that the job has read, checked and written since it began."},
+		{
+			"bench_records_processed_total", "counter",
+			"Records that the job has read, checked and written since it began.",
+		},
 		{"bench_stage_duration_seconds", "gauge", "How long the stage took when the job ran last."},
 		{"bench_queue_depth", "gauge", "Records that wait in front of the stage."},
 		{"bench_bytes_written_total", "counter", "Bytes that the stage has handed to the storage behind it."},
@@ -61,7 +64,8 @@ func httpPushOf(body []byte, values []int) template {
 	head := []byte("PUT /metrics/job/nightly/instance/host-")
 	t := template{groupAt: len(head)}
 	head = append(head, bytes.Repeat([]byte{'0'}, groupDigits)...)
-	head = fmt.Appendf(head, " HTTP/1.1\r\nHost: bench\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n", len(body))
+	head = fmt.Appendf(head,
+		" HTTP/1.1\r\nHost: bench\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n", len(body))
 	return t.finish(head, body, values)
 }
 
@@ -85,8 +89,8 @@ func (t template) finish(head, body []byte, values []int) template {
 	return t
 }
 
-// filler makes requests from a template, each with values of its own: a push that repeats what is stored is not the work of
-// a job that ran.
+// filler makes requests from a template, each with values of its own: a push that repeats what is stored is not the
+// work of a job that ran.
 type filler struct {
 	template
 	random *rand.Rand
@@ -109,7 +113,8 @@ func (f *filler) next(group int) []byte {
 	for _, at := range f.valuesAt {
 		n := f.random.Uint32()
 		v := f.bytes[at : at+len(valueFormat)]
-		v[0] = byte('1' + n%9) // the first and the last digit are not 0, so that the value is as wide when it comes back
+		// The first and the last digit are not 0, so that the value is as wide when it comes back
+		v[0] = byte('1' + n%9)
 		v[8] = byte('1' + n/9%9)
 		n /= 81
 		for _, i := range [...]int{1, 2, 3, 5, 6, 7} {

@@ -46,8 +46,8 @@ func cpuTimeOf(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / userHertz, nil
 }
 
-// memory is what of a process is resident, in bytes: now, at most since it began, and how much of it now is pages of mapped
-// files, which the kernel can take back.
+// memory is what of a process is resident, in bytes: now, at most since it began, and how much of it now is pages of
+// mapped files, which the kernel can take back.
 type memory struct{ now, most, file int64 }
 
 func memoryOf(p *process) (m memory, err error) {
@@ -70,8 +70,8 @@ func memoryOf(p *process) (m memory, err error) {
 	return m, nil
 }
 
-// quiet waits until the processes have next to nothing left to do: a snapshot, or a garbage collection, that the last work
-// has started must not be charged to the next one's peer. Heartbeats go on, and it gives up after a few seconds.
+// quiet waits until the processes have next to nothing left to do: a snapshot, or a garbage collection, that the last
+// work has started must not be charged to the next one's peer. Heartbeats go on, and it gives up after a few seconds.
 func quiet(ctx context.Context, processes ...*process) error {
 	const look, enough, tries = 200 * time.Millisecond, 30 * time.Millisecond, 15
 	tick := time.NewTicker(look)

@@ -27,7 +27,8 @@ func TestAPushIsTwentySeriesOfTheGroup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := fmt.Sprintf("/metrics/job/nightly/instance/host-%07d", group); r.Method != http.MethodPut || r.URL.Path != want {
+		if want := fmt.Sprintf("/metrics/job/nightly/instance/host-%07d", group); r.Method != http.MethodPut ||
+			r.URL.Path != want {
 			t.Errorf("want PUT %s, got %s %s", want, r.Method, r.URL.Path)
 		}
 		body, err := io.ReadAll(r.Body)
@@ -106,7 +107,9 @@ func TestHTTPAnswersAreReadToTheirEnd(t *testing.T) {
 		for path, want := range map[string]struct {
 			status int
 			body   string
-		}{"/length": {200, large}, "/chunked": {200, large}, "/empty": {202, ""}, "/none": {204, ""}, "/bad": {400, "no\n"}} {
+		}{"/length": {200, large}, "/chunked": {200, large}, "/empty": {202, ""}, "/none": {204, ""}, "/bad": {
+			400, "no\n",
+		}} {
 			for _, keep := range []bool{true, false} {
 				var body bytes.Buffer
 				var into io.Writer
@@ -184,7 +187,8 @@ func TestGRPCCallsSucceedOnlyWithAMessageAndStatusZero(t *testing.T) {
 	if err := c.within(30 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	// Many times the window of a connection, by many callers at a time. The server reads nothing until the window is used up.
+	// Many times the window of a connection, by many callers at a time. The server reads nothing until the window is
+	// used up.
 	want := bytes.Repeat([]byte("0123456789"), 1000)
 	var callers sync.WaitGroup
 	for range 20 {

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Ports are taken from below the range that the kernel gives to outgoing connections: a server that is started again must
-// find its port free, whatever has been opened meanwhile.
+// Ports are taken from below the range that the kernel gives to outgoing connections: a server that is started again
+// must find its port free, whatever has been opened meanwhile.
 const (
 	firstPort = 20000
 	lastPort  = 31998
@@ -21,7 +21,8 @@ type Ports struct {
 	taken map[int]bool
 }
 
-// Free is a port p of 127.0.0.1 where nothing listens, neither on p nor on p+1, with TCP or UDP. No two calls give the same.
+// Free is a port p of 127.0.0.1 where nothing listens, neither on p nor on p+1, with TCP or UDP. No two calls give the
+// same.
 func (p *Ports) Free() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// Spawner starts processes that the kernel kills when this one dies, however it does. The signal is tied to the thread that
-// forked, and so one thread is kept to do nothing else until Close.
+// Spawner starts processes that the kernel kills when this one dies, however it does. The signal is tied to the thread
+// that forked, and so one thread is kept to do nothing else until Close.
 type Spawner struct{ starts chan func() }
 
 // NewSpawner returns one that must be closed.

@@ -7,15 +7,16 @@ import (
 	"syscall"
 )
 
-// Damaged is how every check of the data directory reports what it found: the file first, then what is wrong, then what can
-// be done. A file that this user may not read, or for which there is no room, is not damaged: nothing is to be deleted for that.
+// Damaged is how every check of the data directory reports what it found: the file first, then what is wrong, then what
+// can be done. A file that this user may not read, or for which there is no room, is not damaged: nothing is to be
+// deleted for that.
 func Damaged(path, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	if IsUnwritable(err) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return fmt.Errorf("%s: %w; restore the file from a backup, or, if other replicas hold the data, delete the whole data "+
-		"directory so that this one joins as a new replica", path, err)
+	return fmt.Errorf("%s: %w; restore the file from a backup, or, if other replicas hold the data, delete the whole "+
+		"data directory so that this one joins as a new replica", path, err)
 }
 
 // DamagedLog is Damaged for a file of the log, of which a part can be given up.

@@ -10,8 +10,8 @@ import (
 // Mode is the mode of every file in the data directory.
 const Mode fs.FileMode = 0o600
 
-// WriteFile leaves either the old file or the whole new one at the path, whenever the machine stops. It is durable when the
-// error is nil. Meanwhile the new one has the name of the old one and ".tmp".
+// WriteFile leaves either the old file or the whole new one at the path, whenever the machine stops. It is durable when
+// the error is nil. Meanwhile the new one has the name of the old one and ".tmp".
 func WriteFile(path string, data []byte) error {
 	tmp := path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, Mode)

@@ -29,10 +29,11 @@ type node struct {
 	gone bool // it has no name any more; who has it open has it still
 
 	data, disk []byte
-	filled     int64   // bytes up to the last that was written: a file that is made longer takes no space, as there is no fallocate
-	pending    []write // since the last fsync, in order
-	names      map[string]*node
-	durable    map[string]*node
+	// filled is how far it was written: what only makes a file longer takes no space, as there is no fallocate.
+	filled  int64
+	pending []write // since the last fsync, in order
+	names   map[string]*node
+	durable map[string]*node
 }
 
 // write is one change of a file: data at an offset, or a new size when data is nil.

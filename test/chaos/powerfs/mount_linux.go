@@ -17,9 +17,11 @@ type Mount struct {
 
 // Mount makes the disk appear at dir. It needs /dev/fuse and the right to mount.
 func (d *Disk) Mount(dir string) (*Mount, error) {
-	server, err := fuse.NewServer(&files{RawFileSystem: fuse.NewDefaultRawFileSystem(), disk: d}, dir, &fuse.MountOptions{
-		DirectMountStrict: true, FsName: "powerfs-" + filepath.Base(dir), Name: "powerfs", DisableXAttrs: true, DisableReadDirPlus: true,
-	})
+	server, err := fuse.NewServer(&files{RawFileSystem: fuse.NewDefaultRawFileSystem(), disk: d}, dir,
+		&fuse.MountOptions{
+			DirectMountStrict: true, FsName: "powerfs-" + filepath.Base(dir), Name: "powerfs", DisableXAttrs: true,
+			DisableReadDirPlus: true,
+		})
 	if err != nil {
 		return nil, fmt.Errorf("mount a file system that can lose power at %s: %w", dir, err)
 	}

@@ -68,7 +68,7 @@ containers:
       - name: gossip-udp
         containerPort: {{ .Values.cluster.port }}
         protocol: UDP
-      - name: raft
+      - name: peer
         containerPort: {{ add .Values.cluster.port 1 }}
         protocol: TCP
     {{- if .Values.startupProbe.enabled }}

@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/fsm"
+)
+
+// unknownCommand is a command of a kind that this version does not know: field 10 of a Command, empty.
+func unknownCommand() []byte { return []byte{0x52, 0} }
+
+// A command that the leader cannot apply would halt every replica of its version, and again after each restart.
+func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, nil, "alone", "", 1).start()
+	waitReady(t, r)
+	unknown := unknownCommand()
+	if err := r.cfg.FSM.Check(unknown); err == nil {
+		t.Fatal("the command is known: this test shows nothing")
+	}
+	for name, tc := range map[string]struct {
+		bad  []byte
+		says string
+	}{
+		"of an unknown kind": {unknown, "is of a kind that this program does not know"},
+		"not protobuf":       {[]byte{0xff, 0xff, 0xff}, "cannot be decoded"},
+		"empty":              {nil, "no command"},
+		"too large":          {make([]byte, MaxCommand+1), fmt.Sprintf("takes %d bytes", MaxCommand+1)},
+	} {
+		ask := func(commands ...[]byte) (reply ApplyReply) {
+			args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: commands, TimeoutMs: testDeadline.Milliseconds()}
+			if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil {
+				t.Fatal(err)
+			}
+			return reply
+		}
+		before := r.raft.LastIndex()
+		if reply := ask(tc.bad); reply.Outcome != outcomeNotAppended || !strings.Contains(reply.Error, tc.says) || r.raft.LastIndex() != before {
+			t.Errorf("%s, alone: %+v, want that it is not appended; the log ends with %d, and with %d before", name, reply, r.raft.LastIndex(), before)
+		}
+		// Beside others it spoils nothing.
+		reply := ask(pushCommand(r, name+" 1", 1), tc.bad, pushCommand(r, name+" 2", 1), tc.bad)
+		if reply.Outcome != outcomeApplied || len(reply.Results) != 4 {
+			t.Fatalf("%s, among others: %+v", name, reply)
+		}
+		for i, want := range []fsm.Status{fsm.Applied, fsm.Unreadable, fsm.Applied, fsm.Unreadable} {
+			got := reply.Results[i]
+			if got.Status != want || (want == fsm.Unreadable && (!strings.Contains(got.Reason, tc.says) || strings.Contains(got.Reason, "\n"))) {
+				t.Errorf("%s, among others: result %d is %+v, want %d", name, i, got, want)
+			}
+		}
+		if r.raft.LastIndex() != before+1 || !hasJob(r, name+" 1") || !hasJob(r, name+" 2") {
+			t.Errorf("%s, among others: the log has %d entries more, want one with the others", name, r.raft.LastIndex()-before)
+		}
+	}
+	// Each is small enough, all are too much for an entry.
+	large := padded(fsm.EncodeNoop(), maxSealed/2)
+	args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: [][]byte{large, large}, TimeoutMs: testDeadline.Milliseconds()}
+	var reply ApplyReply
+	if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil || reply.Outcome != outcomeNotAppended || !strings.Contains(reply.Error, "at most") {
+		t.Errorf("more than an entry may have: %v, outcome %d, %s", err, reply.Outcome, reply.Error)
+	}
+	if err := r.cfg.FSM.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// padded makes a command larger, by a field that nobody knows and everybody skips.
+func padded(command []byte, size int) []byte {
+	n := size - len(command) - 1 - 4
+	if n < 1<<21 {
+		panic("a length of four bytes is meant")
+	}
+	out := append([]byte(nil), command...)
+	out = append(out, 15<<3|2, byte(n)|0x80, byte(n>>7)|0x80, byte(n>>14)|0x80, byte(n>>21))
+	return append(out, make([]byte, n)...)
+}
+
+func TestACommandOfAnotherVersionDoesNotHoldUpThoseThatTravelWithIt(t *testing.T) {
+	t.Parallel()
+	_, replicas := trio(t)
+	leader, others := leaderOf(t, replicas)
+	at := others[0]
+	var all sync.WaitGroup
+	ctx, cancel := context.WithTimeout(testContext(t), 3*time.Second)
+	defer cancel()
+	all.Go(func() {
+		_, err := at.Apply(ctx, unknownCommand())
+		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "upgrade "+leader.cfg.Name) || !notApplied(err) {
+			t.Errorf("the command of another version: %v; want that it was not applied and whom to upgrade", err)
+		}
+	})
+	for i := range 50 {
+		all.Go(func() { push(t, at, fmt.Sprintf("job%d", i), 1) })
+	}
+	all.Wait()
+	sameState(t, replicas...)
+	for _, r := range replicas {
+		if err := r.cfg.FSM.Err(); err != nil {
+			t.Errorf("%s: %v", r.cfg.Name, err)
+		}
+	}
+}
+
+func TestTheLargestCommandFitsIntoAnEntry(t *testing.T) {
+	if size := fsm.SealedSize([][]byte{make([]byte, MaxCommand)}); size > maxSealed {
+		t.Errorf("the largest command takes %d bytes sealed, an entry holds %d", size, maxSealed)
+	}
+	commands := [][]byte{fsm.EncodeNoop(), make([]byte, 200), make([]byte, 1<<20)}
+	if size, entry := fsm.SealedSize(commands), fsm.Seal(commands, time.Now()); size != len(entry) {
+		t.Errorf("an entry is measured as %d bytes, and has %d", size, len(entry))
+	}
+}
+
+// What is written must be read back: an entry that is not keeps every replica from starting.
+func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
+	for _, where := range everyLog {
+		t.Run(where.store, func(t *testing.T) {
+			dir := t.TempDir()
+			open := func() (*storage, error) {
+				id, err := openIdentity(dir)
+				if err == nil {
+					err = id.started(id.get().HasRaftState)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return openStorage(dir, id, where, newRaftLogger(slog.New(slog.DiscardHandler)))
+			}
+			s, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.stable.SetUint64([]byte(termKey), 1); err != nil {
+				t.Fatal(err)
+			}
+			largest := maxSealed
+			if where.store == LogBbolt {
+				largest = 2 << 20 // it has no limit of its own, and takes minutes under the race detector
+			}
+			data := make([]byte, maxSealed+1)
+			data[0], data[largest-1] = 1, 2
+			now := time.Now().In(time.FixedZone("with seconds", 3601)) // which takes the most bytes
+			at := func(index uint64, size int) *raft.Log {
+				return &raft.Log{Index: index, Term: 1 << 60, Type: raft.LogCommand, Data: data[:size], AppendedAt: now}
+			}
+			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, maxSealed+1)}); err == nil || !strings.Contains(err.Error(), "can be read back") {
+				t.Errorf("an entry of one byte more than can be read back: %v", err)
+			}
+			if last := s.log.last.Load(); last != 0 {
+				t.Errorf("a refused append leaves entries up to %d", last)
+			}
+			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, largest), at(3, 10)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if s, err = open(); err != nil { // and reads every entry
+				t.Fatalf("after a restart: %v", err)
+			}
+			var l raft.Log
+			if err := s.logs.GetLog(2, &l); err != nil || len(l.Data) != largest || l.Data[0] != 1 || l.Data[largest-1] != 2 {
+				t.Errorf("the largest entry comes back with %d bytes: %v", len(l.Data), err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
+	t.Parallel()
+	f := newFollower(t)
+	f.mustAppend(base{}, entriesOf(leaderTerm, 1, 20))
+	files := func() (size int64) {
+		_ = filepath.Walk(filepath.Join(f.dir, wal.Dir), func(_ string, info os.FileInfo, err error) error {
+			if err == nil && !info.IsDir() {
+				size += info.Size()
+			}
+			return nil
+		})
+		return size
+	}
+	before := files()
+	tooLarge := entriesOf(leaderTerm, 21, 23)
+	tooLarge[1].Data = make([]byte, maxSealed+1)
+	if f.append(base{20, leaderTerm}, 0, tooLarge) {
+		t.Error("an entry that cannot be read back was taken")
+	}
+	f.expectLog("after an entry that was refused", 1, 20)
+	if files() != before {
+		t.Error("something of it was written")
+	}
+	f.restart()
+	f.mustAppend(base{20, leaderTerm}, entriesOf(leaderTerm, 21, 23))
+	f.expectLog("after entries that fit", 1, 23)
+}
