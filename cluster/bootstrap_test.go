@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
@@ -186,7 +187,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 		case "Invite":
 			err = p.Invite(&InviteArgs{Cluster: y}, &reply)
 		case "hello":
-			if answer := r.admit(hello{kind: kindRaft, target: r.self, cluster: y}); answer != helloOK {
+			if answer := r.admit(raftnet.Hello{Kind: raftnet.KindRaft, Target: r.self, Cluster: y}); answer != raftnet.Accepted {
 				return answer.Error()
 			}
 		case "found":

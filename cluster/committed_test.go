@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -61,13 +62,12 @@ func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
 // still hold the entry of a deposed leader there.
 func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
 	f := newFollower(t)
-	calls := make(chan raft.RPC, 1)
-	r := &Replica{raft: f.raft, serverID: f.self, network: &network{calls: calls}}
+	injected := make(injections, 1)
+	r := &Replica{raft: f.raft, serverID: f.self, injector: injected}
 	tell := func() (taken bool) {
 		r.injectCommit(testContext(t), readIndex{index: 5, term: leaderTerm})
-		request := (<-calls).Command.(*raft.AppendEntriesRequest)
 		var resp raft.AppendEntriesResponse
-		if err := f.leader.AppendEntries(f.self, f.addr, request, &resp); err != nil {
+		if err := f.leader.AppendEntries(f.self, f.addr, <-injected, &resp); err != nil {
 			t.Fatal(err)
 		}
 		return resp.Success
@@ -81,3 +81,8 @@ func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
 		t.Fatalf("the leader's entries are committed up to %d, want 5", f.raft.CommitIndex())
 	}
 }
+
+// injections are the requests that were handed to the transport.
+type injections chan *raft.AppendEntriesRequest
+
+func (i injections) Inject(_ context.Context, request *raft.AppendEntriesRequest) { i <- request }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
 
@@ -162,7 +163,7 @@ type tuning struct {
 	reopenEvery   time.Duration // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
-	dial     dialFunc                 // for the peer port
+	dial     raftnet.DialFunc         // for the peer port
 	resolver resolver
 }
 
@@ -182,7 +183,7 @@ func defaultTuning() tuning {
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: wal.SegmentSize,
 		probe: probeWrite, measure: measureSpace, reopenEvery: 5 * time.Second,
-		dial:     dialTCP,
+		dial:     raftnet.DialTCP,
 		resolver: net.DefaultResolver,
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -153,7 +154,7 @@ func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*rep
 func TestPausedLeaderDoesNotHoldARequest(t *testing.T) { // not parallel, because it measures time
 	tn, old, others, all := patientLeader(t)
 	// Raft's traffic is cut, the request still reaches the old leader, which can do nothing with it.
-	tn.isolate(old.cfg.Name, true, names(all), kindRaft)
+	tn.isolate(old.cfg.Name, true, names(all), raftnet.KindRaft)
 	began := time.Now()
 	push(t, others[0], "held", 1)
 	if took := time.Since(began); took > 10*time.Second {
@@ -194,7 +195,7 @@ func TestDeposedLeaderNeverConfirmsARead(t *testing.T) {
 	}
 	term := old.raft.CurrentTerm()
 
-	tn.isolate(old.cfg.Name, true, names(replicas), kindRaft)
+	tn.isolate(old.cfg.Name, true, names(replicas), raftnet.KindRaft)
 	eventually(t, "the others have another leader", func() bool {
 		id, _ := others[0].leader.current()
 		return id != "" && id != old.serverID
@@ -211,7 +212,7 @@ func TestDeposedLeaderNeverConfirmsARead(t *testing.T) {
 	for _, o := range others {
 		var reply ReadIndexReply
 		args := &ReadIndexArgs{Cluster: o.store.clusterID(), Term: o.raft.CurrentTerm(), Requester: o.self, TimeoutMs: 500}
-		if err := o.peers.call(testContext(t), old.self, "ReadIndex", args, &reply); err != nil || reply.Error == "" {
+		if err := o.peers.Call(testContext(t), old.self, "ReadIndex", args, &reply); err != nil || reply.Error == "" {
 			t.Errorf("the deposed leader gives %s the read index %d, err %v", o.cfg.Name, reply.Index, err)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/loglimit"
 )
 
 func TestANewReplicaFollowsWhomItsPeersLeadTo(t *testing.T) {
@@ -50,7 +52,7 @@ func followerT(t *testing.T, logs *logBuffer, peers ...string) *Replica {
 		t.Fatal(err)
 	}
 	r := &Replica{
-		cfg: Config{Peers: peers}, id: id, places: newPlaces(), refusals: newQuietBook(), ctx: t.Context(),
+		cfg: Config{Peers: peers}, id: id, places: newPlaces(), refusals: loglimit.New(), ctx: t.Context(),
 		logger: slog.New(slog.NewTextHandler(logs, nil)), gossip: gossipOf(nodeMeta{ID: id.get().ID}),
 	}
 	return r

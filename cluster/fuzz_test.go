@@ -83,17 +83,6 @@ func FuzzStableValues(f *testing.F) {
 	})
 }
 
-// FuzzHello: a hello is taken only in the form in which it is sent.
-func FuzzHello(f *testing.F) {
-	f.Add(hello{kind: kindRaft, target: uuid.UUID{1}, sender: uuid.UUID{2}, cluster: uuid.UUID{3}}.encode())
-	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if h, ok := decodeHello(b); ok && !bytes.Equal(h.encode(), b) {
-			t.Fatalf("%x was taken for %+v", b, h)
-		}
-	})
-}
-
 // FuzzSnapshotMeta: meta.json never makes the check stumble.
 func FuzzSnapshotMeta(f *testing.F) {
 	b, err := json.Marshal(snapshotMetaRecord{SnapshotMeta: raft.SnapshotMeta{Version: 1, ID: "1-2-3", Index: 2, Term: 1}})

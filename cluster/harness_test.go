@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,8 @@ import (
 	"github.com/hashicorp/memberlist"
 	dto "github.com/prometheus/client_model/go"
 
+	"pushquorum/cluster/internal/raftnet"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
@@ -27,8 +28,7 @@ import (
 // Tests that mostly wait run at once. What measures a time, pushes as fast as it can or keeps a processor busy runs alone,
 // because beside it the others miss their heartbeats.
 
-// testDeadline bounds what a test waits for. It is long, because many tests run at once; none that passes waits for it.
-const testDeadline = time.Minute
+const testDeadline = testkit.Deadline
 
 // replicaT is a replica under test with what is needed to start it again.
 type replicaT struct {
@@ -42,22 +42,7 @@ type replicaT struct {
 }
 
 // logBuffer keeps the log of a replica for a failing test.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+type logBuffer = testkit.LogBuffer
 
 // link is a direction between two replicas, for one kind of traffic.
 type link struct {
@@ -86,7 +71,7 @@ func newTestNet() *testNet {
 	return &testNet{owner: map[string]string{}, cut: map[link]bool{}, conns: map[*testConn]bool{}}
 }
 
-func (n *testNet) dialer(from string) dialFunc {
+func (n *testNet) dialer(from string) raftnet.DialFunc {
 	dial := defaultTuning().dial
 	return func(ctx context.Context, address string) (net.Conn, error) {
 		conn, err := dial(ctx, address)
@@ -116,7 +101,7 @@ func (c *testConn) Write(p []byte) (int, error) {
 // isolate cuts a replica off from the others, both ways, or heals it. Connections die at once. No kinds means all.
 func (n *testNet) isolate(name string, cut bool, others []string, kinds ...byte) {
 	if len(kinds) == 0 {
-		kinds = []byte{kindRaft, kindRPC}
+		kinds = []byte{raftnet.KindRaft, raftnet.KindRPC}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -316,16 +301,7 @@ func names(replicas []*replicaT) []string {
 // eventually waits for a condition; what says what was awaited.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(testDeadline)
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !cond() {
-		select {
-		case <-look.C:
-		case <-deadline:
-			t.Fatalf("within %s: %s: did not happen", testDeadline, what)
-		}
-	}
+	testkit.Eventually(t, what, cond)
 }
 
 func waitReady(t testing.TB, replicas ...*replicaT) {
@@ -361,9 +337,7 @@ func pushCommand(r *replicaT, job string, value float64) []byte {
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testDeadline)
-	t.Cleanup(cancel)
-	return ctx
+	return testkit.Context(t)
 }
 
 // push replicates one gauge and fails the test if that does not work.

@@ -12,12 +12,10 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
-
-// noLogs is a cache for transports that send nothing of a log.
-func noLogs() *logCache { return newLogCache(raft.NewInmemStore()) }
 
 // countingLogs counts what is read below a cache.
 type countingLogs struct {
@@ -324,13 +322,13 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 			t.Fatalf("%v, %v", result, err)
 		}
 	}
-	net.isolate(away.cfg.Name, true, names(replicas), kindRaft)
+	net.isolate(away.cfg.Name, true, names(replicas), raftnet.KindRaft)
 	away.start()
 	away.store.log.mu.Lock()
 	meter := &meteredStore{entryStore: away.store.log.inner}
 	away.store.log.inner = meter
 	away.store.log.mu.Unlock()
-	net.isolate(away.cfg.Name, false, names(replicas), kindRaft)
+	net.isolate(away.cfg.Name, false, names(replicas), raftnet.KindRaft)
 	waitReady(t, away)
 	sameState(t, replicas...)
 	meter.mu.Lock()

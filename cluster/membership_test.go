@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/raftnet"
 )
 
 func voters(r *replicaT) int {
@@ -108,8 +110,8 @@ func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
 	if voters(a) != 1 || voters(b) != 1 || hasJob(a, "of-b") || hasJob(b, "of-a") {
 		t.Fatal("the two have merged")
 	}
-	if _, err := dialPeer(testContext(t), a.tune.dial, b.addrs.peerAdvertise,
-		hello{kind: kindRaft, target: b.self, sender: a.self, cluster: a.store.clusterID()}); !errors.Is(err, helloOtherCluster) {
+	if _, err := raftnet.Dial(testContext(t), a.tune.dial, b.addrs.peerAdvertise,
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self, Cluster: a.store.clusterID()}); !errors.Is(err, raftnet.OtherCluster) {
 		t.Fatalf("Raft traffic of another cluster: %v, want a refusal", err)
 	}
 }
@@ -130,8 +132,8 @@ func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
 	if err := replacement.ReadBarrier(testContext(t)); err != nil || !hasJob(replacement, "before") {
 		t.Fatalf("the replacement lacks data: %v", err)
 	}
-	if _, err := dialPeer(testContext(t), others[1].tune.dial, replacement.addrs.peerAdvertise,
-		hello{kind: kindRaft, target: dead.self, cluster: others[1].store.clusterID()}); !errors.Is(err, helloNotMe) {
+	if _, err := raftnet.Dial(testContext(t), others[1].tune.dial, replacement.addrs.peerAdvertise,
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: dead.self, Cluster: others[1].store.clusterID()}); !errors.Is(err, raftnet.NotMe) {
 		t.Fatalf("asked for the dead one: %v, want a refusal", err)
 	}
 	eventually(t, "the dead one is listed as unhealthy", func() bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
 
@@ -72,8 +73,8 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 		return strings.Contains(survivor.logs.String(), "belongs to another cluster") && strings.Contains(survivor.logs.String(), other.self.String())
 	})
 	for _, cluster := range []uuid.UUID{oldCluster, other.store.clusterID()} {
-		if _, err := dialPeer(testContext(t), other.tune.dial, survivor.addrs.peerAdvertise,
-			hello{kind: kindRaft, target: survivor.self, sender: other.self, cluster: cluster}); !errors.Is(err, helloOtherCluster) {
+		if _, err := raftnet.Dial(testContext(t), other.tune.dial, survivor.addrs.peerAdvertise,
+			raftnet.Hello{Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self, Cluster: cluster}); !errors.Is(err, raftnet.OtherCluster) {
 			t.Errorf("Raft traffic of the old cluster: %v, want a refusal", err)
 		}
 	}

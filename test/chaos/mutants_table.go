@@ -112,7 +112,7 @@ func mutantsOfProcesses() []mutant {
 		{
 			name: "pipeline-lockup", what: "a pipeline whose answers Raft no longer takes locks up: a bug that the harness found",
 			edits: []edit{{
-				"cluster/pipeline.go",
+				"cluster/internal/raftnet/pipeline.go",
 				"	p := &pipeline{",
 				"	if id != \"\" {\n		return inner, nil\n	}\n	p := &pipeline{",
 			}},

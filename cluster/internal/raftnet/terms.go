@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // maxTermLeap is how far a term may be ahead of this replica's own. Terms come one at a time, an election needs a good
@@ -33,12 +35,21 @@ func (w *termWall) check(what string, term uint64) error {
 	if term <= current || term-current <= maxTermLeap {
 		return nil
 	}
-	err := fmt.Errorf("%s in term %d is refused: this replica is in term %d, and terms do not leap", what, term, current)
+	err := fmt.Errorf(
+		"%s in term %d is refused: this replica is in term %d, and terms do not leap",
+		what,
+		term,
+		current,
+	)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if time.Since(w.said) >= termWallQuiet {
 		w.said = time.Now()
-		w.logger.Warn("somebody at the peer port names a term that cannot be: a replica is broken, or it is none", "err", err)
+		w.logger.Warn(
+			"somebody at the peer port names a term that cannot be: a replica is broken, or it is none",
+			"err",
+			err,
+		)
 	}
 	return err
 }
@@ -53,7 +64,7 @@ func (w *termWall) checkRequest(command any) error {
 				return fmt.Errorf("entry %d of term %d is refused in a request of term %d", l.Index, l.Term, req.Term)
 			}
 			switch {
-			case l.Type == raft.LogConfiguration && !isConfiguration(l.Data):
+			case l.Type == raft.LogConfiguration && !server.IsConfiguration(l.Data):
 				return fmt.Errorf("entry %d is refused: it is no configuration", l.Index)
 			case l.Type == raft.LogAddPeerDeprecated, l.Type == raft.LogRemovePeerDeprecated:
 				return fmt.Errorf("entry %d is refused: it is of a kind that no version writes", l.Index)
@@ -64,7 +75,7 @@ func (w *termWall) checkRequest(command any) error {
 		if req.LastLogTerm > req.Term {
 			return fmt.Errorf("a snapshot of term %d is refused in a request of term %d", req.LastLogTerm, req.Term)
 		}
-		if req.SnapshotVersion > 0 && !isConfiguration(req.Configuration) {
+		if req.SnapshotVersion > 0 && !server.IsConfiguration(req.Configuration) {
 			return fmt.Errorf("a snapshot up to entry %d is refused: it comes with no configuration", req.LastLogIndex)
 		}
 		return w.check("InstallSnapshot", req.Term)
@@ -74,12 +85,6 @@ func (w *termWall) checkRequest(command any) error {
 		return w.check("RequestPreVote", req.Term)
 	}
 	return nil // TimeoutNow has no term
-}
-
-func isConfiguration(encoded []byte) (ok bool) {
-	defer func() { ok = recover() == nil }()
-	raft.DecodeConfiguration(encoded)
-	return true
 }
 
 // checkAnswer gives the error of a request, or why its answer is refused; the term of one that is refused is taken out.
