@@ -111,10 +111,17 @@ func parseOptions(args []string) (*options, error) {
 	o.minFree = autoBytesFlag(app, "storage.min-free",
 		"How much of the file system of --storage.path must be free: below it pushes get 507 (Insufficient Storage), and deleting is still possible. auto: 5 % of it or 200MB, whichever is less; 0: nothing.")
 	app.Flag("cluster.name", "Name of this replica, a label for people. Defaults to the hostname.").StringVar(&c.Name)
-	app.Flag("cluster.listen-address", "Address of the gossip port, TCP and UDP. Empty: standalone.").StringVar(&c.ListenAddress)
-	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip port. Defaults to the listen address, or a private one of this host.").StringVar(&c.AdvertiseAddress)
-	app.Flag("cluster.peer-listen-address", "Address of the peer port, TCP, for consensus and everything else between replicas but the gossip. Defaults to the gossip port's host and the next port.").StringVar(&c.PeerListenAddress)
-	app.Flag("cluster.peer-advertise-address", "Address at which other replicas reach the peer port. Defaults to the gossip port's advertised host.").StringVar(&c.PeerAdvertiseAddress)
+	app.Flag("cluster.listen-address", "Address of the gossip port, TCP and UDP. Empty: standalone.").
+		StringVar(&c.ListenAddress)
+	app.Flag("cluster.advertise-address", "Address at which other replicas reach the gossip port. Defaults to the "+
+		"listen address, or a private one of this host.").
+		StringVar(&c.AdvertiseAddress)
+	app.Flag("cluster.peer-listen-address", "Address of the peer port, TCP, for consensus and everything else between "+
+		"replicas but the gossip. Defaults to the gossip port's host and the next port.").
+		StringVar(&c.PeerListenAddress)
+	app.Flag("cluster.peer-advertise-address", "Address at which other replicas reach the peer port. Defaults to the "+
+		"gossip port's advertised host.").
+		StringVar(&c.PeerAdvertiseAddress)
 	// The names they had first.
 	app.Flag("cluster.raft-listen-address", "").Hidden().StringVar(&c.PeerListenAddress)
 	app.Flag("cluster.raft-advertise-address", "").Hidden().StringVar(&c.PeerAdvertiseAddress)
