@@ -182,7 +182,7 @@ lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, gen
 VULNDB ?= https://vuln.go.dev
 
 .PHONY: vulncheck
-vulncheck: $(GOVULNCHECK) ## look for known vulnerabilities in what is called (needs https://vuln.go.dev, or a copy: VULNDB=file:///…)
+vulncheck: $(GOVULNCHECK) ## look for known vulnerabilities (needs https://vuln.go.dev, or a copy: VULNDB=…)
 	VULNDB='$(VULNDB)' .ci/vulncheck $(GOVULNCHECK)
 
 .PHONY: fmt

@@ -25,8 +25,8 @@ type Config struct {
 	// ListenAddress is the gossip port, TCP and UDP; empty means standalone: no port is opened.
 	ListenAddress    string
 	AdvertiseAddress string // what others are told; default: ListenAddress, or if that is unspecified what ownAddress finds
-	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with the
-	// port + 1.
+	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with
+	// the port + 1.
 	PeerListenAddress    string
 	PeerAdvertiseAddress string // default: the host of AdvertiseAddress with the port of PeerListenAddress
 

@@ -27,7 +27,9 @@ var (
 // readRepository looks at the files of the project, and not at what was built or is data.
 func readRepository(t *testing.T) repository {
 	t.Helper()
-	r := repository{paths: map[string]bool{}, basenames: map[string]bool{}, tests: map[string]bool{}, targets: map[string]bool{}}
+	r := repository{
+		paths: map[string]bool{}, basenames: map[string]bool{}, tests: map[string]bool{}, targets: map[string]bool{},
+	}
 	err := filepath.WalkDir("..", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -81,25 +83,28 @@ var (
 	link       = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
 )
 
-// TODO(layout): files and targets that documents name and that other branches bring. One that is there fails the test: take it
-// out. When the list is empty, it goes.
+// TODO(layout): files and targets that documents name and that other branches bring. One that is there fails the test:
+// take it out. When the list is empty, it goes.
 var expected = []string{
-	"cluster/internal/disk", "cluster/internal/disk/chain.go", "cluster/internal/disk/identity.go", "cluster/internal/disk/logstore.go",
+	"cluster/internal/disk", "cluster/internal/disk/chain.go", "cluster/internal/disk/identity.go",
+	"cluster/internal/disk/logstore.go",
 	"cluster/internal/disk/reserve.go", "cluster/internal/disk/tailfile.go", "cluster/internal/disk/wal",
 	"cluster/internal/disk/wal/store.go", "cluster/internal/durable", "cluster/internal/durable/damage.go",
 	"cluster/internal/formation", "cluster/internal/formation/DESIGN.md", "cluster/internal/formation/absences.go",
 	"cluster/internal/formation/attempt.go", "cluster/internal/formation/promises.go",
-	"cluster/internal/gossip", "cluster/internal/gossip/gossip.go", "cluster/internal/raftnet", "cluster/internal/raftnet/mux.go",
+	"cluster/internal/gossip", "cluster/internal/gossip/gossip.go",
+	"cluster/internal/raftnet", "cluster/internal/raftnet/mux.go",
 	"cluster/internal/raftnet/transport.go",
 	"cluster/append.go", "cluster/propose.go", "cluster/receive.go", "cluster/retry.go",
-	"expo/page", "expo/page/compress.go", "expo/page/cut.go", "expo/page/merge.go", "expo/page/negotiate.go", "expo/page/page.go",
+	"expo/page", "expo/page/compress.go", "expo/page/cut.go", "expo/page/merge.go", "expo/page/negotiate.go",
+	"expo/page/page.go",
 	"expo/page/segment.go", "expo/page/stream.go", "expo/page/write.go",
 	"api/selfmetrics.go", "cmd/pushquorum/internal/pgfile",
 	"test-short",
 }
 
-// TestWhatDocumentsNameIsThere: files, folders, tests and targets of make that any document of the project names, and what
-// its links lead to. A file is named from the top, from the document's own folder, or by its last part alone.
+// TestWhatDocumentsNameIsThere: files, folders, tests and targets of make that any document of the project names, and
+// what its links lead to. A file is named from the top, from the document's own folder, or by its last part alone.
 func TestWhatDocumentsNameIsThere(t *testing.T) {
 	t.Parallel()
 	r := readRepository(t)
