@@ -30,7 +30,7 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	if err := id.started(false); err != nil {
 		t.Fatal(err)
 	}
-	store, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+	store, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 			if err := id.founded(); err != nil {
 				t.Fatal(err)
 			}
-			s, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+			s, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
 			if err != nil {
 				t.Fatal(err)
 			}

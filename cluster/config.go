@@ -171,6 +171,9 @@ type resolver interface {
 	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
 }
 
+// segmentSize is how large segments of the log are on the file system of a directory. Bytes.
+func (t *tuning) segmentSize(dir string) int { return suitedSegmentSize(dir, t.walSegment, t.measure) }
+
 func defaultTuning() tuning {
 	return tuning{
 		heartbeat: 400 * time.Millisecond, election: 400 * time.Millisecond, lease: 250 * time.Millisecond,

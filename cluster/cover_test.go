@@ -47,7 +47,7 @@ func (f *follower) start() {
 		f.t.Fatal(err)
 	}
 	logger := newRaftLogger(slog.New(slog.DiscardHandler))
-	if f.store, err = openStorage(f.dir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, logger); err != nil {
+	if f.store, err = openStorage(f.dir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, fsm.VerifySnapshot, logger); err != nil {
 		f.t.Fatal(err)
 	}
 	f.self = serverID(id.get().ID)

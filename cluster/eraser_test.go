@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/fsm"
 )
 
 // fill makes a file of so many pieces.
@@ -124,7 +125,7 @@ func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	e := newEraser(hclog.NewNullLogger())
 	defer e.Close()
-	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), func() error { return nil }, func(base) error { return nil }, e.erase)
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(base) error { return nil }, e.erase)
 	if err != nil {
 		t.Fatal(err)
 	}

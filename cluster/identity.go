@@ -210,7 +210,7 @@ func (r identityRecord) forming() (servers []raft.Server, err error) {
 		if err != nil {
 			return nil, err
 		}
-		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: serverID(a.ID), Address: address})
+		servers = append(servers, raft.Server{Suffrage: raft.Voter, ID: a.ServerID(), Address: address})
 	}
 	return servers, nil
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -14,7 +13,7 @@ const (
 	// What was appended last is kept for the followers and for the state machine, who ask for it at once: so many entries, and so
 	// many bytes of them.
 	cachedEntries = 32
-	cachedBytes   = cachedEntries * maxBatch
+	cachedBytes   = 8 << 20
 	// deferredSize is the size of the largest entry that Raft gets with its data from the disk. Raft reads 64 entries for a follower
 	// that was away, whatever their size, and keeps 128 times 64 before the state machine at a start. Bytes.
 	deferredSize = 4 << 10
@@ -189,49 +188,6 @@ func (c *logCache) cutEntries(request *raft.AppendEntriesRequest) error {
 			return nil
 		}
 		request.Entries[i] = whole
-	}
-	return nil
-}
-
-// loadingFSM reads the data of entries where it was deferred, one after the other.
-type loadingFSM struct {
-	raft.BatchingFSM
-	logs *logCache
-	// dropped tells whether an entry is missing because a snapshot has taken its place, which is restored next.
-	dropped func(index uint64) bool
-	fail    func(error)
-}
-
-// Apply implements raft.FSM.
-func (f *loadingFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
-
-// ApplyBatch implements raft.BatchingFSM.
-func (f *loadingFSM) ApplyBatch(logs []*raft.Log) []any {
-	results := make([]any, 0, len(logs))
-	for len(logs) > 0 {
-		n := slices.IndexFunc(logs, isDeferred)
-		switch {
-		case n < 0:
-			n = len(logs)
-			results = append(results, f.BatchingFSM.ApplyBatch(logs)...)
-		case n > 0:
-			results = append(results, f.BatchingFSM.ApplyBatch(logs[:n])...)
-		default:
-			n = 1
-			results = append(results, f.load(logs[0]))
-		}
-		logs = logs[n:]
-	}
-	return results
-}
-
-func (f *loadingFSM) load(l *raft.Log) any {
-	whole, err := f.logs.full(l)
-	switch {
-	case err == nil:
-		return f.BatchingFSM.ApplyBatch([]*raft.Log{whole})[0]
-	case !errors.Is(err, raft.ErrLogNotFound) || !f.dropped(l.Index):
-		f.fail(fmt.Errorf("log entry %d cannot be read: %w", l.Index, err))
 	}
 	return nil
 }

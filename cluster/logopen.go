@@ -6,6 +6,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/durable"
+	"pushquorum/cluster/internal/server"
 )
 
 // open reads every entry, follows the chain and compares it with what raft.tail says; covered is the index of the newest
@@ -59,7 +60,7 @@ func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64)
 		if index > covered {
 			s.growth.add(index, uint64(len(l.Data)))
 			if l.Type == raft.LogConfiguration {
-				if !isConfiguration(l.Data) {
+				if !server.IsConfiguration(l.Data) {
 					return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is no configuration", index)
 				}
 				c := raft.DecodeConfiguration(l.Data)

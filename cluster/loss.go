@@ -23,7 +23,7 @@ func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*dirLock, err
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(giveUpReserve(dir, tune), tune.probe(dir, probeSize)); err != nil {
+	if err := errors.Join(giveUpReserve(dir, tune.segmentSize(dir), tune.measure), tune.probe(dir, probeSize)); err != nil {
 		_ = lock.Close() // nothing has been written under it
 		return nil, cannotWrite(dir, err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -63,7 +62,7 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
 	r.id = id.get().ID.String()
-	store, err := openStorage(cfg.DataDir, id, logOptions{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir), readOnly: true}, newRaftLogger(cfg.Logger))
+	store, err := openStorage(cfg.DataDir, id, logOptions{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir), readOnly: true}, fsm.VerifySnapshot, newRaftLogger(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +73,7 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 	if r.term, err = store.stable.GetUint64([]byte(termKey)); err != nil {
 		return nil, err
 	}
-	if err := store.restore(cfg.FSM); err != nil {
+	if err := restoreAll(store, cfg.FSM); err != nil {
 		return nil, err
 	}
 	if cfg.Registerer != nil {
@@ -91,22 +90,20 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 	return r, nil
 }
 
-// restore puts all that is here into a new state machine, as Raft does it when all of it is committed.
-func (s *storage) restore(f *fsm.FSM) error {
-	index := uint64(0)
-	if s.snapshot != nil {
-		state, err := os.Open(filepath.Join(s.snapshot.path, snapshotState))
-		if err != nil {
-			return err
-		}
+// restoreAll puts all that is here into a new state machine, as Raft does it when all of it is committed.
+func restoreAll(s *storage, f *fsm.FSM) error {
+	state, index, err := s.snapshotContent()
+	if err != nil {
+		return err
+	}
+	if state != nil {
 		if err := f.Restore(state); err != nil { // closes it
-			return fmt.Errorf("reading %s: %w", s.snapshot.path, err)
+			return fmt.Errorf("reading %s: %w", filepath.Dir(state.Name()), err)
 		}
-		index = s.snapshot.Index
 	}
 	const batch = 64
 	logs := make([]*raft.Log, 0, batch)
-	for last := s.log.last.Load(); index < last; {
+	for last := s.lastIndex(); index < last; {
 		clear(logs)
 		logs = logs[:0]
 		for size := 0; index < last && len(logs) < batch && size < maxSent; index++ {

@@ -137,7 +137,7 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return openStorage(dir, id, where, newRaftLogger(slog.New(slog.DiscardHandler)))
+				return openStorage(dir, id, where, fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
 			}
 			s, err := open()
 			if err != nil {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/server"
+	"pushquorum/fsm"
 )
 
 // ErrNothingToRecover means that a replica can be started as it is, because it has no other members to wait for.
@@ -70,7 +70,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := giveUpReserve(cfg.DataDir, tune); err != nil {
+	if err := giveUpReserve(cfg.DataDir, tune.segmentSize(cfg.DataDir), tune.measure); err != nil {
 		return rec, err
 	}
 	id, err := openIdentity(cfg.DataDir)
@@ -91,7 +91,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		}
 	}
 	if !log.whole() {
-		if rec, err = log.survey(cfg.Name, id); err != nil {
+		if rec, err = surveyLog(&log, cfg.Name, id); err != nil {
 			return rec, err
 		}
 		if err := agreed(ctx, &cfg, tune, &storage{id: id, configuration: log.configuration}, self, &rec, found); err != nil {
@@ -101,13 +101,13 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 			return rec, fmt.Errorf("cutting the log in %s before entry %d: %w; run this again", cfg.DataDir, log.keep.Last+1, err)
 		}
 	}
-	store, err := openStorage(cfg.DataDir, id, where, logger)
+	store, err := openStorage(cfg.DataDir, id, where, fsm.VerifySnapshot, logger)
 	if err != nil {
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if log.whole() {
-		if rec, err = store.survey(cfg.Name, self); err != nil {
+		if rec, err = surveyStorage(store, cfg.Name, self); err != nil {
 			return rec, err
 		}
 		if err := agreed(ctx, &cfg, tune, store, self, &rec, found); err != nil {
@@ -149,8 +149,8 @@ func agreed(ctx context.Context, cfg *Config, tune tuning, store *storage, self 
 	return found(*rec)
 }
 
-// survey says what would be left of a log that is not whole, and what would be lost.
-func (i *inspection) survey(name string, id *identity) (Recovery, error) {
+// surveyLog says what would be left of a log that is not whole, and what would be lost.
+func surveyLog(i *inspection, name string, id *identity) (Recovery, error) {
 	rec := Recovery{
 		Name: name, Cluster: id.get().Cluster, Unreadable: i.lost, InSnapshot: i.inSnapshot,
 		LastIndex: i.end.Index, LastTerm: i.end.Term, Written: i.end.AppendedAt,
@@ -188,25 +188,8 @@ func (r *Recovery) members(servers []raft.Server, self uuid.UUID) error {
 	return nil
 }
 
-// keepOnly removes the snapshots with another configuration. One of the same index would be as good as the recovered one, and
-// only a clock decides which of the two is the newest.
-func (s *snapshotStore) keepOnly(configuration raft.Configuration) error {
-	list, err := s.List()
-	if err != nil {
-		return err
-	}
-	for _, meta := range list {
-		if !slices.Equal(meta.Configuration.Servers, configuration.Servers) {
-			if err := s.remove(meta); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// survey says what there is to be recovered, or why there is nothing.
-func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
+// surveyStorage says what there is to be recovered, or why there is nothing.
+func surveyStorage(s *storage, name string, self uuid.UUID) (Recovery, error) {
 	rec := Recovery{Name: name, Cluster: s.clusterID()}
 	servers := s.configuration.Servers
 	switch {

@@ -158,7 +158,7 @@ func (r *Replica) openDirectory() (err error) {
 		}
 	}
 	segmentSize := r.tune.segmentSize(dir)
-	if r.store, err = openStorage(dir, r.id, logOptions{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
+	if r.store, err = openStorage(dir, r.id, logOptions{store: r.cfg.LogStore, segmentSize: segmentSize}, fsm.VerifySnapshot, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {
@@ -170,13 +170,11 @@ func (r *Replica) openDirectory() (err error) {
 		}
 	}
 	r.space = newSpaceWatch(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.store.nextSnapshot, newReserve(dir, segmentSize), r.logger)
-	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, r.store.log.refuse)
+	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, nil)
 	r.dir.full, r.dir.took = r.space.full, r.space.wrote
-	r.store.snaps.wrote = func(err error) { r.dir.wrote(writeSnapshot, err) }
-	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
+	if err := r.store.watchedBy(r.dir, r.lock.info()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)
 	}
-	r.store.logs = newLogCache(&notedLogs{r.store.log, r.dir}).deferring()
 	rec := r.id.get()
 	r.promises = formation.OpenPromises(r.self, r.tune.promiseTTL, formation.Promise{Cluster: rec.Promised, Coordinator: rec.PromisedTo},
 		formation.Environment{View: r.localView, Save: r.savePromise, Bind: r.bind})

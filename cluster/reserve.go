@@ -58,12 +58,12 @@ func (r *reserve) keep() (err error) {
 }
 
 // giveUpReserve makes room for a start on a disk that has none. What is left of making a reserve goes in any case.
-func giveUpReserve(dir string, tune tuning) error {
-	r := newReserve(dir, tune.segmentSize(dir))
+func giveUpReserve(dir string, segmentSize int, measure func(dir string) (fileSystem, error)) error {
+	r := newReserve(dir, segmentSize)
 	if err := os.Remove(r.path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if now, err := tune.measure(dir); err != nil || now.free >= r.size {
+	if now, err := measure(dir); err != nil || now.free >= r.size {
 		return nil //nolint:nilerr // what cannot be measured has no reserve
 	}
 	_, err := r.giveUp()
@@ -76,11 +76,11 @@ const (
 	minSegmentSize = 1 << 20 // bytes
 )
 
-// segmentSize is how large segments of the log are on the file system of a directory.
-func (t *tuning) segmentSize(dir string) int {
-	now, err := t.measure(dir)
+// suitedSegmentSize is how large segments of the log are on the file system of a directory, most at most. Bytes.
+func suitedSegmentSize(dir string, most int, measure func(dir string) (fileSystem, error)) int {
+	now, err := measure(dir)
 	if err != nil || now.size == 0 {
-		return t.walSegment
+		return most
 	}
-	return int(min(uint64(t.walSegment), max(now.size/minSegments, minSegmentSize)))
+	return int(min(uint64(most), max(now.size/minSegments, minSegmentSize)))
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 )
 
@@ -42,17 +43,16 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 		left bool
 	}{"full": {0, false}, "less than a start may write": {reserveRest, false}, "room": {1 << 29, true}} {
 		dir := t.TempDir()
-		tune, space := testTuning(), &fakeSpace{}
+		space := &fakeSpace{}
 		space.free.Store(c.free)
-		tune.measure = space.measure
-		r := newReserve(dir, tune.segmentSize(dir))
+		r := newReserve(dir, 64<<10)
 		if err := r.keep(); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(r.path+".tmp", []byte("half of one"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := giveUpReserve(dir, tune); err != nil {
+		if err := giveUpReserve(dir, 64<<10, space.measure); err != nil {
 			t.Fatal(err)
 		}
 		if was, err := r.giveUp(); was != c.left || err != nil {
@@ -66,9 +66,8 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 
 func TestASegmentSuitsItsFileSystem(t *testing.T) {
 	for size, want := range map[uint64]int{0: 16 << 20, 1 << 20: 1 << 20, 64 << 20: 2 << 20, 512 << 20: 16 << 20, 1 << 40: 16 << 20} {
-		tune := defaultTuning()
-		tune.measure = func(string) (fileSystem, error) { return fileSystem{size: size}, nil }
-		if got := tune.segmentSize("/data"); got != want {
+		measure := func(string) (fileSystem, error) { return fileSystem{size: size}, nil }
+		if got := suitedSegmentSize("/data", wal.SegmentSize, measure); got != want {
 			t.Errorf("on %d bytes it has %d, want %d", size, got, want)
 		}
 	}

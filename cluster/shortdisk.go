@@ -73,26 +73,6 @@ func (d *deletes) over(applied uint64, now time.Time) bool {
 	return paused || now.Sub(d.since) >= shortPatience
 }
 
-// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one
-// holds, all that came since, and what of that stays in the log even so. Bytes.
-func (s *storage) nextSnapshot() uint64 {
-	since := s.log.bytesSinceSnapshot()
-	_, kept := s.log.latest.kept()
-	most := s.snaps.size.Load() + since + min(since, kept)
-	return most - min(most, s.snaps.coming.Load())
-}
-
-// shorten deletes the log behind the newest snapshot, which is only kept for replicas that were away, but for what may
-// be unanswered.
-func (s *storage) shorten(applied uint64) error {
-	first, last := s.log.first.Load(), s.log.last.Load()
-	kept, _ := s.log.latest.kept()
-	if end := min(s.snapshotIndex(), last-min(last, kept), applied); first != 0 && end >= first {
-		return s.logs.DeleteRange(first, end)
-	}
-	return nil
-}
-
 // makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and
 // the log behind that one.
 func (s *shortDisk) makeRoom() (tight bool) {
@@ -100,7 +80,7 @@ func (s *shortDisk) makeRoom() (tight bool) {
 	if _, tight = s.space.room(s.store.nextSnapshot() / 2); !tight {
 		return false
 	}
-	if err := s.store.snaps.reapOld(); err != nil {
+	if err := s.store.reapSnapshots(); err != nil {
 		s.logger.Warn("cannot delete old snapshots, trying again", "err", err)
 	}
 	if err := s.store.shorten(s.fsm.Applied()); err != nil {
@@ -112,7 +92,7 @@ func (s *shortDisk) makeRoom() (tight bool) {
 // snapshotDue tells whether a snapshot is worth while, or due anyway, and fits.
 func (s *shortDisk) snapshotDue(due bool) bool {
 	after := s.store.snapshotIndex()
-	grown, size := s.store.log.bytesSinceSnapshot(), s.store.snaps.size.Load()
+	grown, size := s.store.bytesSinceSnapshot(), s.store.snapshotSize()
 	freed := s.paused && s.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
 		return false

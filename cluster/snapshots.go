@@ -47,7 +47,7 @@ func (s *snapshotter) run(ctx context.Context, every time.Duration) {
 		applied := s.fsm.Applied()
 		entries := applied - min(last, applied)
 		tight := s.short.makeRoom()
-		grown, size := s.store.log.bytesSinceSnapshot(), s.store.snaps.size.Load()
+		grown, size := s.store.bytesSinceSnapshot(), s.store.snapshotSize()
 		due := entries > 0 && s.cfg.snapshotDue(entries, grown, size, jitter)
 		if tight && entries > 0 {
 			due = s.short.snapshotDue(due)
@@ -58,7 +58,7 @@ func (s *snapshotter) run(ctx context.Context, every time.Duration) {
 		reload := s.raft.ReloadableConfig()
 		reload.TrailingLogs = max(1, min(entries, s.cfg.SnapshotEntries))
 		if tight {
-			reload.TrailingLogs, _ = s.store.log.latest.kept()
+			reload.TrailingLogs = s.store.keptEntries()
 		}
 		if err := s.raft.ReloadConfig(reload); err != nil {
 			s.logger.Error("cannot set how much log to keep", "err", err)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/durable"
-	"pushquorum/fsm"
 )
 
 const (
@@ -40,8 +40,7 @@ type snapshotStore struct {
 	// onSaved is called when a snapshot is final, before Raft goes on after it.
 	onSaved func(base) error
 	erase   func(path string) // deletes what is no snapshot any more
-	// verify reads a snapshot to its end and gives the index that it says it was taken at.
-	verify func(io.Reader) (applied uint64, err error)
+	verify  snapshotVerifier  // of what another replica sends
 
 	ending sync.Mutex    // held while a snapshot becomes the newest: they end in any order
 	newest atomic.Uint64 // index of the newest snapshot, 0 = none
@@ -62,8 +61,11 @@ func (s *snapshotStore) note(err error) {
 	}
 }
 
-func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error, onSaved func(base) error,
-	erase func(path string),
+// snapshotVerifier reads a snapshot to its end and gives the index that it says it was taken at.
+type snapshotVerifier func(io.Reader) (applied uint64, err error)
+
+func newSnapshotStore(dataDir string, logger hclog.Logger, verify snapshotVerifier, onState func() error,
+	onSaved func(base) error, erase func(path string),
 ) (*snapshotStore, error) {
 	dir := filepath.Join(dataDir, snapshotsDir)
 	if err := removeTmpSnapshots(dir); err != nil {
@@ -76,7 +78,7 @@ func newSnapshotStore(dataDir string, logger hclog.Logger, onState func() error,
 	}
 	return &snapshotStore{
 		FileSnapshotStore: inner, dir: dir, onState: onState, onSaved: onSaved, erase: erase,
-		verify: fsm.VerifySnapshot, readers: map[string]int{},
+		verify: verify, readers: map[string]int{},
 	}, nil
 }
 
@@ -302,4 +304,21 @@ func (r *snapshotReader) Close() error {
 // encodeSum is the content of the sidecar of a file.
 func encodeSum(content []byte) []byte {
 	return fmt.Appendf(nil, "%08x\n", crc32.Checksum(content, durable.Castagnoli()))
+}
+
+// keepOnly removes the snapshots with another configuration. One of the same index would be as good as the recovered one, and
+// only a clock decides which of the two is the newest.
+func (s *snapshotStore) keepOnly(configuration raft.Configuration) error {
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, meta := range list {
+		if !slices.Equal(meta.Configuration.Servers, configuration.Servers) {
+			if err := s.remove(meta); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

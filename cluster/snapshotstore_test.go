@@ -57,7 +57,7 @@ func snapshotAt(t *testing.T, index uint64) []byte {
 // openTestSnapshots opens the snapshots of a directory, and collects what becomes the base of the log.
 func openTestSnapshots(t *testing.T, saved *[]base) *snapshotStore {
 	t.Helper()
-	store, err := newSnapshotStore(t.TempDir(), hclog.NewNullLogger(), func() error { return nil },
+	store, err := newSnapshotStore(t.TempDir(), hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil },
 		func(b base) error { *saved = append(*saved, b); return nil }, func(path string) { _ = os.RemoveAll(path) })
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
@@ -46,6 +48,7 @@ type storage struct {
 	// configuration is the latest in log or snapshot, empty when there is none.
 	configuration raft.Configuration
 	hasState      bool
+	verify        snapshotVerifier
 	// replaced is closed when Raft's idea of the end of the log is wrong until the next start: see covered.
 	replaced     chan struct{}
 	replacedOnce sync.Once
@@ -53,8 +56,8 @@ type storage struct {
 
 // openStorage checks the directory from the outside in: identity, raft.tail, pages of raft.db, snapshots, then every
 // entry through the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
-func openStorage(dir string, id *identity, where logOptions, logger hclog.Logger) (*storage, error) {
-	s := &storage{path: filepath.Join(dir, raftFile), id: id, replaced: make(chan struct{}), eraser: newEraser(logger)}
+func openStorage(dir string, id *identity, where logOptions, verify snapshotVerifier, logger hclog.Logger) (*storage, error) {
+	s := &storage{path: filepath.Join(dir, raftFile), id: id, replaced: make(chan struct{}), eraser: newEraser(logger), verify: verify}
 	found, err := verifyRaftFile(dir, where.store)
 	if err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func (s *storage) openSnapshots(dir string, logger hclog.Logger) (*snapshotStore
 	if s.readOnly {
 		return &snapshotStore{dir: filepath.Join(dir, snapshotsDir)}, nil
 	}
-	return newSnapshotStore(dir, logger, s.id.setHasRaftState, s.saved, s.eraser.erase)
+	return newSnapshotStore(dir, logger, s.verify, s.id.setHasRaftState, s.saved, s.eraser.erase)
 }
 
 // load reads everything once through the stores.
@@ -244,3 +247,68 @@ func (s *storage) snapshotIndex() uint64 { return s.snaps.newest.Load() }
 
 // clusterID is the cluster this replica is bound to, uuid.Nil before.
 func (s *storage) clusterID() uuid.UUID { return s.id.get().Cluster }
+
+// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one
+// holds, all that came since, and what of that stays in the log even so. Bytes.
+func (s *storage) nextSnapshot() uint64 {
+	since := s.log.bytesSinceSnapshot()
+	_, kept := s.log.latest.kept()
+	most := s.snaps.size.Load() + since + min(since, kept)
+	return most - min(most, s.snaps.coming.Load())
+}
+
+// shorten deletes the log behind the newest snapshot, which is only kept for replicas that were away, but for what may
+// be unanswered.
+func (s *storage) shorten(applied uint64) error {
+	first, last := s.log.first.Load(), s.log.last.Load()
+	kept, _ := s.log.latest.kept()
+	if end := min(s.snapshotIndex(), last-min(last, kept), applied); first != 0 && end >= first {
+		return s.logs.DeleteRange(first, end)
+	}
+	return nil
+}
+
+// reapSnapshots deletes all snapshots but the newest, unless one is becoming the newest just now.
+func (s *storage) reapSnapshots() error { return s.snaps.reapOld() }
+
+// bytesSinceSnapshot is how much entry data came into the log after the newest snapshot's last entry, in bytes.
+func (s *storage) bytesSinceSnapshot() uint64 { return s.log.bytesSinceSnapshot() }
+
+// snapshotSize is the size of the newest snapshot's state, in bytes.
+func (s *storage) snapshotSize() uint64 { return s.snaps.size.Load() }
+
+// keptEntries is how many of the last entries stay in the log, whatever the room, because a leader may go back to them.
+func (s *storage) keptEntries() uint64 {
+	entries, _ := s.log.latest.kept()
+	return entries
+}
+
+// lastIndex is where the log ends, 0 when it is empty.
+func (s *storage) lastIndex() uint64 { return s.log.last.Load() }
+
+// waitForEntry returns nil when the log reaches to the index, and the context's error when it ends before that.
+func (s *storage) waitForEntry(ctx context.Context, index uint64) error {
+	return s.log.wait(ctx, index)
+}
+
+// watchedBy has a watch hear of every write, and refuse them for good when the directory is gone. It is called once, before
+// Raft has the stores; from then on Raft gets large entries without their data.
+func (s *storage) watchedBy(d *directory, lock os.FileInfo) error {
+	d.fence = s.log.refuse
+	s.snaps.wrote = func(err error) { d.wrote(writeSnapshot, err) }
+	s.logs = newLogCache(&notedLogs{s.log, d}).deferring()
+	return d.expect(lock, []string{raftFile, tailFileName}, s.replacedFiles())
+}
+
+// snapshotContent opens the state in the snapshot that was the newest at the start, and gives its last index; both are zero
+// when there was none.
+func (s *storage) snapshotContent() (*os.File, uint64, error) {
+	if s.snapshot == nil {
+		return nil, 0, nil
+	}
+	state, err := os.Open(filepath.Join(s.snapshot.path, snapshotState))
+	if err != nil {
+		return nil, 0, err
+	}
+	return state, s.snapshot.Index, nil
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"pushquorum/cluster/internal/server"
 	"sync"
 	"time"
 
@@ -53,7 +54,7 @@ func (w *termWall) checkRequest(command any) error {
 				return fmt.Errorf("entry %d of term %d is refused in a request of term %d", l.Index, l.Term, req.Term)
 			}
 			switch {
-			case l.Type == raft.LogConfiguration && !isConfiguration(l.Data):
+			case l.Type == raft.LogConfiguration && !server.IsConfiguration(l.Data):
 				return fmt.Errorf("entry %d is refused: it is no configuration", l.Index)
 			case l.Type == raft.LogAddPeerDeprecated, l.Type == raft.LogRemovePeerDeprecated:
 				return fmt.Errorf("entry %d is refused: it is of a kind that no version writes", l.Index)
@@ -64,7 +65,7 @@ func (w *termWall) checkRequest(command any) error {
 		if req.LastLogTerm > req.Term {
 			return fmt.Errorf("a snapshot of term %d is refused in a request of term %d", req.LastLogTerm, req.Term)
 		}
-		if req.SnapshotVersion > 0 && !isConfiguration(req.Configuration) {
+		if req.SnapshotVersion > 0 && !server.IsConfiguration(req.Configuration) {
 			return fmt.Errorf("a snapshot up to entry %d is refused: it comes with no configuration", req.LastLogIndex)
 		}
 		return w.check("InstallSnapshot", req.Term)
@@ -74,12 +75,6 @@ func (w *termWall) checkRequest(command any) error {
 		return w.check("RequestPreVote", req.Term)
 	}
 	return nil // TimeoutNow has no term
-}
-
-func isConfiguration(encoded []byte) (ok bool) {
-	defer func() { ok = recover() == nil }()
-	raft.DecodeConfiguration(encoded)
-	return true
 }
 
 // checkAnswer gives the error of a request, or why its answer is refused; the term of one that is refused is taken out.

@@ -13,6 +13,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/server"
 )
 
 // Unreadable is a part of a log that begins with an entry which cannot be read, by the log or by the state machine.
@@ -115,7 +116,7 @@ func (i *inspection) read(log *entriesOnDisk, record tail) {
 	for index := from; index != 0 && index <= to; index++ {
 		var l raft.Log
 		own, err := log.entry(index, &l, i.keep, i.end.Term)
-		if err == nil && l.Type == raft.LogConfiguration && index > covered && !isConfiguration(l.Data) {
+		if err == nil && l.Type == raft.LogConfiguration && index > covered && !server.IsConfiguration(l.Data) {
 			err = errors.New("is no configuration")
 		}
 		if err == nil && l.Type == raft.LogConfiguration && index > covered {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"pushquorum/fsm"
 	"strings"
 	"testing"
 
@@ -91,7 +92,7 @@ func TestEitherMetaPageMustBeWhole(t *testing.T) {
 
 func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
 	dir := t.TempDir()
-	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), func() error { return nil }, func(base) error { return nil },
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(base) error { return nil },
 		func(path string) { _ = os.RemoveAll(path) })
 	if err != nil {
 		t.Fatal(err)
