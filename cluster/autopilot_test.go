@@ -128,7 +128,7 @@ func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
 // configurations are all that stand in a replica's log.
 func configurations(t *testing.T, r *replicaT) (out []raft.Configuration) {
 	t.Helper()
-	for index := r.store.log.first.Load(); index <= r.store.log.last.Load(); index++ {
+	for index := r.store.log.first.Load(); index <= r.store.lastIndex(); index++ {
 		var l raft.Log
 		if err := r.store.log.GetLog(index, &l); err != nil {
 			t.Fatal(err)

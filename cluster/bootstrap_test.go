@@ -13,6 +13,7 @@ import (
 
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/server"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -88,7 +89,7 @@ func withID(t *testing.T, r *replicaT, rec identityRecord) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(r.cfg.DataDir, identityFile), b)
+	testkit.WriteFile(t, filepath.Join(r.cfg.DataDir, identityFile), b)
 }
 
 // TestWhatLostItsLogIsNotTakenForAFounding: only what nobody can have heard of may be written again.

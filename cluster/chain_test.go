@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/testkit"
 
 	"go.etcd.io/bbolt"
 )
@@ -32,7 +33,7 @@ func TestCallersEntriesAreNotChanged(t *testing.T) {
 func testCallersEntries(t *testing.T, where logOptions) {
 	s, _, closeLog := openTestLog(t, where, t.TempDir())
 	defer closeLog()
-	l, extended := entry(1, 1), entry(2, 1)
+	l, extended := testkit.Entry(1, 1), testkit.Entry(2, 1)
 	extended.Extensions = append(make([]byte, 0, 64), "theirs"...) // with room behind: it must not be written to
 	for _, l := range []*raft.Log{l, extended} {
 		if err := s.StoreLog(l); err != nil {
@@ -63,7 +64,7 @@ func testFollowersChain(t *testing.T, where logOptions) {
 		t.Fatal(err)
 	}
 	for i := range uint64(6) {
-		l := entry(i+1, 1)
+		l := testkit.Entry(i+1, 1)
 		l.AppendedAt = time.Now()
 		if i == 3 {
 			l.Extensions = []byte("of the caller")
@@ -79,7 +80,7 @@ func testFollowersChain(t *testing.T, where logOptions) {
 			dir := t.TempDir()
 			s, _, closeLog := openTestLog(t, where, dir)
 			// Another history behind it: its links are others than the leader's.
-			if err := s.StoreLog(entry(1, 1)); err != nil {
+			if err := s.StoreLog(testkit.Entry(1, 1)); err != nil {
 				t.Fatal(err)
 			}
 			var sent []*raft.Log
@@ -122,7 +123,7 @@ func testEveryBit(t *testing.T, where logOptions) {
 	at := time.Date(2026, 2, 3, 4, 5, 6, 789, time.UTC)
 	var logs []*raft.Log
 	for i := range uint64(2000) {
-		l := entry(1000+i, 7)
+		l := testkit.Entry(1000+i, 7)
 		l.AppendedAt, l.Extensions = at, []byte("theirs")
 		logs = append(logs, l)
 	}
@@ -193,7 +194,7 @@ func changeFrames(t *testing.T, dir string, change func(i int, value []byte)) {
 			n++
 			at += 8 + (size+7)/8*8
 		}
-		writeFile(t, path, b)
+		testkit.WriteFile(t, path, b)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/testkit"
 )
 
 // crashDisk stands below a log store and calls at at every point where a crash may leave another state. The store is
@@ -88,9 +89,9 @@ func (m moment) write(t *testing.T, dir string, record []byte) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, path, content)
+		testkit.WriteFile(t, path, content)
 	}
-	writeFile(t, filepath.Join(dir, tailFileName), record)
+	testkit.WriteFile(t, filepath.Join(dir, tailFileName), record)
 }
 
 // TestEveryCrashPointOfTheLog: whatever a crash leaves, of the process or of the machine, is opened, and it holds every
@@ -133,7 +134,7 @@ func testEveryCrashPoint(t *testing.T, where logOptions) {
 					}
 				}
 				// It goes on from there.
-				if err := s.StoreLog(entry(s.last.Load()+1, 1000)); err != nil {
+				if err := s.StoreLog(testkit.Entry(s.last.Load()+1, 1000)); err != nil {
 					t.Fatalf("seed %d, a crash %s: %v", seed, when, err)
 				}
 				closeLog()
@@ -153,7 +154,7 @@ func testEveryCrashPoint(t *testing.T, where logOptions) {
 			case what < 6:
 				var batch []*raft.Log
 				for range 1 + rng.IntN(3) {
-					batch = append(batch, entry(next, term))
+					batch = append(batch, testkit.Entry(next, term))
 					next++
 				}
 				err = s.StoreLogs(batch)
@@ -190,9 +191,9 @@ func testEveryCrashPoint(t *testing.T, where logOptions) {
 func TestCrashDuringTheFirstStart(t *testing.T) {
 	for name, do := range map[string]func(dir string){
 		"nothing yet":       func(string) {},
-		"raft.tail half":    func(dir string) { writeFile(t, filepath.Join(dir, tailFileName+".tmp"), []byte("x")) },
-		"raft.tail made":    func(dir string) { writeFile(t, filepath.Join(dir, tailFileName), encodeTail(tail{})) },
-		"raft.db half made": func(dir string) { writeFile(t, filepath.Join(dir, raftFile+".tmp"), make([]byte, 4096)) },
+		"raft.tail half":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, tailFileName+".tmp"), []byte("x")) },
+		"raft.tail made":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, tailFileName), encodeTail(tail{})) },
+		"raft.db half made": func(dir string) { testkit.WriteFile(t, filepath.Join(dir, raftFile+".tmp"), make([]byte, 4096)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -260,10 +261,10 @@ func testOtherLogs(t *testing.T, where logOptions) {
 	}
 	store := func(l *raft.Log) func() error { return func() error { return s.StoreLog(l) } }
 	cut := func(first, last uint64) func() error { return func() error { return s.DeleteRange(first, last) } }
-	five, _ := at(store(entry(1, 1)), store(entry(2, 1)), store(entry(3, 1)), store(entry(4, 1)), store(entry(5, 1)))
-	six, sixRecord := at(store(entry(6, 1)))
-	fork, forkRecord := at(cut(5, 6), store(entry(5, 2)))
-	longFork, _ := at(store(entry(6, 2)))
+	five, _ := at(store(testkit.Entry(1, 1)), store(testkit.Entry(2, 1)), store(testkit.Entry(3, 1)), store(testkit.Entry(4, 1)), store(testkit.Entry(5, 1)))
+	six, sixRecord := at(store(testkit.Entry(6, 1)))
+	fork, forkRecord := at(cut(5, 6), store(testkit.Entry(5, 2)))
+	longFork, _ := at(store(testkit.Entry(6, 2)))
 	compacted, _ := at(cut(1, 3))
 	closeLog()
 	for name, c := range map[string]struct {
@@ -293,12 +294,5 @@ func testOtherLogs(t *testing.T, where logOptions) {
 				t.Fatalf("got %v, want %q and the file's name", err, c.want)
 			}
 		})
-	}
-}
-
-func writeFile(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

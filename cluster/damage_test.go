@@ -126,7 +126,7 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 }
 
 func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
-	for _, where := range everyLog {
+	for _, where := range allLogs {
 		t.Run(where.store, func(t *testing.T) { testDamagedDataDirectory(t, where.store) })
 	}
 }
@@ -273,7 +273,7 @@ func copyDir(t *testing.T, dir string) string {
 
 func TestNobodyElseMayReadTheFilesOfADataDirectory(t *testing.T) {
 	t.Parallel()
-	for _, where := range everyLog {
+	for _, where := range allLogs {
 		dir, _ := dataDirectory(t, where.store)
 		if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() {

@@ -35,10 +35,10 @@ func (d *fakeDisk) probe(dir string, size int) error {
 
 // quickToNotice makes a replica look at its directory all the time, and gives what it sees of the disk.
 func quickToNotice(r *replicaT) *fakeDisk {
-	disk := &fakeDisk{}
+	fake := &fakeDisk{}
 	r.tune.stuckEvery = 10 * time.Millisecond
-	r.tune.probe = disk.probe
-	return disk
+	r.tune.probe = fake.probe
+	return fake
 }
 
 var full = &os.PathError{Op: "write", Path: "/data/probe", Err: syscall.ENOSPC}
@@ -93,7 +93,7 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			if err := r.stopRaft(); err != nil {
 				t.Error(err)
 			}
-			if err := r.store.log.StoreLog(entry(r.store.log.last.Load()+1, 99)); !errors.Is(err, errGone) {
+			if err := r.store.log.StoreLog(entry(r.store.lastIndex()+1, 99)); !errors.Is(err, errGone) {
 				t.Errorf("the log takes an entry: %v", err)
 			}
 			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") || hasJob(r, "after") {
@@ -202,12 +202,12 @@ func (r *replicaT) startRunningApart() chan error {
 
 func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
 	r := newReplica(t, nil, "alone", "", 1)
-	disk := quickToNotice(r)
+	fake := quickToNotice(r)
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
 	for range 2 { // it may happen again
-		disk.set(full)
+		fake.set(full)
 		eventually(t, "it is neither healthy nor ready", func() bool { return r.Healthy() != nil && r.Ready() != nil })
 		if err := r.Healthy(); !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) ||
 			!strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "make room") || strings.Contains(err.Error(), "\n") {
@@ -216,7 +216,7 @@ func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
 		if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
 			t.Errorf("it does not serve: %v", err)
 		}
-		disk.set(nil)
+		fake.set(nil)
 		eventually(t, "it is healthy again", func() bool { return r.Healthy() == nil && r.Ready() == nil })
 		push(t, r, "after", 1)
 	}
@@ -257,7 +257,7 @@ func (f *failing) Set(key, value []byte) error {
 // process.
 func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	r := newReplica(t, nil, "alone", "", 1)
-	disk := quickToNotice(r)
+	fake := quickToNotice(r)
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
@@ -270,7 +270,7 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	r.store.stable.mu.Unlock()
 	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, raftFile), Err: syscall.EROFS}
 	below.err.Store(&readOnly)
-	disk.set(readOnly)
+	fake.set(readOnly)
 	ctx, cancel := context.WithTimeout(testContext(t), 300*time.Millisecond)
 	defer cancel()
 	if result, err := r.Apply(ctx, pushCommand(r, "refused", 1)); !errors.Is(err, ErrUnavailable) {
@@ -288,7 +288,7 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 		t.Errorf("unhealthy with %v", err)
 	}
 	below.err.Store(nil)
-	disk.set(nil)
+	fake.set(nil)
 	eventually(t, "it is healthy again", func() bool { return r.Healthy() == nil && r.Ready() == nil })
 	push(t, r, "after", 1)
 
@@ -354,8 +354,8 @@ func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
 			push(t, r, "before", 1)
 			r.crash()
 			before := contents(t, r.cfg.DataDir)
-			disk := quickToNotice(r)
-			disk.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, probeFile), Err: c.err})
+			fake := quickToNotice(r)
+			fake.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, probeFile), Err: c.err})
 			err := r.open()
 			if !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line that names the directory and says %q", err, c.says)
@@ -363,7 +363,7 @@ func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
 			if after := contents(t, r.cfg.DataDir); after != before {
 				t.Errorf("the directory was changed from\n%s\nto\n%s", before, after)
 			}
-			disk.set(nil)
+			fake.set(nil)
 			r.start()
 			waitReady(t, r)
 			if !hasJob(r, "before") {
@@ -391,31 +391,3 @@ func TestNobodyIsToldToDeleteWhatCannotBeWritten(t *testing.T) {
 }
 
 // A directory that was moved away takes every write. None of them may count from the moment on at which that is known.
-func TestALogThatIsFencedTakesNothing(t *testing.T) {
-	for _, where := range everyLog {
-		t.Run(where.store, func(t *testing.T) {
-			s, _, closeLog := openTestLog(t, where, t.TempDir())
-			defer closeLog()
-			if err := s.StoreLog(entry(1, 1)); err != nil {
-				t.Fatal(err)
-			}
-			written := 0
-			s.onState = func() error {
-				written++
-				s.refuse(errGone) // while an append is under way
-				return nil
-			}
-			for range 2 {
-				if err := s.StoreLog(entry(2, 1)); !errors.Is(err, errGone) {
-					t.Errorf("an entry is taken: %v", err)
-				}
-				if last, _ := s.LastIndex(); last != 1 {
-					t.Errorf("the log ends with entry %d", last)
-				}
-			}
-			if written != 1 {
-				t.Errorf("%d were written, want the one that was under way", written)
-			}
-		})
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -45,21 +46,21 @@ func TestEraserDeletesPieceByPiece(t *testing.T) {
 		e.erase(path)
 	}
 	var seen int64
-	eventually(t, "part of a file is gone", func() bool {
+	testkit.Eventually(t, "part of a file is gone", func() bool {
 		seen = sizeOf(segment)
 		return seen < before
 	})
 	if seen == 0 {
 		t.Error("the file was deleted at once")
 	}
-	eventually(t, "all is gone", func() bool {
+	testkit.Eventually(t, "all is gone", func() bool {
 		left, err := os.ReadDir(dir)
 		return err == nil && len(left) == 0
 	})
 	again := filepath.Join(dir, "again")
 	fill(t, again, 0)
 	e.erase(again)
-	eventually(t, "what comes when nothing was left to do is gone", func() bool { return sizeOf(again) == 0 })
+	testkit.Eventually(t, "what comes when nothing was left to do is gone", func() bool { return sizeOf(again) == 0 })
 }
 
 func TestEraserThatIsClosedLeavesTheRest(t *testing.T) {
@@ -115,7 +116,7 @@ func TestLeftoverSegmentsGoAtTheNextStart(t *testing.T) {
 	defer e.Close()
 	w = open(e)
 	defer func() { _ = w.Close() }() // nothing is written any more
-	eventually(t, "segments without entries go", func() bool { return segments() <= all-3 })
+	testkit.Eventually(t, "segments without entries go", func() bool { return segments() <= all-3 })
 	if first, err := w.FirstIndex(); err != nil || first != 151 {
 		t.Errorf("the log begins at %d: %v", first, err)
 	}
@@ -155,7 +156,7 @@ func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
 	for index := range uint64(4) {
 		take(index + 2)
 	}
-	eventually(t, "old snapshots are gone", func() bool { return left() == snapshotRetain })
+	testkit.Eventually(t, "old snapshots are gone", func() bool { return left() == snapshotRetain })
 	got, err := io.ReadAll(sent)
 	if err != nil || !bytes.Equal(got, content) {
 		t.Errorf("of a snapshot of %d bytes %d could be read: %v", len(content), len(got), err)

@@ -18,8 +18,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
 	dto "github.com/prometheus/client_model/go"
 
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
@@ -390,3 +392,8 @@ func sameState(t testing.TB, replicas ...*replicaT) {
 		return true
 	})
 }
+
+func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
+
+// allLogs are the places where a log can be. Segments are so small that a test fills some.
+var allLogs = []logOptions{{store: LogWAL, segmentSize: 4 << 10}, {store: LogBbolt}}

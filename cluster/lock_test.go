@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -84,7 +85,7 @@ func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 func TestADirectoryOfAnotherUserIsSaidToBeOne(t *testing.T) {
 	dir := t.TempDir()
 	lock := filepath.Join(dir, lockFile)
-	writeFile(t, lock, nil)
+	testkit.WriteFile(t, lock, nil)
 	for name, refused := range map[string]string{
 		"the directory": filepath.Join(dir, probeFile), // which does not exist: it may not be made
 		"a file in it":  lock,

@@ -139,8 +139,6 @@ func openTestLog(t testing.TB, where logOptions, dir string) (*logStore, *failur
 	return s, fail, closeAll
 }
 
-func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
-
 // TestLogStoreAgainstAModel does what Raft may do to a log, with writes that fail and restarts at any point, and compares
 // it with a slice. A failed write may have taken effect or not; what was there before must be there afterwards, and what
 // is behind it can only be the last write.
@@ -189,7 +187,7 @@ func testLogStoreAgainstAModel(t *testing.T, where logOptions) {
 			case n < 5: // append
 				var batch []*raft.Log
 				for range 1 + rng.IntN(5) {
-					batch = append(batch, entry(next+uint64(len(batch)), term))
+					batch = append(batch, testkit.Entry(next+uint64(len(batch)), term))
 				}
 				what = fmt.Sprintf("step %d: append %d..", step, next)
 				if err = s.StoreLogs(batch); err == nil {
@@ -272,16 +270,16 @@ func TestFailedWriteLeavesNothingBehind(t *testing.T) {
 func testFailedWrite(t *testing.T, where logOptions, what failure) {
 	dir := t.TempDir()
 	s, fail, closeLog := openTestLog(t, where, dir)
-	if err := s.StoreLogs([]*raft.Log{entry(1, 1)}); err != nil {
+	if err := s.StoreLogs([]*raft.Log{testkit.Entry(1, 1)}); err != nil {
 		t.Fatal(err)
 	}
 	*fail = what
-	err := s.StoreLogs([]*raft.Log{entry(2, 1), entry(3, 1), entry(4, 1)})
+	err := s.StoreLogs([]*raft.Log{testkit.Entry(2, 1), testkit.Entry(3, 1), testkit.Entry(4, 1)})
 	if err == nil || (!what.state && !strings.Contains(err.Error(), dir)) {
 		t.Fatalf("got %v, want an error that names the file", err)
 	}
 	*fail = failure{}
-	if err := s.StoreLogs([]*raft.Log{entry(2, 2)}); err != nil {
+	if err := s.StoreLogs([]*raft.Log{testkit.Entry(2, 2)}); err != nil {
 		t.Fatal(err)
 	}
 	closeLog()
@@ -301,18 +299,18 @@ func TestGapsAreRefused(t *testing.T) {
 		name string
 		do   func(s *logStore) error
 	}{
-		{"a gap before a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(9, 1)}) }},
-		{"a gap inside a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(8, 1), entry(10, 1)}) }},
-		{"an entry stored again", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(7, 1)}) }},
-		{"index zero", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(0, 1)}) }},
+		{"a gap before a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(9, 1)}) }},
+		{"a gap inside a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(8, 1), testkit.Entry(10, 1)}) }},
+		{"an entry stored again", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(7, 1)}) }},
+		{"index zero", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(0, 1)}) }},
 		{"a hole in the middle", func(s *logStore) error { return s.DeleteRange(6, 6) }},
-		{"entries from elsewhere", func(s *logStore) error { return s.StoreLogs([]*raft.Log{entry(1, 1)}) }},
+		{"entries from elsewhere", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(1, 1)}) }},
 	} {
 		for _, where := range everyLog {
 			t.Run(c.name+", "+where.store, func(t *testing.T) {
 				s, _, closeLog := openTestLog(t, where, t.TempDir())
 				defer closeLog()
-				if err := s.StoreLogs([]*raft.Log{entry(5, 1), entry(6, 1), entry(7, 1)}); err != nil {
+				if err := s.StoreLogs([]*raft.Log{testkit.Entry(5, 1), testkit.Entry(6, 1), testkit.Entry(7, 1)}); err != nil {
 					t.Fatal(err)
 				}
 				if err := c.do(s); err == nil {
@@ -333,17 +331,17 @@ func TestWhatAFailedDeletionHasLeftIsFoundOutBeforeTheNextWrite(t *testing.T) {
 			next                *raft.Log
 			wantFirst, wantLast uint64
 		}{
-			"the front is gone":      {true, 1, 5, entry(11, 1), 6, 11},
-			"the front is there":     {false, 1, 5, entry(11, 1), 1, 11},
-			"the end is gone":        {true, 8, 10, entry(8, 2), 1, 8},
-			"all of it is gone":      {true, 1, 10, entry(40, 2), 40, 40},
-			"all is gone, and begun": {true, 1, 10, entry(11, 2), 11, 11},
+			"the front is gone":      {true, 1, 5, testkit.Entry(11, 1), 6, 11},
+			"the front is there":     {false, 1, 5, testkit.Entry(11, 1), 1, 11},
+			"the end is gone":        {true, 8, 10, testkit.Entry(8, 2), 1, 8},
+			"all of it is gone":      {true, 1, 10, testkit.Entry(40, 2), 40, 40},
+			"all is gone, and begun": {true, 1, 10, testkit.Entry(11, 2), 11, 11},
 		} {
 			t.Run(where.store+", "+name, func(t *testing.T) {
 				dir := t.TempDir()
 				s, fail, closeLog := openTestLog(t, where, dir)
 				for i := range uint64(10) {
-					if err := s.StoreLog(entry(i+1, 1)); err != nil {
+					if err := s.StoreLog(testkit.Entry(i+1, 1)); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -17,10 +17,10 @@ import (
 
 func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	dir, hash := dataDirectory(t, LogWAL)
-	logs, disk, registry := &logBuffer{}, &fakeDisk{}, prometheus.NewRegistry()
-	disk.set(full)
+	logs, fake, registry := &logBuffer{}, &fakeDisk{}, prometheus.NewRegistry()
+	fake.set(full)
 	tune := testTuning()
-	tune.reopenEvery, tune.probe = 10*time.Millisecond, disk.probe
+	tune.reopenEvery, tune.probe = 10*time.Millisecond, fake.probe
 	logger := slog.New(slog.NewTextHandler(logs, nil))
 	cfg := Config{Name: "r1", Version: "test", DataDir: dir, FSM: fsm.New(logger), Logger: logger, Registerer: registry}
 	_, why := open(cfg, tune)
@@ -63,7 +63,7 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	if _, err := writtenHash(t, LogWAL, dir); err == nil {
 		t.Error("another process may have the directory at the same time")
 	}
-	disk.set(nil)
+	fake.set(nil)
 	select {
 	case err := <-done:
 		if !errors.Is(err, ErrWritable) {

@@ -29,11 +29,11 @@ func (s *snapshotSink) ownWith(content []byte) error {
 // finish writes the state of a machine as its own snapshot.
 func finish(t *testing.T, sink raft.SnapshotSink, state *fsm.FSM) error {
 	t.Helper()
-	snap, err := (&pacedFSM{state, pace{t.Context().Done(), rests}}).Snapshot()
+	snap, err := state.Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return snap.Persist(sink)
+	return ownSnapshot{snap}.Persist(sink)
 }
 
 // snapshotAt is what a leader sends of a state at that index.

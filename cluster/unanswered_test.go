@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"pushquorum/cluster/internal/testkit"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -73,7 +74,7 @@ func TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "all is applied", func() bool { return f.raft.AppliedIndex() == 1000 })
+	testkit.Eventually(t, "all is applied", func() bool { return f.raft.AppliedIndex() == 1000 })
 	snapshot()
 	if err := f.store.shorten(f.raft.AppliedIndex()); err != nil {
 		t.Fatal(err)

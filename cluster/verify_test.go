@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ func raftFileContent(t testing.TB, entries uint64) ([]byte, tail) {
 	dir := t.TempDir()
 	s, _, closeLog := openTestLog(t, inBbolt, dir)
 	for i := range entries {
-		if err := s.StoreLog(entry(i+1, 1)); err != nil {
+		if err := s.StoreLog(testkit.Entry(i+1, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,7 +101,7 @@ func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
 	_, trans := raft.NewInmemTransport("a")
 	for _, id := range []raft.ServerID{"before", "after"} {
 		// The store names a snapshot by the millisecond, and two of one name are one.
-		eventually(t, "a snapshot has a name of its own", func() bool {
+		testkit.Eventually(t, "a snapshot has a name of its own", func() bool {
 			sink, err := store.Create(raft.SnapshotVersionMax, 7, 2, raft.Configuration{Servers: []raft.Server{{ID: id, Address: "a"}}}, 1, trans)
 			return err == nil && sink.(*snapshotSink).ownWith(nil) == nil
 		})

@@ -25,12 +25,12 @@ func (b *base) entry(index uint64) (raft.Log, bool) {
 	return raft.Log{Index: b.Index, Term: b.Term, Type: raft.LogNoop}, true
 }
 
-// errReplaced ends the process: see saved.
+// errReplaced ends the process: see onSnapshotSaved.
 var errReplaced = errors.New("the last entry of this replica's log was replaced by a snapshot from the leader, which Raft only sees at its start: start this replica again")
 
-// saved is called with a snapshot that has become final.
-func (s *storage) saved(snapshot base) error {
-	replaced, err := s.cover(snapshot)
+// onSnapshotSaved is called with a snapshot that has become final.
+func (s *storage) onSnapshotSaved(snapshot base) error {
+	replaced, err := s.reconcileLog(snapshot)
 	if err != nil {
 		return err
 	}
@@ -42,12 +42,12 @@ func (s *storage) saved(snapshot base) error {
 	return nil
 }
 
-// cover makes the log fit the newest snapshot: entries that the snapshot holds are dropped if they may be others than those in
+// reconcileLog makes the log fit the newest snapshot: entries that the snapshot holds are dropped if they may be others than those in
 // it, and what follows them stays. Raft itself would keep the wrong ones, or, of a log that calls itself monotonic, drop the
 // right ones too. It tells whether the last entry of the log was a wrong one.
 //
 // A snapshot that this replica took of its own state drops nothing: its last entry is in the log.
-func (s *storage) cover(snapshot base) (replacedLast bool, err error) {
+func (s *storage) reconcileLog(snapshot base) (replacedLast bool, err error) {
 	first, last := s.log.first.Load(), s.log.last.Load()
 	if last != 0 && snapshot.Index >= first {
 		var l raft.Log

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/server"
@@ -46,11 +47,11 @@ func (f *follower) start() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	logger := newRaftLogger(slog.New(slog.DiscardHandler))
+	logger := hclog.NewNullLogger()
 	if f.store, err = openStorage(f.dir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, fsm.VerifySnapshot, logger); err != nil {
 		f.t.Fatal(err)
 	}
-	f.self = serverID(id.get().ID)
+	f.self = server.Address{ID: id.get().ID}.ServerID()
 	f.addr = server.Address{ID: id.get().ID}.Encode()
 	_, transport := raft.NewInmemTransport(f.addr)
 	if f.leader == nil {

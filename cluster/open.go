@@ -130,7 +130,7 @@ func (s *storage) openSnapshots(dir string, logger hclog.Logger) (*snapshotStore
 	if s.readOnly {
 		return &snapshotStore{dir: filepath.Join(dir, snapshotsDir)}, nil
 	}
-	return newSnapshotStore(dir, logger, s.verify, s.id.setHasRaftState, s.saved, s.eraser.erase)
+	return newSnapshotStore(dir, logger, s.verify, s.id.setHasRaftState, s.onSnapshotSaved, s.eraser.erase)
 }
 
 // load reads everything once through the stores.
@@ -175,7 +175,7 @@ func (s *storage) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, 
 		s.snaps.term.Store(snapshot.Term)
 		s.snaps.size.Store(snapshot.size)
 		// Again, because a crash may have come between a snapshot from the leader and this.
-		if _, err := s.cover(base{Index: snapshot.Index, Term: snapshot.Term}); err != nil {
+		if _, err := s.reconcileLog(base{Index: snapshot.Index, Term: snapshot.Term}); err != nil {
 			return err
 		}
 	}
