@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk"
 )
 
 // waitApplied returns nil when the local state machine holds what the leader has committed up to a read index.
@@ -19,11 +21,11 @@ func (r *Replica) waitApplied(ctx context.Context, at readIndex) error {
 	if at.term != 0 && r.network != nil && r.raft.CommitIndex() < at.index {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		if r.store.lastIndex() >= at.index {
+		if r.store.LastIndex() >= at.index {
 			r.injectCommit(ctx, at)
 		} else {
 			go func() { // ends with ctx at the latest: a snapshot may come instead of the entry
-				if r.store.waitForEntry(ctx, at.index) == nil {
+				if r.store.WaitForEntry(ctx, at.index) == nil {
 					r.injectCommit(ctx, at)
 				}
 			}()
@@ -56,7 +58,7 @@ type network struct {
 	once  sync.Once
 }
 
-func newNetwork(trans *raft.NetworkTransport, wall *termWall, logs *logCache) *network {
+func newNetwork(trans *raft.NetworkTransport, wall *termWall, logs *disk.LogCache) *network {
 	n := &network{pipelining: pipelining{trans, wall, logs}, calls: make(chan raft.RPC), done: make(chan struct{})}
 	go n.pass()
 	return n
@@ -103,7 +105,7 @@ func (n *network) SetHeartbeatHandler(handle func(raft.RPC)) {
 
 // AppendEntries implements raft.Transport.
 func (n *network) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if err := n.logs.cut(args); err != nil {
+	if err := n.logs.Cut(args); err != nil {
 		return err
 	}
 	err := n.pipelining.AppendEntries(id, target, args, resp)

@@ -33,16 +33,16 @@ func TestReaderDoesNotWaitForTheNextEntry(t *testing.T) {
 func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
 	leader, others := quietTrio(t)
 	late := others[0]
-	late.store.log.mu.Lock() // its disk is slow
-	release := sync.OnceFunc(late.store.log.mu.Unlock)
+	late.store.Log.Mu.Lock() // its disk is slow
+	release := sync.OnceFunc(late.store.Log.Mu.Unlock)
 	defer release()
 	push(t, leader, "late", 1)
 	done := make(chan error, 1)
 	go func() { done <- late.ReadBarrier(testContext(t)) }()
 	eventually(t, "the reader waits for the entry", func() bool {
-		late.store.log.waiting.Lock()
-		defer late.store.log.waiting.Unlock()
-		return late.store.log.grown != nil
+		late.store.Log.Waiting.Lock()
+		defer late.store.Log.Waiting.Unlock()
+		return late.store.Log.Grown != nil
 	})
 	if hasJob(late, "late") {
 		t.Error("the entry is applied before it is in the log")

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/memberlist"
+
+	"pushquorum/cluster/internal/disk"
 )
 
 // gossip knows who is there. It decides nothing: a vote or an acknowledgement is Raft's business.
@@ -254,7 +256,7 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 			g.forget(m.ID)
 			g.stranger(m)
 		}
-		return fmt.Errorf("it %w, %s", errOtherCluster, m.Cluster)
+		return fmt.Errorf("it %w, %s", disk.ErrOtherCluster, m.Cluster)
 	}
 	return nil // note says what is wrong with one that cannot be read, or has this replica's id
 }

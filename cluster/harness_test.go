@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/raft"
 	dto "github.com/prometheus/client_model/go"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/testkit"
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -396,4 +397,4 @@ func sameState(t testing.TB, replicas ...*replicaT) {
 func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
 
 // allLogs are the places where a log can be. Segments are so small that a test fills some.
-var allLogs = []logOptions{{store: LogWAL, segmentSize: 4 << 10}, {store: LogBbolt}}
+var allLogs = []disk.LogOptions{{Store: disk.LogWAL, SegmentSize: 4 << 10}, {Store: disk.LogBbolt}}

@@ -6,12 +6,14 @@ import (
 	"slices"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk"
 )
 
 // loadingFSM reads the data of entries where it was deferred, one after the other.
 type loadingFSM struct {
 	raft.BatchingFSM
-	logs *logCache
+	logs *disk.LogCache
 	// dropped tells whether an entry is missing because a snapshot has taken its place, which is restored next.
 	dropped func(index uint64) bool
 	fail    func(error)
@@ -24,7 +26,7 @@ func (f *loadingFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l}
 func (f *loadingFSM) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, 0, len(logs))
 	for len(logs) > 0 {
-		n := slices.IndexFunc(logs, isDeferred)
+		n := slices.IndexFunc(logs, disk.IsDeferred)
 		switch {
 		case n < 0:
 			n = len(logs)
@@ -41,7 +43,7 @@ func (f *loadingFSM) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func (f *loadingFSM) load(l *raft.Log) any {
-	whole, err := f.logs.full(l)
+	whole, err := f.logs.Full(l)
 	switch {
 	case err == nil:
 		return f.BatchingFSM.ApplyBatch([]*raft.Log{whole})[0]

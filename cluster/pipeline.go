@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk"
 )
 
 // pipelineAnswers is how many answers a pipeline keeps for a leader that does not take them any more. Raft sends at most
@@ -19,7 +21,7 @@ const pipelineAnswers = 128
 type pipelining struct {
 	*raft.NetworkTransport
 	wall *termWall
-	logs *logCache
+	logs *disk.LogCache
 }
 
 // AppendEntriesPipeline implements raft.Transport.
@@ -37,7 +39,7 @@ func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 type pipeline struct {
 	raft.AppendPipeline
 	wall    *termWall
-	logs    *logCache
+	logs    *disk.LogCache
 	answers chan raft.AppendFuture
 	closed  chan struct{}
 	once    sync.Once
@@ -63,7 +65,7 @@ func (p *pipeline) take() {
 
 // AppendEntries implements raft.AppendPipeline.
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if err := p.logs.cut(args); err != nil {
+	if err := p.logs.Cut(args); err != nil {
 		return nil, err
 	}
 	return p.AppendPipeline.AppendEntries(args, resp)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -34,7 +35,7 @@ func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
 		"too large":          {make([]byte, MaxCommand+1), fmt.Sprintf("takes %d bytes", MaxCommand+1)},
 	} {
 		ask := func(commands ...[]byte) (reply ApplyReply) {
-			args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: commands, TimeoutMs: testDeadline.Milliseconds()}
+			args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: commands, TimeoutMs: testDeadline.Milliseconds()}
 			if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil {
 				t.Fatal(err)
 			}
@@ -60,8 +61,8 @@ func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
 		}
 	}
 	// Each is small enough, all are too much for an entry.
-	large := padded(fsm.EncodeNoop(), maxSealed/2)
-	args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: [][]byte{large, large}, TimeoutMs: testDeadline.Milliseconds()}
+	large := padded(fsm.EncodeNoop(), disk.MaxSealed/2)
+	args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: [][]byte{large, large}, TimeoutMs: testDeadline.Milliseconds()}
 	var reply ApplyReply
 	if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil || reply.Outcome != outcomeNotAppended || !strings.Contains(reply.Error, "at most") {
 		t.Errorf("more than an entry may have: %v, outcome %d, %s", err, reply.Outcome, reply.Error)
@@ -109,8 +110,8 @@ func TestACommandOfAnotherVersionDoesNotHoldUpThoseThatTravelWithIt(t *testing.T
 }
 
 func TestTheLargestCommandFitsIntoAnEntry(t *testing.T) {
-	if size := fsm.SealedSize([][]byte{make([]byte, MaxCommand)}); size > maxSealed {
-		t.Errorf("the largest command takes %d bytes sealed, an entry holds %d", size, maxSealed)
+	if size := fsm.SealedSize([][]byte{make([]byte, MaxCommand)}); size > disk.MaxSealed {
+		t.Errorf("the largest command takes %d bytes sealed, an entry holds %d", size, disk.MaxSealed)
 	}
 	commands := [][]byte{fsm.EncodeNoop(), make([]byte, 200), make([]byte, 1<<20)}
 	if size, entry := fsm.SealedSize(commands), fsm.Seal(commands, time.Now()); size != len(entry) {

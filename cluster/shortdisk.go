@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -30,8 +31,8 @@ const (
 // behind a snapshot, so there has to be room for the next one at any time.
 type shortDisk struct {
 	fsm    *fsm.FSM
-	store  *storage
-	space  *spaceWatch
+	store  *disk.Dir
+	space  *disk.Space
 	logger *slog.Logger
 
 	next    time.Time // when the next snapshot may be taken for the sake of what was deleted
@@ -77,13 +78,13 @@ func (d *deletes) over(applied uint64, now time.Time) bool {
 // the log behind that one.
 func (s *shortDisk) makeRoom() (tight bool) {
 	s.paused = s.deletes.over(s.fsm.Applied(), time.Now())
-	if _, tight = s.space.room(s.store.nextSnapshot() / 2); !tight {
+	if _, tight = s.space.Room(s.store.NextSnapshot() / 2); !tight {
 		return false
 	}
-	if err := s.store.reapSnapshots(); err != nil {
+	if err := s.store.ReapSnapshots(); err != nil {
 		s.logger.Warn("cannot delete old snapshots, trying again", "err", err)
 	}
-	if err := s.store.shorten(s.fsm.Applied()); err != nil {
+	if err := s.store.Shorten(s.fsm.Applied()); err != nil {
 		s.logger.Warn("cannot shorten the log, trying again", "err", err)
 	}
 	return true
@@ -91,14 +92,14 @@ func (s *shortDisk) makeRoom() (tight bool) {
 
 // snapshotDue tells whether a snapshot is worth while, or due anyway, and fits.
 func (s *shortDisk) snapshotDue(due bool) bool {
-	after := s.store.snapshotIndex()
-	grown, size := s.store.bytesSinceSnapshot(), s.store.snapshotSize()
-	freed := s.paused && s.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
+	after := s.store.SnapshotIndex()
+	grown, size := s.store.BytesSinceSnapshot(), s.store.SnapshotSize()
+	freed := s.paused && s.space.Shortage() != "" && time.Now().After(s.next) // only deletes come now
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
 		return false
 	}
-	s.space.look()
-	free, _ := s.space.room(0)
+	s.space.Look()
+	free, _ := s.space.Room(0)
 	free -= min(free, shortLeast) // which goes on being appended to the log
 	if s.known.most(grown, after, size) <= free {
 		return true
@@ -115,8 +116,8 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		return false // the state machine has halted
 	case exact <= free:
 		return true
-	case exact <= free+s.space.reserve.size:
-		s.space.giveUpReserve()
+	case exact <= free+s.space.Reserve.Size:
+		s.space.GiveUpReserve()
 		return true
 	}
 	s.known = measured{exact, grown, after}
@@ -124,7 +125,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
 		s.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: "+
-			"make room on the file system, or delete groups", "dir", s.space.dir, "snapshot", exact, "free", free)
+			"make room on the file system, or delete groups", "dir", s.space.Dir, "snapshot", exact, "free", free)
 	}
 	return false
 }

@@ -2,8 +2,9 @@ package cluster
 
 import (
 	"fmt"
-	"pushquorum/fsm"
 	"testing"
+
+	"pushquorum/fsm"
 
 	"github.com/hashicorp/raft"
 )
@@ -18,15 +19,15 @@ func TestWhatComesWhileASnapshotIsWrittenCountsForTheNextOne(t *testing.T) {
 	}
 	index, term := r.raft.AppliedIndex(), r.raft.CurrentTerm()
 	meanwhile := func(n int) uint64 {
-		before := r.store.bytesSinceSnapshot()
+		before := r.store.BytesSinceSnapshot()
 		for i := range n {
 			push(t, r, "meanwhile", float64(i))
 		}
-		return r.store.bytesSinceSnapshot() - before
+		return r.store.BytesSinceSnapshot() - before
 	}
 	came := meanwhile(50) // between the state machine's view and the sink
 	_, trans := raft.NewInmemTransport("a")
-	own, err := r.store.snaps.Create(raft.SnapshotVersionMax, index, term, r.raft.GetConfiguration().Configuration(), 1, trans)
+	own, err := r.store.Snaps.Create(raft.SnapshotVersionMax, index, term, r.raft.GetConfiguration().Configuration(), 1, trans)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,14 +35,14 @@ func TestWhatComesWhileASnapshotIsWrittenCountsForTheNextOne(t *testing.T) {
 	if err := finishOwn(t, own, r.cfg.FSM); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.store.bytesSinceSnapshot(); got < came || got > came+2*(64<<10) {
+	if got := r.store.BytesSinceSnapshot(); got < came || got > came+2*(64<<10) {
 		t.Errorf("%d bytes came after the snapshot's last entry, %d are counted", came, got)
 	}
 	// After a restart the log itself tells.
 	r.crash()
 	r.start()
 	waitReady(t, r)
-	if got := r.store.bytesSinceSnapshot(); got < came || got > came+2*(64<<10) {
+	if got := r.store.BytesSinceSnapshot(); got < came || got > came+2*(64<<10) {
 		t.Errorf("%d bytes came after the snapshot's last entry, %d are counted after a restart", came, got)
 	}
 }

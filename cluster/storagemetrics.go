@@ -19,14 +19,14 @@ func (c *storageCollector) Collect(ch chan<- prometheus.Metric) {
 	show := func(what string, n uint64) {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), what)
 	}
-	if files := c.r.space.files.Load(); files != nil {
-		show("log", files.log)
-		show("snapshots", files.snapshots)
-		show("reserve", files.reserve)
+	if files := c.r.space.Files.Load(); files != nil {
+		show("log", files.Log)
+		show("snapshots", files.Snapshots)
+		show("reserve", files.Reserve)
 	}
-	if now, required, known := c.r.space.last(); known {
-		show("size", now.size)
-		show("free", now.free)
+	if now, required, known := c.r.space.Last(); known {
+		show("size", now.Size)
+		show("free", now.Free)
 		show("required", required)
 	}
 }

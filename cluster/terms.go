@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"pushquorum/cluster/internal/server"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/server"
 )
 
 // maxTermLeap is how far a term may be ahead of this replica's own. Terms come one at a time, an election needs a good
