@@ -56,7 +56,8 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 	a.peerListen = cfg.PeerListenAddress
 	if a.peerListen == "" {
 		if a.gossipBind.Port() == 65535 {
-			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for the peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
+			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for the "+
+				"peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
 		}
 		a.peerListen = netip.AddrPortFrom(a.gossipBind.Addr(), a.gossipBind.Port()+1).String()
 	}
@@ -65,16 +66,19 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 		return a, err
 	}
 	if sameListener(a.gossipBind, peer) {
-		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give the peer port another number", a.peerListen)
+		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give the "+
+			"peer port another number", a.peerListen)
 	}
 	a.peerListen = peer.String()
 	advertise := netip.AddrPortFrom(a.gossipAdvertise.Addr(), peer.Port())
 	if cfg.PeerAdvertiseAddress != "" {
-		if advertise, err = resolveOne(ctx, r, "--cluster.peer-advertise-address", cfg.PeerAdvertiseAddress); err != nil {
+		advertise, err = resolveOne(ctx, r, "--cluster.peer-advertise-address", cfg.PeerAdvertiseAddress)
+		if err != nil {
 			return a, err
 		}
 		if advertise.Addr().IsUnspecified() {
-			return a, fmt.Errorf("--cluster.peer-advertise-address=%s: others cannot connect to that: give an address of this host", cfg.PeerAdvertiseAddress)
+			return a, fmt.Errorf("--cluster.peer-advertise-address=%s: others cannot connect to that: give an address of this "+
+				"host", cfg.PeerAdvertiseAddress)
 		}
 	}
 	a.peerAdvertise = advertise.String()

@@ -27,6 +27,7 @@ func sees(r *replicaT, want ...*replicaT) bool {
 // One wrong --cluster.peer: a replica of one cluster gossips with the other. They stay apart, and a replica that has
 // lost its disk joins the cluster of its peers, however much the other one would like to have it.
 func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
 	b := prepare(t, tn, 3)
@@ -67,6 +68,7 @@ func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
 
 // A new replica that is named by a replica of one cluster, by mistake, and itself names the other.
 func TestAReplicaIsNotTakenByAClusterThatNamesItByMistake(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	place := freePorts(t)
 	wrong := newReplica(t, tn, "wrong", freePorts(t), 1).start()
@@ -84,6 +86,7 @@ func TestAReplicaIsNotTakenByAClusterThatNamesItByMistake(t *testing.T) {
 }
 
 func TestALabelKeepsStrangersOut(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1)
 	a.cfg.Label = "payments"
@@ -102,6 +105,7 @@ func TestALabelKeepsStrangersOut(t *testing.T) {
 // A replica that gossip met before it belonged to any cluster, and that is another cluster's by now, goes when it is
 // asked.
 func TestWhoHasJoinedAnotherClusterMeanwhileIsForgotten(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
 	b := newReplica(t, tn, "b", freePorts(t), 1).start()

@@ -38,7 +38,8 @@ func (r *Replica) appendBatch(ctx context.Context, _ raft.ServerID, commands [][
 func (r *Replica) appendWithinLimits(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
 	if size := fsm.SealedSize(commands); size > disk.MaxSealed {
 		return nil, outcomeNotAppended, fmt.Errorf(
-			"%d commands that came together take %d bytes in the log, where at most %d are possible", len(commands), size, disk.MaxSealed)
+			"%d commands that came together take %d bytes in the log, where at most %d are possible",
+			len(commands), size, disk.MaxSealed)
 	}
 	refused, ended, err := r.admission.Admit(ctx, commands)
 	if err != nil {

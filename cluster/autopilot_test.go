@@ -43,6 +43,10 @@ func exactly(replicas []*replicaT, members ...*replicaT) bool {
 }
 
 func TestDisksMayBeLostOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for many changes of the membership")
+	}
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	for i, r := range replicas {
@@ -68,6 +72,10 @@ func TestDisksMayBeLostOneAfterTheOther(t *testing.T) {
 }
 
 func TestGrowingFromOneToFiveAndShrinkingToThreeTakesNothingButProcesses(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for many changes of the membership")
+	}
 	tn := newTestNet()
 	address := freePorts(t)
 	replicas := []*replicaT{newReplica(t, tn, "r1", address, 1)}
@@ -142,6 +150,7 @@ func configurations(t *testing.T, r *replicaT) (out []raft.Configuration) {
 
 // Else, with four voters of which one is dead, a newcomer that dies as well takes the quorum with it.
 func TestAPredecessorAndItsSuccessorNeverVoteAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	replicas, old := withLostDisk(t)
 	leader, _ := leaderOf(t, replicas)
 	for _, c := range configurations(t, leader) {
@@ -156,6 +165,7 @@ func TestAPredecessorAndItsSuccessorNeverVoteAtTheSameTime(t *testing.T) {
 }
 
 func TestADiskMayBeLostAgainAsSoonAsTheReplicaVotes(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	lost, rest := replicas[2], replicas[:2]
 	for range 3 {
@@ -176,6 +186,10 @@ func TestADiskMayBeLostAgainAsSoonAsTheReplicaVotes(t *testing.T) {
 
 // A namesake that did not answer when another joined, and has answered since, is nobody's predecessor.
 func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for a grace to pass")
+	}
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	start := func(r *replicaT) {
@@ -217,6 +231,7 @@ func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
 
 // Two that are paused while a third of their name is given a vote must not both lose theirs.
 func TestOfSeveralSilentNamesakesOnlyThoseGoWhomGossipMissesToo(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	one, two := others[0], others[1]
@@ -250,6 +265,10 @@ func missedFor(t *testing.T, long time.Duration, missing *replicaT, rest []*repl
 }
 
 func TestANewLeaderGoesOnCountingAbsences(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for a grace to pass")
+	}
 	tn := newTestNet()
 	replicas := prepare(t, tn, 5)
 	for _, r := range replicas {
@@ -271,6 +290,7 @@ func TestANewLeaderGoesOnCountingAbsences(t *testing.T) {
 }
 
 func TestANewcomerIsNotReadyBeforeItVotes(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	first := newReplica(t, tn, "r1", freePorts(t), 1)
 	first.tune.stabilize = time.Hour
@@ -288,6 +308,10 @@ func TestANewcomerIsNotReadyBeforeItVotes(t *testing.T) {
 }
 
 func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for a replica to be removed")
+	}
 	replicas, old := withLostDisk(t)
 	leader, _ := leaderOf(t, replicas)
 	// It may ask for pre-votes, which disturb nobody; a vote that is asked for would end the leader's term.
@@ -311,6 +335,7 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 }
 
 func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
+	t.Parallel()
 	replicas, old := withLostDisk(t)
 	push(t, replicas[1], "meanwhile", 1)
 	replicas[2].crash()
@@ -324,6 +349,7 @@ func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
 }
 
 func TestReplicasThatShareANameAreNotTakenForOneAnother(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {

@@ -70,12 +70,12 @@ func (r *Replica) askRelease(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
 	var reply AgreeReply
-	err := r.peers.call(ctx, held.Coordinator, "Release", &ReleaseArgs{Cluster: held.Cluster}, &reply)
+	err := r.peers.Call(ctx, held.Coordinator, "Release", &ReleaseArgs{Cluster: held.Cluster}, &reply)
 	switch {
 	case err != nil:
 		r.logger.Debug("cannot ask for a promise back", "coordinator", held.Coordinator, "err", err)
 	case reply.Error != "":
-		if r.refusals.show("release", time.Now()) {
+		if r.refusals.Allow("release", time.Now()) {
 			r.logger.Warn("a promise is not given back: it "+reply.Error, "coordinator", held.Coordinator, "cluster", held.Cluster)
 		}
 	default:
@@ -181,7 +181,7 @@ func (r *Replica) collectPromises(ctx context.Context, cluster uuid.UUID, set []
 			var reply AgreeReply
 			name := r.nameOf(serverID(id))
 			args := &PrepareArgs{Cluster: cluster, Coordinator: r.self, Set: set}
-			if err := r.peers.call(ctx, id, "Prepare", args, &reply); err != nil {
+			if err := r.peers.Call(ctx, id, "Prepare", args, &reply); err != nil {
 				errs[i] = fmt.Errorf("%s was asked to form a new one with this replica and did not answer: %w", name, err)
 			} else if reply.Error != "" {
 				errs[i] = fmt.Errorf("%s was asked to form a new one with this replica: it %s", name, reply.Error)

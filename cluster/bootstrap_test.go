@@ -13,6 +13,7 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
@@ -48,6 +49,7 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 }
 
 func TestFoundingThatWasCutShortIsDoneAgainAlone(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	cluster := halfFounded(t, r)
 	r.start()
@@ -58,6 +60,7 @@ func TestFoundingThatWasCutShortIsDoneAgainAlone(t *testing.T) {
 }
 
 func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
+	t.Parallel()
 	replicas := prepare(t, newTestNet(), 3)
 	var others []uuid.UUID
 	for range replicas[1:] {
@@ -143,6 +146,7 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 
 // TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds: what has been decided is done at the next start.
 func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, newTestNet(), "r1", freePorts(t), 1)
 	replica, err := open(r.openConfig(), r.tune)
 	if err != nil {
@@ -174,6 +178,7 @@ func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
 
 // TestOneReplicaIsPromisedOrInvitedAndNotBoth asks a replica in both orders, as its peers do.
 func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
+	t.Parallel()
 	x, y, coordinator := uuid.New(), uuid.New(), uuid.New()
 	ask := func(r *replicaT, what string) string {
 		p, reply := &Peer{r.Replica}, AgreeReply{}
@@ -184,7 +189,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 		case "Invite":
 			err = p.Invite(&InviteArgs{Cluster: y}, &reply)
 		case "hello":
-			if answer := r.admit(hello{kind: kindRaft, target: r.self, cluster: y}); answer != helloOK {
+			if answer := r.admit(raftnet.Hello{Kind: raftnet.KindRaft, Target: r.self, Cluster: y}); answer != raftnet.Accepted {
 				return answer.Error()
 			}
 		case "found":
@@ -219,6 +224,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 
 // TestWhoHasPromisedDoesNotFoundAnotherClusterAlone: its coordinator counts it, whatever its command line says now.
 func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
+	t.Parallel()
 	rec := disk.IdentityRecord{Version: disk.IdentityVersion, ID: uuid.New(), Starts: 1, Promised: uuid.New(), PromisedTo: uuid.New()}
 	alone := newReplica(t, nil, "alone", "", 1)
 	withID(t, alone, rec)
@@ -235,6 +241,7 @@ func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
 }
 
 func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		peer string
 		hint bool

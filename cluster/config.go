@@ -13,6 +13,7 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
 
@@ -25,8 +26,8 @@ type Config struct {
 	// ListenAddress is the gossip port, TCP and UDP; empty means standalone: no port is opened.
 	ListenAddress    string
 	AdvertiseAddress string // what others are told; default: ListenAddress, or if that is unspecified what ownAddress finds
-	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with the
-	// port + 1.
+	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with
+	// the port + 1.
 	PeerListenAddress    string
 	PeerAdvertiseAddress string // default: the host of AdvertiseAddress with the port of PeerListenAddress
 
@@ -163,7 +164,7 @@ type tuning struct {
 	reopenEvery   time.Duration // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
-	dial     dialFunc                 // for the peer port
+	dial     raftnet.DialFunc         // for the peer port
 	resolver resolver
 }
 
@@ -188,7 +189,7 @@ func defaultTuning() tuning {
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: wal.SegmentSize,
 		probe: disk.ProbeWrite, measure: disk.MeasureSpace, reopenEvery: 5 * time.Second,
-		dial:     dialTCP,
+		dial:     raftnet.DialTCP,
 		resolver: net.DefaultResolver,
 	}
 }

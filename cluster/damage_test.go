@@ -127,8 +127,14 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 }
 
 func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it opens a thousand damaged directories")
+	}
 	for _, where := range allLogs {
-		t.Run(where.Store, func(t *testing.T) { testDamagedDataDirectory(t, where.Store) })
+		t.Run(where.Store, func(t *testing.T) {
+			t.Parallel()
+			testDamagedDataDirectory(t, where.Store)
+		})
 	}
 }
 
@@ -159,20 +165,23 @@ func testDamagedDataDirectory(t *testing.T, store string) {
 		if len(content) == 0 || file == disk.ReserveFile {
 			continue // the lock, and what holds nothing
 		}
-		refused := 0
-		list := damages(rand.New(rand.NewPCG(seed, uint64(i))), filepath.Base(file), content)
-		for _, d := range list {
-			if !checkDamage(t, store, dir, file, hash, d) {
-				refused++
+		t.Run(strings.ReplaceAll(file, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			refused := 0
+			list := damages(rand.New(rand.NewPCG(seed, uint64(i))), filepath.Base(file), content)
+			for _, d := range list {
+				if !checkDamage(t, store, dir, file, hash, d) {
+					refused++
+				}
+				if t.Failed() {
+					t.Fatalf("%s %s", file, d.name)
+				}
 			}
-			if t.Failed() {
-				t.Fatalf("%s %s", file, d.name)
+			t.Logf("%s: %d kinds of damage, %d refused", file, len(list), refused)
+			if refused == 0 {
+				t.Errorf("%s: no damage was noticed at all", file)
 			}
-		}
-		t.Logf("%s: %d kinds of damage, %d refused", file, len(list), refused)
-		if refused == 0 {
-			t.Errorf("%s: no damage was noticed at all", file)
-		}
+		})
 	}
 }
 
@@ -200,7 +209,8 @@ func checkDamage(t *testing.T, store, dir, file, hash string, d damage) (opens b
 }
 
 func TestMissingFilesAreRefusedByName(t *testing.T) {
-	const store = disk.LogWAL
+	t.Parallel()
+	const store = LogWAL
 	dir, _ := dataDirectory(t, store)
 	for _, name := range []string{disk.IdentityFile, disk.RaftFile, disk.TailFileName, disk.SnapshotsDir, wal.Dir, filepath.Join(wal.Dir, wal.SegmentsFile)} {
 		t.Run(name, func(t *testing.T) {
@@ -219,6 +229,7 @@ func TestMissingFilesAreRefusedByName(t *testing.T) {
 }
 
 func TestDirectoryInUseIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "r1", "", 1).start()
 	_, err := writtenHash(t, r.cfg.LogStore, r.cfg.DataDir)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
@@ -230,7 +241,8 @@ func TestDirectoryInUseIsRefused(t *testing.T) {
 }
 
 func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
-	const store = disk.LogWAL
+	t.Parallel()
+	const store = LogWAL
 	dir, hash := dataDirectory(t, store)
 	snapshots, err := filepath.Glob(filepath.Join(dir, disk.SnapshotsDir, "*"))
 	if err != nil || len(snapshots) == 0 {

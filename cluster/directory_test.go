@@ -142,6 +142,7 @@ func TestNothingIsAcknowledgedThatNobodyFindsAgain(t *testing.T) {
 }
 
 func TestAMemberWithoutItsDirectoryHandsOverAndEnds(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	ended := map[*replicaT]chan error{}
@@ -202,6 +203,7 @@ func (r *replicaT) startRunningApart() chan error {
 }
 
 func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	fake := quickToNotice(r)
 	r.start()
@@ -257,6 +259,7 @@ func (f *failing) Set(key, value []byte) error {
 // A file system that has become read-only refuses every write, that of the term too, without which Raft used to end the
 // process.
 func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	fake := quickToNotice(r)
 	r.start()
@@ -339,6 +342,7 @@ func TestTheLastWriteOfEachKindCounts(t *testing.T) {
 }
 
 func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		err  error
 		says string

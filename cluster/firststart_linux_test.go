@@ -118,7 +118,10 @@ func (p crashPoint) identity(t *testing.T) (rec disk.IdentityRecord) {
 // in the cluster that was founded if one was.
 func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 	t.Parallel()
-	for _, store := range []string{disk.LogWAL, disk.LogBbolt} {
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
+	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			r := newReplica(t, nil, "alone", "", 1)
 			r.cfg.LogStore = store
@@ -177,7 +180,10 @@ func (p crashPoint) stage(t *testing.T) string {
 // cluster it had promises for, and gives none back, or as one that has not and never will.
 func TestEveryCrashPointOfACoordinatorsFirstStart(t *testing.T) {
 	t.Parallel()
-	for _, store := range []string{disk.LogWAL, disk.LogBbolt} {
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
+	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			replicas := prepare(t, newTestNet(), 3)
 			coordinator, others := replicas[0], replicas[1:]
@@ -269,7 +275,10 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 // bound to the cluster, and takes part in it.
 func TestEveryCrashPointOfAFollowersFirstStart(t *testing.T) {
 	t.Parallel()
-	for _, store := range []string{disk.LogWAL, disk.LogBbolt} {
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
+	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			replicas := prepare(t, newTestNet(), 3)
 			follower, others := replicas[0], replicas[1:]

@@ -62,7 +62,7 @@ func (r *Replica) mayFollow(cluster uuid.UUID) error {
 		}
 	}
 	err := whomToFollow(cluster, led, r.gossip.clustersAt(func(string) bool { return true }))
-	if err != nil && r.refusals.show("invitation", time.Now()) {
+	if err != nil && r.refusals.Allow("invitation", time.Now()) {
 		r.logger.Warn("this replica was invited to a cluster and refused: it "+err.Error(), "invited_by", cluster)
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/loglimit"
 )
 
 func TestANewReplicaFollowsWhomItsPeersLeadTo(t *testing.T) {
@@ -52,13 +53,14 @@ func followerT(t *testing.T, logs *logBuffer, peers ...string) *Replica {
 		t.Fatal(err)
 	}
 	r := &Replica{
-		cfg: Config{Peers: peers}, id: id, places: newPlaces(), refusals: newQuietBook(), ctx: t.Context(),
+		cfg: Config{Peers: peers}, id: id, places: newPlaces(), refusals: loglimit.New(), ctx: t.Context(),
 		logger: slog.New(slog.NewTextHandler(logs, nil)), gossip: gossipOf(nodeMeta{ID: id.Get().ID}),
 	}
 	return r
 }
 
 func TestAnInvitationIsJudgedByWhoIsAtThePeersAddresses(t *testing.T) {
+	t.Parallel()
 	x, y := uuid.New(), uuid.New()
 	logs := &logBuffer{}
 	r := followerT(t, logs, "peers.test:7946")

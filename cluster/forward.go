@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
 
@@ -26,8 +27,8 @@ func (r *Replica) forward(ctx context.Context, leader raft.ServerID, commands []
 	}
 	args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: commands, TimeoutMs: millisLeft(ctx)}
 	var reply ApplyReply
-	switch err := r.peers.call(ctx, id, "Apply", args, &reply); {
-	case errors.Is(err, errNotSent):
+	switch err := r.peers.Call(ctx, id, "Apply", args, &reply); {
+	case errors.Is(err, raftnet.ErrNotSent):
 		return nil, outcomeNotAppended, fmt.Errorf("leader %s cannot be reached: %w", r.nameOf(leader), err)
 	case err != nil:
 		return nil, outcomeUnknown, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))

@@ -13,7 +13,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/memberlist"
 
+	"pushquorum/cluster/internal/connlimit"
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/loglimit"
 )
 
 // gossip knows who is there. It decides nothing: a vote or an acknowledgement is Raft's business.
@@ -75,7 +77,7 @@ func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 	cfg.AdvertiseAddr = g.addrs.gossipAdvertise.Addr().String()
 	cfg.AdvertisePort = int(g.addrs.gossipAdvertise.Port())
 	cfg.TCPTimeout = 3 * time.Second
-	cfg.LogOutput = gossipLog{logger: g.logger, quiet: newQuietBook()}
+	cfg.LogOutput = gossipLog{logger: g.logger, quiet: loglimit.New()}
 	cfg.Delegate, cfg.Events, cfg.Conflict, cfg.Alive = g, g, g, g
 	cfg.Label = label
 	if tune != nil {
@@ -97,7 +99,7 @@ func (g *gossip) start(label string, tune func(*memberlist.Config)) error {
 			return failed(err)
 		}
 	}
-	transport := newGossipTransport(inner, connLimit())
+	transport := newGossipTransport(inner, connlimit.PerPort())
 	cfg.Transport = transport
 	g.mu.Lock()
 	g.sent = first

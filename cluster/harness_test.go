@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +21,16 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/testkit"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
 
-const testDeadline = 20 * time.Second
+// Tests that mostly wait run at once. What measures a time, pushes as fast as it can or keeps a processor busy runs alone,
+// because beside it the others miss their heartbeats.
+
+const testDeadline = testkit.Deadline
 
 // replicaT is a replica under test with what is needed to start it again.
 type replicaT struct {
@@ -41,22 +44,7 @@ type replicaT struct {
 }
 
 // logBuffer keeps the log of a replica for a failing test.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+type logBuffer = testkit.LogBuffer
 
 // link is a direction between two replicas, for one kind of traffic.
 type link struct {
@@ -85,7 +73,7 @@ func newTestNet() *testNet {
 	return &testNet{owner: map[string]string{}, cut: map[link]bool{}, conns: map[*testConn]bool{}}
 }
 
-func (n *testNet) dialer(from string) dialFunc {
+func (n *testNet) dialer(from string) raftnet.DialFunc {
 	dial := defaultTuning().dial
 	return func(ctx context.Context, address string) (net.Conn, error) {
 		conn, err := dial(ctx, address)
@@ -115,7 +103,7 @@ func (c *testConn) Write(p []byte) (int, error) {
 // isolate cuts a replica off from the others, both ways, or heals it. Connections die at once. No kinds means all.
 func (n *testNet) isolate(name string, cut bool, others []string, kinds ...byte) {
 	if len(kinds) == 0 {
-		kinds = []byte{kindRaft, kindRPC}
+		kinds = []byte{raftnet.KindRaft, raftnet.KindRPC}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -191,6 +179,7 @@ func freePortOn(t *testing.T, hosts ...string) (port string) {
 // testTuning is quick enough for tests and slow enough for two busy cores under the race detector.
 func testTuning() tuning {
 	tune := defaultTuning()
+	tune.lease = tune.heartbeat // so that a leader that got no processor for a moment goes on
 	tune.freshEvery = 200 * time.Millisecond
 	tune.reconcile = 100 * time.Millisecond
 	tune.pilotLook, tune.pilotAct, tune.stabilize = 500*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond
@@ -314,16 +303,7 @@ func names(replicas []*replicaT) []string {
 // eventually waits for a condition; what says what was awaited.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(testDeadline)
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !cond() {
-		select {
-		case <-look.C:
-		case <-deadline:
-			t.Fatalf("within %s: %s: did not happen", testDeadline, what)
-		}
-	}
+	testkit.Eventually(t, what, cond)
 }
 
 func waitReady(t testing.TB, replicas ...*replicaT) {
@@ -359,9 +339,7 @@ func pushCommand(r *replicaT, job string, value float64) []byte {
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testDeadline)
-	t.Cleanup(cancel)
-	return ctx
+	return testkit.Context(t)
 }
 
 // push replicates one gauge and fails the test if that does not work.

@@ -6,19 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-)
 
-// quietFor is how long a warning that Raft repeats word for word is kept at debug level: with a peer down it would
-// otherwise write several lines a second.
-const quietFor = 10 * time.Second
+	"pushquorum/cluster/internal/loglimit"
+)
 
 // isBenign tells whether Raft warns of what is the course of things here: a new replica waits to be added, a leader
 // brings a follower up to date.
@@ -44,38 +40,11 @@ type raftLogger struct {
 	logger       *slog.Logger
 	name         string
 	args         []any
-	quiet        *quietBook
+	quiet        *loglimit.Limit
 }
 
 func newRaftLogger(logger *slog.Logger) *raftLogger {
-	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: newQuietBook()}
-}
-
-// quietBook remembers when a message was last shown. Some quote what others have sent: it forgets, and beyond maxQuiet
-// in so short a time it shows no more.
-type quietBook struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-const maxQuiet = 100
-
-func newQuietBook() *quietBook { return &quietBook{last: map[string]time.Time{}} }
-
-func (q *quietBook) show(msg string, now time.Time) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if now.Sub(q.last[msg]) < quietFor {
-		return false
-	}
-	if len(q.last) >= maxQuiet {
-		maps.DeleteFunc(q.last, func(_ string, at time.Time) bool { return now.Sub(at) >= quietFor })
-	}
-	if len(q.last) >= maxQuiet {
-		return false
-	}
-	q.last[msg] = now
-	return true
+	return &raftLogger{Logger: hclog.NewNullLogger(), logger: logger, quiet: loglimit.New()}
 }
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
@@ -87,7 +56,7 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 		to = slog.LevelError
 	}
 	ctx := context.Background()
-	if to > slog.LevelDebug && (isBenign(msg, args) || !l.quiet.show(msg, time.Now())) {
+	if to > slog.LevelDebug && (isBenign(msg, args) || !l.quiet.Allow(msg, time.Now())) {
 		to = slog.LevelDebug
 	}
 	if !l.logger.Enabled(ctx, to) {
@@ -143,7 +112,7 @@ func (l *raftLogger) ResetNamed(name string) hclog.Logger {
 // a value, because it quotes what others have sent, and values are cut.
 type gossipLog struct {
 	logger *slog.Logger
-	quiet  *quietBook
+	quiet  *loglimit.Limit
 }
 
 func (w gossipLog) Write(p []byte) (int, error) {
@@ -155,7 +124,7 @@ func (w gossipLog) Write(p []byte) (int, error) {
 	}
 	text = strings.TrimSpace(text)
 	level := slog.LevelDebug
-	if strings.HasPrefix(mark, "ERR") && w.quiet.show(text, time.Now()) {
+	if strings.HasPrefix(mark, "ERR") && w.quiet.Allow(text, time.Now()) {
 		level = slog.LevelInfo
 	}
 	w.logger.Log(context.Background(), level, "gossip", "said", strings.TrimPrefix(text, "memberlist: "))

@@ -120,7 +120,7 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
 	var reply AgreeReply
-	if err := r.peers.call(ctx, m.ID, "Invite", &InviteArgs{Cluster: r.store.ClusterID()}, &reply); err != nil {
+	if err := r.peers.Call(ctx, m.ID, "Invite", &InviteArgs{Cluster: r.store.ClusterID()}, &reply); err != nil {
 		return err
 	}
 	r.disown(m.ID, reply.Cluster)

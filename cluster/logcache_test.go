@@ -13,12 +13,10 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
-
-// noLogs is a cache for transports that send nothing of a log.
-func noLogs() *disk.LogCache { return disk.NewLogCache(raft.NewInmemStore()) }
 
 // countingLogs counts what is read below a cache.
 type countingLogs struct {
@@ -49,6 +47,9 @@ func openCache(t *testing.T, sizes ...int) (*disk.LogCache, *countingLogs) {
 }
 
 func TestTheCacheIsBoundedInBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it stores two gigabytes")
+	}
 	c, _ := openCache(t)
 	for i := range 200 {
 		size := []int{10, 3 << 20, maxBatch, 20 << 20, 0}[i%5]
@@ -73,6 +74,7 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 }
 
 func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
+	t.Parallel()
 	c, below := openCache(t, disk.DeferredSize, disk.DeferredSize+1, disk.KnownSize+1, 20<<20)
 	if err := c.StoreLog(&raft.Log{Index: 5, Term: 1, Type: raft.LogConfiguration, Data: make([]byte, 1<<20)}); err != nil {
 		t.Fatal(err)
@@ -170,6 +172,7 @@ func TestAnEntryThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
 }
 
 func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		sizes []int
 		sent  int
@@ -238,6 +241,7 @@ func (f *batchesFSM) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func TestTheStateMachineGetsEachLargeEntryAlone(t *testing.T) {
+	t.Parallel()
 	c, _ := openCache(t, 1, 2, disk.KnownSize+3, 4, 20<<20, disk.DeferredSize+6)
 	c.Recent, c.Bytes = nil, 0
 	var logs []*raft.Log
@@ -306,6 +310,9 @@ func (m *meteredStore) StoreLogs(logs []*raft.Log) error {
 // A follower that was away gets large entries a few at a time, and both sides apply what was acknowledged; so does a replica that
 // starts, whose log holds more than should be in memory.
 func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it sends entries of many megabytes")
+	}
 	net, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	away := others[0]
@@ -316,13 +323,13 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 			t.Fatalf("%v, %v", result, err)
 		}
 	}
-	net.isolate(away.cfg.Name, true, names(replicas), kindRaft)
+	net.isolate(away.cfg.Name, true, names(replicas), raftnet.KindRaft)
 	away.start()
 	away.store.Log.Mu.Lock()
 	meter := &meteredStore{EntryStore: away.store.Log.Inner}
 	away.store.Log.Inner = meter
 	away.store.Log.Mu.Unlock()
-	net.isolate(away.cfg.Name, false, names(replicas), kindRaft)
+	net.isolate(away.cfg.Name, false, names(replicas), raftnet.KindRaft)
 	waitReady(t, away)
 	sameState(t, replicas...)
 	meter.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/raftnet"
 )
 
 func voters(r *replicaT) int {
@@ -21,6 +23,7 @@ func voters(r *replicaT) int {
 }
 
 func TestReplicasFormInAnyOrderAndAFourthJoins(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	replicas[2].start()
@@ -43,6 +46,7 @@ func TestReplicasFormInAnyOrderAndAFourthJoins(t *testing.T) {
 }
 
 func TestFiveReplicasFormAndSurviveTwo(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 5)
 	for _, r := range replicas {
@@ -62,6 +66,7 @@ func TestFiveReplicasFormAndSurviveTwo(t *testing.T) {
 }
 
 func TestStandaloneReplicaBecomesTheFirstMemberAndKeepsItsData(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	first := newReplica(t, tn, "r1", "", 1).start()
 	waitReady(t, first)
@@ -88,6 +93,7 @@ func TestStandaloneReplicaBecomesTheFirstMemberAndKeepsItsData(t *testing.T) {
 }
 
 func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
 	b := newReplica(t, tn, "b", freePorts(t), 1).start()
@@ -104,13 +110,14 @@ func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
 	if voters(a) != 1 || voters(b) != 1 || hasJob(a, "of-b") || hasJob(b, "of-a") {
 		t.Fatal("the two have merged")
 	}
-	if _, err := dialPeer(testContext(t), a.tune.dial, b.addrs.peerAdvertise,
-		hello{kind: kindRaft, target: b.self, sender: a.self, cluster: a.store.ClusterID()}); !errors.Is(err, helloOtherCluster) {
+	if _, err := raftnet.Dial(testContext(t), a.tune.dial, b.addrs.peerAdvertise,
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self, Cluster: a.store.ClusterID()}); !errors.Is(err, raftnet.OtherCluster) {
 		t.Fatalf("Raft traffic of another cluster: %v, want a refusal", err)
 	}
 }
 
 func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
+	t.Parallel()
 	tn, replicas := trio(t)
 	_, others := leaderOf(t, replicas)
 	dead := others[0]
@@ -125,8 +132,8 @@ func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
 	if err := replacement.ReadBarrier(testContext(t)); err != nil || !hasJob(replacement, "before") {
 		t.Fatalf("the replacement lacks data: %v", err)
 	}
-	if _, err := dialPeer(testContext(t), others[1].tune.dial, replacement.addrs.peerAdvertise,
-		hello{kind: kindRaft, target: dead.self, cluster: others[1].store.ClusterID()}); !errors.Is(err, helloNotMe) {
+	if _, err := raftnet.Dial(testContext(t), others[1].tune.dial, replacement.addrs.peerAdvertise,
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: dead.self, Cluster: others[1].store.ClusterID()}); !errors.Is(err, raftnet.NotMe) {
 		t.Fatalf("asked for the dead one: %v, want a refusal", err)
 	}
 	eventually(t, "the dead one is listed as unhealthy", func() bool {
@@ -153,6 +160,7 @@ func TestReplicaThatExpectsOneWaitsForItsPeersHoweverSilent(t *testing.T) {
 }
 
 func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {

@@ -82,6 +82,7 @@ func TestTheSystemSaysFromWhereAPeerIsReached(t *testing.T) {
 
 // A replica that listens on all addresses, IPv6 or not, is reached at the one that it tells the others.
 func TestListeningOnAllAddressesIsListeningOnTheOneThatIsTold(t *testing.T) {
+	t.Parallel()
 	_, port, err := net.SplitHostPort(freePorts(t))
 	if err != nil {
 		t.Fatal(err)

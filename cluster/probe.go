@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"net/rpc"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 )
 
@@ -44,7 +43,7 @@ func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, store
 	}
 	wg.Wait()
 	for i, place := range places {
-		var refused helloAnswer
+		var refused raftnet.Answer
 		switch a := answers[i]; {
 		case errs[i] == nil && a.Cluster == store.ClusterID() && a.ID != self:
 			return fmt.Errorf("%s (%s) answers at %s and is a member of this cluster: its data may be newer than this, and together the two may have a quorum; start this replica as usual, or stop that one first if its data is to be given up",
@@ -81,27 +80,14 @@ func placesOfPeers(ctx context.Context, cfg *Config, r resolver) ([]string, erro
 }
 
 // whoIs asks whoever is at an address for its status.
-func whoIs(ctx context.Context, dial dialFunc, address string, self uuid.UUID) (StatusReply, error) {
-	conn, err := dialPeer(ctx, dial, address, hello{kind: kindRPC, sender: self})
+func whoIs(ctx context.Context, dial raftnet.DialFunc, address string, self uuid.UUID) (StatusReply, error) {
+	conn, err := raftnet.Dial(ctx, dial, address, raftnet.Hello{Kind: raftnet.KindRPC, Sender: self})
 	if err != nil {
 		return StatusReply{}, err
 	}
 	var reply StatusReply
-	if err := callOnce(ctx, conn, "Peer.Status", &StatusArgs{}, &reply); err != nil {
+	if err := raftnet.CallOnce(ctx, conn, "Status", &StatusArgs{}, &reply); err != nil {
 		return StatusReply{}, err // as in askStatus
 	}
 	return reply, nil
-}
-
-// callOnce makes one call over a connection and closes it.
-func callOnce(ctx context.Context, conn net.Conn, method string, args, reply any) error {
-	c := rpc.NewClient(conn)
-	defer c.Close() //nolint:errcheck // the answer is there, or there is none
-	call := c.Go(method, args, reply, make(chan *rpc.Call, 1))
-	select {
-	case <-call.Done:
-		return call.Error
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -15,12 +15,10 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
-
-// peerTimeout is how long a peer may take for the next piece of a Raft request, or for its answer.
-const peerTimeout = 5 * time.Second
 
 // startRaft builds the transport and what hangs on it. Nothing is accepted from the network yet.
 func (r *Replica) startRaft(ln net.Listener) (err error) {
@@ -55,18 +53,20 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	} else {
 		r.gossip = newGossip(r.logger, r.self, r.id.Get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.warnOfStranger})
 		r.alone = r.newAlone()
-		r.mux = newMux(ln, r.logger, r.admit, r.servePeer)
-		r.stream = newStreamLayer(r.mux, r.self, r.addrs.peerAdvertise, r.store.ClusterID, r.tune.dial)
-		r.network = newNetwork(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			ServerAddressProvider: &addressBook{self: r.self, advertise: r.addrs.peerAdvertise, gossiped: r.peerAddress, configured: configured},
-			Logger:                logger, Stream: r.stream, MaxPool: 3, Timeout: peerTimeout, MsgpackUseNewTimeFormat: true,
-		}), &termWall{logger: r.logger, current: func() uint64 {
-			if running := ref.Load(); running != nil {
-				return running.CurrentTerm()
-			}
-			return 0 // nothing has come yet
-		}}, r.store.Logs)
-		r.trans = r.network
+		r.mux = raftnet.NewMux(ln, r.logger, r.admit, r.servePeer)
+		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.peerAdvertise, r.store.ClusterID, r.tune.dial)
+		network := raftnet.NewTransport(raftnet.TransportConfig{
+			Streams:   r.stream,
+			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.peerAdvertise, Gossiped: r.peerAddress, Configured: configured},
+			RaftLog:   logger, Logger: r.logger, Trim: r.store.Logs.Cut,
+			Term: func() uint64 {
+				if running := ref.Load(); running != nil {
+					return running.CurrentTerm()
+				}
+				return 0 // nothing has come yet
+			},
+		})
+		r.injector, r.trans = network, network
 	}
 	loading := &loadingFSM{
 		BatchingFSM: &pacedFSM{r.cfg.FSM, pace{r.ctx.Done(), func() bool { return r.space.Shortage() != "" }}}, logs: r.store.Logs, fail: r.cfg.FSM.Halt,
@@ -90,8 +90,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		parsed, _ := server.ParseAddress(address) // an unknown one has no peer
 		return parsed.Peer
 	}
-	r.peers = newPeers(where, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
-		return dialPeer(ctx, r.tune.dial, address, hello{kind: kindRPC, target: id, sender: r.self, cluster: r.store.ClusterID()})
+	r.peers = raftnet.NewClient(where, errClosing, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
+		return raftnet.Dial(ctx, r.tune.dial, address, raftnet.Hello{Kind: raftnet.KindRPC, Target: id, Sender: r.self, Cluster: r.store.ClusterID()})
 	})
 	r.leader = &leadership{
 		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf,
@@ -107,21 +107,21 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 
 // admit answers a hello. Raft traffic is only taken from the cluster this replica is bound to or is bound by: see
 // [formation.Promises].
-func (r *Replica) admit(h hello) helloAnswer {
-	if h.kind == kindRPC && h.target == uuid.Nil {
-		return helloOK // a recovery asks who is here
+func (r *Replica) admit(h raftnet.Hello) raftnet.Answer {
+	if h.Kind == raftnet.KindRPC && h.Target == uuid.Nil {
+		return raftnet.Accepted // a recovery asks who is here
 	}
-	if h.target != r.self {
-		return helloNotMe
+	if h.Target != r.self {
+		return raftnet.NotMe
 	}
-	if h.kind == kindRPC {
-		return helloOK
+	if h.Kind == raftnet.KindRPC {
+		return raftnet.Accepted
 	}
-	if err := r.promises.Admit(h.cluster); err != nil {
+	if err := r.promises.Admit(h.Cluster); err != nil {
 		if !errors.Is(err, formation.ErrOtherCluster) {
 			r.logger.Error("cannot take part in the cluster", "err", err)
 		}
-		return helloOtherCluster
+		return raftnet.OtherCluster
 	}
-	return helloOK
+	return raftnet.Accepted
 }

@@ -17,7 +17,8 @@ import (
 )
 
 func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
-	dir, hash := dataDirectory(t, disk.LogWAL)
+	t.Parallel()
+	dir, hash := dataDirectory(t, LogWAL)
 	logs, fake, registry := &logBuffer{}, &fakeDisk{}, prometheus.NewRegistry()
 	fake.set(full)
 	tune := testTuning()
@@ -87,7 +88,8 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 // Room for a probe is not room for a segment of the log: a replica that came back too early would be read-only again at
 // once.
 func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
-	dir, _ := dataDirectory(t, disk.LogWAL)
+	t.Parallel()
+	dir, _ := dataDirectory(t, LogWAL)
 	tune := testTuning()
 	asked := make(chan int)
 	tune.reopenEvery = time.Millisecond
@@ -126,6 +128,7 @@ func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
 }
 
 func TestOnlyTheOnlyVoterIsServedWithoutBeingWritten(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	replicas[0].crash()

@@ -110,6 +110,7 @@ func TestACommandOfAnotherVersionDoesNotHoldUpThoseThatTravelWithIt(t *testing.T
 }
 
 func TestTheLargestCommandFitsIntoAnEntry(t *testing.T) {
+	t.Parallel()
 	if size := fsm.SealedSize([][]byte{make([]byte, MaxCommand)}); size > disk.MaxSealed {
 		t.Errorf("the largest command takes %d bytes sealed, an entry holds %d", size, disk.MaxSealed)
 	}

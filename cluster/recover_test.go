@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
 
@@ -29,6 +30,7 @@ func recoverIt(t *testing.T, r *replicaT, accept bool) (Recovery, error) {
 }
 
 func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	sameState(t, replicas...)
@@ -71,8 +73,8 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 		return strings.Contains(survivor.logs.String(), "belongs to another cluster") && strings.Contains(survivor.logs.String(), other.self.String())
 	})
 	for _, cluster := range []uuid.UUID{oldCluster, other.store.ClusterID()} {
-		if _, err := dialPeer(testContext(t), other.tune.dial, survivor.addrs.peerAdvertise,
-			hello{kind: kindRaft, target: survivor.self, sender: other.self, cluster: cluster}); !errors.Is(err, helloOtherCluster) {
+		if _, err := raftnet.Dial(testContext(t), other.tune.dial, survivor.addrs.peerAdvertise,
+			raftnet.Hello{Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self, Cluster: cluster}); !errors.Is(err, raftnet.OtherCluster) {
 			t.Errorf("Raft traffic of the old cluster: %v, want a refusal", err)
 		}
 	}
@@ -97,6 +99,7 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 }
 
 func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {
@@ -146,6 +149,7 @@ func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T)
 }
 
 func TestThereIsNothingToRecover(t *testing.T) {
+	t.Parallel()
 	running := newReplica(t, newTestNet(), "r1", freePorts(t), 1).start()
 	waitReady(t, running)
 	if _, err := recoverIt(t, running, true); err == nil || !strings.Contains(err.Error(), "in use") {

@@ -15,6 +15,9 @@ import (
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
 	"pushquorum/fsm"
+
+	"pushquorum/cluster/internal/loglimit"
+	"pushquorum/cluster/internal/raftnet"
 )
 
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
@@ -39,13 +42,13 @@ type Replica struct {
 	attempt  *formation.Attempt
 	alone    *formation.Alone // nil when standalone
 	gossip   *gossip          // nil when standalone
-	mux      *mux             // nil when standalone
-	stream   *streamLayer     // nil when standalone
-	network  *network         // nil when standalone
+	mux      *raftnet.Mux     // nil when standalone
+	stream   *raftnet.Streams // nil when standalone
+	injector injector         // nil when standalone
 	trans    raft.Transport   // the network, or one that reaches nobody
 	raft     *raft.Raft
 	stopRaft func() error
-	peers    *peers
+	peers    *raftnet.Client
 	leader   *leadership
 	toLeader *batcher // what is pushed to this replica, while another leads
 	toLog    *batcher // what is pushed to this replica or forwarded to it, while it leads
@@ -58,9 +61,9 @@ type Replica struct {
 	eviction  *evictionWatch
 	turns     turns // to change the configuration
 	invites   *invitations
-	places    *places    // that --cluster.peer leads to
-	warned    seenIDs    // which replicas are not wanted
-	refusals  *quietBook // of invitations
+	places    *places         // that --cluster.peer leads to
+	warned    seenIDs         // which replicas are not wanted
+	refusals  *loglimit.Limit // of invitations
 	watch     *watchdog
 
 	draining atomic.Bool
@@ -87,7 +90,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	r := &Replica{
 		cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(),
-		places: newPlaces(), turns: make(turns, 1), refusals: newQuietBook(),
+		places: newPlaces(), turns: make(turns, 1), refusals: loglimit.New(),
 		watch: newWatchdog(tune.stuckEvery, tune.stuckAfter, cfg.Logger),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -131,7 +134,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(r.dir.Run)
 	r.spawn(func(ctx context.Context) { r.space.Run(ctx, tune.stuckEvery) })
 	if r.mux != nil {
-		r.mux.start()
+		r.mux.Start()
 		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
 			return nil, err
 		}
@@ -228,8 +231,8 @@ func (r *Replica) peerAddress(id uuid.UUID) (string, bool) {
 
 // moved gives up the connections to where another replica no longer is.
 func (r *Replica) moved(id uuid.UUID, peer string) {
-	r.peers.moved(id, peer)
-	r.stream.moved(id, peer)
+	r.peers.Moved(id, peer)
+	r.stream.Moved(id, peer)
 }
 
 // spawn starts a goroutine whose context ends when the replica closes, and which Close waits for.

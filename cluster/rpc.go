@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/rpc"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
 
@@ -127,12 +127,9 @@ type Peer struct{ r *Replica }
 
 // servePeer serves one connection until it ends. Calls under way end with the replica.
 func (r *Replica) servePeer(conn net.Conn) {
-	server := rpc.NewServer()
-	if err := server.Register(&Peer{r}); err != nil {
+	if err := raftnet.Serve(conn, &Peer{r}); err != nil {
 		r.logger.Error("peer protocol", "err", err)
-		return
 	}
-	server.ServeConn(conn)
 }
 
 var errStranger = errors.New("belongs to another cluster")

@@ -33,6 +33,7 @@ func TestASnapshotWaitsForDeletesToPauseButNotForEver(t *testing.T) {
 
 // All of the state is encoded to find out how large a snapshot would be.
 func TestASnapshotThatDoesNotFitIsNotMeasuredAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.cfg.Logger = slog.New(slog.DiscardHandler)

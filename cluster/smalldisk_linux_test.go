@@ -112,6 +112,7 @@ func hasReserve(r *replicaT) bool {
 }
 
 func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
+	t.Parallel()
 	if !inOwnMounts(t) {
 		return
 	}
@@ -183,6 +184,10 @@ func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
 }
 
 func TestAClusterOnDisksThatFillUp(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it fills three disks")
+	}
 	if !inOwnMounts(t) {
 		return
 	}
@@ -224,6 +229,7 @@ func TestAClusterOnDisksThatFillUp(t *testing.T) {
 // A disk on which nothing fits any more though the log is as short as it can be: only a snapshot of what is left after a delete makes
 // room, and nobody pushes who would make one due.
 func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
+	t.Parallel()
 	if !inOwnMounts(t) {
 		return
 	}

@@ -113,6 +113,7 @@ func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 
 // What must not be refused is what makes room.
 func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.cfg.MinFree = 1 << 20
@@ -124,6 +125,7 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 	if result, err := r.Apply(testContext(t), before); err != nil || result.Status != fsm.Applied {
 		t.Fatalf("a push is answered with %v, %v", result, err)
 	}
+	eventually(t, "there are all gauges", func() bool { return len(storageBytes(t, registry)) == 6 })
 	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
 		t.Errorf("the gauges say %v", got)
 	}
@@ -165,6 +167,7 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 
 // Commands go together: one that is refused must not take the others with it, nor get the answer of another.
 func TestWhatIsRefusedAmongOthersIsAnsweredAlone(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.start()
@@ -188,21 +191,25 @@ func TestWhatIsRefusedAmongOthersIsAnsweredAlone(t *testing.T) {
 
 // A refusal says that nothing was stored, which an earlier attempt may have done.
 func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.start()
 	waitReady(t, r)
-	tried := false
+	ctx, cancel := context.WithCancel(testContext(t))
+	tries := 0
 	r.toLog = &batcher{leader: r.toLog.leader, run: r.spawn, send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
-		if !tried {
-			tried = true
+		if tries++; tries == 1 {
 			space.free.Store(0)
 			r.space.Look()
 			return nil, outcomeUnknown, errors.New("no answer")
 		}
+		if tries == 4 { // the caller has had refusals by now, and would go on until its time is up
+			cancel()
+		}
 		return r.appendBatch(ctx, leader, commands)
 	}}
-	result, err := r.Apply(testContext(t), pushCommand(r, "a", 1))
+	result, err := r.Apply(ctx, pushCommand(r, "a", 1))
 	if !errors.Is(err, ErrUnavailable) || notApplied(err) || !strings.Contains(err.Error(), "min-free") {
 		t.Errorf("answered with %v, %v", result, err)
 	}
@@ -241,6 +248,7 @@ func TestTheQuorumDecidesWhetherThereIsRoom(t *testing.T) {
 }
 
 func TestAClusterStoresForAsLongAsAMajorityHasRoom(t *testing.T) {
+	t.Parallel()
 	replicas := prepare(t, newTestNet(), 3)
 	spaces := map[string]*fakeSpace{}
 	for _, r := range replicas {
@@ -278,6 +286,7 @@ func TestAClusterStoresForAsLongAsAMajorityHasRoom(t *testing.T) {
 
 // What is measured is wanted most while the disk hangs.
 func TestADiskThatHangsHoldsUpNoScrape(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	var hangs atomic.Bool

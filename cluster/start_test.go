@@ -25,6 +25,10 @@ func clusters(replicas []*replicaT) map[uuid.UUID]int {
 // peer ports are cut and healed and replicas are restarted, until one cluster is there. The gossip stays whole: so everybody
 // thinks that it can be done, and tries.
 func TestStartsInAnyOrderWithPartitionsMakeOneCluster(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it forms many clusters, one after the other")
+	}
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		tn := newTestNet()
@@ -79,6 +83,10 @@ func pauseFor(t *testing.T, d time.Duration) {
 }
 
 func TestOneOldMemberAmongNewOnesIsJoinedHoweverLateItComes(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for replicas that have to wait for one another")
+	}
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	old := replicas[0]

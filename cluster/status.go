@@ -130,7 +130,7 @@ func (r *Replica) askStatus(ctx context.Context, id uuid.UUID, tell *StatusArgs)
 		tell = new(StatusArgs)
 	}
 	var reply StatusReply
-	if err := r.peers.call(ctx, id, "Status", tell, &reply); err != nil {
+	if err := r.peers.Call(ctx, id, "Status", tell, &reply); err != nil {
 		return StatusReply{}, err // an answer that is late may be written into reply even now
 	}
 	r.disown(id, reply.Cluster)

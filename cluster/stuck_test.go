@@ -130,6 +130,7 @@ func TestEveryWriteAndEveryEntryIsUnderWatch(t *testing.T) {
 }
 
 func TestAStuckReplicaIsNotHealthyUntilItMoves(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	r.tune.stuckEvery, r.tune.stuckAfter = 10*time.Millisecond, 50*time.Millisecond
 	r.start()
@@ -146,6 +147,7 @@ func TestAStuckReplicaIsNotHealthyUntilItMoves(t *testing.T) {
 }
 
 func TestAReplicaThatNobodyConfirmsIsNotReady(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	r.tune.freshEvery = time.Hour // the first barrier is the last
 	r.start()

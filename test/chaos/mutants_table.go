@@ -3,7 +3,9 @@ package main
 import "time"
 
 // mutants are the planted bugs, in the order of the table in README.md.
-func mutants() []mutant {
+func mutants() []mutant { return append(mutantsOfProcesses(), mutantsOfRules()...) }
+
+func mutantsOfProcesses() []mutant {
 	return []mutant{
 		{
 			name: "no-barrier", what: "reads without the barrier",
@@ -110,7 +112,7 @@ func mutants() []mutant {
 		{
 			name: "pipeline-lockup", what: "a pipeline whose answers Raft no longer takes locks up: a bug that the harness found",
 			edits: []edit{{
-				"cluster/pipeline.go",
+				"cluster/internal/raftnet/pipeline.go",
 				"	p := &pipeline{",
 				"	if id != \"\" {\n		return inner, nil\n	}\n	p := &pipeline{",
 			}},

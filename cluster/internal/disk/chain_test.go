@@ -51,6 +51,7 @@ func testCallersEntries(t *testing.T, where LogOptions) {
 // TestFollowersMakeAChainOfTheirOwn sends entries as Raft does, out of the cache or out of the store, and also with the
 // leader's link still on them: a follower keeps what it is sent, in a chain of its own.
 func TestFollowersMakeAChainOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	for _, where := range everyLog {
 		t.Run(where.Store, func(t *testing.T) { testFollowersChain(t, where) })
 	}

@@ -97,6 +97,9 @@ func (m moment) write(t *testing.T, dir string, record []byte) {
 // TestEveryCrashPointOfTheLog: whatever a crash leaves, of the process or of the machine, is opened, and it holds every
 // entry that was acknowledged and not deleted.
 func TestEveryCrashPointOfTheLog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it opens a log for each point where a crash may come")
+	}
 	for _, where := range everyLog {
 		t.Run(where.Store, func(t *testing.T) {
 			t.Parallel()
@@ -189,6 +192,7 @@ func testEveryCrashPoint(t *testing.T, where LogOptions) {
 
 // TestCrashDuringTheFirstStart: what was made so far is taken as it is.
 func TestCrashDuringTheFirstStart(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(dir string){
 		"nothing yet":       func(string) {},
 		"raft.tail half":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, TailFileName+".tmp"), []byte("x")) },
@@ -235,6 +239,7 @@ func TestFilesAppearWhole(t *testing.T) {
 
 // TestOtherLogsAreRefused puts files of another moment beside each other, each of them whole.
 func TestOtherLogsAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, where := range everyLog {
 		t.Run(where.Store, func(t *testing.T) { testOtherLogs(t, where) })
 	}

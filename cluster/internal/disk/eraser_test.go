@@ -35,6 +35,7 @@ func sizeOf(path string) int64 {
 }
 
 func TestEraserDeletesPieceByPiece(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	segment, snapshot := filepath.Join(dir, "segment"), filepath.Join(dir, "snapshot")
 	fill(t, segment, 20)
@@ -64,6 +65,7 @@ func TestEraserDeletesPieceByPiece(t *testing.T) {
 }
 
 func TestEraserThatIsClosedLeavesTheRest(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "large")
 	fill(t, path, 100)
 	e := newEraser(hclog.NewNullLogger())
@@ -82,6 +84,7 @@ func TestEraserThatIsClosedLeavesTheRest(t *testing.T) {
 }
 
 func TestLeftoverSegmentsGoAtTheNextStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	open := func(e *eraser) *wal.Store {
 		w, err := wal.Open(dir, 64<<10, wal.NewErasingFS(e.erase), hclog.NewNullLogger())
@@ -123,6 +126,7 @@ func TestLeftoverSegmentsGoAtTheNextStart(t *testing.T) {
 }
 
 func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := newEraser(hclog.NewNullLogger())
 	defer e.Close()

@@ -20,13 +20,16 @@ import (
 )
 
 const (
-	// IdentityFile is where the identity is, RaftFile where term and vote are.
+	// IdentityFile is where the identity is.
 	IdentityFile = "replica.json"
 	// IdentityVersion is that of its form.
 	IdentityVersion = 1
-	RaftFile        = "raft.db"
-	TailFileName    = "raft.tail"
-	SnapshotsDir    = "snapshots"
+	// RaftFile is where term and vote are, and with LogBbolt the log.
+	RaftFile = "raft.db"
+	// TailFileName is where it says what the log holds at least.
+	TailFileName = "raft.tail"
+	// SnapshotsDir is where the snapshots are.
+	SnapshotsDir = "snapshots"
 )
 
 // IdentityRecord is what replica.json says. A replica is its ID and nothing else: names and addresses may change at

@@ -16,6 +16,9 @@ import (
 
 // What is written must be read back: an entry that is not keeps every replica from starting.
 func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it stores entries of many megabytes")
+	}
 	for _, where := range everyLog {
 		t.Run(where.Store, func(t *testing.T) {
 			dir := t.TempDir()

@@ -143,6 +143,9 @@ func openTestLog(t testing.TB, where LogOptions, dir string) (*LogStore, *failur
 // compares it with a slice. A failed write may have taken effect or not; what was there before must be there
 // afterwards, and what is behind it can only be the last write.
 func TestLogStoreAgainstAModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it takes thousands of random steps")
+	}
 	for _, where := range everyLog {
 		t.Run(where.Store, func(t *testing.T) { testLogStoreAgainstAModel(t, where) })
 	}
@@ -255,6 +258,7 @@ func readBack(t *testing.T, s *LogStore, model []*raft.Log, next uint64) ([]*raf
 // TestFailedWriteLeavesNothingBehind: a write fails though it has reached the disk, and shorter ones of another term
 // follow.
 func TestFailedWriteLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	for name, what := range map[string]failure{
 		"the entries":              {store: true, after: true},
 		"the record":               {record: true, after: true},
@@ -296,6 +300,7 @@ func testFailedWrite(t *testing.T, where LogOptions, what failure) {
 }
 
 func TestGapsAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		do   func(s *LogStore) error
@@ -325,6 +330,7 @@ func TestGapsAreRefused(t *testing.T) {
 // A deletion may take effect though it is reported as failed, and the store may not even be able to say what is left.
 // What is written after that must be what a start finds.
 func TestWhatAFailedDeletionHasLeftIsFoundOutBeforeTheNextWrite(t *testing.T) {
+	t.Parallel()
 	for _, where := range everyLog {
 		for name, c := range map[string]struct {
 			after               bool // it took effect

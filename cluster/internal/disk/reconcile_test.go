@@ -165,6 +165,7 @@ var _ io.ReadWriteCloser = (*memorySink)(nil)
 // TestEntriesAfterASnapshotAreTakenAgain: the answer of a follower was lost, so the leader sends once more what follows
 // the snapshot. It must not end in the leader sending its snapshot for ever.
 func TestEntriesAfterASnapshotAreTakenAgain(t *testing.T) {
+	t.Parallel()
 	f := newFollower(t)
 	snapshot := SnapshotEnd{Index: 50, Term: leaderTerm}
 	f.mustInstall(snapshot)
@@ -187,6 +188,7 @@ func TestEntriesAfterASnapshotAreTakenAgain(t *testing.T) {
 
 // TestASnapshotReplacesEntriesThatWereNeverCommitted: the follower holds entries of a leader that was deposed.
 func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
+	t.Parallel()
 	for last := uint64(10); last <= 70; last += 20 { // 50 is the end of the snapshot
 		t.Run(fmt.Sprintf("its log ends with entry %d", last), func(t *testing.T) {
 			f := newFollower(t)
@@ -224,6 +226,7 @@ func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
 
 // TestTheStandInIsNeverSent: only the question whether entries fit is answered with it.
 func TestTheStandInIsNeverSent(t *testing.T) {
+	t.Parallel()
 	f := newFollower(t)
 	f.mustInstall(SnapshotEnd{Index: 50, Term: leaderTerm})
 	f.mustAppend(SnapshotEnd{Index: 50, Term: leaderTerm}, entriesOf(leaderTerm, 51, 52))

@@ -25,7 +25,8 @@ const (
 	// SnapshotState is the file of a snapshot with the state.
 	SnapshotState = "state.bin"
 	// SnapshotSum is the file with the checksum of the one that describes it.
-	SnapshotSum    = "meta.crc32c"
+	SnapshotSum = "meta.crc32c"
+	// SnapshotTmp ends the name of one that is being made or deleted.
 	SnapshotTmp    = ".tmp"
 	snapshotRetain = 2
 )

@@ -141,6 +141,7 @@ func TestOfSnapshotsThatEndAtOnceTheNewestStays(t *testing.T) {
 // What another replica sends is read before it counts: one that is stored and cannot be read keeps a replica from
 // starting.
 func TestASnapshotFromAnotherReplicaIsReadBeforeItCounts(t *testing.T) {
+	t.Parallel()
 	good := snapshotAt(t, 50)
 	for _, tc := range []struct {
 		name    string

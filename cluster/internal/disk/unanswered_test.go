@@ -59,6 +59,7 @@ func TestHowMuchOfTheLogMayBeUnanswered(t *testing.T) {
 // TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort: the last answers of a follower were lost, and it has shortened
 // its log since. The leader's snapshot is older than its own.
 func TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort(t *testing.T) {
+	t.Parallel()
 	f := newFollower(t)
 	f.mustAppend(SnapshotEnd{}, entriesOf(leaderTerm, 1, 1000))
 	if !f.append(SnapshotEnd{Index: 1000, Term: leaderTerm}, 1000, nil) {

@@ -44,6 +44,7 @@ func raftFileContent(t testing.TB, entries uint64) ([]byte, Tail) {
 
 // TestPointerToAStalePageIsRefused: of all damage the least visible, an old tree that is whole in itself.
 func TestPointerToAStalePageIsRefused(t *testing.T) {
+	t.Parallel()
 	const entries = 60
 	content, record := raftFileContent(t, entries)
 	stale := 0

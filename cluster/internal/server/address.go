@@ -70,10 +70,3 @@ func (a Address) Without(gone func(uuid.UUID) bool) Address {
 	a.Replaces = slices.DeleteFunc(slices.Clone(a.Replaces), gone)
 	return a
 }
-
-// IsConfiguration tells whether Raft can decode a configuration: over one that it cannot, it panics.
-func IsConfiguration(encoded []byte) (ok bool) {
-	defer func() { ok = recover() == nil }()
-	raft.DecodeConfiguration(encoded)
-	return true
-}

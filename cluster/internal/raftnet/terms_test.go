@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"bytes"
@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
-	"pushquorum/fsm"
+	"pushquorum/cluster/internal/testkit"
 )
 
 func openWall(t *testing.T, current func() uint64) *termWall {
@@ -26,7 +27,7 @@ type peerOfOne struct {
 	*raft.NetworkTransport
 	raft   *raft.Raft // of the replica
 	answer atomic.Uint64
-	logs   *logBuffer
+	logs   *testkit.LogBuffer
 }
 
 const (
@@ -46,7 +47,7 @@ func openTCP(t *testing.T) *raft.NetworkTransport {
 // newPeerOfOne starts both; answers come in the term of the request, unless another is set.
 func newPeerOfOne(t *testing.T, term uint64) *peerOfOne {
 	t.Helper()
-	p := &peerOfOne{NetworkTransport: openTCP(t), logs: &logBuffer{}}
+	p := &peerOfOne{NetworkTransport: openTCP(t), logs: &testkit.LogBuffer{}}
 	p.answer.Store(term)
 	done := make(chan struct{})
 	go p.serve(done)
@@ -57,16 +58,23 @@ func newPeerOfOne(t *testing.T, term uint64) *peerOfOne {
 		}
 		return 0
 	}}
-	own := newNetwork(openTCP(t), wall, noLogs())
+	own := newNetwork(openTCP(t), wall, whole)
 	store := raft.NewInmemStore()
 	cfg := raft.DefaultConfig()
-	cfg.LocalID, cfg.Logger = nodeID, newRaftLogger(slog.New(slog.DiscardHandler))
-	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
-	err := raft.BootstrapCluster(cfg, store, store, raft.NewDiscardSnapshotStore(), own, raft.Configuration{Servers: []raft.Server{
-		{ID: nodeID, Address: own.LocalAddr()}, {ID: peerID, Address: p.LocalAddr()},
-	}})
+	cfg.LocalID, cfg.Logger = nodeID, hclog.NewNullLogger()
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 800*time.Millisecond, 800*time.Millisecond, 500*time.Millisecond
+	err := raft.BootstrapCluster(
+		cfg,
+		store,
+		store,
+		raft.NewDiscardSnapshotStore(),
+		own,
+		raft.Configuration{Servers: []raft.Server{
+			{ID: nodeID, Address: own.LocalAddr()}, {ID: peerID, Address: p.LocalAddr()},
+		}},
+	)
 	if err == nil {
-		p.raft, err = raft.NewRaft(cfg, fsm.New(slog.New(slog.DiscardHandler)), store, store, raft.NewDiscardSnapshotStore(), own)
+		p.raft, err = raft.NewRaft(cfg, &raft.MockFSM{}, store, store, raft.NewDiscardSnapshotStore(), own)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +119,7 @@ func (p *peerOfOne) leads() bool { return p.raft.State() == raft.Leader }
 func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 	t.Parallel()
 	p := newPeerOfOne(t, 0)
-	eventually(t, "the replica leads", p.leads)
+	testkit.Eventually(t, "the replica leads", p.leads)
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(peerID), Addr: []byte(p.LocalAddr())}
 	address, node := p.raft.LeaderWithID()
 	configuration := raft.EncodeConfiguration(p.raft.GetConfiguration().Configuration())
@@ -160,7 +168,14 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 				t.Errorf("%s in term %d: %v, want a refusal", name, leap, err)
 			}
 			if p.raft.CurrentTerm() != term || !p.leads() {
-				t.Fatalf("after %s in term %d the replica is in term %d, a %s; it was in %d and led", name, leap, p.raft.CurrentTerm(), p.raft.State(), term)
+				t.Fatalf(
+					"after %s in term %d the replica is in term %d, a %s; it was in %d and led",
+					name,
+					leap,
+					p.raft.CurrentTerm(),
+					p.raft.State(),
+					term,
+				)
 			}
 		}
 	}
@@ -183,17 +198,21 @@ func TestAnAnswerInATermThatLeapsLeavesTheTermAlone(t *testing.T) {
 			t.Fatalf("the replica is in term %d", term)
 		}
 	}
-	eventually(t, "it asks for a vote and is answered in the last term of all", func() bool { return strings.Contains(p.logs.String(), "an answer to") })
+	testkit.Eventually(
+		t,
+		"it asks for a vote and is answered in the last term of all",
+		func() bool { return strings.Contains(p.logs.String(), "an answer to") },
+	)
 	sane()
 	p.answer.Store(0)
-	eventually(t, "it leads once the other is sane", p.leads)
+	testkit.Eventually(t, "it leads once the other is sane", p.leads)
 	p.answer.Store(math.MaxUint64) // to heartbeats and to a pipeline
-	eventually(t, "it leads no more, without an answer that counts", func() bool {
-		_ = p.raft.Apply(fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Unix(1, 0)), time.Millisecond)
+	testkit.Eventually(t, "it leads no more, without an answer that counts", func() bool {
+		_ = p.raft.Apply([]byte("a command"), time.Millisecond)
 		return !p.leads()
 	})
 	sane()
 	p.answer.Store(0)
-	eventually(t, "it leads once the other is sane again", p.leads)
+	testkit.Eventually(t, "it leads once the other is sane again", p.leads)
 	sane()
 }

@@ -1,28 +1,29 @@
-package cluster
+package raftnet
 
 import (
 	"sync"
 
 	"github.com/hashicorp/raft"
-
-	"pushquorum/cluster/internal/disk"
 )
 
-// pipelineAnswers is how many answers a pipeline keeps for a leader that does not take them any more. Raft sends at most
-// a few requests after that, each with half the probability of the one before.
+// pipelineAnswers is how many answers a pipeline keeps for a leader that does not take them any more. Raft sends at
+// most a few requests after that, each with half the probability of the one before.
 const pipelineAnswers = 128
 
 // pipelining is Raft's network transport with pipelines that cannot lock up.
 //
 // When a follower refuses an entry (its disk is full, its term is newer), Raft's leader stops taking answers, but may
-// still send: the answer to that waits for somebody to take it, the sender waits for the answer's place, and neither ever
-// ends. Until the leader is replaced the follower then gets heartbeats and no entries, so nobody replaces it, and shutting
-// down waits forever (github.com/hashicorp/raft/issues/612). Here answers are always taken.
+// still send: the answer to that waits for somebody to take it, the sender waits for the answer's place, and neither
+// ever ends. Until the leader is replaced the follower then gets heartbeats and no entries, so nobody replaces it, and
+// shutting down waits forever (github.com/hashicorp/raft/issues/612). Here answers are always taken.
 type pipelining struct {
 	*raft.NetworkTransport
 	wall *termWall
-	logs *disk.LogCache
+	trim trimFunc
 }
+
+// trimFunc reduces a request to what goes to a follower at a time, or says why that cannot be read.
+type trimFunc func(*raft.AppendEntriesRequest) error
 
 // AppendEntriesPipeline implements raft.Transport.
 func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
@@ -30,7 +31,13 @@ func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, wall: t.wall, logs: t.logs, answers: make(chan raft.AppendFuture, pipelineAnswers), closed: make(chan struct{})}
+	p := &pipeline{
+		AppendPipeline: inner,
+		wall:           t.wall,
+		trim:           t.trim,
+		answers:        make(chan raft.AppendFuture, pipelineAnswers),
+		closed:         make(chan struct{}),
+	}
 	go p.take()
 	return p, nil
 }
@@ -39,7 +46,7 @@ func (t pipelining) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 type pipeline struct {
 	raft.AppendPipeline
 	wall    *termWall
-	logs    *disk.LogCache
+	trim    trimFunc
 	answers chan raft.AppendFuture
 	closed  chan struct{}
 	once    sync.Once
@@ -64,8 +71,11 @@ func (p *pipeline) take() {
 }
 
 // AppendEntries implements raft.AppendPipeline.
-func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if err := p.logs.Cut(args); err != nil {
+func (p *pipeline) AppendEntries(
+	args *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse,
+) (raft.AppendFuture, error) {
+	if err := p.trim(args); err != nil {
 		return nil, err
 	}
 	return p.AppendPipeline.AppendEntries(args, resp)

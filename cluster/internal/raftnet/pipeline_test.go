@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"io"
@@ -7,6 +7,9 @@ import (
 
 	"github.com/hashicorp/raft"
 )
+
+// whole trims nothing.
+func whole(*raft.AppendEntriesRequest) error { return nil }
 
 // TestAPipelineWhoseAnswersNobodyTakesDoesNotLockUp sends what a leader may still send after a follower has refused an
 // entry and the leader has stopped listening.
@@ -33,7 +36,14 @@ func TestAPipelineWhoseAnswersNobodyTakesDoesNotLockUp(t *testing.T) {
 		}
 	}()
 
-	p, err := pipelining{leader, openWall(t, func() uint64 { return 1 }), noLogs()}.AppendEntriesPipeline("follower", follower.LocalAddr())
+	p, err := pipelining{
+		leader,
+		openWall(t, func() uint64 { return 1 }),
+		whole,
+	}.AppendEntriesPipeline(
+		"follower",
+		follower.LocalAddr(),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,23 +9,23 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// twiceError is about a series of a push that has the name and labels of another one there.
-type twiceError struct {
+// duplicateError says that a series stands twice in a push.
+type duplicateError struct {
 	name   string
 	labels []*dto.LabelPair // with those of the group
 }
 
 // Error implements error.
-func (e *twiceError) Error() string {
+func (e *duplicateError) Error() string {
 	return describe(e.name, e.labels) + " is given twice: give each series once"
 }
 
 // alikeShown is how many of the metrics that are one series are looked at closely: a body may hold millions of them.
 const alikeShown = 8
 
-// whyTwice says how pushed metrics came to be one series, the one with these labels: they are that as they stand in the
-// body, or what the group makes of them is.
-func (c *canonicaliser) whyTwice(h Header, labels []*dto.LabelPair, pushed []*dto.Metric) error {
+// whyDuplicate returns an error that says how several pushed metrics came to be one series, the one with these labels:
+// they have the same labels in the body, or the group's labels have made them the same.
+func (c *canonicaliser) whyDuplicate(h Header, labels []*dto.LabelPair, pushed []*dto.Metric) error {
 	n := 0
 	alike := make([][]*dto.LabelPair, 0, alikeShown) // as they were pushed
 	for _, m := range pushed {
@@ -36,7 +36,7 @@ func (c *canonicaliser) whyTwice(h Header, labels []*dto.LabelPair, pushed []*dt
 			continue
 		}
 		if slices.ContainsFunc(alike, func(other []*dto.LabelPair) bool { return sameLabels(m.GetLabel(), other) }) {
-			return &twiceError{h.Name, labels}
+			return &duplicateError{h.Name, labels}
 		}
 		alike = append(alike, m.GetLabel())
 	}
@@ -49,7 +49,7 @@ func (c *canonicaliser) whyTwice(h Header, labels []*dto.LabelPair, pushed []*dt
 		describe(h.Name, labels), model.InstanceLabel)
 }
 
-// replacedError is about n series that differ in a label which the group has, too.
+// replacedError says that n series differ only in a label that the group has, too.
 func replacedError(h Header, l *dto.LabelPair, values []string, n int) error {
 	const room = 160 // bytes
 	name := Quote(l.GetName())
@@ -57,7 +57,8 @@ func replacedError(h Header, l *dto.LabelPair, values []string, n int) error {
 	if l.GetName() == model.JobLabel { // there is no group without
 		mend = "push each to a group of its own, or give the label in the body another name"
 	}
-	return fmt.Errorf("the grouping label %s (%s) of the path replaced the values in the body (%s), which made %d series of %s the same: %s",
+	return fmt.Errorf("the grouping label %s (%s) of the path replaced the values in the body (%s), "+
+		"which made %d series of %s the same: %s",
 		name, Quote(l.GetValue()), Some(values, n, room), n, Quote(h.Name), mend)
 }
 
@@ -85,7 +86,9 @@ func (c *canonicaliser) becomes(pushed, stored []*dto.LabelPair) bool {
 
 // valueOf returns the value of a label among others, which are sorted.
 func valueOf(labels []*dto.LabelPair, name string) (string, bool) {
-	i, found := slices.BinarySearchFunc(labels, name, func(l *dto.LabelPair, name string) int { return strings.Compare(l.GetName(), name) })
+	i, found := slices.BinarySearchFunc(
+		labels, name, func(l *dto.LabelPair, name string) int { return strings.Compare(l.GetName(), name) },
+	)
 	if !found {
 		return "", false
 	}

@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"context"
@@ -19,12 +19,13 @@ const (
 	silentAfter = 2 * time.Second
 )
 
-// peers calls the other replicas. There is one connection to each, shared by all calls; it is dialled when it is
+// Client calls the other replicas. There is one connection to each, shared by all calls; it is dialled when it is
 // needed and thrown away at the first error, so that a call after a failed one always dials afresh.
-type peers struct {
+type Client struct {
 	where   func(id uuid.UUID) string // host:port, "" when it is not known
 	dial    func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error)
 	timeout time.Duration
+	closing error // of calls after Close
 
 	mu     sync.Mutex
 	conns  map[uuid.UUID]*peerConn
@@ -41,95 +42,18 @@ type peerConn struct {
 	err     error
 }
 
-// heardConn knows for how long the peer has owed an answer without giving a byte. That counts over calls and not within
-// each of them: most give up before silentAfter, and the next one must not begin anew.
-type heardConn struct {
-	net.Conn
-
-	mu      sync.Mutex
-	waiting int       // calls
-	since   time.Time // of the oldest question without an answer, or of the last byte if that came later; zero: nothing is owed
+// NewClient makes a Client. where tells at which host:port a replica is, "" when that is not known, and dial opens a
+// connection there; closing is the error of calls after Close.
+func NewClient(
+	where func(uuid.UUID) string,
+	closing error,
+	dial func(context.Context, uuid.UUID, string) (net.Conn, error),
+) *Client {
+	return &Client{where: where, closing: closing, dial: dial, timeout: dialTimeout, conns: map[uuid.UUID]*peerConn{}}
 }
 
-func (c *heardConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.heard()
-	}
-	return n, err
-}
-
-// heard notes a byte of the peer. What was given up before may never be answered any more, and is not owed.
-func (c *heardConn) heard() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.since = time.Time{}
-	if c.waiting > 0 {
-		c.since = time.Now()
-	}
-}
-
-// asked notes a question, when it has been written: how long that takes is Write's business.
-func (c *heardConn) asked() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting++
-	if c.since.IsZero() {
-		c.since = time.Now()
-	}
-}
-
-// answered notes that a question is open no longer, and gaveUp that nobody waits for its answer.
-func (c *heardConn) answered() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting--
-	if c.waiting == 0 {
-		c.since = time.Time{}
-	}
-}
-
-func (c *heardConn) gaveUp() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting--
-}
-
-// left is how much longer the peer may be silent; not positive: it is dead.
-func (c *heardConn) left() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.since.IsZero() {
-		return silentAfter
-	}
-	return silentAfter - time.Since(c.since)
-}
-
-// writePiece is so small that a living peer takes it within silentAfter over any network that will do. Bytes.
-const writePiece = 64 << 10
-
-// Write fails when the peer takes nothing for silentAfter, as when its process is stopped and the buffers are full. Calls write one
-// after the other: one that waited for ever would hold up all others, whatever their deadlines.
-func (c *heardConn) Write(p []byte) (int, error) {
-	written := 0
-	for {
-		if err := c.SetWriteDeadline(time.Now().Add(silentAfter)); err != nil {
-			return written, err
-		}
-		n, err := c.Conn.Write(p[written:min(len(p), written+writePiece)])
-		written += n
-		if err != nil || written == len(p) {
-			return written, err
-		}
-	}
-}
-
-func newPeers(where func(uuid.UUID) string, dial func(context.Context, uuid.UUID, string) (net.Conn, error)) *peers {
-	return &peers{where: where, dial: dial, timeout: dialTimeout, conns: map[uuid.UUID]*peerConn{}}
-}
-
-// errNotSent is wrapped when the peer cannot have seen the call.
-var errNotSent = errors.New("not sent")
+// ErrNotSent is wrapped when the peer cannot have seen the call.
+var ErrNotSent = errors.New("not sent")
 
 // errRemote is wrapped when the peer answered with an error.
 var errRemote = errors.New("the replica answered")
@@ -137,16 +61,18 @@ var errRemote = errors.New("the replica answered")
 // errSilent is why a call failed whose connection was given up; the peer may have seen it.
 var errSilent = fmt.Errorf("nothing was heard of it for %s", silentAfter)
 
-// call calls a method of a peer until ctx ends, or silentAfter later if the peer does not even take the question.
-func (p *peers) call(ctx context.Context, id uuid.UUID, method string, args, reply any) error {
+// Call calls a method of a replica and waits for the answer until ctx ends, or silentAfter later if the replica does
+// not even take the question. An error that does not wrap [ErrNotSent] leaves open whether the replica has seen the
+// call; an answer that is late may be written into reply even after an error.
+func (p *Client) Call(ctx context.Context, id uuid.UUID, method string, args, reply any) error {
 	if err := ctx.Err(); err != nil { // nobody is dialled for a call that is over
-		return fmt.Errorf("%w: %w", errNotSent, err)
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	pc, err := p.get(ctx, id)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNotSent, err)
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	call := pc.client.Go("Peer."+method, args, reply, make(chan *rpc.Call, 1))
+	call := pc.client.Go(peerPrefix+method, args, reply, make(chan *rpc.Call, 1))
 	pc.conn.asked()
 	silent := time.NewTimer(pc.conn.left())
 	defer silent.Stop()
@@ -174,7 +100,7 @@ func (p *peers) call(ctx context.Context, id uuid.UUID, method string, args, rep
 }
 
 // finish is the end of a call that was answered, or whose connection broke.
-func (p *peers) finish(id uuid.UUID, pc *peerConn, err error) error {
+func (p *Client) finish(id uuid.UUID, pc *peerConn, err error) error {
 	var remote rpc.ServerError
 	switch {
 	case err == nil:
@@ -187,7 +113,7 @@ func (p *peers) finish(id uuid.UUID, pc *peerConn, err error) error {
 }
 
 // get gives the connection to a peer; concurrent callers share one dial.
-func (p *peers) get(ctx context.Context, id uuid.UUID) (*peerConn, error) {
+func (p *Client) get(ctx context.Context, id uuid.UUID) (*peerConn, error) {
 	for {
 		pc, err := p.pick(id)
 		if err != nil {
@@ -207,11 +133,11 @@ func (p *peers) get(ctx context.Context, id uuid.UUID) (*peerConn, error) {
 }
 
 // pick gives the connection to a peer, or begins to make one.
-func (p *peers) pick(id uuid.UUID) (*peerConn, error) {
+func (p *Client) pick(id uuid.UUID) (*peerConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errClosing
+		return nil, p.closing
 	}
 	pc := p.conns[id]
 	if pc == nil {
@@ -223,9 +149,9 @@ func (p *peers) pick(id uuid.UUID) (*peerConn, error) {
 	return pc, nil
 }
 
-// moved gives up the connection to where a peer no longer is: a host that is gone does not close it, and would be
+// Moved gives up the connection to where a peer no longer is: a host that is gone does not close it, and would be
 // waited for.
-func (p *peers) moved(id uuid.UUID, address string) {
+func (p *Client) Moved(id uuid.UUID, address string) {
 	p.mu.Lock()
 	pc := p.conns[id]
 	if pc == nil || pc.address == address {
@@ -243,7 +169,7 @@ func (p *peers) moved(id uuid.UUID, address string) {
 	}
 }
 
-func (p *peers) connect(id uuid.UUID, pc *peerConn) {
+func (p *Client) connect(id uuid.UUID, pc *peerConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
 	defer cancel()
 	conn, err := p.dial(ctx, id, pc.address)
@@ -266,7 +192,7 @@ func (p *peers) connect(id uuid.UUID, pc *peerConn) {
 }
 
 // drop closes a connection and forgets it; calls waiting on it fail at once.
-func (p *peers) drop(id uuid.UUID, pc *peerConn) {
+func (p *Client) drop(id uuid.UUID, pc *peerConn) {
 	p.mu.Lock()
 	if p.conns[id] == pc {
 		delete(p.conns, id)
@@ -276,7 +202,7 @@ func (p *peers) drop(id uuid.UUID, pc *peerConn) {
 }
 
 // dropAll closes every connection; the next calls dial again.
-func (p *peers) dropAll() {
+func (p *Client) dropAll() {
 	p.mu.Lock()
 	conns := p.conns
 	p.conns = map[uuid.UUID]*peerConn{}
@@ -290,7 +216,7 @@ func (p *peers) dropAll() {
 }
 
 // Close fails all calls, now and later, and waits for dials under way.
-func (p *peers) Close() {
+func (p *Client) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()

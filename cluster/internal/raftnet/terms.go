@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"fmt"
@@ -35,12 +35,21 @@ func (w *termWall) check(what string, term uint64) error {
 	if term <= current || term-current <= maxTermLeap {
 		return nil
 	}
-	err := fmt.Errorf("%s in term %d is refused: this replica is in term %d, and terms do not leap", what, term, current)
+	err := fmt.Errorf(
+		"%s in term %d is refused: this replica is in term %d, and terms do not leap",
+		what,
+		term,
+		current,
+	)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if time.Since(w.said) >= termWallQuiet {
 		w.said = time.Now()
-		w.logger.Warn("somebody at the peer port names a term that cannot be: a replica is broken, or it is none", "err", err)
+		w.logger.Warn(
+			"somebody at the peer port names a term that cannot be: a replica is broken, or it is none",
+			"err",
+			err,
+		)
 	}
 	return err
 }

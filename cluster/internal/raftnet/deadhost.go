@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"context"
@@ -15,8 +15,8 @@ func hostProbes() net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4}
 }
 
-// dialTCP opens a connection to a replica.
-func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+// DialTCP opens a connection to a replica.
+func DialTCP(ctx context.Context, address string) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {

@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"context"
@@ -12,62 +12,57 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/testkit"
+)
+
+// What is said in these tests; net/rpc wants it exported.
+type (
+	Question struct{ Payload []byte }
+	Reply    struct{ Text string }
 )
 
 // A process that is stopped takes connections, by way of its kernel, and reads nothing.
 func TestAPeerThatReadsNothingHoldsUpNoOtherCallForLong(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	p := newPeers(func(uuid.UUID) string { return ln.Addr().String() }, func(ctx context.Context, _ uuid.UUID, address string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", address)
-	})
+	p := NewClient(
+		func(uuid.UUID) string { return ln.Addr().String() },
+		net.ErrClosed,
+		func(ctx context.Context, _ uuid.UUID, address string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", address)
+		},
+	)
 	defer p.Close()
 	large := make(chan error, 1)
 	id := uuid.New()
 	go func() {
-		large <- p.call(t.Context(), id, "Apply", &ApplyArgs{Commands: [][]byte{make([]byte, 48<<20)}}, new(ApplyReply))
+		large <- p.Call(t.Context(), id, "Apply", &Question{Payload: make([]byte, 48<<20)}, new(Reply))
 	}()
-	eventually(t, "the large call is under way", func() bool {
+	testkit.Eventually(t, "the large call is under way", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.conns[id] != nil
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), testDeadline)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Deadline)
 	defer cancel()
-	err = p.call(ctx, id, "ReadIndex", &ReadIndexArgs{}, new(ReadIndexReply))
+	err = p.Call(ctx, id, "ReadIndex", &Question{}, new(Reply))
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the call behind it: %v, want an error before its time is up", err)
 	}
 	select {
 	case err := <-large:
-		if err == nil || errors.Is(err, errNotSent) {
+		if err == nil || errors.Is(err, ErrNotSent) {
 			t.Errorf("the large call: %v, want an error that leaves open whether it was seen", err)
 		}
-	case <-time.After(testDeadline):
+	case <-time.After(testkit.Deadline):
 		t.Error("the large call still waits")
 	}
-}
-
-// An entry without a command would halt every replica, and be there again after a restart.
-func TestACallWithoutCommandsReachesNoLog(t *testing.T) {
-	_, replicas := trio(t)
-	leader, others := leaderOf(t, replicas)
-	for _, commands := range [][][]byte{nil, {}, {nil}, {{}, nil}} {
-		args := &ApplyArgs{Cluster: leader.store.ClusterID(), Commands: commands, TimeoutMs: 2000}
-		var reply ApplyReply
-		if err := others[0].peers.call(testContext(t), leader.self, "Apply", args, &reply); err != nil {
-			t.Fatal(err)
-		}
-		if reply.Outcome != outcomeNotAppended {
-			t.Errorf("%d commands: %+v, want that they are not appended", len(commands), reply)
-		}
-	}
-	push(t, leader, "after", 1)
-	sameState(t, replicas...)
 }
 
 // deafPeer answers to Status, unless it is dead, and to Apply when it is told to.
@@ -75,12 +70,12 @@ type deafPeer struct {
 	apply chan struct{}
 }
 
-func (p *deafPeer) Status(_ *StatusArgs, reply *StatusReply) error {
-	reply.Name = "alive"
+func (p *deafPeer) Status(_ *Question, reply *Reply) error {
+	reply.Text = "alive"
 	return nil
 }
 
-func (p *deafPeer) Apply(_ *ApplyArgs, _ *ApplyReply) error {
+func (p *deafPeer) Apply(_ *Question, _ *Reply) error {
 	<-p.apply
 	return nil
 }
@@ -171,29 +166,30 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &hosts{at: "a", dead: map[string]bool{"a": c.dead}, peer: deafPeer{apply: make(chan struct{})}}
-				p, id := newPeers(h.where, h.dial), uuid.New()
+				p, id := NewClient(h.where, net.ErrClosed, h.dial), uuid.New()
 				var took time.Duration
 				for i, s := range c.steps {
 					<-time.After(s.wait) // of the bubble's time
 					ctx, cancel := context.WithTimeout(t.Context(), s.timeout)
 					began := time.Now()
-					var err error
-					if s.method == "Apply" {
-						err = p.call(ctx, id, s.method, &ApplyArgs{}, new(ApplyReply))
-					} else {
-						err = p.call(ctx, id, s.method, &StatusArgs{}, new(StatusReply))
-					}
+					err := p.Call(ctx, id, s.method, &Question{}, new(Reply))
 					cancel()
 					took = time.Since(began)
 					if silent := c.dead || s.method == "Apply"; silent != (err != nil) {
 						t.Errorf("call %d: %v", i+1, err)
 					}
-					if errors.Is(err, errNotSent) {
+					if errors.Is(err, ErrNotSent) {
 						t.Errorf("call %d: %v, though it may have been seen", i+1, err)
 					}
 				}
 				if took != c.took || h.dialled() != c.dials {
-					t.Errorf("the last call took %s and the host was dialled %d times, want %s and %d", took, h.dialled(), c.took, c.dials)
+					t.Errorf(
+						"the last call took %s and the host was dialled %d times, want %s and %d",
+						took,
+						h.dialled(),
+						c.took,
+						c.dials,
+					)
 				}
 				p.Close()
 				h.close()
@@ -206,13 +202,13 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 func TestASlowAnswerIsAwaitedWhileThePeerLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hosts{at: "a", peer: deafPeer{apply: make(chan struct{})}}
-		p, id := newPeers(h.where, h.dial), uuid.New()
+		p, id := NewClient(h.where, net.ErrClosed, h.dial), uuid.New()
 		slow := make(chan error, 1)
-		go func() { slow <- p.call(t.Context(), id, "Apply", &ApplyArgs{}, new(ApplyReply)) }()
+		go func() { slow <- p.Call(t.Context(), id, "Apply", &Question{}, new(Reply)) }()
 		for range 60 {
 			<-time.After(time.Second) // of the bubble's time
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if err := p.call(ctx, id, "Status", &StatusArgs{}, new(StatusReply)); err != nil {
+			if err := p.Call(ctx, id, "Status", &Question{}, new(Reply)); err != nil {
 				t.Error(err)
 			}
 			cancel()
@@ -233,21 +229,25 @@ func TestASlowAnswerIsAwaitedWhileThePeerLives(t *testing.T) {
 func TestAConnectionToWhereAPeerWasIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hosts{at: "old", dead: map[string]bool{"old": true}, peer: deafPeer{apply: make(chan struct{})}}
-		p, id := newPeers(h.where, h.dial), uuid.New()
+		p, id := NewClient(h.where, net.ErrClosed, h.dial), uuid.New()
 		began, waiting := time.Now(), make(chan error, 1)
-		go func() { waiting <- p.call(t.Context(), id, "Apply", &ApplyArgs{}, new(ApplyReply)) }()
+		go func() { waiting <- p.Call(t.Context(), id, "Apply", &Question{}, new(Reply)) }()
 		synctest.Wait()
-		p.moved(id, "old")
+		p.Moved(id, "old")
 		synctest.Wait()
 		if h.dialled() != 1 || len(waiting) != 0 {
 			t.Error("news of the same address ended a call")
 		}
 		h.move("new")
-		p.moved(id, "new")
-		if err := <-waiting; err == nil || errors.Is(err, errNotSent) || time.Since(began) > 0 {
-			t.Errorf("the call at the old place ended after %s with %v, want an error at once that leaves open whether it was seen", time.Since(began), err)
+		p.Moved(id, "new")
+		if err := <-waiting; err == nil || errors.Is(err, ErrNotSent) || time.Since(began) > 0 {
+			t.Errorf(
+				"the call at the old place ended after %s with %v, want an error at once that leaves open whether it was seen",
+				time.Since(began),
+				err,
+			)
 		}
-		if err := p.call(t.Context(), id, "Status", &StatusArgs{}, new(StatusReply)); err != nil {
+		if err := p.Call(t.Context(), id, "Status", &Question{}, new(Reply)); err != nil {
 			t.Errorf("the call at the new place: %v", err)
 		}
 		p.Close()
@@ -260,20 +260,24 @@ func TestADialToWhereAPeerWasIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hosts{at: "old", dead: map[string]bool{"old": true}, peer: deafPeer{apply: make(chan struct{})}}
 		gate := make(chan struct{})
-		p := newPeers(h.where, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
-			if address == "old" {
-				<-gate
-			}
-			return h.dial(ctx, id, address)
-		})
+		p := NewClient(
+			h.where,
+			net.ErrClosed,
+			func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
+				if address == "old" {
+					<-gate
+				}
+				return h.dial(ctx, id, address)
+			},
+		)
 		id, old := uuid.New(), make(chan error, 1)
-		go func() { old <- p.call(t.Context(), id, "Status", &StatusArgs{}, new(StatusReply)) }()
+		go func() { old <- p.Call(t.Context(), id, "Status", &Question{}, new(Reply)) }()
 		synctest.Wait()
 		h.move("new")
-		p.moved(id, "new")
+		p.Moved(id, "new")
 		close(gate)
 		synctest.Wait()
-		if err := p.call(t.Context(), id, "Status", &StatusArgs{}, new(StatusReply)); err != nil {
+		if err := p.Call(t.Context(), id, "Status", &Question{}, new(Reply)); err != nil {
 			t.Errorf("the call at the new place: %v", err)
 		}
 		if err := <-old; err == nil {

@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
+
+	"pushquorum/cluster/internal/testkit"
 )
 
 // userTimeout asks the kernel for the bound of a connection, in milliseconds.
@@ -17,7 +19,9 @@ func userTimeout(conn net.Conn) (ms int, err error) {
 		return 0, err
 	}
 	var inner error
-	err = raw.Control(func(fd uintptr) { ms, inner = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT) })
+	err = raw.Control(
+		func(fd uintptr) { ms, inner = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT) },
+	)
 	return ms, errors.Join(err, inner)
 }
 
@@ -31,13 +35,13 @@ func TestTheKernelGivesUpADeadHostAtBothEnds(t *testing.T) {
 		err error
 	}
 	accepted := make(chan answer, 1)
-	m := newMux(ln, slog.New(slog.DiscardHandler), func(hello) helloAnswer { return helloOK }, func(c net.Conn) {
+	m := NewMux(ln, slog.New(slog.DiscardHandler), func(Hello) Answer { return Accepted }, func(c net.Conn) {
 		ms, err := userTimeout(c.(*trackedConn).Conn)
 		accepted <- answer{ms, err}
 	})
-	m.start()
+	m.Start()
 	t.Cleanup(func() { _ = m.Close() })
-	conn, err := dialPeer(testContext(t), defaultTuning().dial, ln.Addr().String(), hello{kind: kindRPC, target: uuid.New()})
+	conn, err := Dial(testkit.Context(t), DialTCP, ln.Addr().String(), Hello{Kind: KindRPC, Target: uuid.New()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package cluster
+package raftnet
 
 import (
 	"errors"
@@ -20,14 +20,14 @@ func welcoming(t *testing.T) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMux(ln, slog.New(slog.DiscardHandler), func(hello) helloAnswer { return helloOK }, func(net.Conn) {})
-	m.start()
+	m := NewMux(ln, slog.New(slog.DiscardHandler), func(Hello) Answer { return Accepted }, func(net.Conn) {})
+	m.Start()
 	t.Cleanup(func() { _ = m.Close() })
 	return ln.Addr().String()
 }
 
 func TestRaftsConnectionsToWhereAReplicaWasAreClosed(t *testing.T) {
-	s := newStreamLayer(nil, uuid.New(), "", func() uuid.UUID { return uuid.Nil }, defaultTuning().dial)
+	s := NewStreams(nil, uuid.New(), "", func() uuid.UUID { return uuid.Nil }, DialTCP)
 	t.Cleanup(func() { _ = s.Close() })
 	before, now := welcoming(t), welcoming(t)
 	mover, neighbour := uuid.New(), uuid.New()
@@ -39,7 +39,7 @@ func TestRaftsConnectionsToWhereAReplicaWasAreClosed(t *testing.T) {
 		return conn
 	}
 	old, fresh, other := open(mover, before), open(mover, now), open(neighbour, before)
-	s.moved(mover, now)
+	s.Moved(mover, now)
 	for _, c := range []struct {
 		name string
 		conn net.Conn
