@@ -33,13 +33,13 @@ func mutantsOfRules() []mutant {
 		},
 		{
 			name: "unwritten-promise", what: "a promise is not on disk when it is given",
-			edits: []edit{{"cluster/promise.go", "err := g.disk.save(held)", "err := error(nil)"}},
+			edits: []edit{{"cluster/internal/formation/promises.go", "err := p.env.Save(held)", "err := error(nil)"}},
 			test:  "TestTwoClustersThatShareAReplicaNeverForm",
 		},
 		{
 			name: "second-promise", what: "who has promised one cluster promises another one, too",
 			edits: []edit{{
-				"cluster/promise.go",
+				"cluster/internal/formation/promises.go",
 				"cluster:\n		return fmt.Errorf(\"has promised replica %s to form another one",
 				"cluster && false:\n		return fmt.Errorf(\"has promised replica %s to form another one",
 			}},
@@ -47,17 +47,17 @@ func mutantsOfRules() []mutant {
 		},
 		{
 			name: "below-three-voters", what: "the long absent are removed though fewer than three voters are left",
-			edits: []edit{{"cluster/promoter.go", "max(0, len(state.Voters)-minVoters)", "len(state.Voters)"}},
+			edits: []edit{{"cluster/internal/formation/members.go", "max(0, voters-MinVoters)", "voters"}},
 			test:  "TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters",
 		},
 		{
 			name: "both-namesakes-removed", what: "of several silent voters of a name all make room for one newcomer",
-			edits: []edit{{"cluster/promote.go", "voters > 1 &&", "voters > 9 &&"}},
+			edits: []edit{{"cluster/internal/formation/members.go", "voters <= 1 ||", "voters <= 9 ||"}},
 			test:  "TestOfSeveralSilentNamesakesOnlyThoseGoWhomGossipMissesToo",
 		},
 		{
 			name: "unwatched-absence", what: "time in which nobody looked counts as absence",
-			edits: []edit{{"cluster/promoter.go", "min(now.Sub(a.looked), 2*a.every)", "now.Sub(a.looked)"}},
+			edits: []edit{{"cluster/internal/formation/absences.go", "min(now.Sub(a.looked), 2*a.every)", "now.Sub(a.looked)"}},
 			test:  "TestTimeInWhichNobodyLookedIsNoAbsence",
 		},
 		{
