@@ -136,9 +136,9 @@ func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
 // configurations are all that stand in a replica's log.
 func configurations(t *testing.T, r *replicaT) (out []raft.Configuration) {
 	t.Helper()
-	for index := r.store.log.first.Load(); index <= r.store.log.last.Load(); index++ {
+	for index := r.store.Log.First.Load(); index <= r.store.LastIndex(); index++ {
 		var l raft.Log
-		if err := r.store.log.GetLog(index, &l); err != nil {
+		if err := r.store.Log.GetLog(index, &l); err != nil {
 			t.Fatal(err)
 		}
 		if l.Type == raft.LogConfiguration {
@@ -319,7 +319,7 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	old.start() // with a log of its own
 	hole := swallows(t)
 	for range 200 { // and with a gossip full of members that nobody has met
-		old.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Peer: hole, Member: true, Cluster: leader.store.clusterID()}))
+		old.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Peer: hole, Member: true, Cluster: leader.store.ClusterID()}))
 	}
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())

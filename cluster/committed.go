@@ -17,11 +17,11 @@ func (r *Replica) waitApplied(ctx context.Context, at readIndex) error {
 	if at.term != 0 && r.injector != nil && r.raft.CommitIndex() < at.index {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		if r.store.log.last.Load() >= at.index {
+		if r.store.LastIndex() >= at.index {
 			r.injectCommit(ctx, at)
 		} else {
 			go func() { // ends with ctx at the latest: a snapshot may come instead of the entry
-				if r.store.log.wait(ctx, at.index) == nil {
+				if r.store.WaitForEntry(ctx, at.index) == nil {
 					r.injectCommit(ctx, at)
 				}
 			}()

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
@@ -103,10 +104,10 @@ func (c *Config) complete() error {
 	}
 	switch c.LogStore {
 	case "":
-		c.LogStore = LogWAL
-	case LogWAL, LogBbolt:
+		c.LogStore = disk.LogWAL
+	case disk.LogWAL, disk.LogBbolt:
 	default:
-		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, LogWAL, LogBbolt)
+		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, disk.LogWAL, disk.LogBbolt)
 	}
 	if len(c.Label) > memberlist.LabelMaxSize {
 		return fmt.Errorf("--cluster.label has %d bytes: give at most %d, the same on every replica of the cluster", len(c.Label), memberlist.LabelMaxSize)
@@ -159,7 +160,7 @@ type tuning struct {
 	statusTimeout time.Duration
 	walSegment    int                              // bytes
 	probe         func(dir string, size int) error // tells whether so many bytes can be written in a directory
-	measure       func(dir string) (fileSystem, error)
+	measure       func(dir string) (disk.FileSystem, error)
 	reopenEvery   time.Duration // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
@@ -172,6 +173,11 @@ type resolver interface {
 	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
 }
 
+// segmentSize is how large segments of the log are on the file system of a directory. Bytes.
+func (t *tuning) segmentSize(dir string) int {
+	return disk.SuitedSegmentSize(dir, t.walSegment, t.measure)
+}
+
 func defaultTuning() tuning {
 	return tuning{
 		heartbeat: 400 * time.Millisecond, election: 400 * time.Millisecond, lease: 250 * time.Millisecond,
@@ -182,7 +188,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: wal.SegmentSize,
-		probe: probeWrite, measure: measureSpace, reopenEvery: 5 * time.Second,
+		probe: disk.ProbeWrite, measure: disk.MeasureSpace, reopenEvery: 5 * time.Second,
 		dial:     raftnet.DialTCP,
 		resolver: net.DefaultResolver,
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"pushquorum/cluster/internal/connlimit"
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/loglimit"
 )
 
@@ -257,7 +258,7 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 			g.forget(m.ID)
 			g.stranger(m)
 		}
-		return fmt.Errorf("it %w, %s", errOtherCluster, m.Cluster)
+		return fmt.Errorf("it %w, %s", disk.ErrOtherCluster, m.Cluster)
 	}
 	return nil // note says what is wrong with one that cannot be read, or has this replica's id
 }

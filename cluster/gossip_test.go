@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/memberlist"
+
+	"pushquorum/cluster/internal/disk"
 )
 
 // gossipNode is a member as memberlist shows it.
@@ -69,7 +71,7 @@ func TestGossipRefusesAnotherClustersReplicas(t *testing.T) {
 			g.meta = func() nodeMeta { m := self; m.Cluster = c.own; return m }
 			g.stranger = func(nodeMeta) { told++ }
 			err := g.NotifyAlive(gossipNode(t, c.node))
-			if refused := errors.Is(err, errOtherCluster); refused != c.refused || refused != (told == 1) {
+			if refused := errors.Is(err, disk.ErrOtherCluster); refused != c.refused || refused != (told == 1) {
 				t.Errorf("%v, told %d times; want refused: %t", err, told, c.refused)
 			}
 		})

@@ -17,8 +17,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
 	dto "github.com/prometheus/client_model/go"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/testkit"
 	"pushquorum/expo"
@@ -369,3 +371,8 @@ func sameState(t testing.TB, replicas ...*replicaT) {
 		return true
 	})
 }
+
+func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
+
+// allLogs are the places where a log can be. Segments are so small that a test fills some.
+var allLogs = []disk.LogOptions{{Store: disk.LogWAL, SegmentSize: 4 << 10}, {Store: disk.LogBbolt}}

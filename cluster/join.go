@@ -46,7 +46,7 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 			servers[id] = s
 		}
 	}
-	own := r.store.clusterID()
+	own := r.store.ClusterID()
 	leading := r.raft.State() == raft.Leader
 	alive := r.gossip.alive()
 	var guests []nodeMeta // who might join, as gossip says; each is asked before anything is changed for it
@@ -106,7 +106,7 @@ func nameTakenBy(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server
 func (r *Replica) warnOfStranger(m nodeMeta) {
 	r.warnOnce(m.ID, "a replica belongs to another cluster and is not added; if its data is not needed, stop it "+
 		"and delete its data directory, otherwise take it out of --cluster.peer",
-		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.clusterID())
+		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.ClusterID())
 }
 
 // warnOnce logs what an operator has to do about another replica, unless something was said about it before.
@@ -120,7 +120,7 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
 	var reply AgreeReply
-	if err := r.peers.Call(ctx, m.ID, "Invite", &InviteArgs{Cluster: r.store.clusterID()}, &reply); err != nil {
+	if err := r.peers.Call(ctx, m.ID, "Invite", &InviteArgs{Cluster: r.store.ClusterID()}, &reply); err != nil {
 		return err
 	}
 	r.disown(m.ID, reply.Cluster)
@@ -133,7 +133,7 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 // disown forgets what gossip says of a replica that has just said that it belongs to another cluster. Gossip may have
 // met it before it belonged to any, and its news of that goes to those whom it gossips with, who are others by now.
 func (r *Replica) disown(id, cluster uuid.UUID) {
-	if !foreignTo(r.store.clusterID(), cluster) {
+	if !foreignTo(r.store.ClusterID(), cluster) {
 		return
 	}
 	if m, ok := r.gossip.lastSeen(id); ok {

@@ -14,7 +14,7 @@ import (
 func clusters(replicas []*replicaT) map[uuid.UUID]int {
 	out := map[uuid.UUID]int{}
 	for _, r := range replicas {
-		if rec := r.id.get(); rec.HasRaftState {
+		if rec := r.id.Get(); rec.HasRaftState {
 			out[rec.Cluster]++
 		}
 	}
@@ -134,7 +134,7 @@ func TestOneOldMemberAmongNewOnesIsJoinedHoweverLateItComes(t *testing.T) {
 	eventually(t, "both see that there is one with state", func() bool {
 		return strings.Contains(replicas[1].logs.String(), "has state: waiting to be added") && strings.Contains(replicas[2].logs.String(), "has state: waiting to be added")
 	})
-	if c := clusters(replicas); len(c) != 1 || c[old.store.clusterID()] != 1 {
+	if c := clusters(replicas); len(c) != 1 || c[old.store.ClusterID()] != 1 {
 		t.Fatalf("clusters %v, want the old one's alone", c)
 	}
 }

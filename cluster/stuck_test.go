@@ -135,9 +135,9 @@ func TestAStuckReplicaIsNotHealthyUntilItMoves(t *testing.T) {
 	r.tune.stuckEvery, r.tune.stuckAfter = 10*time.Millisecond, 50*time.Millisecond
 	r.start()
 	waitReady(t, r)
-	disk, apply := r.watch.disk.moved.Load(), r.watch.apply.moved.Load()
+	wrote, applied := r.watch.disk.moved.Load(), r.watch.apply.moved.Load()
 	push(t, r, "one", 1)
-	if r.watch.disk.moved.Load() == disk || r.watch.apply.moved.Load() == apply {
+	if r.watch.disk.moved.Load() == wrote || r.watch.apply.moved.Load() == applied {
 		t.Error("a push goes past the watch")
 	}
 	end := r.watch.disk.begin()

@@ -13,22 +13,22 @@ func mutantsOfRules() []mutant {
 		},
 		{
 			name: "injected-early", what: "a follower is told of a commit before it has the entry, and not again",
-			edits: []edit{{"cluster/committed.go", "if r.store.log.last.Load() >= at.index {", "if at.index > 0 {"}},
+			edits: []edit{{"cluster/committed.go", "if r.store.LastIndex() >= at.index {", "if at.index > 0 {"}},
 			test:  "TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate",
 		},
 		{
 			name: "snapshot-beside-log", what: "entries of another term than the snapshot's stay in the log",
-			edits: []edit{{"cluster/cover.go", " || l.Term != snapshot.Term", ""}},
+			edits: []edit{{"cluster/internal/disk/reconcile.go", " || l.Term != snapshot.Term", ""}},
 			test:  "TestASnapshotReplacesEntriesThatWereNeverCommitted",
 		},
 		{
 			name: "no-stand-in", what: "the last entry in the snapshot is not to be had for Raft's comparison",
-			edits: []edit{{"cluster/cover.go", "index < 2", "index < 1<<40"}},
+			edits: []edit{{"cluster/internal/disk/reconcile.go", "index < 2", "index < 1<<40"}},
 			test:  "TestEntriesAfterASnapshotAreTakenAgain",
 		},
 		{
 			name: "stand-in-for-any", what: "an entry that is not the snapshot's last has a stand-in, too",
-			edits: []edit{{"cluster/cover.go", " || index != b.Index", ""}},
+			edits: []edit{{"cluster/internal/disk/reconcile.go", " || index != b.Index", ""}},
 			test:  "TestTheStandInIsNeverSent",
 		},
 		{
