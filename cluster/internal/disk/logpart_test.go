@@ -50,6 +50,7 @@ func (f limitedFile) WriteAt(b []byte, at int64) (int, error) {
 // The disk is full when a part of an append is written already: none of it counts, and it can be written once there is
 // space.
 func TestAnAppendOfWhichAPartWasWritten(t *testing.T) {
+	t.Parallel()
 	dir, disk := t.TempDir(), &limitedDisk{VFS: walfs.New()}
 	disk.writes.Store(math.MaxInt64)
 	w, err := wal.Open(dir, 64<<10, disk, hclog.NewNullLogger())

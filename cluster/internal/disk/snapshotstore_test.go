@@ -67,6 +67,7 @@ func begin(t *testing.T, store *snapshotStore, last SnapshotEnd) *snapshotSink {
 
 // A replica's own snapshot takes as long as its disk and the rests need; the leader's may come meanwhile.
 func TestASnapshotThatEndsAfterANewerOneIsDropped(t *testing.T) {
+	t.Parallel()
 	for name, older := range map[string]SnapshotEnd{"of an earlier entry": {10, 2}, "of an earlier term": {6000, 1}} {
 		t.Run(name, func(t *testing.T) {
 			var saved []SnapshotEnd
@@ -116,6 +117,7 @@ func TestASnapshotThatTheDiskDoesNotTakeIsSaidOfTheDisk(t *testing.T) {
 }
 
 func TestOfSnapshotsThatEndAtOnceTheNewestStays(t *testing.T) {
+	t.Parallel()
 	var saved []SnapshotEnd
 	store := openTestSnapshots(t, &saved)
 	const count = 8
