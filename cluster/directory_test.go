@@ -317,30 +317,6 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	}
 }
 
-func TestTheLastWriteOfEachKindCounts(t *testing.T) {
-	d := disk.NewWatch("/data", func(string, int) error { return nil }, time.Hour, slog.New(slog.DiscardHandler), func(error) {})
-	kinds := []string{disk.WriteLog, disk.WriteTerm, disk.WriteSnapshot}
-	for _, failed := range kinds {
-		d.Wrote(failed, io.ErrShortWrite)
-		for _, other := range kinds {
-			if other != failed {
-				d.Wrote(other, nil)
-			}
-		}
-		d.Look()
-		if err := d.Err(); err == nil || !strings.Contains(err.Error(), failed) || !strings.Contains(err.Error(), "/data") {
-			t.Errorf("%s could not be written: %v", failed, err)
-		}
-		if d.Lasts() <= 0 {
-			t.Errorf("%s: the gauge shows nothing", failed)
-		}
-		d.Wrote(failed, nil)
-		if err := d.Err(); err != nil || d.Lasts() != 0 {
-			t.Errorf("%s could be written again: %v for %s", failed, err, d.Lasts())
-		}
-	}
-}
-
 func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -68,10 +68,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		})
 		r.injector, r.trans = network, network
 	}
-	loading := &loadingFSM{
-		BatchingFSM: &pacedFSM{r.cfg.FSM, pace{r.ctx.Done(), func() bool { return r.space.Shortage() != "" }}}, logs: r.store.Logs, fail: r.cfg.FSM.Halt,
-		dropped: func(index uint64) bool { return index <= r.store.SnapshotIndex() },
-	}
+	machine := &pacedFSM{r.cfg.FSM, pace{r.ctx.Done(), func() bool { return r.space.Shortage() != "" }}}
+	loading := r.store.Loading(machine, r.cfg.FSM.Halt)
 	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{loading, &r.watch.apply}, &watchedLogs{r.store.Logs, &r.watch.disk},
 		r.dir.Patient(&watchedStable{r.store.Stable, &r.watch.disk}), r.store.Snaps, r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)

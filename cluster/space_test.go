@@ -3,10 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,59 +53,6 @@ func storageBytes(t *testing.T, registry *prometheus.Registry) map[string]float6
 
 func deleteCommand(r *replicaT, job string) []byte {
 	return fsm.EncodeDelete(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, expo.NewLabels(map[string]string{"job": job}))
-}
-
-func noSnapshot() uint64 { return 0 }
-
-func TestHowMuchMustBeFree(t *testing.T) {
-	for name, c := range map[string]struct {
-		minFree int64
-		size    uint64
-		least   uint64
-	}{
-		"a small file system":        {0, 64 << 20, (64 << 20) / 20},
-		"a large one":                {0, 1 << 40, 200 << 20},
-		"as much as the operator":    {1 << 30, 64 << 20, 1 << 30},
-		"nothing":                    {-1, 1 << 40, 0},
-		"a file system without size": {0, 0, 0},
-	} {
-		w := disk.NewSpace("/data", "r1", c.minFree, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: c.size}, nil }, noSnapshot, disk.NewReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
-		w.Look()
-		if got := w.Least(); got != c.least {
-			t.Errorf("%s: %d bytes must be free, want %d", name, got, c.least)
-		}
-	}
-}
-
-func TestAShortageBeginsAndEndsOnce(t *testing.T) {
-	logs := &logBuffer{}
-	free, broken := uint64(100), error(nil)
-	w := disk.NewSpace("/data", "r1", 100, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: 1000, Free: free}, broken },
-		noSnapshot, disk.NewReserve(t.TempDir(), 1), slog.New(slog.NewTextHandler(logs, nil)))
-	for _, step := range []struct {
-		free   uint64
-		broken error
-		short  bool
-	}{
-		{100, nil, false},
-		{99, nil, true},
-		{0, nil, true},
-		{100, nil, true},
-		{500, io.ErrUnexpectedEOF, true},
-		{111, nil, true},
-		{112, nil, false},
-		{100, nil, false},
-		{0, io.ErrUnexpectedEOF, false},
-	} {
-		free, broken = step.free, step.broken
-		w.Look()
-		if why := w.Shortage(); (why != "") != step.short || strings.Contains(why, "\n") {
-			t.Errorf("with %d bytes free, %v: %q", step.free, step.broken, why)
-		}
-	}
-	if s := logs.String(); strings.Count(s, "nearly full") != 1 || strings.Count(s, "room on the disk again") != 1 {
-		t.Errorf("not said once each:\n%s", s)
-	}
 }
 
 // What must not be refused is what makes room.
@@ -327,31 +271,6 @@ func TestADiskThatHangsHoldsUpNoScrape(t *testing.T) {
 	}
 }
 
-func TestAReserveThatCannotBeKeptIsSaidOnce(t *testing.T) {
-	logs, dir := &logBuffer{}, t.TempDir()
-	w := disk.NewSpace(dir, "r1", 0, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: 1 << 30, Free: 1 << 29}, nil },
-		noSnapshot, disk.NewReserve(dir, 1), slog.New(slog.NewTextHandler(logs, nil)))
-	w.Look()
-	if err := os.Mkdir(w.Reserve.Path+".tmp", 0o700); err != nil { // so that it cannot be made
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(w.Reserve.Path+".tmp", "a"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		w.KeepReserve()
-	}
-	if err := os.RemoveAll(w.Reserve.Path + ".tmp"); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		w.KeepReserve()
-	}
-	if s := logs.String(); strings.Count(s, "cannot keep a reserve") != 1 || strings.Count(s, "can be kept again") != 1 {
-		t.Errorf("not said once each:\n%s", s)
-	}
-}
-
 // A leader knows of its own disk before it has asked the others.
 func TestWhatALeaderSaysOfRoomBeforeItHasAskedTheOthers(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -366,13 +285,21 @@ func TestWhatALeaderSaysOfRoomBeforeItHasAskedTheOthers(t *testing.T) {
 		"a majority is short":                             {"own", &room{shortage: "theirs", ownShort: true}, "theirs"},
 		"a majority is short, and it is not":              {"", &room{shortage: "theirs"}, "theirs"},
 	} {
-		r := &Replica{space: &disk.Space{}, pilot: &pilot{}}
-		if c.own != "" {
-			r.space.Lack.Store(&c.own)
+		measured := &fakeSpace{}
+		if c.own == "" {
+			measured.free.Store(1 << 29)
 		}
+		own := disk.NewSpace("/data", "r1", 0, measured.measure, func() uint64 { return 0 },
+			disk.NewReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
+		own.Look()
+		r := &Replica{space: own, pilot: &pilot{}}
 		r.pilot.room.Store(c.said)
-		if got := r.noSpace(); got != c.want {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
+		want := c.want
+		if want == "own" {
+			want = own.Shortage()
+		}
+		if got := r.noSpace(); got != want || (got == "") != (c.want == "") {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }

@@ -39,8 +39,8 @@ type LogCache struct {
 	largest int // size of data that is not deferred
 
 	mu     sync.RWMutex
-	Recent []raft.Log // the last ones, in a row
-	Bytes  int        // of their data
+	recent []raft.Log // the last ones, in a row
+	bytes  int        // of their data
 	large  map[uint64]raft.Log
 	drops  int // grows when entries are deleted: what was read before that is not remembered
 }
@@ -81,8 +81,8 @@ func (c *LogCache) GetLog(index uint64, l *raft.Log) error {
 func (c *LogCache) cached(index uint64, l *raft.Log) (drops int, ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if len(c.Recent) > 0 && index-c.Recent[0].Index < uint64(len(c.Recent)) {
-		*l = c.Recent[index-c.Recent[0].Index]
+	if len(c.recent) > 0 && index-c.recent[0].Index < uint64(len(c.recent)) {
+		*l = c.recent[index-c.recent[0].Index]
 		return c.drops, true
 	}
 	known, ok := c.large[index]
@@ -103,14 +103,14 @@ func (c *LogCache) StoreLogs(logs []*raft.Log) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, l := range logs {
-		if n := len(c.Recent); n > 0 && c.Recent[n-1].Index+1 != l.Index {
+		if n := len(c.recent); n > 0 && c.recent[n-1].Index+1 != l.Index {
 			c.forget(n)
 		}
-		c.Recent = append(c.Recent, *l)
-		c.Bytes += len(l.Data)
+		c.recent = append(c.recent, *l)
+		c.bytes += len(l.Data)
 		old := 0
-		for bytes := c.Bytes; len(c.Recent)-old > CachedEntries || bytes > CachedBytes; old++ {
-			bytes -= len(c.Recent[old].Data)
+		for bytes := c.bytes; len(c.recent)-old > CachedEntries || bytes > CachedBytes; old++ {
+			bytes -= len(c.recent[old].Data)
 		}
 		c.forget(old)
 	}
@@ -119,14 +119,14 @@ func (c *LogCache) StoreLogs(logs []*raft.Log) error {
 
 // forget lets go of the oldest ones.
 func (c *LogCache) forget(n int) {
-	for _, l := range c.Recent[:n] {
+	for _, l := range c.recent[:n] {
 		size := len(l.Data)
-		if c.Bytes -= size; l.Type == raft.LogCommand && size > max(c.largest, KnownSize) {
+		if c.bytes -= size; l.Type == raft.LogCommand && size > max(c.largest, KnownSize) {
 			l.Data = Deferred
 			c.large[l.Index] = l
 		}
 	}
-	c.Recent = slices.Delete(c.Recent, 0, n)
+	c.recent = slices.Delete(c.recent, 0, n)
 }
 
 // DeleteRange implements raft.LogStore.
@@ -140,8 +140,8 @@ func (c *LogCache) drop(first, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drops++
-	clear(c.Recent)
-	c.Recent, c.Bytes = c.Recent[:0], 0
+	clear(c.recent)
+	c.recent, c.bytes = c.recent[:0], 0
 	for index := range c.large {
 		if first <= index && index <= last {
 			delete(c.large, index)

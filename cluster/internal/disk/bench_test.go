@@ -1,4 +1,4 @@
-package cluster
+package disk
 
 import (
 	"bytes"
@@ -12,14 +12,13 @@ import (
 	"github.com/hashicorp/raft"
 	walfs "github.com/hashicorp/raft-wal/fs"
 
-	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 )
 
 // BenchmarkStoreLogs appends batches of entries of 2.4 KB, about what a push of a small job is, and drops old ones as
 // snapshots do. Every append is synced. p50 and p99 are in µs per append.
 func BenchmarkStoreLogs(b *testing.B) {
-	for _, store := range []string{disk.LogWAL, disk.LogBbolt} {
+	for _, store := range []string{LogWAL, LogBbolt} {
 		for _, size := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("store=%s/batch=%d", store, size), func(b *testing.B) { benchmarkStoreLogs(b, store, size) })
 		}
@@ -58,25 +57,25 @@ func benchmarkStoreLogs(b *testing.B, store string, size int) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
 
-func openBenchLog(b *testing.B, store string) (*disk.LogStore, func()) {
+func openBenchLog(b *testing.B, store string) (*LogStore, func()) {
 	b.Helper()
 	dir := b.TempDir()
-	file, err := disk.OpenTailFile(filepath.Join(dir, disk.TailFileName))
+	file, err := OpenTailFile(filepath.Join(dir, TailFileName))
 	if err != nil {
 		b.Fatal(err)
 	}
-	bolt, err := disk.OpenBoltStore(filepath.Join(dir, disk.RaftFile))
+	bolt, err := OpenBoltStore(filepath.Join(dir, RaftFile))
 	if err != nil {
 		b.Fatal(err)
 	}
-	inner, closeInner := disk.EntryStore(bolt), func() error { return nil }
-	if store == disk.LogWAL {
+	inner, closeInner := EntryStore(bolt), func() error { return nil }
+	if store == LogWAL {
 		w, err := wal.Open(dir, wal.SegmentSize, walfs.New(), hclog.NewNullLogger())
 		if err != nil {
 			b.Fatal(err)
 		}
 		inner, closeInner = w, w.Close
 	}
-	return disk.NewLogStore(func(uint64) string { return dir }, inner, file, func() error { return nil }),
+	return NewLogStore(func(uint64) string { return dir }, inner, file, func() error { return nil }),
 		func() { _, _, _ = closeInner(), bolt.Close(), file.Close() }
 }

@@ -1,4 +1,4 @@
-package cluster
+package disk
 
 import (
 	"errors"
@@ -6,14 +6,22 @@ import (
 	"slices"
 
 	"github.com/hashicorp/raft"
-
-	"pushquorum/cluster/internal/disk"
 )
+
+// Loading gives Raft's state machine a front that hands it every entry with its data, which the log defers. An entry that
+// cannot be read is told to fail; its result is nil. One that is missing because a newer snapshot holds it is left out,
+// because that snapshot is restored next. It is called after WatchedBy.
+func (s *Dir) Loading(machine raft.BatchingFSM, fail func(error)) raft.BatchingFSM {
+	return &loadingFSM{
+		BatchingFSM: machine, logs: s.Logs, fail: fail,
+		dropped: func(index uint64) bool { return index <= s.SnapshotIndex() },
+	}
+}
 
 // loadingFSM reads the data of entries where it was deferred, one after the other.
 type loadingFSM struct {
 	raft.BatchingFSM
-	logs *disk.LogCache
+	logs *LogCache
 	// dropped tells whether an entry is missing because a snapshot has taken its place, which is restored next.
 	dropped func(index uint64) bool
 	fail    func(error)
@@ -26,7 +34,7 @@ func (f *loadingFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l}
 func (f *loadingFSM) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, 0, len(logs))
 	for len(logs) > 0 {
-		n := slices.IndexFunc(logs, disk.IsDeferred)
+		n := slices.IndexFunc(logs, IsDeferred)
 		switch {
 		case n < 0:
 			n = len(logs)

@@ -1,18 +1,17 @@
-package cluster
+package disk
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
 
-	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 )
 
 func TestAReserveIsWholeOrNotThere(t *testing.T) {
 	dir := t.TempDir()
-	r := disk.NewReserve(dir, 64<<10)
+	r := NewReserve(dir, 64<<10)
 	if was, err := r.GiveUp(); was || err != nil {
 		t.Errorf("there was one: %t, %v", was, err)
 	}
@@ -42,18 +41,17 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 	for name, c := range map[string]struct {
 		free uint64
 		left bool
-	}{"full": {0, false}, "less than a start may write": {disk.ReserveRest, false}, "room": {1 << 29, true}} {
+	}{"full": {0, false}, "less than a start may write": {ReserveRest, false}, "room": {1 << 29, true}} {
 		dir := t.TempDir()
-		space := &fakeSpace{}
-		space.free.Store(c.free)
-		r := disk.NewReserve(dir, 64<<10)
+		measure := func(string) (FileSystem, error) { return FileSystem{Size: 1 << 30, Free: c.free}, nil }
+		r := NewReserve(dir, 64<<10)
 		if err := r.Keep(); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(r.Path+".tmp", []byte("half of one"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := disk.GiveUpReserve(dir, 64<<10, space.measure); err != nil {
+		if err := GiveUpReserve(dir, 64<<10, measure); err != nil {
 			t.Fatal(err)
 		}
 		if was, err := r.GiveUp(); was != c.left || err != nil {
@@ -67,8 +65,8 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 
 func TestASegmentSuitsItsFileSystem(t *testing.T) {
 	for size, want := range map[uint64]int{0: 16 << 20, 1 << 20: 1 << 20, 64 << 20: 2 << 20, 512 << 20: 16 << 20, 1 << 40: 16 << 20} {
-		measure := func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: size}, nil }
-		if got := disk.SuitedSegmentSize("/data", wal.SegmentSize, measure); got != want {
+		measure := func(string) (FileSystem, error) { return FileSystem{Size: size}, nil }
+		if got := SuitedSegmentSize("/data", wal.SegmentSize, measure); got != want {
 			t.Errorf("on %d bytes it has %d, want %d", size, got, want)
 		}
 	}
