@@ -136,9 +136,13 @@ func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
 // configurations are all that stand in a replica's log.
 func configurations(t *testing.T, r *replicaT) (out []raft.Configuration) {
 	t.Helper()
-	for index := r.store.Log.First.Load(); index <= r.store.LastIndex(); index++ {
+	first, err := r.store.Log().FirstIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for index := first; index <= r.store.LastIndex(); index++ {
 		var l raft.Log
-		if err := r.store.Log.GetLog(index, &l); err != nil {
+		if err := r.store.Log().GetLog(index, &l); err != nil {
 			t.Fatal(err)
 		}
 		if l.Type == raft.LogConfiguration {

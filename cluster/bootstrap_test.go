@@ -15,7 +15,6 @@ import (
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
-	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -42,7 +41,7 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	for _, other := range append(others, id.Get().ID) {
 		servers = append(servers, raft.Server{ID: serverID(other), Address: server.Address{ID: other}.Encode()})
 	}
-	if err := errors.Join(id.Found(cluster, servers), store.Stable.SetUint64([]byte(disk.TermKey), 1), store.Close()); err != nil {
+	if err := errors.Join(id.Found(cluster, servers), store.Stable().SetUint64([]byte("CurrentTerm"), 1), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return cluster
@@ -72,7 +71,7 @@ func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, r := range replicas[1:] {
-		withID(t, r, disk.IdentityRecord{Version: disk.IdentityVersion, ID: others[i], Starts: 1, Promised: cluster, PromisedTo: coordinator.Get().ID})
+		withID(t, r, disk.IdentityRecord{Version: 1, ID: others[i], Starts: 1, Promised: cluster, PromisedTo: coordinator.Get().ID})
 	}
 	for _, r := range replicas {
 		r.start()
@@ -86,24 +85,26 @@ func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
 // withID gives a replica its identity before its first start.
 func withID(t *testing.T, r *replicaT, rec disk.IdentityRecord) {
 	t.Helper()
-	b, err := disk.EncodeIdentity(rec)
+	if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	id, err := disk.OpenIdentity(r.cfg.DataDir)
 	if err == nil {
-		err = os.MkdirAll(r.cfg.DataDir, 0o755)
+		err = id.Update(func(at *disk.IdentityRecord) { *at = rec })
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.WriteFile(t, filepath.Join(r.cfg.DataDir, disk.IdentityFile), b)
 }
 
 // TestWhatLostItsLogIsNotTakenForAFounding: only what nobody can have heard of may be written again.
 func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, dir string, id *disk.Identity, s *disk.Dir) error{
 		"its log, in a later term": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
-			return errors.Join(s.Stable.SetUint64([]byte(disk.TermKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+			return errors.Join(s.Stable().SetUint64([]byte("CurrentTerm"), 2), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, after the first entry": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
-			return errors.Join(s.Log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+			return errors.Join(s.Log().StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its term": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
 			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, disk.RaftFile)))
@@ -112,7 +113,7 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, disk.RaftFile)), os.Remove(filepath.Join(dir, disk.TailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *disk.Identity, s *disk.Dir) error {
-			return errors.Join(s.Log.StoreLog(entry(1, 1)), id.Founded(), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+			return errors.Join(s.Log().StoreLog(entry(1, 1)), id.Founded(), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -225,7 +226,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 // TestWhoHasPromisedDoesNotFoundAnotherClusterAlone: its coordinator counts it, whatever its command line says now.
 func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
 	t.Parallel()
-	rec := disk.IdentityRecord{Version: disk.IdentityVersion, ID: uuid.New(), Starts: 1, Promised: uuid.New(), PromisedTo: uuid.New()}
+	rec := disk.IdentityRecord{Version: 1, ID: uuid.New(), Starts: 1, Promised: uuid.New(), PromisedTo: uuid.New()}
 	alone := newReplica(t, nil, "alone", "", 1)
 	withID(t, alone, rec)
 	if err := alone.open(); err == nil || !strings.Contains(err.Error(), "has promised") {

@@ -13,10 +13,16 @@ import (
 	"pushquorum/fsm"
 )
 
-// quietTrio is a cluster whose leader tells of a commit only with the entries that follow.
-func quietTrio(t *testing.T) (leader *replicaT, others []*replicaT) {
+// quietTrio is a cluster whose leader tells of a commit only with the entries that follow. change, if any, sees each
+// replica before its start.
+func quietTrio(t *testing.T, change ...func(r *replicaT)) (leader *replicaT, others []*replicaT) {
 	t.Helper()
 	replicas := prepare(t, newTestNet(), 3)
+	for _, r := range replicas {
+		for _, f := range change {
+			f(r)
+		}
+	}
 	for _, r := range replicas {
 		r.tune.commit = time.Hour
 		r.start()
@@ -40,18 +46,40 @@ func TestReaderDoesNotWaitForTheNextEntry(t *testing.T) {
 
 func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
 	t.Parallel()
-	leader, others := quietTrio(t)
+	slow := map[*replicaT]*sync.Mutex{} // held while the disk of a replica is
+	waits := make(chan *replicaT, 100)
+	leader, others := quietTrio(t, func(r *replicaT) {
+		disk := &sync.Mutex{}
+		slow[r] = disk
+		r.tune.disk.Append = func([]*raft.Log) error {
+			disk.Lock()
+			defer disk.Unlock()
+			return nil
+		}
+		r.tune.disk.Wait = func() {
+			select {
+			case waits <- r:
+			default:
+			}
+		}
+	})
 	late := others[0]
-	late.store.Log.Mu.Lock() // its disk is slow
-	release := sync.OnceFunc(late.store.Log.Mu.Unlock)
+	slow[late].Lock()
+	release := sync.OnceFunc(slow[late].Unlock)
 	defer release()
+	for len(waits) > 0 {
+		<-waits
+	}
 	push(t, leader, "late", 1)
 	done := make(chan error, 1)
 	go func() { done <- late.ReadBarrier(testContext(t)) }()
 	eventually(t, "the reader waits for the entry", func() bool {
-		late.store.Log.Waiting.Lock()
-		defer late.store.Log.Waiting.Unlock()
-		return late.store.Log.Grown != nil
+		select {
+		case r := <-waits:
+			return r == late
+		default:
+			return false
+		}
 	})
 	if hasJob(late, "late") {
 		t.Error("the entry is applied before it is in the log")

@@ -161,6 +161,7 @@ type tuning struct {
 	walSegment    int                              // bytes
 	probe         func(dir string, size int) error // tells whether so many bytes can be written in a directory
 	measure       func(dir string) (disk.FileSystem, error)
+	disk          disk.Hooks    // what a test changes about the disk
 	reopenEvery   time.Duration // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration

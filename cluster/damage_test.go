@@ -109,13 +109,14 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 	for range 50 {
 		at = append(at, rng.IntN(size))
 	}
+	const boltHeader, boltBranch, boltLeaf = 16, 0x01, 0x02 // of bbolt's format, version 2
 	if name == disk.RaftFile {
-		pageSize := int(binary.NativeEndian.Uint32(content[disk.BoltHeader+8:]))
+		pageSize := int(binary.NativeEndian.Uint32(content[boltHeader+8:]))
 		for range 20 {
 			at = append(at, rng.IntN(80), pageSize+rng.IntN(80))
 		}
 		for page := 2 * pageSize; page < size; page += pageSize {
-			if flags := binary.NativeEndian.Uint16(content[page+8:]); flags == disk.BoltLeaf || flags == disk.BoltBranch {
+			if flags := binary.NativeEndian.Uint16(content[page+8:]); flags == boltLeaf || flags == boltBranch {
 				at = append(at, page+rng.IntN(16), page+8+rng.IntN(4), page+16+rng.IntN(16), page+16+rng.IntN(160))
 			}
 		}
@@ -162,7 +163,7 @@ func testDamagedDataDirectory(t *testing.T, store string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(content) == 0 || file == disk.ReserveFile {
+		if len(content) == 0 || file == "reserve" {
 			continue // the lock, and what holds nothing
 		}
 		t.Run(strings.ReplaceAll(file, "/", " "), func(t *testing.T) {
@@ -253,11 +254,11 @@ func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
 			return os.MkdirAll(filepath.Join(dir, disk.SnapshotsDir, "9-9-9.tmp"), 0o755)
 		},
 		"a snapshot half deleted": func(dir, snapshot string) error {
-			old := filepath.Join(dir, disk.SnapshotsDir, "1-1-1"+disk.SnapshotTmp)
-			return errors.Join(os.MkdirAll(old, 0o755), os.WriteFile(filepath.Join(old, disk.SnapshotState), []byte("x"), 0o600))
+			old := filepath.Join(dir, disk.SnapshotsDir, "1-1-1"+".tmp")
+			return errors.Join(os.MkdirAll(old, 0o755), os.WriteFile(filepath.Join(old, "state.bin"), []byte("x"), 0o600))
 		},
 		"a snapshot without its sidecar": func(dir, snapshot string) error {
-			return os.Remove(filepath.Join(dir, disk.SnapshotsDir, snapshot, disk.SnapshotSum))
+			return os.Remove(filepath.Join(dir, disk.SnapshotsDir, snapshot, "meta.crc32c"))
 		},
 		"an identity half written": func(dir, _ string) error {
 			return os.WriteFile(filepath.Join(dir, disk.IdentityFile+".tmp"), []byte("{"), 0o600)

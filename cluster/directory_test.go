@@ -94,7 +94,7 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			if err := r.stopRaft(); err != nil {
 				t.Error(err)
 			}
-			if err := r.store.Log.StoreLog(entry(r.store.LastIndex()+1, 99)); !errors.Is(err, disk.ErrGone) {
+			if err := r.store.Log().StoreLog(entry(r.store.LastIndex()+1, 99)); !errors.Is(err, disk.ErrGone) {
 				t.Errorf("the log takes an entry: %v", err)
 			}
 			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") || hasJob(r, "after") {
@@ -108,7 +108,7 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			r.dir.Look()
+			r.dir.Check()
 			if !errors.Is(r.Healthy(), disk.ErrGone) {
 				t.Errorf("healthy again: %v", r.Healthy())
 			}
@@ -228,32 +228,25 @@ func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
 	}
 }
 
-// failing is a store below whose writes fail while it is told so.
+// failing makes the writes of a disk fail while it is told so.
 type failing struct {
-	disk.EntryStore
-	disk.ValueStore
-	err atomic.Pointer[error]
+	err   atomic.Pointer[error]
+	terms atomic.Int64 // writes of the term that have failed
 }
 
-func (f *failing) fail() error {
+func (f *failing) append([]*raft.Log) error {
 	if err := f.err.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-func (f *failing) StoreLogs(l []*raft.Log) error {
-	if err := f.fail(); err != nil {
-		return err
+func (f *failing) stable() error {
+	err := f.append(nil)
+	if err != nil {
+		f.terms.Add(1)
 	}
-	return f.EntryStore.StoreLogs(l)
-}
-
-func (f *failing) Set(key, value []byte) error {
-	if err := f.fail(); err != nil {
-		return err
-	}
-	return f.ValueStore.Set(key, value)
+	return err
 }
 
 // A file system that has become read-only refuses every write, that of the term too, without which Raft used to end the
@@ -261,17 +254,11 @@ func (f *failing) Set(key, value []byte) error {
 func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
-	fake := quickToNotice(r)
+	fake, below := quickToNotice(r), &failing{}
+	r.tune.disk.Append, r.tune.disk.Stable = below.append, below.stable
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	below := &failing{EntryStore: r.store.Log.Inner, ValueStore: r.store.Stable.Inner}
-	r.store.Log.Mu.Lock()
-	r.store.Log.Inner = below
-	r.store.Log.Mu.Unlock()
-	r.store.Stable.Mu.Lock()
-	r.store.Stable.Inner = below
-	r.store.Stable.Mu.Unlock()
 	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, disk.RaftFile), Err: syscall.EROFS}
 	below.err.Store(&readOnly)
 	fake.set(readOnly)
@@ -281,9 +268,7 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 		t.Errorf("a push was answered with %v, %v", result, err)
 	}
 	eventually(t, "the term cannot be stored", func() bool {
-		r.dir.Mu.Lock()
-		defer r.dir.Mu.Unlock()
-		return r.dir.Failed[disk.WriteTerm] != nil && r.dir.Refused != nil
+		return below.terms.Load() > 0 && errors.Is(r.Healthy(), disk.ErrCannotWrite)
 	})
 	if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
 		t.Errorf("it does not serve: %v", err)
@@ -297,6 +282,7 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	push(t, r, "after", 1)
 
 	// And it can be stopped while it waits.
+	before := below.terms.Load()
 	below.err.Store(&readOnly)
 	_, _ = r.Apply(ctx, pushCommand(r, "again", 1))
 	eventually(t, "a write has failed", func() bool {
@@ -305,11 +291,10 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 			defer cancel()
 			_, _ = r.Apply(ctx, pushCommand(r, "again", 1))
 		}
-		r.dir.Mu.Lock()
-		defer r.dir.Mu.Unlock()
-		return r.dir.Failed[disk.WriteTerm] != nil
+		return below.terms.Load() > before
 	})
 	r.crash()
+	below.err.Store(nil)
 	r.start()
 	waitReady(t, r)
 	if !hasJob(r, "before") || !hasJob(r, "after") {
@@ -336,7 +321,7 @@ func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
 			r.crash()
 			before := contents(t, r.cfg.DataDir)
 			fake := quickToNotice(r)
-			fake.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, disk.ProbeFile), Err: c.err})
+			fake.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, "probe"), Err: c.err})
 			err := r.open()
 			if !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line that names the directory and says %q", err, c.says)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -105,13 +107,17 @@ func firstStart(t *testing.T, r *replicaT) []crashPoint {
 // identity reads replica.json of a crash point; a point before there is one has the zero record.
 func (p crashPoint) identity(t *testing.T) (rec disk.IdentityRecord) {
 	t.Helper()
-	if b, ok := p.files[disk.IdentityFile]; ok {
-		var err error
-		if rec, err = disk.DecodeIdentity(b); err != nil {
-			t.Fatalf("a crash at %s: %v", p.when, err)
-		}
+	b, ok := p.files[disk.IdentityFile]
+	if !ok {
+		return rec
 	}
-	return rec
+	dir := t.TempDir()
+	testkit.WriteFile(t, filepath.Join(dir, disk.IdentityFile), b)
+	id, err := disk.OpenIdentity(dir)
+	if err != nil {
+		t.Fatalf("a crash at %s: %v", p.when, err)
+	}
+	return id.Get()
 }
 
 // TestEveryCrashPointOfAFirstStartAlone: whenever a standalone replica dies in its first start, the next one is ready,
@@ -154,7 +160,7 @@ func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 }
 
 func freshRecord(id uuid.UUID) disk.IdentityRecord {
-	return disk.IdentityRecord{Version: disk.IdentityVersion, ID: id}
+	return disk.IdentityRecord{Version: 1, ID: id}
 }
 
 // again is a replica with the same configuration and what a crash left of its directory.
@@ -171,9 +177,12 @@ func (r *replicaT) again(t *testing.T, p crashPoint) *replicaT {
 func (p crashPoint) stage(t *testing.T) string {
 	rec := p.identity(t)
 	_, hasDB := p.files[disk.RaftFile]
-	record, _ := disk.DecodeTail(p.files[disk.TailFileName])
+	recorded := uint64(0)
+	if b := p.files[disk.TailFileName]; len(b) > 0 { // version u32, first u64, last u64
+		recorded = binary.BigEndian.Uint64(b[12:])
+	}
 	return fmt.Sprintf("started %d, promised %t, bound %t, forming %t, member %t, raft.db %t, recorded up to %d",
-		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(rec.Forming) > 0, rec.HasRaftState, hasDB, min(record.Last, 2))
+		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(rec.Forming) > 0, rec.HasRaftState, hasDB, min(recorded, 2))
 }
 
 // TestEveryCrashPointOfACoordinatorsFirstStart: whenever it dies, it comes back either as one that has founded the

@@ -72,8 +72,8 @@ func TestGoldenFaults(t *testing.T) {
 // shortOf is what a replica says when its disk has 10 MB, should have 200 MB, and needs so much for a snapshot.
 func shortOf(t *testing.T, snapshot uint64) string {
 	t.Helper()
-	w := disk.NewSpace("/nowhere/data", "r1", 200<<20, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: 1 << 30, Free: 10 << 20}, nil },
-		func() uint64 { return snapshot }, disk.NewReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
-	w.Look()
+	w := disk.NewSpace("/nowhere/data", "r1", 200<<20, 1, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: 1 << 30, Free: 10 << 20}, nil },
+		func() uint64 { return snapshot }, slog.New(slog.DiscardHandler))
+	w.Measure()
 	return w.Shortage()
 }

@@ -28,14 +28,13 @@ func largePush(r *replicaT, job string, size int) []byte {
 	return fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, group, true, families)
 }
 
-// meteredStore notes the most that it is given at a time.
-type meteredStore struct {
-	disk.EntryStore
+// appendMeter notes the most that is appended to a log at a time.
+type appendMeter struct {
 	mu      sync.Mutex
 	largest int // bytes in more than one entry
 }
 
-func (m *meteredStore) StoreLogs(logs []*raft.Log) error {
+func (m *appendMeter) append(logs []*raft.Log) error {
 	size := 0
 	for _, l := range logs {
 		size += len(l.Data)
@@ -45,7 +44,7 @@ func (m *meteredStore) StoreLogs(logs []*raft.Log) error {
 		m.largest = max(m.largest, size)
 		m.mu.Unlock()
 	}
-	return m.EntryStore.StoreLogs(logs)
+	return nil
 }
 
 // A follower that was away gets large entries a few at a time, and both sides apply what was acknowledged; so does a replica that
@@ -65,11 +64,9 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 		}
 	}
 	net.isolate(away.cfg.Name, true, names(replicas), raftnet.KindRaft)
+	meter := &appendMeter{}
+	away.tune.disk.Append = meter.append
 	away.start()
-	away.store.Log.Mu.Lock()
-	meter := &meteredStore{EntryStore: away.store.Log.Inner}
-	away.store.Log.Inner = meter
-	away.store.Log.Mu.Unlock()
 	net.isolate(away.cfg.Name, false, names(replicas), raftnet.KindRaft)
 	waitReady(t, away)
 	sameState(t, replicas...)

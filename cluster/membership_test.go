@@ -175,7 +175,7 @@ func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
 		push(t, others[1], fmt.Sprintf("job%d", i%10), float64(i))
 	}
 	first := func(r *replicaT) uint64 {
-		i, err := r.store.Log.FirstIndex()
+		i, err := r.store.Log().FirstIndex()
 		if err != nil {
 			t.Fatal(err)
 		}

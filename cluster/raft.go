@@ -58,7 +58,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		network := raftnet.NewTransport(raftnet.TransportConfig{
 			Streams:   r.stream,
 			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.peerAdvertise, Gossiped: r.peerAddress, Configured: configured},
-			RaftLog:   logger, Logger: r.logger, Trim: r.store.Logs.Cut,
+			RaftLog:   logger, Logger: r.logger, Trim: r.store.Trim,
 			Term: func() uint64 {
 				if running := ref.Load(); running != nil {
 					return running.CurrentTerm()
@@ -70,8 +70,8 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	}
 	machine := &pacedFSM{r.cfg.FSM, pace{r.ctx.Done(), func() bool { return r.space.Shortage() != "" }}}
 	loading := r.store.Loading(machine, r.cfg.FSM.Halt)
-	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{loading, &r.watch.apply}, &watchedLogs{r.store.Logs, &r.watch.disk},
-		r.dir.Patient(&watchedStable{r.store.Stable, &r.watch.disk}), r.store.Snaps, r.trans); err != nil {
+	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{loading, &r.watch.apply}, &watchedLogs{r.store.Log(), &r.watch.disk},
+		r.dir.Patient(&watchedStable{r.store.Stable(), &r.watch.disk}), r.store.Snapshots(), r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
 	ref.Store(r.raft)

@@ -68,10 +68,10 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if !onlyVoter(store.Configuration, raft.ServerID(r.id)) {
-		return nil, fmt.Errorf("%s belongs to a replica of a cluster of %d, whose others may know more", cfg.DataDir, len(store.Configuration.Servers))
+	if !onlyVoter(store.Configuration(), raft.ServerID(r.id)) {
+		return nil, fmt.Errorf("%s belongs to a replica of a cluster of %d, whose others may know more", cfg.DataDir, len(store.Configuration().Servers))
 	}
-	if r.term, err = store.Stable.GetUint64([]byte(disk.TermKey)); err != nil {
+	if r.term, err = store.Term(); err != nil {
 		return nil, err
 	}
 	if err := restoreAll(store, cfg.FSM); err != nil {
@@ -109,7 +109,7 @@ func restoreAll(s *disk.Dir, f *fsm.FSM) error {
 		logs = logs[:0]
 		for size := 0; index < last && len(logs) < batch && size < disk.MaxSent; index++ {
 			var l raft.Log
-			if err := s.Logs.GetLog(index+1, &l); err != nil {
+			if err := s.Log().GetLog(index+1, &l); err != nil {
 				return fmt.Errorf("reading entry %d: %w", index+1, err)
 			}
 			size += len(l.Data)
@@ -119,7 +119,7 @@ func restoreAll(s *disk.Dir, f *fsm.FSM) error {
 		}
 		f.ApplyBatch(logs)
 		if err := f.Err(); err != nil {
-			return fmt.Errorf("%s: %w", s.Path, err)
+			return fmt.Errorf("%s: %w", s.Path(), err)
 		}
 	}
 	return nil

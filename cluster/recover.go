@@ -95,11 +95,11 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		if rec, err = surveyLog(&log, cfg.Name, id); err != nil {
 			return rec, err
 		}
-		if err := agreed(ctx, &cfg, tune, &disk.Dir{ID: id, Configuration: log.Configuration}, self, &rec, found); err != nil {
+		if err := agreed(ctx, &cfg, tune, id.Get().Cluster, log.Configuration, self, &rec, found); err != nil {
 			return rec, err
 		}
 		if err := log.Cut(cfg.DataDir, where, logger); err != nil {
-			return rec, fmt.Errorf("cutting the log in %s before entry %d: %w; run this again", cfg.DataDir, log.Keep.Last+1, err)
+			return rec, err
 		}
 	}
 	store, err := disk.Open(cfg.DataDir, id, where, fsm.VerifySnapshot, logger)
@@ -111,7 +111,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		if rec, err = surveyStorage(store, cfg.Name, self); err != nil {
 			return rec, err
 		}
-		if err := agreed(ctx, &cfg, tune, store, self, &rec, found); err != nil {
+		if err := agreed(ctx, &cfg, tune, store.ClusterID(), store.Configuration(), self, &rec, found); err != nil {
 			return rec, err
 		}
 	}
@@ -136,15 +136,17 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	sole := raft.Configuration{Servers: []raft.Server{{
 		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.peerAdvertise, Name: cfg.Name}.Encode(),
 	}}}
-	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.Logs, store.Stable, store.Snaps, trans, sole); err != nil {
+	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.Log(), store.Stable(), store.Snapshots(), trans, sole); err != nil {
 		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)
 	}
-	return rec, store.Snaps.KeepOnly(sole)
+	return rec, store.KeepOnly(sole)
 }
 
 // agreed asks whoever may be a member, then who has called for the recovery.
-func agreed(ctx context.Context, cfg *Config, tune tuning, store *disk.Dir, self uuid.UUID, rec *Recovery, found func(Recovery) error) error {
-	if err := refuseIfAnybodyAnswers(ctx, cfg, tune, store, self, rec); err != nil {
+func agreed(ctx context.Context, cfg *Config, tune tuning, cluster uuid.UUID, configuration raft.Configuration,
+	self uuid.UUID, rec *Recovery, found func(Recovery) error,
+) error {
+	if err := refuseIfAnybodyAnswers(ctx, cfg, tune, cluster, configuration, self, rec); err != nil {
 		return err
 	}
 	return found(*rec)
@@ -154,11 +156,8 @@ func agreed(ctx context.Context, cfg *Config, tune tuning, store *disk.Dir, self
 func surveyLog(i *disk.Inspection, name string, id *disk.Identity) (Recovery, error) {
 	rec := Recovery{
 		Name: name, Cluster: id.Get().Cluster, Unreadable: i.Lost, InSnapshot: i.InSnapshot,
-		LastIndex: i.End.Index, LastTerm: i.End.Term, Written: i.End.AppendedAt,
 	}
-	if s := i.Snapshot; s != nil && s.Index > rec.LastIndex {
-		rec.LastIndex, rec.LastTerm, rec.Written = s.Index, s.Term, time.Time{}
-	}
+	rec.LastIndex, rec.LastTerm, rec.Written = i.Last()
 	if rec.LastIndex == 0 {
 		return rec, fmt.Errorf("%w, and there is no snapshot: nothing can be recovered", i.Lost.Why)
 	}
@@ -192,27 +191,27 @@ func (r *Recovery) members(servers []raft.Server, self uuid.UUID) error {
 // surveyStorage says what there is to be recovered, or why there is nothing.
 func surveyStorage(s *disk.Dir, name string, self uuid.UUID) (Recovery, error) {
 	rec := Recovery{Name: name, Cluster: s.ClusterID()}
-	servers := s.Configuration.Servers
+	servers := s.Configuration().Servers
 	switch {
-	case !s.HasState || len(servers) == 0:
-		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover", s.Path))
+	case !s.HasState() || len(servers) == 0:
+		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover", s.Path()))
 	case len(servers) == 1 && servers[0].ID == serverID(self):
-		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start it as usual", s.Path))
+		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start it as usual", s.Path()))
 	}
-	snapshots, err := s.Snaps.List()
+	snapshots, err := s.Snapshots().List()
 	if err != nil {
 		return rec, err
 	}
 	if len(snapshots) > 0 {
 		rec.LastIndex, rec.LastTerm = snapshots[0].Index, snapshots[0].Term
 	}
-	last, err := s.Logs.LastIndex()
+	last, err := s.Log().LastIndex()
 	if err != nil {
 		return rec, err
 	}
 	if last > rec.LastIndex {
 		var entry raft.Log
-		if err := s.Logs.GetLog(last, &entry); err != nil {
+		if err := s.Log().GetLog(last, &entry); err != nil {
 			return rec, err
 		}
 		rec.LastIndex, rec.LastTerm, rec.Written = entry.Index, entry.Term, entry.AppendedAt

@@ -162,21 +162,21 @@ func (r *Replica) openDirectory() (err error) {
 		}
 	}
 	segmentSize := r.tune.segmentSize(dir)
-	if r.store, err = disk.Open(dir, r.id, disk.LogOptions{Store: r.cfg.LogStore, SegmentSize: segmentSize}, fsm.VerifySnapshot, newRaftLogger(r.logger)); err != nil {
+	where := disk.LogOptions{Store: r.cfg.LogStore, SegmentSize: segmentSize, Hooks: r.tune.disk}
+	if r.store, err = disk.Open(dir, r.id, where, fsm.VerifySnapshot, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {
 		return err
 	}
 	if restarted {
-		if err := r.id.Started(r.store.HasState); err != nil {
+		if err := r.id.Started(r.store.HasState()); err != nil {
 			return err
 		}
 	}
-	r.space = disk.NewSpace(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.store.NextSnapshot, disk.NewReserve(dir, segmentSize), r.logger)
-	r.dir = disk.NewWatch(dir, r.tune.probe, r.tune.stuckEvery, r.logger, nil)
-	r.dir.Full, r.dir.Took = r.space.Full, r.space.Wrote
-	if err := r.store.WatchedBy(r.dir, r.lock.Info()); err != nil {
+	r.space = disk.NewSpace(dir, r.cfg.Name, r.cfg.MinFree, segmentSize, r.tune.measure, r.store.NextSnapshot, r.logger)
+	r.dir = disk.NewWatch(dir, r.tune.probe, r.tune.stuckEvery, r.logger)
+	if err := r.store.WatchedBy(r.dir, r.space, r.lock.Info()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)
 	}
 	rec := r.id.Get()
@@ -188,10 +188,10 @@ func (r *Replica) openDirectory() (err error) {
 
 // checkStandalone refuses to start one member of a bigger cluster on its own: it would wait for the others for ever.
 func (r *Replica) checkStandalone() error {
-	if !r.cfg.standalone() || !r.store.HasState {
+	if !r.cfg.standalone() || !r.store.HasState() {
 		return nil
 	}
-	servers := r.store.Configuration.Servers
+	servers := r.store.Configuration().Servers
 	if len(servers) == 1 && servers[0].ID == r.serverID {
 		return nil
 	}
@@ -290,14 +290,14 @@ func (r *Replica) Run(ctx context.Context) error {
 		wg.Go(func() { r.pilot.run(ctx) })
 	}
 	var err error
-	for lost := r.dir.Lost; err == nil && ctx.Err() == nil; {
+	for lost := r.dir.Gone(); err == nil && ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case err = <-halfFormed:
 		case <-r.cfg.FSM.Halted():
-			err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.Path, r.cfg.FSM.Err())
-		case <-r.store.Replaced:
-			err = fmt.Errorf("%s: %w", r.store.Path, disk.ErrReplaced)
+			err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.Path(), r.cfg.FSM.Err())
+		case <-r.store.Replaced():
+			err = fmt.Errorf("%s: %w", r.store.Path(), disk.ErrReplaced)
 		case <-lost:
 			lost, err = nil, r.afterLoss(ctx)
 		}

@@ -98,7 +98,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
 		return false
 	}
-	s.space.Look()
+	s.space.Measure()
 	free, _ := s.space.Room(0)
 	free -= min(free, shortLeast) // which goes on being appended to the log
 	if s.known.most(grown, after, size) <= free {
@@ -116,7 +116,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		return false // the state machine has halted
 	case exact <= free:
 		return true
-	case exact <= free+s.space.Reserve.Size:
+	case exact <= free+s.space.ReserveSize():
 		s.space.GiveUpReserve()
 		return true
 	}
@@ -125,7 +125,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
 		s.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: "+
-			"make room on the file system, or delete groups", "dir", s.space.Dir, "snapshot", exact, "free", free)
+			"make room on the file system, or delete groups", "dir", s.space.Dir(), "snapshot", exact, "free", free)
 	}
 	return false
 }

@@ -100,14 +100,22 @@ func stuff(t *testing.T, r *replicaT) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := io.Copy(f, disk.Zeros{}); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := io.Copy(f, zeros{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk takes everything: %v", err)
 	}
 	return path
 }
 
+// zeros is read as zeros, without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
 func hasReserve(r *replicaT) bool {
-	_, err := os.Stat(filepath.Join(r.cfg.DataDir, disk.ReserveFile))
+	_, err := os.Stat(filepath.Join(r.cfg.DataDir, "reserve"))
 	return err == nil
 }
 
@@ -239,7 +247,7 @@ func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
 	waitReady(t, r)
 	n := 0
 	settled := func() bool {
-		return r.noSpace() != "" && r.store.SnapshotIndex() > 0 && r.store.Log.BytesSinceSnapshot() == 0
+		return r.noSpace() != "" && r.store.SnapshotIndex() > 0 && r.store.BytesSinceSnapshot() == 0
 	}
 	for !settled() {
 		n += fillUp(t, r, fmt.Sprintf("a%d-", n))

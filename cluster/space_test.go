@@ -73,7 +73,7 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
 		t.Errorf("the gauges say %v", got)
 	}
-	eventually(t, "there is a reserve", func() bool { return storageBytes(t, registry)["reserve"] == float64(r.space.Reserve.Size) })
+	eventually(t, "there is a reserve", func() bool { return storageBytes(t, registry)["reserve"] == float64(r.space.ReserveSize()) })
 	space.free.Store(1<<20 - 1)
 	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
 	for name, command := range map[string][]byte{
@@ -145,7 +145,7 @@ func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
 	r.toLog = &batcher{leader: r.toLog.leader, run: r.spawn, send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 		if tries++; tries == 1 {
 			space.free.Store(0)
-			r.space.Look()
+			r.space.Measure()
 			return nil, outcomeUnknown, errors.New("no answer")
 		}
 		if tries == 4 { // the caller has had refusals by now, and would go on until its time is up
@@ -289,9 +289,9 @@ func TestWhatALeaderSaysOfRoomBeforeItHasAskedTheOthers(t *testing.T) {
 		if c.own == "" {
 			measured.free.Store(1 << 29)
 		}
-		own := disk.NewSpace("/data", "r1", 0, measured.measure, func() uint64 { return 0 },
-			disk.NewReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
-		own.Look()
+		own := disk.NewSpace("/data", "r1", 0, 1, measured.measure, func() uint64 { return 0 },
+			slog.New(slog.DiscardHandler))
+		own.Measure()
 		r := &Replica{space: own, pilot: &pilot{}}
 		r.pilot.room.Store(c.said)
 		want := c.want

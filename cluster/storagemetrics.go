@@ -19,12 +19,12 @@ func (c *storageCollector) Collect(ch chan<- prometheus.Metric) {
 	show := func(what string, n uint64) {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), what)
 	}
-	if files := c.r.space.Files.Load(); files != nil {
+	if files, known := c.r.space.Files(); known {
 		show("log", files.Log)
 		show("snapshots", files.Snapshots)
 		show("reserve", files.Reserve)
 	}
-	if now, required, known := c.r.space.Last(); known {
+	if now, required, known := c.r.space.Measured(); known {
 		show("size", now.Size)
 		show("free", now.Free)
 		show("required", required)

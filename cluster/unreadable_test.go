@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,9 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	walfs "github.com/hashicorp/raft-wal/fs"
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
@@ -308,76 +305,23 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 // pushIndex is the entry of a push: the configuration and the leader's first entries come before the first.
 func pushIndex(push int) uint64 { return uint64(push) + 4 }
 
-// A recovery that stops half way leaves a directory that is refused as before or a good one, never one that is taken
-// for whole and is not.
-func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
-	t.Parallel()
-	r := damagedReplica(t, disk.LogWAL, 0)
-	path, b, at := segmentOf(t, r, damagedPushes/2)
-	b[at] ^= 1
-	rewrite(t, path, b)
-	where := disk.LogOptions{Store: disk.LogWAL, SegmentSize: r.tune.walSegment}
-	found, err := disk.Inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, stop := range map[string]func() error{
-		"after the record": func() error {
-			file, err := disk.OpenTailFile(filepath.Join(r.cfg.DataDir, disk.TailFileName))
-			if err != nil {
-				return err
-			}
-			return errors.Join(file.Save(found.Keep, true), file.Close())
-		},
-		"after the list": func() error {
-			return wal.Cut(r.cfg.DataDir, found.Keep.First, found.Keep.Last)
-		},
-	} {
-		if err := stop(); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		again, err := disk.Inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
-		if err != nil || again.Keep != found.Keep {
-			t.Fatalf("%s: %+v can be kept, before it was %+v; %v", name, again.Keep, found.Keep, err)
-		}
-	}
-	if _, err := recoverIt(t, r, true); err != nil && !strings.Contains(err.Error(), "only member") {
-		t.Fatal(err)
-	}
-	r.start()
-	waitReady(t, r)
-	if !hasJob(r, jobAt(damagedPushes/2-1)) || hasJob(r, jobAt(damagedPushes/2)) {
-		t.Error("the log was cut at another place")
-	}
-}
-
 // An earlier version wrote entries of any size, of which the log reads none back beyond 64 MiB.
 func TestALogWithAnEntryThatIsTooLargeIsCutBeforeIt(t *testing.T) {
 	t.Parallel()
-	r := newReplica(t, nil, "alone", "", 1).start()
+	r := newReplica(t, nil, "alone", "", 1)
+	r.tune.disk.AnySize = true
+	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	log := r.store.Log
+	large := &raft.Log{Index: r.store.LastIndex() + 1, Term: 2, Type: raft.LogCommand, Data: make([]byte, wal.MaxEntry+1), AppendedAt: time.Now()}
+	if err := r.store.Log().StoreLog(large); err != nil {
+		t.Fatal(err)
+	}
 	r.crash()
-	w, err := wal.Open(r.cfg.DataDir, r.tune.walSegment, walfs.New(), hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := disk.OpenTailFile(filepath.Join(r.cfg.DataDir, disk.TailFileName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := log.Tail
-	next.Last++
-	large, own := disk.Linked(&raft.Log{Index: next.Last, Term: 2, Type: raft.LogCommand, Data: make([]byte, disk.MaxStored+1), AppendedAt: time.Now()}, next.Chain)
-	next.Chain = own
-	if err := errors.Join(w.StoreLogs([]*raft.Log{&large}), file.Save(next, true), w.Close(), file.Close()); err != nil {
-		t.Fatal(err)
-	}
 	if err := r.open(); err == nil || !strings.Contains(err.Error(), "MaxEntrySize") {
 		t.Fatalf("it opens with %v: this test shows nothing", err)
 	}
-	if rec := mustLookOnly(t, r); rec.Unreadable == nil || rec.Unreadable.Index != next.Last || rec.Unreadable.Entries() != 1 || rec.LastIndex != next.Last-1 {
+	if rec := mustLookOnly(t, r); rec.Unreadable == nil || rec.Unreadable.Index != large.Index || rec.Unreadable.Entries() != 1 || rec.LastIndex != large.Index-1 {
 		t.Errorf("the report is %+v, %+v", rec, rec.Unreadable)
 	}
 	if _, err := recoverIt(t, r, true); err != nil {

@@ -57,18 +57,18 @@ func benchmarkStoreLogs(b *testing.B, store string, size int) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
 
-func openBenchLog(b *testing.B, store string) (*LogStore, func()) {
+func openBenchLog(b *testing.B, store string) (*logStore, func()) {
 	b.Helper()
 	dir := b.TempDir()
-	file, err := OpenTailFile(filepath.Join(dir, TailFileName))
+	file, err := openTailFile(filepath.Join(dir, TailFileName))
 	if err != nil {
 		b.Fatal(err)
 	}
-	bolt, err := OpenBoltStore(filepath.Join(dir, RaftFile))
+	bolt, err := openBoltStore(filepath.Join(dir, RaftFile))
 	if err != nil {
 		b.Fatal(err)
 	}
-	inner, closeInner := EntryStore(bolt), func() error { return nil }
+	inner, closeInner := entryStore(bolt), func() error { return nil }
 	if store == LogWAL {
 		w, err := wal.Open(dir, wal.SegmentSize, walfs.New(), hclog.NewNullLogger())
 		if err != nil {
@@ -76,6 +76,6 @@ func openBenchLog(b *testing.B, store string) (*LogStore, func()) {
 		}
 		inner, closeInner = w, w.Close
 	}
-	return NewLogStore(func(uint64) string { return dir }, inner, file, func() error { return nil }),
+	return newLogStore(func(uint64) string { return dir }, inner, file, func() error { return nil }),
 		func() { _, _, _ = closeInner(), bolt.Close(), file.Close() }
 }

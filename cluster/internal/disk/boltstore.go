@@ -30,8 +30,8 @@ func boltOptions(path string) raftboltdb.Options {
 	}
 }
 
-// OpenBoltStore opens raft.db, or makes it. An existing one must have been verified: bbolt trusts what it reads.
-func OpenBoltStore(path string) (*raftboltdb.BoltStore, error) {
+// openBoltStore opens raft.db, or makes it. An existing one must have been verified: bbolt trusts what it reads.
+func openBoltStore(path string) (*raftboltdb.BoltStore, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if err := makeBoltStore(path); err != nil {
 			return nil, fmt.Errorf("making %s: %w", path, err)

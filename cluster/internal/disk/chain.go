@@ -21,9 +21,9 @@ const (
 	linkSize    = 9 // version u8, checksum of the entry before u32, own checksum u32
 )
 
-// Linked gives a copy of an entry with its link, and its checksum; prev is that of the entry before. The caller's entry
+// linked gives a copy of an entry with its link, and its checksum; prev is that of the entry before. The caller's entry
 // is not touched: Raft goes on using it.
-func Linked(l *raft.Log, prev uint32) (raft.Log, uint32) {
+func linked(l *raft.Log, prev uint32) (raft.Log, uint32) {
 	own := linkSum(l, prev)
 	out := *l
 	out.Extensions = append(make([]byte, 0, linkSize+len(l.Extensions)), linkVersion)

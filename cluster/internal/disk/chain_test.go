@@ -76,7 +76,7 @@ func testFollowersChain(t *testing.T, where LogOptions) {
 	}
 	for name, source := range map[string]interface {
 		GetLog(index uint64, l *raft.Log) error
-	}{"through the cache": cached, "linked": leader.Inner} {
+	}{"through the cache": cached, "linked": leader.inner} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s, _, closeLog := openTestLog(t, where, dir)
@@ -155,7 +155,7 @@ func testEveryBit(t *testing.T, where LogOptions) {
 	refused, missing := 0, 0
 	for i, want := range logs {
 		var l raft.Log
-		_, _, err := (&LogStore{fileOf: func(uint64) string { return dir }, Inner: inner}).read(want.Index, &l)
+		_, _, err := (&logStore{fileOf: func(uint64) string { return dir }, inner: inner}).read(want.Index, &l)
 		switch {
 		case errors.Is(err, raft.ErrLogNotFound):
 			missing++
@@ -252,7 +252,7 @@ func FuzzStoredEntry(f *testing.F) {
 		}
 		defer func() { _, _ = bolt.Close(), file.Close() }()
 		var l raft.Log
-		if _, _, err := (&LogStore{fileOf: func(uint64) string { return dir }, Inner: bolt}).read(1, &l); err == nil && !sameEntry(&l, want) {
+		if _, _, err := (&logStore{fileOf: func(uint64) string { return dir }, inner: bolt}).read(1, &l); err == nil && !sameEntry(&l, want) {
 			t.Fatalf("byte %d changed by %#02x: %+v, was %+v", at, mask, l, want)
 		}
 	})

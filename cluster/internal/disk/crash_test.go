@@ -22,31 +22,31 @@ import (
 // crashDisk stands below a log store and calls at at every point where a crash may leave another state. The store is
 // durable after each of its writes; of raft.tail any content since the last that was to be durable may be on disk.
 type crashDisk struct {
-	EntryStore
-	file    *TailFile
+	entryStore
+	file    *tailFile
 	records [][]byte
 	at      func(when string)
 }
 
 func (d *crashDisk) StoreLogs(logs []*raft.Log) error {
 	defer d.at("after an append")
-	return d.EntryStore.StoreLogs(logs)
+	return d.entryStore.StoreLogs(logs)
 }
 
 func (d *crashDisk) DeleteRange(minIndex, maxIndex uint64) error {
 	d.at("before a deletion")
 	defer d.at("after a deletion")
-	return d.EntryStore.DeleteRange(minIndex, maxIndex)
+	return d.entryStore.DeleteRange(minIndex, maxIndex)
 }
 
-func (d *crashDisk) Save(t Tail, durable bool) error {
+func (d *crashDisk) save(t tail, durable bool) error {
 	defer d.at("after the record")
 	d.records = append(d.records, encodeTail(t))
 	if durable {
 		d.at("before the record is durable")
 		d.records = d.records[len(d.records)-1:]
 	}
-	return d.file.Save(t, durable)
+	return d.file.save(t, durable)
 }
 
 // moment is what the files of a log hold at one time: path → content, without raft.tail.
@@ -118,7 +118,7 @@ func testEveryCrashPoint(t *testing.T, where LogOptions) {
 			t.Fatal(err)
 		}
 		var must []*raft.Log // acknowledged, and not about to be deleted
-		disk := &crashDisk{EntryStore: inner, file: file, records: [][]byte{encodeTail(Tail{})}}
+		disk := &crashDisk{entryStore: inner, file: file, records: [][]byte{encodeTail(tail{})}}
 		disk.at = func(when string) {
 			points++
 			now := momentOf(t, dir)
@@ -127,7 +127,7 @@ func testEveryCrashPoint(t *testing.T, where LogOptions) {
 				crashed := t.TempDir()
 				now.write(t, crashed, disk.records[i])
 				s, _, closeLog := openTestLog(t, where, crashed)
-				if record, err := DecodeTail(disk.records[i]); err == nil && record.Last < s.last.Load() {
+				if record, err := decodeTail(disk.records[i]); err == nil && record.Last < s.last.Load() {
 					behind++
 				}
 				for _, want := range must {
@@ -145,7 +145,7 @@ func testEveryCrashPoint(t *testing.T, where LogOptions) {
 				closeLog()
 			}
 		}
-		s := NewLogStore(func(uint64) string { return dir }, disk, disk, func() error { disk.at("before the record"); return nil })
+		s := newLogStore(func(uint64) string { return dir }, disk, disk, func() error { disk.at("before the record"); return nil })
 		if _, err := s.open(found.record, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestCrashDuringTheFirstStart(t *testing.T) {
 	for name, do := range map[string]func(dir string){
 		"nothing yet":       func(string) {},
 		"raft.tail half":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, TailFileName+".tmp"), []byte("x")) },
-		"raft.tail made":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, TailFileName), encodeTail(Tail{})) },
+		"raft.tail made":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, TailFileName), encodeTail(tail{})) },
 		"raft.db half made": func(dir string) { testkit.WriteFile(t, filepath.Join(dir, RaftFile+".tmp"), make([]byte, 4096)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -206,11 +206,11 @@ func TestCrashDuringTheFirstStart(t *testing.T) {
 			if err != nil || found.hasStable {
 				t.Fatalf("%+v, %v", found, err)
 			}
-			file, err := OpenTailFile(filepath.Join(dir, TailFileName))
+			file, err := openTailFile(filepath.Join(dir, TailFileName))
 			if err != nil {
 				t.Fatal(err)
 			}
-			bolt, err := OpenBoltStore(filepath.Join(dir, RaftFile))
+			bolt, err := openBoltStore(filepath.Join(dir, RaftFile))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -228,7 +228,7 @@ func TestFilesAppearWhole(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(path+".tmp", "in the way"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenBoltStore(path)
+	_, err := openBoltStore(path)
 	if err == nil || !strings.Contains(err.Error(), RaftFile) {
 		t.Fatalf("got %v, want an error that names the file", err)
 	}
@@ -291,7 +291,7 @@ func testOtherLogs(t *testing.T, where LogOptions) {
 			c.log.write(t, mixed, c.record)
 			inner, file, found, closeAll, err := openTestEntries(t, where, mixed)
 			if err == nil {
-				_, err = NewLogStore(func(uint64) string { return path }, inner, file, nil).open(found.record, 0)
+				_, err = newLogStore(func(uint64) string { return path }, inner, file, nil).open(found.record, 0)
 				closeAll()
 			}
 			named := err == nil || strings.Contains(err.Error(), path)

@@ -16,17 +16,17 @@ import (
 	"pushquorum/cluster/internal/durable"
 )
 
-// LockFile is what the lock of a data directory is called there.
-const LockFile = "lock"
+// lockFile is what the lock of a data directory is called there.
+const lockFile = "lock"
 
 // ErrGone is why a replica acknowledges nothing any more: what it writes would be nowhere after its end.
 var ErrGone = errors.New("the data directory was deleted or exchanged while in use")
 
 // The kinds of writes whose last one counts, as they are named in messages.
 const (
-	WriteLog      = "the log"
-	WriteTerm     = "term and vote"
-	WriteSnapshot = "a snapshot"
+	writeLog      = "the log"
+	writeTerm     = "term and vote"
+	writeSnapshot = "a snapshot"
 )
 
 // failedWrite is how the last write of a kind ended, and when.
@@ -47,38 +47,38 @@ type Watch struct {
 	same   map[string]os.FileInfo // files that are the same ones from the start to the end
 	there  []string               // what may be replaced, but not be missing
 	probe  func(dir string, size int) error
-	every  time.Duration // between two looks
+	every  time.Duration // between two checks
 	logger *slog.Logger
 	fence  func(error)            // called once, with what is wrong for good
-	Full   func()                 // called when a write has found no room; may be nil
-	Took   func(logs []*raft.Log) // called when the log has taken entries; may be nil
-	Lost   chan struct{}
+	full   func()                 // called when a write has found no room; may be nil
+	stored func(logs []*raft.Log) // called when the log has taken entries; may be nil
+	lost   chan struct{}          // closed when the directory is gone
 
-	Mu      sync.Mutex
+	mu      sync.Mutex
 	gone    error
-	Refused error                   // of the last look
-	Failed  map[string]*failedWrite // the last write of a kind, when it failed
+	refused error                   // of the last check
+	failed  map[string]*failedWrite // the last write of a kind, when it failed
 	since   time.Time               // when it began that anything is wrong
 	running bool
 	closing chan struct{} // closed when Raft is told to stop
-	Release func()        // closes it
+	release func()        // closes it
 }
 
-// NewWatch makes a watch over the data directory at path. It probes with probe every so often, and calls fence once, when
-// the directory is gone for good; [Dir.WatchedBy] sets that to what refuses the log.
-func NewWatch(path string, probe func(dir string, size int) error, every time.Duration, logger *slog.Logger, fence func(error)) *Watch {
+// NewWatch makes a watch over the data directory at path, which checks it every so often and writes there with probe.
+// What it watches over is given by [Dir.WatchedBy].
+func NewWatch(path string, probe func(dir string, size int) error, every time.Duration, logger *slog.Logger) *Watch {
 	d := &Watch{
-		path: path, same: map[string]os.FileInfo{}, probe: probe, every: every, logger: logger, fence: fence,
-		Lost: make(chan struct{}), Failed: map[string]*failedWrite{}, closing: make(chan struct{}),
+		path: path, same: map[string]os.FileInfo{}, probe: probe, every: every, logger: logger, fence: func(error) {},
+		lost: make(chan struct{}), failed: map[string]*failedWrite{}, closing: make(chan struct{}),
 	}
-	d.Release = sync.OnceFunc(func() { close(d.closing) })
+	d.release = sync.OnceFunc(func() { close(d.closing) })
 	return d
 }
 
 // expect names what must be there from now on. The lock is known by what is held.
 func (d *Watch) expect(lock os.FileInfo, same, there []string) error {
 	if lock != nil {
-		d.same[filepath.Join(d.path, LockFile)] = lock
+		d.same[filepath.Join(d.path, lockFile)] = lock
 	}
 	for _, name := range same {
 		info, err := os.Stat(filepath.Join(d.path, name))
@@ -93,11 +93,11 @@ func (d *Watch) expect(lock os.FileInfo, same, there []string) error {
 	return nil
 }
 
-// Run looks again and again until ctx ends.
+// Run checks the directory again and again until ctx ends.
 func (d *Watch) Run(ctx context.Context) {
-	d.Mu.Lock()
+	d.mu.Lock()
 	d.running = true
-	d.Mu.Unlock()
+	d.mu.Unlock()
 	tick := time.NewTicker(d.every)
 	defer tick.Stop()
 	for {
@@ -105,13 +105,13 @@ func (d *Watch) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			d.Look()
+			d.Check()
 		}
 	}
 }
 
-// Look finds out whether the directory is still the one that is open, and can be written.
-func (d *Watch) Look() {
+// Check finds out whether the directory is still the one that is open, and can be written.
+func (d *Watch) Check() {
 	if err := d.missing(); err != nil {
 		d.lose(err)
 		return
@@ -124,18 +124,18 @@ func (d *Watch) Look() {
 		}
 	}
 	if err != nil {
-		if durable.IsFull(err) && d.Full != nil {
-			d.Full()
+		if durable.IsFull(err) && d.full != nil {
+			d.full()
 		}
 		err = CannotWrite(d.path, err)
 	}
 	d.note(func() {
-		if d.Refused = err; err != nil {
+		if d.refused = err; err != nil {
 			return
 		}
-		for kind, f := range d.Failed {
+		for kind, f := range d.failed {
 			if time.Since(f.at) > failureCounts {
-				delete(d.Failed, kind)
+				delete(d.failed, kind)
 			}
 		}
 	})
@@ -166,25 +166,25 @@ func (d *Watch) lose(why error) {
 		if d.gone == nil {
 			d.gone = fmt.Errorf("%s: %w: %w", d.path, ErrGone, why)
 			d.fence(d.gone)
-			close(d.Lost)
+			close(d.lost)
 		}
 	})
 }
 
-// Wrote notes how a write of a kind has ended.
-func (d *Watch) Wrote(kind string, err error) {
+// wrote notes how a write of a kind has ended.
+func (d *Watch) wrote(kind string, err error) {
 	switch {
 	case errors.Is(err, errDeleted):
 		d.lose(err)
 	default:
-		if durable.IsFull(err) && d.Full != nil && kind != WriteSnapshot {
-			d.Full()
+		if durable.IsFull(err) && d.full != nil && kind != writeSnapshot {
+			d.full()
 		}
 		d.note(func() {
 			if err != nil {
-				d.Failed[kind] = &failedWrite{fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err), time.Now()}
-			} else if len(d.Failed) > 0 {
-				delete(d.Failed, kind)
+				d.failed[kind] = &failedWrite{fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err), time.Now()}
+			} else if len(d.failed) > 0 {
+				delete(d.failed, kind)
 			}
 		})
 	}
@@ -192,8 +192,8 @@ func (d *Watch) Wrote(kind string, err error) {
 
 // note changes what is known, and says it when something begins or ceases to be wrong.
 func (d *Watch) note(change func()) {
-	d.Mu.Lock()
-	defer d.Mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	before := d.errLocked()
 	change()
 	switch now := d.errLocked(); {
@@ -207,10 +207,16 @@ func (d *Watch) note(change func()) {
 	}
 }
 
+// Gone is closed when the directory is gone for good: see [Watch.IsGone].
+func (d *Watch) Gone() <-chan struct{} { return d.lost }
+
+// Release ends the wait of a [Watch.Patient] store, because Raft is told to stop.
+func (d *Watch) Release() { d.release() }
+
 // Err says what is wrong with the directory and where, in one line, or nil.
 func (d *Watch) Err() error {
-	d.Mu.Lock()
-	defer d.Mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.errLocked()
 }
 
@@ -218,11 +224,11 @@ func (d *Watch) errLocked() error {
 	if d.gone != nil {
 		return d.gone
 	}
-	if d.Refused != nil {
-		return d.Refused
+	if d.refused != nil {
+		return d.refused
 	}
-	for _, kind := range []string{WriteLog, WriteTerm, WriteSnapshot} {
-		if f := d.Failed[kind]; f != nil {
+	for _, kind := range []string{writeLog, writeTerm, writeSnapshot} {
+		if f := d.failed[kind]; f != nil {
 			return f.err
 		}
 	}
@@ -231,8 +237,8 @@ func (d *Watch) errLocked() error {
 
 // Lasts is for how long something has been wrong.
 func (d *Watch) Lasts() time.Duration {
-	d.Mu.Lock()
-	defer d.Mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.errLocked() == nil {
 		return 0
 	}
@@ -241,8 +247,8 @@ func (d *Watch) Lasts() time.Duration {
 
 // IsGone returns what is wrong with the directory for good, or nil.
 func (d *Watch) IsGone() error {
-	d.Mu.Lock()
-	defer d.Mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.gone
 }
 
@@ -256,16 +262,16 @@ func (s *notedLogs) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log
 
 func (s *notedLogs) StoreLogs(l []*raft.Log) error {
 	err := s.LogStore.StoreLogs(l)
-	s.dir.Wrote(WriteLog, err)
-	if err == nil && s.dir.Took != nil {
-		s.dir.Took(l)
+	s.dir.wrote(writeLog, err)
+	if err == nil && s.dir.stored != nil {
+		s.dir.stored(l)
 	}
 	return err
 }
 
 func (s *notedLogs) DeleteRange(first, last uint64) error {
 	err := s.LogStore.DeleteRange(first, last)
-	s.dir.Wrote(WriteLog, err)
+	s.dir.wrote(writeLog, err)
 	return err
 }
 
@@ -285,15 +291,15 @@ const termRetry = 250 * time.Millisecond
 
 func (s *patientStable) Set(key, value []byte) error {
 	err := s.StableStore.Set(key, value)
-	s.dir.Wrote(WriteTerm, err)
+	s.dir.wrote(writeTerm, err)
 	return err
 }
 
 func (s *patientStable) SetUint64(key []byte, value uint64) error {
 	for {
 		err := s.StableStore.SetUint64(key, value)
-		s.dir.Wrote(WriteTerm, err)
-		if err == nil || string(key) != TermKey || !s.dir.isRunning() {
+		s.dir.wrote(writeTerm, err)
+		if err == nil || string(key) != termKey || !s.dir.isRunning() {
 			return err
 		}
 		select {
@@ -305,7 +311,7 @@ func (s *patientStable) SetUint64(key []byte, value uint64) error {
 }
 
 func (d *Watch) isRunning() bool {
-	d.Mu.Lock()
-	defer d.Mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.running
 }

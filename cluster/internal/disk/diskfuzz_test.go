@@ -14,33 +14,33 @@ import (
 
 // FuzzIdentity: what is accepted has a right checksum, and is written as it was read.
 func FuzzIdentity(f *testing.F) {
-	b, err := EncodeIdentity(IdentityRecord{Version: IdentityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}})
+	b, err := encodeIdentity(IdentityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	forming := IdentityRecord{Version: IdentityVersion, ID: uuid.UUID{1}, Starts: 1, Cluster: uuid.UUID{2}}
+	forming := IdentityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 1, Cluster: uuid.UUID{2}}
 	forming.Forming = []raft.ServerAddress{server.Address{ID: uuid.UUID{1}, Peer: "127.0.0.1:1", Name: "a b"}.Encode()}
-	if b, err = EncodeIdentity(forming); err != nil {
+	if b, err = encodeIdentity(forming); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Add([]byte("{}"))
 	f.Add([]byte(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := DecodeIdentity(b)
+		r, err := decodeIdentity(b)
 		if err != nil {
 			return
 		}
-		again, err := EncodeIdentity(r)
+		again, err := encodeIdentity(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r2, err := DecodeIdentity(again)
+		r2, err := decodeIdentity(again)
 		if err != nil {
 			t.Fatalf("%+v becomes %+v, %v", r, r2, err)
 		}
-		if twice, err := EncodeIdentity(r2); err != nil || !bytes.Equal(twice, again) {
+		if twice, err := encodeIdentity(r2); err != nil || !bytes.Equal(twice, again) {
 			t.Fatalf("%+v becomes %+v, %v", r, r2, err)
 		}
 	})
@@ -48,7 +48,7 @@ func FuzzIdentity(f *testing.F) {
 
 // FuzzStableValues: term and vote survive, damage does not.
 func FuzzStableValues(f *testing.F) {
-	f.Add(encodeStable(map[string]string{TermKey: "\x00\x00\x00\x00\x00\x00\x00\x07", "LastVoteCand": "x"}))
+	f.Add(encodeStable(map[string]string{termKey: "\x00\x00\x00\x00\x00\x00\x00\x07", "LastVoteCand": "x"}))
 	f.Add([]byte(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		values, err := decodeStable(b)
@@ -77,14 +77,14 @@ func FuzzSnapshotMeta(f *testing.F) {
 
 // FuzzTail: a record is taken only in the form in which it is written, and never one bit away from it.
 func FuzzTail(f *testing.F) {
-	f.Add(encodeTail(Tail{}), uint16(100))
-	f.Add(encodeTail(Tail{First: 3, Last: 9, Chain: 7}), uint16(190))
+	f.Add(encodeTail(tail{}), uint16(100))
+	f.Add(encodeTail(tail{First: 3, Last: 9, Chain: 7}), uint16(190))
 	f.Add([]byte(nil), uint16(0))
 	for bit := range uint16(8 * tailSize) {
-		f.Add(encodeTail(Tail{First: 5, Last: 1 << 40, Chain: 1 << 31}), bit)
+		f.Add(encodeTail(tail{First: 5, Last: 1 << 40, Chain: 1 << 31}), bit)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, bit uint16) {
-		says, err := DecodeTail(b)
+		says, err := decodeTail(b)
 		if err != nil {
 			return
 		}
@@ -93,7 +93,7 @@ func FuzzTail(f *testing.F) {
 		}
 		b = bytes.Clone(b)
 		b[int(bit)/8%tailSize] ^= 1 << (bit % 8)
-		if says, err := DecodeTail(b); err == nil {
+		if says, err := decodeTail(b); err == nil {
 			t.Fatalf("bit %d changed: %+v", bit, says)
 		}
 	})

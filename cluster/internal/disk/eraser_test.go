@@ -130,7 +130,7 @@ func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	e := newEraser(hclog.NewNullLogger())
 	defer e.Close()
-	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(SnapshotEnd) error { return nil }, e.erase)
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(snapshotEnd) error { return nil }, e.erase)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,8 @@ import (
 const (
 	// IdentityFile is where the identity is.
 	IdentityFile = "replica.json"
-	// IdentityVersion is that of its form.
-	IdentityVersion = 1
+	// identityVersion is that of its form.
+	identityVersion = 1
 	// RaftFile is where term and vote are, and with LogBbolt the log.
 	RaftFile = "raft.db"
 	// TailFileName is where it says what the log holds at least.
@@ -64,8 +64,8 @@ func (r IdentityRecord) checksum() string {
 	return fmt.Sprintf("%08x", crc32.Checksum([]byte(s), durable.Castagnoli()))
 }
 
-// DecodeIdentity reads the bytes of replica.json. The error does not name the file.
-func DecodeIdentity(b []byte) (IdentityRecord, error) {
+// decodeIdentity reads the bytes of replica.json. The error does not name the file.
+func decodeIdentity(b []byte) (IdentityRecord, error) {
 	var r IdentityRecord
 	if err := json.Unmarshal(b, &r); err != nil {
 		return r, fmt.Errorf("cannot be read: %w", err)
@@ -73,8 +73,8 @@ func DecodeIdentity(b []byte) (IdentityRecord, error) {
 	if got := r.checksum(); r.Checksum != got {
 		return r, fmt.Errorf("damaged: checksum mismatch: it is %q, should be %q", r.Checksum, got)
 	}
-	if r.Version != IdentityVersion {
-		return r, fmt.Errorf("version %d is not known to this program, which knows %d", r.Version, IdentityVersion)
+	if r.Version != identityVersion {
+		return r, fmt.Errorf("version %d is not known to this program, which knows %d", r.Version, identityVersion)
 	}
 	if r.ID == uuid.Nil {
 		return r, errors.New("id is zero")
@@ -82,8 +82,8 @@ func DecodeIdentity(b []byte) (IdentityRecord, error) {
 	return r, nil
 }
 
-// EncodeIdentity gives the bytes of replica.json, with their checksum.
-func EncodeIdentity(r IdentityRecord) ([]byte, error) {
+// encodeIdentity gives the bytes of replica.json, with their checksum.
+func encodeIdentity(r IdentityRecord) ([]byte, error) {
 	r.Checksum = r.checksum()
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -107,7 +107,7 @@ func OpenIdentity(dir string) (*Identity, error) {
 	b, err := os.ReadFile(id.path())
 	switch {
 	case err == nil:
-		if id.rec, err = DecodeIdentity(b); err != nil {
+		if id.rec, err = decodeIdentity(b); err != nil {
 			return nil, durable.Damaged(id.path(), "%w", err)
 		}
 		return id, nil
@@ -125,7 +125,7 @@ func OpenIdentity(dir string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a replica id: %w", err)
 	}
-	id.rec = IdentityRecord{Version: IdentityVersion, ID: fresh}
+	id.rec = IdentityRecord{Version: identityVersion, ID: fresh}
 	return id, nil
 }
 
@@ -150,11 +150,11 @@ func (i *Identity) Update(change func(*IdentityRecord)) error {
 	defer i.mu.Unlock()
 	next := i.rec
 	change(&next)
-	old, err := EncodeIdentity(i.rec)
+	old, err := encodeIdentity(i.rec)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", i.path(), err)
 	}
-	b, err := EncodeIdentity(next)
+	b, err := encodeIdentity(next)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", i.path(), err)
 	}
@@ -211,8 +211,8 @@ func (i *Identity) Found(cluster uuid.UUID, servers []raft.Server) error {
 // Founded records that the configuration is in the log.
 func (i *Identity) Founded() error { return i.Update(func(r *IdentityRecord) { r.Forming = nil }) }
 
-// FormingServers gives what this replica has decided to form and has not recorded as formed.
-func (r IdentityRecord) FormingServers() (servers []raft.Server, err error) {
+// formingServers gives what this replica has decided to form and has not recorded as formed.
+func (r IdentityRecord) formingServers() (servers []raft.Server, err error) {
 	for _, address := range r.Forming {
 		a, err := server.ParseAddress(address)
 		if err != nil {

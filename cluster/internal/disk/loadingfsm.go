@@ -13,7 +13,7 @@ import (
 // because that snapshot is restored next. It is called after WatchedBy.
 func (s *Dir) Loading(machine raft.BatchingFSM, fail func(error)) raft.BatchingFSM {
 	return &loadingFSM{
-		BatchingFSM: machine, logs: s.Logs, fail: fail,
+		BatchingFSM: machine, logs: s.logs, fail: fail,
 		dropped: func(index uint64) bool { return index <= s.SnapshotIndex() },
 	}
 }
@@ -21,7 +21,7 @@ func (s *Dir) Loading(machine raft.BatchingFSM, fail func(error)) raft.BatchingF
 // loadingFSM reads the data of entries where it was deferred, one after the other.
 type loadingFSM struct {
 	raft.BatchingFSM
-	logs *LogCache
+	logs *logCache
 	// dropped tells whether an entry is missing because a snapshot has taken its place, which is restored next.
 	dropped func(index uint64) bool
 	fail    func(error)
@@ -34,7 +34,7 @@ func (f *loadingFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l}
 func (f *loadingFSM) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, 0, len(logs))
 	for len(logs) > 0 {
-		n := slices.IndexFunc(logs, IsDeferred)
+		n := slices.IndexFunc(logs, isDeferred)
 		switch {
 		case n < 0:
 			n = len(logs)
@@ -51,7 +51,7 @@ func (f *loadingFSM) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func (f *loadingFSM) load(l *raft.Log) any {
-	whole, err := f.logs.Full(l)
+	whole, err := f.logs.full(l)
 	switch {
 	case err == nil:
 		return f.BatchingFSM.ApplyBatch([]*raft.Log{whole})[0]

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// LockRetry is how long is waited between two attempts to take the lock.
-const LockRetry = 50 * time.Millisecond
+// lockRetry is how long is waited between two attempts to take the lock.
+const lockRetry = 50 * time.Millisecond
 
 // boltLockWait is for bbolt's own lock, on raft.db. Who has the directory's has it soon: a process that ends gives both
 // back.
@@ -34,8 +34,8 @@ func LockDirReadOnly(dir string, wait time.Duration, logger *slog.Logger) (*Lock
 }
 
 func awaitLock(dir string, flags int, wait time.Duration, logger *slog.Logger) (*Lock, error) {
-	for waited := time.Duration(0); ; waited += LockRetry {
-		l, err := tryLock(filepath.Join(dir, LockFile), flags)
+	for waited := time.Duration(0); ; waited += lockRetry {
+		l, err := tryLock(filepath.Join(dir, lockFile), flags)
 		switch {
 		case err != nil:
 			return nil, err
@@ -46,7 +46,7 @@ func awaitLock(dir string, flags int, wait time.Duration, logger *slog.Logger) (
 		case waited == 0:
 			logger.Info("waiting for the process that still holds the data directory", "dir", dir, "at_most", wait)
 		}
-		time.Sleep(LockRetry)
+		time.Sleep(lockRetry)
 	}
 }
 
@@ -92,8 +92,8 @@ func links(f *os.File) (uint64, error) {
 	return uint64(info.Sys().(*syscall.Stat_t).Nlink), nil //nolint:unconvert // its type differs between systems
 }
 
-// Owner says whose a file is, for a message.
-func Owner(info os.FileInfo) string {
+// owner says whose a file is, for a message.
+func owner(info os.FileInfo) string {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return "an unknown user"

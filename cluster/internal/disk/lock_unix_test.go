@@ -24,7 +24,7 @@ func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := LockDir(dir, 3*LockRetry, logger); err == nil || !strings.Contains(err.Error(), "in use by another process") || time.Since(began) < 3*LockRetry {
+	if _, err := LockDir(dir, 3*lockRetry, logger); err == nil || !strings.Contains(err.Error(), "in use by another process") || time.Since(began) < 3*lockRetry {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	if err := held.Close(); err != nil {
@@ -36,14 +36,14 @@ func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 	}
 	// Its file is deleted: whoever comes next locks another one, and is not kept out by this; but one who has waited
 	// for this one must not take it for the one that is there.
-	if err := os.Remove(filepath.Join(dir, LockFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, lockFile)); err != nil {
 		t.Fatal(err)
 	}
 	other, err := LockDir(dir, 0, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := os.Stat(filepath.Join(dir, LockFile))
+	now, err := os.Stat(filepath.Join(dir, lockFile))
 	if err != nil || os.SameFile(again.Info(), now) || !os.SameFile(other.Info(), now) {
 		t.Errorf("what is locked is not what is there: %v", err)
 	}
@@ -54,10 +54,10 @@ func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 
 func TestADirectoryOfAnotherUserIsSaidToBeOne(t *testing.T) {
 	dir := t.TempDir()
-	lock := filepath.Join(dir, LockFile)
+	lock := filepath.Join(dir, lockFile)
 	testkit.WriteFile(t, lock, nil)
 	for name, refused := range map[string]string{
-		"the directory": filepath.Join(dir, ProbeFile), // which does not exist: it may not be made
+		"the directory": filepath.Join(dir, probeFile), // which does not exist: it may not be made
 		"a file in it":  lock,
 		"one above it":  filepath.Join(dir, "a", "b"),
 	} {
@@ -71,7 +71,7 @@ func TestADirectoryOfAnotherUserIsSaidToBeOne(t *testing.T) {
 			t.Fatal(serr)
 		}
 		for _, want := range []string{
-			refused, "permission denied", subject + " belongs to " + Owner(info), info.Mode().String(), "runs as user ", "chown -R ", " " + dir + ")", "fsGroup: ",
+			refused, "permission denied", subject + " belongs to " + owner(info), info.Mode().String(), "runs as user ", "chown -R ", " " + dir + ")", "fsGroup: ",
 		} {
 			if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: got %q, want one line that says %q", name, err, want)

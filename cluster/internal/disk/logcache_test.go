@@ -26,10 +26,10 @@ func entryOf(index uint64, size int) *raft.Log {
 	return &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: bytes.Repeat([]byte{byte(index)}, size)}
 }
 
-func openCache(t *testing.T, sizes ...int) (*LogCache, *countingLogs) {
+func openCache(t *testing.T, sizes ...int) (*logCache, *countingLogs) {
 	t.Helper()
 	below := &countingLogs{LogStore: raft.NewInmemStore()}
-	c := NewLogCache(below).Deferring()
+	c := newLogCache(below).deferring()
 	for i, size := range sizes {
 		if err := c.StoreLog(entryOf(uint64(i+1), size)); err != nil {
 			t.Fatal(err)
@@ -52,13 +52,13 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 		for _, l := range c.recent {
 			held += len(l.Data)
 		}
-		if held != c.bytes || held > CachedBytes || len(c.recent) > CachedEntries {
+		if held != c.bytes || held > cachedBytes || len(c.recent) > cachedEntries {
 			t.Fatalf("after entry %d it holds %d entries with %d bytes and counts %d", i+1, len(c.recent), held, c.bytes)
 		}
 		for j := range i + 1 {
 			var l raft.Log
 			want := []int{10, 3 << 20, 256 << 10, 20 << 20, 0}[j%5]
-			if err := c.GetLog(uint64(j+1), &l); err != nil || l.Index != uint64(j+1) || (!IsDeferred(&l) && len(l.Data) != want) {
+			if err := c.GetLog(uint64(j+1), &l); err != nil || l.Index != uint64(j+1) || (!isDeferred(&l) && len(l.Data) != want) {
 				t.Fatalf("after entry %d, entry %d is read as %d, %d bytes, %v", i+1, j+1, l.Index, len(l.Data), err)
 			}
 		}
@@ -67,7 +67,7 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 
 func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	t.Parallel()
-	c, below := openCache(t, DeferredSize, DeferredSize+1, KnownSize+1, 20<<20)
+	c, below := openCache(t, deferredSize, deferredSize+1, knownSize+1, 20<<20)
 	if err := c.StoreLog(&raft.Log{Index: 5, Term: 1, Type: raft.LogConfiguration, Data: make([]byte, 1<<20)}); err != nil {
 		t.Fatal(err)
 	}
@@ -75,11 +75,11 @@ func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	for range 2 {
 		for index, want := range map[uint64]bool{1: false, 2: true, 3: true, 4: true, 5: false} {
 			var l raft.Log
-			if err := c.GetLog(index, &l); err != nil || IsDeferred(&l) != want || l.Index != index || l.Term != 1 {
-				t.Errorf("entry %d is read as entry %d of term %d, without its data: %t, %v", index, l.Index, l.Term, IsDeferred(&l), err)
+			if err := c.GetLog(index, &l); err != nil || isDeferred(&l) != want || l.Index != index || l.Term != 1 {
+				t.Errorf("entry %d is read as entry %d of term %d, without its data: %t, %v", index, l.Index, l.Term, isDeferred(&l), err)
 			}
-			whole, err := c.Full(&l)
-			if err != nil || len(whole.Data) < DeferredSize || (whole.Type == raft.LogCommand && whole.Data[0] != byte(index)) {
+			whole, err := c.full(&l)
+			if err != nil || len(whole.Data) < deferredSize || (whole.Type == raft.LogCommand && whole.Data[0] != byte(index)) {
 				t.Errorf("entry %d has no data: %v", index, err)
 			}
 		}
@@ -95,10 +95,10 @@ func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	if err := c.GetLog(4, &l); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry that was deleted is read: %v", err)
 	}
-	if _, err := c.Full(&raft.Log{Index: 4, Term: 1, Data: Deferred}); !errors.Is(err, raft.ErrLogNotFound) {
+	if _, err := c.full(&raft.Log{Index: 4, Term: 1, Data: deferred}); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry that was deleted has data: %v", err)
 	}
-	other := entryOf(3, KnownSize+1)
+	other := entryOf(3, knownSize+1)
 	other.Term = 2
 	if err := c.StoreLog(other); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	if err := c.GetLog(3, &l); err != nil || l.Term != 2 {
 		t.Errorf("an entry that took another's place is read with term %d: %v", l.Term, err)
 	}
-	if _, err := c.Full(&raft.Log{Index: 3, Term: 1, Type: raft.LogCommand, Data: Deferred}); !errors.Is(err, raft.ErrLogNotFound) {
+	if _, err := c.full(&raft.Log{Index: 3, Term: 1, Type: raft.LogCommand, Data: deferred}); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry gets the data of the one that took its place: %v", err)
 	}
 }
@@ -136,21 +136,21 @@ func (s *slowLogs) DeleteRange(first, last uint64) error {
 
 // What is remembered of a large entry decides what Raft takes for its term.
 func TestAnEntryThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
-	for name, during := range map[string]func(c *LogCache, s *slowLogs) error{
-		"deleted while it is read": func(c *LogCache, s *slowLogs) error {
+	for name, during := range map[string]func(c *logCache, s *slowLogs) error{
+		"deleted while it is read": func(c *logCache, s *slowLogs) error {
 			var err error
 			s.then = func() { err = c.DeleteRange(1, 1) }
 			return errors.Join(c.GetLog(1, &raft.Log{}), err)
 		},
-		"read while it is deleted": func(c *LogCache, s *slowLogs) error {
+		"read while it is deleted": func(c *logCache, s *slowLogs) error {
 			var err error
 			s.then = func() { err = c.GetLog(1, &raft.Log{}) }
 			return errors.Join(c.DeleteRange(1, 1), err)
 		},
 	} {
 		s := &slowLogs{LogStore: raft.NewInmemStore()}
-		c := NewLogCache(s).Deferring()
-		if err := c.StoreLog(entryOf(1, KnownSize+1)); err != nil {
+		c := newLogCache(s).deferring()
+		if err := c.StoreLog(entryOf(1, knownSize+1)); err != nil {
 			t.Fatal(err)
 		}
 		c.recent, c.bytes = nil, 0
@@ -174,8 +174,8 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 		"as much as fits":                   {[]int{MaxSent / 2, MaxSent / 2, 1}, 2},
 		"one that is too large goes alone":  {[]int{20 << 20, 1}, 1},
 		"one that is too large waits":       {[]int{1, 20 << 20, 1}, 1},
-		"data that is read from the disk":   {[]int{KnownSize + 1, DeferredSize + 1, 10, 20 << 20}, 3},
-		"what is in no memory and does fit": {[]int{DeferredSize + 1, DeferredSize + 1}, 2},
+		"data that is read from the disk":   {[]int{knownSize + 1, deferredSize + 1, 10, 20 << 20}, 3},
+		"what is in no memory and does fit": {[]int{deferredSize + 1, deferredSize + 1}, 2},
 	} {
 		c, _ := openCache(t, test.sizes...)
 		c.recent, c.bytes = nil, 0
@@ -187,7 +187,7 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 			}
 			request.Entries = append(request.Entries, l)
 		}
-		if err := c.Cut(request); err != nil || len(request.Entries) != test.sent {
+		if err := c.cut(request); err != nil || len(request.Entries) != test.sent {
 			t.Errorf("%s: %d entries are sent, want %d: %v", name, len(request.Entries), test.sent, err)
 		}
 		if request.LeaderCommitIndex != uint64(test.sent) {
@@ -199,18 +199,18 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 			}
 		}
 	}
-	c, _ := openCache(t, KnownSize+1)
+	c, _ := openCache(t, knownSize+1)
 	c.recent, c.bytes = nil, 0
 	l := new(raft.Log)
 	if err := errors.Join(c.GetLog(1, l), c.DeleteRange(1, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Cut(&raft.AppendEntriesRequest{Entries: []*raft.Log{l}}); err == nil {
+	if err := c.cut(&raft.AppendEntriesRequest{Entries: []*raft.Log{l}}); err == nil {
 		t.Error("an entry that is gone is sent")
 	}
 	for commit, want := range map[uint64]uint64{5: 5, 7: 7, 9: 7} {
 		request := &raft.AppendEntriesRequest{PrevLogEntry: 7, LeaderCommitIndex: commit}
-		if err := c.Cut(request); err != nil || request.LeaderCommitIndex != want {
+		if err := c.cut(request); err != nil || request.LeaderCommitIndex != want {
 			t.Errorf("after entry 7, of which nothing follows, %d are said to be committed for %d: %v", request.LeaderCommitIndex, commit, err)
 		}
 	}
@@ -234,7 +234,7 @@ func (f *batchesFSM) ApplyBatch(logs []*raft.Log) []any {
 
 func TestTheStateMachineGetsEachLargeEntryAlone(t *testing.T) {
 	t.Parallel()
-	c, _ := openCache(t, 1, 2, KnownSize+3, 4, 20<<20, DeferredSize+6)
+	c, _ := openCache(t, 1, 2, knownSize+3, 4, 20<<20, deferredSize+6)
 	c.recent, c.bytes = nil, 0
 	var logs []*raft.Log
 	for i := range 6 {
@@ -252,7 +252,7 @@ func TestTheStateMachineGetsEachLargeEntryAlone(t *testing.T) {
 	if got := f.ApplyBatch(logs); fmt.Sprint(got) != "[1 2 3 4 5 6]" || len(failed) > 0 {
 		t.Errorf("the results are %v, %v", got, failed)
 	}
-	if got := fmt.Sprintf("%q", to.got); got != fmt.Sprintf(`["1:1 2:2 " "3:%d " "4:4 " "5:%d " "6:%d "]`, KnownSize+3, 20<<20, DeferredSize+6) {
+	if got := fmt.Sprintf("%q", to.got); got != fmt.Sprintf(`["1:1 2:2 " "3:%d " "4:4 " "5:%d " "6:%d "]`, knownSize+3, 20<<20, deferredSize+6) {
 		t.Errorf("it got %s", got)
 	}
 	if err := c.DeleteRange(1, 6); err != nil {

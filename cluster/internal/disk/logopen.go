@@ -12,9 +12,9 @@ import (
 // open reads every entry, follows the chain and compares it with what raft.tail says; covered is the index of the
 // newest snapshot, 0 when there is none. It gives the latest configuration in the log. A log that is longer than
 // raft.tail says is whole: a crash came between an append and the record, or took the record's last changes with it.
-func (s *LogStore) open(record Tail, covered uint64) (*raft.Configuration, error) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+func (s *logStore) open(record tail, covered uint64) (*raft.Configuration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	first, last, err := s.ends()
 	if err != nil {
 		return nil, durable.DamagedLog(s.fileOf(record.Last), "the log cannot be read: %w", err)
@@ -30,12 +30,12 @@ func (s *LogStore) open(record Tail, covered uint64) (*raft.Configuration, error
 	if err != nil {
 		return nil, err
 	}
-	s.publish(Tail{First: first, Last: last, Chain: chain})
+	s.publish(tail{First: first, Last: last, Chain: chain})
 	return configuration, nil
 }
 
 // checkEntries reads entries first to last, first 0 meaning none, and gives the checksum of the last one.
-func (s *LogStore) checkEntries(first, last uint64, record Tail, covered uint64) (chain uint32, configuration *raft.Configuration, err error) {
+func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64) (chain uint32, configuration *raft.Configuration, err error) {
 	var term uint64
 	for index := first; index != 0 && index <= last; index++ {
 		var l raft.Log

@@ -58,12 +58,12 @@ func TestAnAppendOfWhichAPartWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = w.Close() }()
-	file, err := OpenTailFile(filepath.Join(dir, TailFileName))
+	file, err := openTailFile(filepath.Join(dir, TailFileName))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	s := NewLogStore(w.FileOf, w, file, func() error { return nil })
+	s := newLogStore(w.FileOf, w, file, func() error { return nil })
 	large := func(term uint64) (logs []*raft.Log) {
 		for i := range uint64(4) {
 			logs = append(logs, &raft.Log{Index: 11 + i, Term: term, Data: bytes.Repeat([]byte{byte(term)}, 340<<10)}) // two are more than goes at once

@@ -36,7 +36,7 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Stable.SetUint64([]byte(TermKey), 1); err != nil {
+			if err := s.stable.SetUint64([]byte(termKey), 1); err != nil {
 				t.Fatal(err)
 			}
 			largest := MaxSealed
@@ -49,13 +49,13 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 			at := func(index uint64, size int) *raft.Log {
 				return &raft.Log{Index: index, Term: 1 << 60, Type: raft.LogCommand, Data: data[:size], AppendedAt: now}
 			}
-			if err := s.Logs.StoreLogs([]*raft.Log{at(1, 10), at(2, MaxSealed+1)}); err == nil || !strings.Contains(err.Error(), "can be read back") {
+			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, MaxSealed+1)}); err == nil || !strings.Contains(err.Error(), "can be read back") {
 				t.Errorf("an entry of one byte more than can be read back: %v", err)
 			}
-			if last := s.Log.last.Load(); last != 0 {
+			if last := s.log.last.Load(); last != 0 {
 				t.Errorf("a refused append leaves entries up to %d", last)
 			}
-			if err := s.Logs.StoreLogs([]*raft.Log{at(1, 10), at(2, largest), at(3, 10)}); err != nil {
+			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, largest), at(3, 10)}); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -65,7 +65,7 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 				t.Fatalf("after a restart: %v", err)
 			}
 			var l raft.Log
-			if err := s.Logs.GetLog(2, &l); err != nil || len(l.Data) != largest || l.Data[0] != 1 || l.Data[largest-1] != 2 {
+			if err := s.logs.GetLog(2, &l); err != nil || len(l.Data) != largest || l.Data[0] != 1 || l.Data[largest-1] != 2 {
 				t.Errorf("the largest entry comes back with %d bytes: %v", len(l.Data), err)
 			}
 			if err := s.Close(); err != nil {
@@ -78,7 +78,7 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 	t.Parallel()
 	f := newFollower(t)
-	f.mustAppend(SnapshotEnd{}, entriesOf(leaderTerm, 1, 20))
+	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 20))
 	files := func() (size int64) {
 		_ = filepath.Walk(filepath.Join(f.dir, wal.Dir), func(_ string, info os.FileInfo, err error) error {
 			if err == nil && !info.IsDir() {
@@ -91,7 +91,7 @@ func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 	before := files()
 	tooLarge := entriesOf(leaderTerm, 21, 23)
 	tooLarge[1].Data = make([]byte, MaxSealed+1)
-	if f.append(SnapshotEnd{20, leaderTerm}, 0, tooLarge) {
+	if f.append(snapshotEnd{20, leaderTerm}, 0, tooLarge) {
 		t.Error("an entry that cannot be read back was taken")
 	}
 	f.expectLog("after an entry that was refused", 1, 20)
@@ -99,6 +99,6 @@ func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
 		t.Error("something of it was written")
 	}
 	f.restart()
-	f.mustAppend(SnapshotEnd{20, leaderTerm}, entriesOf(leaderTerm, 21, 23))
+	f.mustAppend(snapshotEnd{20, leaderTerm}, entriesOf(leaderTerm, 21, 23))
 	f.expectLog("after entries that fit", 1, 23)
 }

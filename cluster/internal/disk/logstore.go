@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// MaxStored is the size of the largest entry that is stored, encoded and with its link, in bytes. It holds for
+	// maxStored is the size of the largest entry that is stored, encoded and with its link, in bytes. It holds for
 	// bbolt, too, so that what one replica takes all take.
-	MaxStored = wal.MaxEntry
+	maxStored = wal.MaxEntry
 	// MaxSealed is the size of the largest entry's data, in bytes.
-	MaxSealed = MaxStored - wal.EntryOverhead - linkSize
+	MaxSealed = maxStored - wal.EntryOverhead - linkSize
 )
 
-// EntryStore is the store below: raft-wal's or raft-boltdb's. A write is durable when it returns nil; one that fails
+// entryStore is the store below: raft-wal's or raft-boltdb's. A write is durable when it returns nil; one that fails
 // may have taken effect as a whole or not at all.
-type EntryStore interface {
+type entryStore interface {
 	FirstIndex() (uint64, error)
 	LastIndex() (uint64, error)
 	GetLog(index uint64, l *raft.Log) error
@@ -34,50 +34,51 @@ type EntryStore interface {
 
 // tailSaver is the part of TailFile that the log store needs.
 type tailSaver interface {
-	Save(t Tail, durable bool) error
+	save(t tail, durable bool) error
 }
 
-// LogStore stands between Raft and the store of its log, so that damage cannot pass for a shorter or another log:
+// logStore stands between Raft and the store of its log, so that damage cannot pass for a shorter or another log:
 //
 //   - the entries are a chain of checksums, see chain.go: none can be another or miss in between;
 //   - raft.tail, written after each append and before each deletion, says what the log holds at least: entries cannot
 //     vanish from an end.
 //
 // Raft writes from its main goroutine and its snapshot goroutine, and reads from many.
-type LogStore struct {
+type logStore struct {
 	// fileOf names the file that holds an entry, or would, for messages.
 	fileOf func(index uint64) string
-	Inner  EntryStore
+	inner  entryStore
 	saver  tailSaver
 	// onState is called after entries are on disk, before Raft may speak of them.
 	onState func() error
+	hooks   Hooks
 
-	Mu   sync.Mutex // for writers; held while the disk syncs, so readers use the bounds only
-	Tail Tail       // what the log holds; the record on disk may say less
+	mu   sync.Mutex // for writers; held while the disk syncs, so readers use the bounds only
+	tail tail       // what the log holds; the record on disk may say less
 	// unsure: a deletion was reported as failed, and the log may hold less than tail says.
 	unsure bool
-	// First and last bound what readers see, 0 = empty.
-	First, last atomic.Uint64
-	base        atomic.Pointer[SnapshotEnd] // of the newest snapshot, nil when there is none
+	// first and last bound what readers see, 0 = empty.
+	first, last atomic.Uint64
+	base        atomic.Pointer[snapshotEnd] // of the newest snapshot, nil when there is none
 
 	growth *growth // in bytes of data, since the newest snapshot's last entry
 	latest unanswered
 	fence  atomic.Pointer[error]
 
-	Waiting sync.Mutex
-	Grown   chan struct{} // closed at the next append, nil when nobody waits for one
+	waiting sync.Mutex
+	grown   chan struct{} // closed at the next append, nil when nobody waits for one
 }
 
-// NewLogStore makes a log over a store of entries and the record of what that holds at least. Nothing can be read before it
+// newLogStore makes a log over a store of entries and the record of what that holds at least. Nothing can be read before it
 // was opened.
-func NewLogStore(fileOf func(index uint64) string, inner EntryStore, saver tailSaver, onState func() error) *LogStore {
-	return &LogStore{fileOf: fileOf, Inner: inner, saver: saver, onState: onState, growth: newGrowth()}
+func newLogStore(fileOf func(index uint64) string, inner entryStore, saver tailSaver, onState func() error) *logStore {
+	return &logStore{fileOf: fileOf, inner: inner, saver: saver, onState: onState, growth: newGrowth()}
 }
 
 // read gives an entry and the checksums of the entry before it and of itself.
-func (s *LogStore) read(index uint64, l *raft.Log) (prev, own uint32, err error) {
+func (s *logStore) read(index uint64, l *raft.Log) (prev, own uint32, err error) {
 	var stored raft.Log
-	if err := s.Inner.GetLog(index, &stored); err != nil {
+	if err := s.inner.GetLog(index, &stored); err != nil {
 		if errors.Is(err, raft.ErrLogNotFound) {
 			return 0, 0, raft.ErrLogNotFound
 		}
@@ -91,8 +92,8 @@ func (s *LogStore) read(index uint64, l *raft.Log) (prev, own uint32, err error)
 }
 
 // GetLog implements raft.LogStore. A missing entry is exactly raft.ErrLogNotFound, Raft compares with ==.
-func (s *LogStore) GetLog(index uint64, l *raft.Log) error {
-	if index >= s.First.Load() && index <= s.last.Load() && index != 0 { // what a failed write may have left is not there
+func (s *logStore) GetLog(index uint64, l *raft.Log) error {
+	if index >= s.first.Load() && index <= s.last.Load() && index != 0 { // what a failed write may have left is not there
 		_, _, err := s.read(index, l)
 		return err
 	}
@@ -104,38 +105,38 @@ func (s *LogStore) GetLog(index uint64, l *raft.Log) error {
 }
 
 // FirstIndex implements raft.LogStore.
-func (s *LogStore) FirstIndex() (uint64, error) { return s.First.Load(), nil }
+func (s *logStore) FirstIndex() (uint64, error) { return s.first.Load(), nil }
 
 // LastIndex implements raft.LogStore.
-func (s *LogStore) LastIndex() (uint64, error) { return s.last.Load(), nil }
+func (s *logStore) LastIndex() (uint64, error) { return s.last.Load(), nil }
 
-func (s *LogStore) publish(t Tail) {
-	s.Tail = t
-	s.First.Store(t.First)
+func (s *logStore) publish(t tail) {
+	s.tail = t
+	s.first.Store(t.First)
 	s.last.Store(t.Last)
 }
 
 // refuse makes every append from now on fail, for good.
-func (s *LogStore) refuse(why error) { s.fence.CompareAndSwap(nil, &why) }
+func (s *logStore) refuse(why error) { s.fence.CompareAndSwap(nil, &why) }
 
 // StoreLog implements raft.LogStore.
-func (s *LogStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
 // StoreLogs implements raft.LogStore. Entries must follow the last one, or begin a log that is empty. When it fails
 // they count as not written, even if they have reached the disk, and the next write deletes them.
-func (s *LogStore) StoreLogs(logs []*raft.Log) error {
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if why := s.fence.Load(); why != nil {
 		return *why
 	}
 	if err := s.dropLeftover(); err != nil {
-		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.Tail.Last), err)
+		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.tail.Last), err)
 	}
-	next := s.Tail
+	next := s.tail
 	if first := logs[0].Index; next.Last == 0 && first > 0 {
 		next.First, next.Last = first, first-1
 	}
@@ -144,22 +145,22 @@ func (s *LogStore) StoreLogs(logs []*raft.Log) error {
 		if l.Index != next.Last+1 {
 			return fmt.Errorf("%s: entry %d does not follow entry %d", s.fileOf(l.Index), l.Index, next.Last)
 		}
-		copies[i], next.Chain = Linked(l, next.Chain)
+		copies[i], next.Chain = linked(l, next.Chain)
 		entries[i] = &copies[i]
 		next.Last = l.Index
-		if size := wal.EncodedSize(entries[i]); size > MaxStored {
-			return fmt.Errorf("%s: entry %d is not written, because it takes %d bytes and at most %d can be read back", s.fileOf(l.Index), l.Index, size, MaxStored)
+		if size := wal.EncodedSize(entries[i]); size > maxStored && !s.hooks.AnySize {
+			return fmt.Errorf("%s: entry %d is not written, because it takes %d bytes and at most %d can be read back", s.fileOf(l.Index), l.Index, size, maxStored)
 		}
 	}
-	if err := s.Inner.StoreLogs(entries); err != nil {
-		return fmt.Errorf("writing %s: %w", s.fileOf(s.Tail.Last), err)
+	if err := s.append(entries); err != nil {
+		return fmt.Errorf("writing %s: %w", s.fileOf(s.tail.Last), err)
 	}
 	if err := s.onState(); err != nil {
 		return err
 	}
 	// Not durable: if it is lost, the record says less than the log holds, which it may.
-	if err := s.saver.Save(next, false); err != nil {
-		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.Tail.Last), err)
+	if err := s.saver.save(next, false); err != nil {
+		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.tail.Last), err)
 	}
 	if why := s.fence.Load(); why != nil {
 		return *why // meanwhile
@@ -169,28 +170,40 @@ func (s *LogStore) StoreLogs(logs []*raft.Log) error {
 		s.growth.add(l.Index, uint64(len(l.Data)))
 		s.latest.add(l.Index, uint64(len(l.Data)))
 	}
-	s.Waiting.Lock()
-	if s.Grown != nil {
-		close(s.Grown)
-		s.Grown = nil
+	s.waiting.Lock()
+	if s.grown != nil {
+		close(s.grown)
+		s.grown = nil
 	}
-	s.Waiting.Unlock()
+	s.waiting.Unlock()
 	return nil
 }
 
+func (s *logStore) append(entries []*raft.Log) error {
+	if s.hooks.Append != nil {
+		if err := s.hooks.Append(entries); err != nil {
+			return err
+		}
+	}
+	return s.inner.StoreLogs(entries)
+}
+
 // wait returns nil when the log reaches to the index, and the context's error when it ends before that.
-func (s *LogStore) wait(ctx context.Context, index uint64) error {
+func (s *logStore) wait(ctx context.Context, index uint64) error {
 	for {
-		s.Waiting.Lock()
+		s.waiting.Lock()
 		if s.last.Load() >= index {
-			s.Waiting.Unlock()
+			s.waiting.Unlock()
 			return nil
 		}
-		if s.Grown == nil {
-			s.Grown = make(chan struct{})
+		if s.grown == nil {
+			s.grown = make(chan struct{})
 		}
-		grown := s.Grown
-		s.Waiting.Unlock()
+		grown := s.grown
+		s.waiting.Unlock()
+		if s.hooks.Wait != nil {
+			s.hooks.Wait()
+		}
 		select {
 		case <-grown:
 		case <-ctx.Done():
@@ -201,35 +214,35 @@ func (s *LogStore) wait(ctx context.Context, index uint64) error {
 
 // dropLeftover deletes what a failed write may have left behind the end of the log. It may also have left its mark in
 // the record, which therefore comes first.
-func (s *LogStore) dropLeftover() error {
+func (s *logStore) dropLeftover() error {
 	if s.unsure {
 		if err := s.lookAgain(); err != nil {
 			return err
 		}
 	}
-	last, err := s.Inner.LastIndex()
-	if err != nil || last <= s.Tail.Last {
+	last, err := s.inner.LastIndex()
+	if err != nil || last <= s.tail.Last {
 		return err
 	}
-	if err := s.saver.Save(s.Tail, true); err != nil {
+	if err := s.saver.save(s.tail, true); err != nil {
 		return err
 	}
-	return s.Inner.DeleteRange(s.Tail.Last+1, last)
+	return s.inner.DeleteRange(s.tail.Last+1, last)
 }
 
 // DeleteRange implements raft.LogStore: from the front (compaction), from the end (a conflict) or everything.
-func (s *LogStore) DeleteRange(minIndex, maxIndex uint64) error {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	next := s.Tail
+func (s *logStore) DeleteRange(minIndex, maxIndex uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.tail
 	switch {
 	case next.Last == 0 || maxIndex < next.First || minIndex > next.Last:
 		return nil
 	case minIndex <= next.First && maxIndex >= next.Last:
-		return s.shorten(Tail{}, next.First, next.Last)
+		return s.shorten(tail{}, next.First, next.Last)
 	case minIndex <= next.First:
 		next.First = maxIndex + 1
-		return s.shorten(next, s.Tail.First, maxIndex)
+		return s.shorten(next, s.tail.First, maxIndex)
 	case maxIndex >= next.Last:
 		next.Last = minIndex - 1
 		var l raft.Log
@@ -237,9 +250,9 @@ func (s *LogStore) DeleteRange(minIndex, maxIndex uint64) error {
 		if _, next.Chain, err = s.read(next.Last, &l); err != nil {
 			return err
 		}
-		return s.shorten(next, minIndex, s.Tail.Last)
+		return s.shorten(next, minIndex, s.tail.Last)
 	default:
-		return fmt.Errorf("%s: deleting entries %d to %d would leave a hole in %d to %d", s.fileOf(s.Tail.Last), minIndex, maxIndex, next.First, next.Last)
+		return fmt.Errorf("%s: deleting entries %d to %d would leave a hole in %d to %d", s.fileOf(s.tail.Last), minIndex, maxIndex, next.First, next.Last)
 	}
 }
 
@@ -250,18 +263,18 @@ func (s *LogStore) DeleteRange(minIndex, maxIndex uint64) error {
 // not survive a crash, the old entries are back, which is what Raft expects of a deletion that never happened; nothing
 // is acknowledged because of one. When it fails nothing has changed; the record says less than it could until the next
 // append.
-func (s *LogStore) shorten(next Tail, minIndex, maxIndex uint64) error {
+func (s *logStore) shorten(next tail, minIndex, maxIndex uint64) error {
 	if err := s.dropLeftover(); err != nil {
-		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.Tail.Last), err)
+		return fmt.Errorf("writing %s: deleting what a failed write has left: %w", s.fileOf(s.tail.Last), err)
 	}
-	if err := s.saver.Save(next, true); err != nil {
-		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.Tail.Last), err)
+	if err := s.saver.save(next, true); err != nil {
+		return fmt.Errorf("writing the record of what %s holds: %w", s.fileOf(s.tail.Last), err)
 	}
 	s.unsure = true // until it is known what is left
-	derr := s.Inner.DeleteRange(minIndex, maxIndex)
+	derr := s.inner.DeleteRange(minIndex, maxIndex)
 	first, last, err := s.ends()
 	if err != nil || first != next.First || last != next.Last {
-		return fmt.Errorf("deleting entries %d to %d from %s: %w", minIndex, maxIndex, s.fileOf(s.Tail.Last),
+		return fmt.Errorf("deleting entries %d to %d from %s: %w", minIndex, maxIndex, s.fileOf(s.tail.Last),
 			cmp.Or(derr, err, fmt.Errorf("entries %d to %d remain, should be %d to %d", first, last, next.First, next.Last)))
 	}
 	s.unsure = false
@@ -271,15 +284,15 @@ func (s *LogStore) shorten(next Tail, minIndex, maxIndex uint64) error {
 
 // lookAgain finds out what a deletion that was reported as failed has left. It may have taken effect: what is written
 // into the record next must not speak of what is gone.
-func (s *LogStore) lookAgain() error {
+func (s *logStore) lookAgain() error {
 	first, last, err := s.ends()
 	if err != nil {
 		return err
 	}
-	left := s.Tail
+	left := s.tail
 	switch {
 	case last == 0 || last < left.First:
-		left = Tail{}
+		left = tail{}
 	case last < left.Last:
 		var l raft.Log
 		if _, left.Chain, err = s.read(last, &l); err != nil {
@@ -296,13 +309,13 @@ func (s *LogStore) lookAgain() error {
 }
 
 // ends gives the first and the last index in the store below, 0 when it is empty.
-func (s *LogStore) ends() (first, last uint64, err error) {
-	if first, err = s.Inner.FirstIndex(); err != nil {
+func (s *logStore) ends() (first, last uint64, err error) {
+	if first, err = s.inner.FirstIndex(); err != nil {
 		return 0, 0, err
 	}
-	last, err = s.Inner.LastIndex()
+	last, err = s.inner.LastIndex()
 	return first, last, err
 }
 
-// BytesSinceSnapshot is how much entry data came into the log after the newest snapshot's last entry, in bytes.
-func (s *LogStore) BytesSinceSnapshot() uint64 { return s.growth.bytes() }
+// bytesSinceSnapshot is how much entry data came into the log after the newest snapshot's last entry, in bytes.
+func (s *logStore) bytesSinceSnapshot() uint64 { return s.growth.bytes() }

@@ -41,43 +41,43 @@ func (f *failure) during(fails bool, do func() error) error {
 }
 
 type failingStore struct {
-	EntryStore
+	entryStore
 	*failure
 }
 
 func (f failingStore) StoreLogs(logs []*raft.Log) error {
-	return f.during(f.store, func() error { return f.EntryStore.StoreLogs(logs) })
+	return f.during(f.store, func() error { return f.entryStore.StoreLogs(logs) })
 }
 
 func (f failingStore) DeleteRange(minIndex, maxIndex uint64) error {
-	return f.during(f.store, func() error { return f.EntryStore.DeleteRange(minIndex, maxIndex) })
+	return f.during(f.store, func() error { return f.entryStore.DeleteRange(minIndex, maxIndex) })
 }
 
 func (f failingStore) FirstIndex() (uint64, error) {
 	if f.blind {
 		return 0, errDisk
 	}
-	return f.EntryStore.FirstIndex()
+	return f.entryStore.FirstIndex()
 }
 
 type failingTail struct {
-	*TailFile
+	*tailFile
 	*failure
 }
 
-func (f failingTail) Save(t Tail, durable bool) error {
-	return f.during(f.record, func() error { return f.TailFile.Save(t, durable) })
+func (f failingTail) save(t tail, durable bool) error {
+	return f.during(f.record, func() error { return f.tailFile.save(t, durable) })
 }
 
 // openTestStores opens raft.db and raft.tail in a directory, checked as a start would. raft.db is not synced.
-func openTestStores(t testing.TB, where LogOptions, dir string) (*raftboltdb.BoltStore, *TailFile, raftContent, error) {
+func openTestStores(t testing.TB, where LogOptions, dir string) (*raftboltdb.BoltStore, *tailFile, raftContent, error) {
 	t.Helper()
 	path, tailPath := filepath.Join(dir, RaftFile), filepath.Join(dir, TailFileName)
 	found, err := verifyRaftFile(dir, where.Store)
 	if err != nil {
 		return nil, nil, found, err
 	}
-	file, err := OpenTailFile(tailPath)
+	file, err := openTailFile(tailPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func openTestStores(t testing.TB, where LogOptions, dir string) (*raftboltdb.Bol
 		t.Fatal(err)
 	}
 	if !found.hasStable {
-		if err := bolt.Set([]byte(keyStable), encodeStable(map[string]string{TermKey: "12345678"})); err != nil {
+		if err := bolt.Set([]byte(keyStable), encodeStable(map[string]string{termKey: "12345678"})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +106,7 @@ var everyLog = []LogOptions{{Store: LogWAL, SegmentSize: 4 << 10}, inBbolt}
 var inBbolt = LogOptions{Store: LogBbolt}
 
 // openTestEntries opens the stores of a directory, checked as a start would, and gives that of the entries.
-func openTestEntries(t testing.TB, where LogOptions, dir string) (EntryStore, *TailFile, raftContent, func(), error) {
+func openTestEntries(t testing.TB, where LogOptions, dir string) (entryStore, *tailFile, raftContent, func(), error) {
 	t.Helper()
 	bolt, file, found, err := openTestStores(t, where, dir)
 	if err != nil {
@@ -123,14 +123,14 @@ func openTestEntries(t testing.TB, where LogOptions, dir string) (EntryStore, *T
 }
 
 // openTestLog opens the log in a directory as a start would: pages or segments, then entries.
-func openTestLog(t testing.TB, where LogOptions, dir string) (*LogStore, *failure, func()) {
+func openTestLog(t testing.TB, where LogOptions, dir string) (*logStore, *failure, func()) {
 	t.Helper()
 	inner, file, found, closeAll, err := openTestEntries(t, where, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fail := &failure{}
-	s := NewLogStore(func(uint64) string { return dir }, failingStore{inner, fail}, failingTail{file, fail}, func() error {
+	s := newLogStore(func(uint64) string { return dir }, failingStore{inner, fail}, failingTail{file, fail}, func() error {
 		return fail.during(fail.state, func() error { return nil })
 	})
 	if _, err := s.open(found.record, 0); err != nil {
@@ -231,10 +231,10 @@ func testLogStoreAgainstAModel(t *testing.T, where LogOptions) {
 }
 
 // readBack makes the model what the log says after a failed write: what it was, and perhaps that write.
-func readBack(t *testing.T, s *LogStore, model []*raft.Log, next uint64) ([]*raft.Log, uint64) {
+func readBack(t *testing.T, s *logStore, model []*raft.Log, next uint64) ([]*raft.Log, uint64) {
 	t.Helper()
 	var out []*raft.Log
-	for i := s.First.Load(); i != 0 && i <= s.last.Load(); i++ {
+	for i := s.first.Load(); i != 0 && i <= s.last.Load(); i++ {
 		var l raft.Log
 		if err := s.GetLog(i, &l); err != nil {
 			t.Fatal(err)
@@ -303,14 +303,14 @@ func TestGapsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
-		do   func(s *LogStore) error
+		do   func(s *logStore) error
 	}{
-		{"a gap before a batch", func(s *LogStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(9, 1)}) }},
-		{"a gap inside a batch", func(s *LogStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(8, 1), testkit.Entry(10, 1)}) }},
-		{"an entry stored again", func(s *LogStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(7, 1)}) }},
-		{"index zero", func(s *LogStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(0, 1)}) }},
-		{"a hole in the middle", func(s *LogStore) error { return s.DeleteRange(6, 6) }},
-		{"entries from elsewhere", func(s *LogStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(1, 1)}) }},
+		{"a gap before a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(9, 1)}) }},
+		{"a gap inside a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(8, 1), testkit.Entry(10, 1)}) }},
+		{"an entry stored again", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(7, 1)}) }},
+		{"index zero", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(0, 1)}) }},
+		{"a hole in the middle", func(s *logStore) error { return s.DeleteRange(6, 6) }},
+		{"entries from elsewhere", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(1, 1)}) }},
 	} {
 		for _, where := range everyLog {
 			t.Run(c.name+", "+where.Store, func(t *testing.T) {
@@ -363,7 +363,7 @@ func TestWhatAFailedDeletionHasLeftIsFoundOutBeforeTheNextWrite(t *testing.T) {
 				closeLog()
 				s, _, closeLog = openTestLog(t, where, dir)
 				defer closeLog()
-				if first, last := s.First.Load(), s.last.Load(); first != c.wantFirst || last != c.wantLast {
+				if first, last := s.first.Load(), s.last.Load(); first != c.wantFirst || last != c.wantLast {
 					t.Errorf("the log holds entries %d to %d, want %d to %d", first, last, c.wantFirst, c.wantLast)
 				}
 			})

@@ -62,7 +62,7 @@ func (f *follower) start() {
 	cfg.LocalID, cfg.Logger = f.self, logger
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = time.Hour, time.Hour // it never wants to lead
 	cfg.SnapshotInterval, cfg.TrailingLogs = time.Hour, 2
-	if f.raft, err = raft.NewRaft(cfg, fsm.New(slog.New(slog.DiscardHandler)), f.store.Logs, f.store.Stable, f.store.Snaps, transport); err != nil {
+	if f.raft, err = raft.NewRaft(cfg, fsm.New(slog.New(slog.DiscardHandler)), f.store.logs, f.store.stable, f.store.snaps, transport); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -89,7 +89,7 @@ func entriesOf(term, first, last uint64) []*raft.Log {
 }
 
 // append sends entries after prev and tells whether they were taken.
-func (f *follower) append(prev SnapshotEnd, commit uint64, entries []*raft.Log) bool {
+func (f *follower) append(prev snapshotEnd, commit uint64, entries []*raft.Log) bool {
 	f.t.Helper()
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")}
 	req := &raft.AppendEntriesRequest{
@@ -103,7 +103,7 @@ func (f *follower) append(prev SnapshotEnd, commit uint64, entries []*raft.Log) 
 	return resp.Success
 }
 
-func (f *follower) mustAppend(prev SnapshotEnd, entries []*raft.Log) {
+func (f *follower) mustAppend(prev snapshotEnd, entries []*raft.Log) {
 	f.t.Helper()
 	if !f.append(prev, 0, entries) {
 		first, last := f.ends()
@@ -112,13 +112,13 @@ func (f *follower) mustAppend(prev SnapshotEnd, entries []*raft.Log) {
 }
 
 // install sends a snapshot that ends with an entry.
-func (f *follower) install(last SnapshotEnd) error {
+func (f *follower) install(last snapshotEnd) error {
 	f.t.Helper()
 	return f.send(last, snapshotAt(f.t, last.Index))
 }
 
 // send sends a snapshot with that content.
-func (f *follower) send(last SnapshotEnd, content []byte) error {
+func (f *follower) send(last snapshotEnd, content []byte) error {
 	f.t.Helper()
 	configuration := raft.Configuration{Servers: []raft.Server{{ID: "leader", Address: "leader"}, {ID: f.self, Address: f.addr}}}
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")}
@@ -135,7 +135,7 @@ func (f *follower) send(last SnapshotEnd, content []byte) error {
 	return err
 }
 
-func (f *follower) mustInstall(last SnapshotEnd) {
+func (f *follower) mustInstall(last snapshotEnd) {
 	f.t.Helper()
 	if err := f.install(last); err != nil {
 		f.t.Fatal(err)
@@ -143,7 +143,7 @@ func (f *follower) mustInstall(last SnapshotEnd) {
 }
 
 func (f *follower) ends() (first, last uint64) {
-	return f.store.Log.First.Load(), f.store.Log.last.Load()
+	return f.store.log.first.Load(), f.store.log.last.Load()
 }
 
 func (f *follower) expectLog(when string, first, last uint64) {
@@ -167,7 +167,7 @@ var _ io.ReadWriteCloser = (*memorySink)(nil)
 func TestEntriesAfterASnapshotAreTakenAgain(t *testing.T) {
 	t.Parallel()
 	f := newFollower(t)
-	snapshot := SnapshotEnd{Index: 50, Term: leaderTerm}
+	snapshot := snapshotEnd{Index: 50, Term: leaderTerm}
 	f.mustInstall(snapshot)
 	f.expectLog("after the snapshot", 0, 0)
 	f.mustAppend(snapshot, entriesOf(leaderTerm, 51, 60))
@@ -180,7 +180,7 @@ func TestEntriesAfterASnapshotAreTakenAgain(t *testing.T) {
 	f.mustInstall(snapshot)
 	f.expectLog("after the same snapshot again", 51, 62)
 	f.mustAppend(snapshot, entriesOf(leaderTerm, 51, 63))
-	if err := f.install(SnapshotEnd{Index: 40, Term: leaderTerm}); err == nil {
+	if err := f.install(snapshotEnd{Index: 40, Term: leaderTerm}); err == nil {
 		t.Fatal("a snapshot older than the one it holds was installed")
 	}
 	f.expectLog("after an older snapshot", 51, 63)
@@ -192,8 +192,8 @@ func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
 	for last := uint64(10); last <= 70; last += 20 { // 50 is the end of the snapshot
 		t.Run(fmt.Sprintf("its log ends with entry %d", last), func(t *testing.T) {
 			f := newFollower(t)
-			f.mustAppend(SnapshotEnd{}, entriesOf(1, 1, last))
-			snapshot := SnapshotEnd{Index: 50, Term: leaderTerm}
+			f.mustAppend(snapshotEnd{}, entriesOf(1, 1, last))
+			snapshot := snapshotEnd{Index: 50, Term: leaderTerm}
 			f.mustInstall(snapshot)
 			if last <= 50 {
 				f.expectLog("after the snapshot", 0, 0)
@@ -201,7 +201,7 @@ func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
 				f.expectLog("after the snapshot", 51, last)
 			}
 			select {
-			case <-f.store.Replaced:
+			case <-f.store.replaced:
 				if last != 50 {
 					t.Fatal("asks for a restart without need")
 				}
@@ -217,7 +217,7 @@ func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
 			f.mustAppend(snapshot, entriesOf(leaderTerm, 51, 81))
 			f.expectLog("after a restart", 51, 81)
 			var l raft.Log
-			if err := f.store.Log.GetLog(60, &l); err != nil || l.Term != leaderTerm {
+			if err := f.store.log.GetLog(60, &l); err != nil || l.Term != leaderTerm {
 				t.Fatalf("entry 60 is of term %d, %v", l.Term, err)
 			}
 		})
@@ -228,15 +228,15 @@ func TestASnapshotReplacesEntriesThatWereNeverCommitted(t *testing.T) {
 func TestTheStandInIsNeverSent(t *testing.T) {
 	t.Parallel()
 	f := newFollower(t)
-	f.mustInstall(SnapshotEnd{Index: 50, Term: leaderTerm})
-	f.mustAppend(SnapshotEnd{Index: 50, Term: leaderTerm}, entriesOf(leaderTerm, 51, 52))
+	f.mustInstall(snapshotEnd{Index: 50, Term: leaderTerm})
+	f.mustAppend(snapshotEnd{Index: 50, Term: leaderTerm}, entriesOf(leaderTerm, 51, 52))
 	var l raft.Log
 	for index, found := range map[uint64]bool{0: false, 1: false, 49: false, 50: true, 51: true, 52: true, 53: false} {
-		if err := f.store.Log.GetLog(index, &l); (err == nil) != found {
+		if err := f.store.log.GetLog(index, &l); (err == nil) != found {
 			t.Errorf("entry %d: %v", index, err)
 		}
 	}
-	if first, _ := f.store.Logs.FirstIndex(); first != 51 {
+	if first, _ := f.store.logs.FirstIndex(); first != 51 {
 		t.Errorf("the log says that it begins with entry %d", first)
 	}
 }

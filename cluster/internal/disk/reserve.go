@@ -10,40 +10,40 @@ import (
 )
 
 const (
-	// ReserveFile is what the reserve is called in the data directory.
-	ReserveFile = "reserve"
-	// ReserveRest is what the reserve holds beside a segment of the log: what a start writes apart from that (the
+	// reserveFile is what the reserve is called in the data directory.
+	reserveFile = "reserve"
+	// reserveRest is what the reserve holds beside a segment of the log: what a start writes apart from that (the
 	// identity, the pages of raft.db, a probe), and what a snapshot of a few groups takes. Bytes.
-	ReserveRest = 1 << 20
+	reserveRest = 1 << 20
 )
 
-// Reserve is room in the data directory that is given up when the disk is full, so that a replica can start, and what
+// reserve is room in the data directory that is given up when the disk is full, so that a replica can start, and what
 // is deleted gets into the log. It is made again when there is room.
-type Reserve struct {
-	Path string
-	Size uint64 // bytes
+type reserve struct {
+	path string
+	size uint64 // bytes
 }
 
-// NewReserve names the reserve of a data directory whose segments have that size, in bytes. It makes nothing.
-func NewReserve(dir string, segmentSize int) *Reserve {
-	return &Reserve{Path: filepath.Join(dir, ReserveFile), Size: uint64(segmentSize) + ReserveRest}
+// newReserve names the reserve of a data directory whose segments have that size, in bytes. It makes nothing.
+func newReserve(dir string, segmentSize int) *reserve {
+	return &reserve{path: filepath.Join(dir, reserveFile), size: uint64(segmentSize) + reserveRest}
 }
 
-// GiveUp deletes the reserve, and tells whether there was one.
-func (r *Reserve) GiveUp() (bool, error) {
-	err := os.Remove(r.Path)
+// giveUp deletes the reserve, and tells whether there was one.
+func (r *reserve) giveUp() (bool, error) {
+	err := os.Remove(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// Keep makes the reserve unless it is there. It is made under another name: half a reserve would never be made whole.
-func (r *Reserve) Keep() (err error) {
-	if info, err := os.Lstat(r.Path); err == nil && info.Size() >= int64(r.Size) {
+// keep makes the reserve unless it is there. It is made under another name: half a reserve would never be made whole.
+func (r *reserve) keep() (err error) {
+	if info, err := os.Lstat(r.path); err == nil && info.Size() >= int64(r.size) {
 		return nil
 	}
-	tmp := r.Path + ".tmp"
+	tmp := r.path + ".tmp"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, durable.Mode)
 	if err != nil {
 		return err
@@ -53,22 +53,22 @@ func (r *Reserve) Keep() (err error) {
 			err = errors.Join(err, os.Remove(tmp))
 		}
 	}()
-	if err := errors.Join(allocate(f, int64(r.Size)), f.Close()); err != nil {
+	if err := errors.Join(allocate(f, int64(r.size)), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp, r.Path)
+	return os.Rename(tmp, r.path)
 }
 
 // GiveUpReserve makes room for a start on a disk that has none. What is left of making a reserve goes in any case.
 func GiveUpReserve(dir string, segmentSize int, measure func(dir string) (FileSystem, error)) error {
-	r := NewReserve(dir, segmentSize)
-	if err := os.Remove(r.Path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	r := newReserve(dir, segmentSize)
+	if err := os.Remove(r.path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if now, err := measure(dir); err != nil || now.Free >= r.Size {
+	if now, err := measure(dir); err != nil || now.Free >= r.size {
 		return nil //nolint:nilerr // what cannot be measured has no reserve
 	}
-	_, err := r.GiveUp()
+	_, err := r.giveUp()
 	return err
 }
 

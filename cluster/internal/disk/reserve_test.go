@@ -11,25 +11,25 @@ import (
 
 func TestAReserveIsWholeOrNotThere(t *testing.T) {
 	dir := t.TempDir()
-	r := NewReserve(dir, 64<<10)
-	if was, err := r.GiveUp(); was || err != nil {
+	r := newReserve(dir, 64<<10)
+	if was, err := r.giveUp(); was || err != nil {
 		t.Errorf("there was one: %t, %v", was, err)
 	}
 	for range 2 {
-		if err := r.Keep(); err != nil {
+		if err := r.keep(); err != nil {
 			t.Fatal(err)
 		}
-		if info, err := os.Stat(r.Path); err != nil || uint64(info.Size()) != r.Size || info.Mode() != durable.Mode {
+		if info, err := os.Stat(r.path); err != nil || uint64(info.Size()) != r.size || info.Mode() != durable.Mode {
 			t.Errorf("it is %v, %v", info, err)
 		}
 	}
-	if was, err := r.GiveUp(); !was || err != nil {
+	if was, err := r.giveUp(); !was || err != nil {
 		t.Errorf("there was none: %t, %v", was, err)
 	}
-	if err := os.Mkdir(r.Path, 0o700); err != nil { // so that it cannot be made
+	if err := os.Mkdir(r.path, 0o700); err != nil { // so that it cannot be made
 		t.Fatal(err)
 	}
-	if err := r.Keep(); err == nil {
+	if err := r.keep(); err == nil {
 		t.Error("it was made over a directory")
 	}
 	if files, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); len(files) > 0 {
@@ -41,23 +41,23 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 	for name, c := range map[string]struct {
 		free uint64
 		left bool
-	}{"full": {0, false}, "less than a start may write": {ReserveRest, false}, "room": {1 << 29, true}} {
+	}{"full": {0, false}, "less than a start may write": {reserveRest, false}, "room": {1 << 29, true}} {
 		dir := t.TempDir()
 		measure := func(string) (FileSystem, error) { return FileSystem{Size: 1 << 30, Free: c.free}, nil }
-		r := NewReserve(dir, 64<<10)
-		if err := r.Keep(); err != nil {
+		r := newReserve(dir, 64<<10)
+		if err := r.keep(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(r.Path+".tmp", []byte("half of one"), 0o600); err != nil {
+		if err := os.WriteFile(r.path+".tmp", []byte("half of one"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := GiveUpReserve(dir, 64<<10, measure); err != nil {
 			t.Fatal(err)
 		}
-		if was, err := r.GiveUp(); was != c.left || err != nil {
+		if was, err := r.giveUp(); was != c.left || err != nil {
 			t.Errorf("%s: it is left: %t, %v", name, was, err)
 		}
-		if _, err := os.Stat(r.Path + ".tmp"); err == nil {
+		if _, err := os.Stat(r.path + ".tmp"); err == nil {
 			t.Errorf("%s: half of one is left", name)
 		}
 	}

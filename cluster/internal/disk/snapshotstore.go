@@ -22,12 +22,12 @@ import (
 
 const (
 	snapshotMeta = "meta.json"
-	// SnapshotState is the file of a snapshot with the state.
-	SnapshotState = "state.bin"
-	// SnapshotSum is the file with the checksum of the one that describes it.
-	SnapshotSum = "meta.crc32c"
-	// SnapshotTmp ends the name of one that is being made or deleted.
-	SnapshotTmp    = ".tmp"
+	// snapshotState is the file of a snapshot with the state.
+	snapshotState = "state.bin"
+	// snapshotSum is the file with the checksum of the one that describes it.
+	snapshotSum = "meta.crc32c"
+	// snapshotTmp ends the name of one that is being made or deleted.
+	snapshotTmp    = ".tmp"
 	snapshotRetain = 2
 )
 
@@ -41,7 +41,7 @@ type snapshotStore struct {
 	dir     string
 	onState func() error
 	// onSaved is called when a snapshot is final, before Raft goes on after it.
-	onSaved func(SnapshotEnd) error
+	onSaved func(snapshotEnd) error
 	erase   func(path string) // deletes what is no snapshot any more
 	verify  snapshotVerifier  // of what another replica sends
 
@@ -68,7 +68,7 @@ func (s *snapshotStore) note(err error) {
 type snapshotVerifier func(io.Reader) (applied uint64, err error)
 
 func newSnapshotStore(dataDir string, logger hclog.Logger, verify snapshotVerifier, onState func() error,
-	onSaved func(SnapshotEnd) error, erase func(path string),
+	onSaved func(snapshotEnd) error, erase func(path string),
 ) (*snapshotStore, error) {
 	dir := filepath.Join(dataDir, SnapshotsDir)
 	if err := removeTmpSnapshots(dir); err != nil {
@@ -95,7 +95,7 @@ func removeTmpSnapshots(dir string) error {
 		return fmt.Errorf("reading the snapshots: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), SnapshotTmp) {
+		if strings.HasSuffix(e.Name(), snapshotTmp) {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return fmt.Errorf("removing an unfinished snapshot: %w", err)
 			}
@@ -108,7 +108,7 @@ func removeTmpSnapshots(dir string) error {
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, trans raft.Transport,
 ) (raft.SnapshotSink, error) {
-	if err := s.tooOld(SnapshotEnd{Index: index, Term: term}); err != nil {
+	if err := s.tooOld(snapshotEnd{Index: index, Term: term}); err != nil {
 		return nil, err
 	}
 	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
@@ -116,22 +116,22 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 		s.note(err)
 		return nil, fmt.Errorf("creating a snapshot in %s: %w", s.dir, err)
 	}
-	tmp := filepath.Join(s.dir, sink.ID()+SnapshotTmp)
-	state, err := os.OpenFile(filepath.Join(tmp, SnapshotState), os.O_RDWR, 0)
+	tmp := filepath.Join(s.dir, sink.ID()+snapshotTmp)
+	state, err := os.OpenFile(filepath.Join(tmp, snapshotState), os.O_RDWR, 0)
 	if err == nil {
-		err = errors.Join(durable.Chmod(filepath.Join(tmp, SnapshotState)), durable.Chmod(filepath.Join(tmp, snapshotMeta)))
+		err = errors.Join(durable.Chmod(filepath.Join(tmp, snapshotState)), durable.Chmod(filepath.Join(tmp, snapshotMeta)))
 	}
 	if err != nil {
 		s.note(err)
 		return nil, errors.Join(fmt.Errorf("creating a snapshot in %s: %w", s.dir, err), sink.Cancel())
 	}
-	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: SnapshotEnd{Index: index, Term: term}}, nil
+	return &snapshotSink{SnapshotSink: sink, store: s, state: state, last: snapshotEnd{Index: index, Term: term}}, nil
 }
 
 // tooOld is why a snapshot must not follow the newest one, or nil. It may come from a leader that has lost sight of how
 // far this replica is, and would undo what has been applied; or be this replica's own, overtaken by the leader's while
 // it was written.
-func (s *snapshotStore) tooOld(last SnapshotEnd) error {
+func (s *snapshotStore) tooOld(last snapshotEnd) error {
 	newest, term := s.newest.Load(), s.term.Load()
 	if last.Index >= newest && last.Term >= term {
 		return nil
@@ -148,7 +148,7 @@ type snapshotSink struct {
 	store        *snapshotStore
 	state        *os.File // the file being written, opened once more
 	size, synced uint64   // bytes
-	last         SnapshotEnd
+	last         snapshotEnd
 	own          bool           // of this replica's own state: see ownSnapshot
 	check        *snapshotCheck // of another's, nil before the first byte
 	closed       bool
@@ -205,7 +205,7 @@ func (s *snapshotSink) finish() error {
 	if err != nil {
 		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
 	}
-	if err := durable.WriteFile(filepath.Join(dir, SnapshotSum), encodeSum(meta)); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, snapshotSum), encodeSum(meta)); err != nil {
 		return fmt.Errorf("finishing the snapshot %s: %w", dir, err)
 	}
 	if err := s.store.onState(); err != nil {
@@ -258,13 +258,13 @@ func (s *snapshotStore) remove(meta *raft.SnapshotMeta) error {
 	path := filepath.Join(s.dir, meta.ID)
 	s.mu.Lock()
 	read := s.readers[meta.ID] > 0
-	err := os.Rename(path, path+SnapshotTmp) // after this nobody can open it
+	err := os.Rename(path, path+snapshotTmp) // after this nobody can open it
 	s.mu.Unlock()
 	switch {
 	case err == nil && read:
-		err = os.RemoveAll(path + SnapshotTmp)
+		err = os.RemoveAll(path + snapshotTmp)
 	case err == nil:
-		s.erase(path + SnapshotTmp)
+		s.erase(path + snapshotTmp)
 	}
 	if err != nil {
 		return fmt.Errorf("removing an old snapshot: %w", err)
@@ -310,9 +310,9 @@ func encodeSum(content []byte) []byte {
 	return fmt.Appendf(nil, "%08x\n", crc32.Checksum(content, durable.Castagnoli()))
 }
 
-// KeepOnly removes the snapshots with another configuration. One of the same index would be as good as the recovered
+// keepOnly removes the snapshots with another configuration. One of the same index would be as good as the recovered
 // one, and only a clock decides which of the two is the newest.
-func (s *snapshotStore) KeepOnly(configuration raft.Configuration) error {
+func (s *snapshotStore) keepOnly(configuration raft.Configuration) error {
 	list, err := s.List()
 	if err != nil {
 		return err

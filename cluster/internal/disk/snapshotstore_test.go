@@ -45,17 +45,17 @@ func snapshotAt(t *testing.T, index uint64) []byte {
 }
 
 // openTestSnapshots opens the snapshots of a directory, and collects what becomes the base of the log.
-func openTestSnapshots(t *testing.T, saved *[]SnapshotEnd) *snapshotStore {
+func openTestSnapshots(t *testing.T, saved *[]snapshotEnd) *snapshotStore {
 	t.Helper()
 	store, err := newSnapshotStore(t.TempDir(), hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil },
-		func(b SnapshotEnd) error { *saved = append(*saved, b); return nil }, func(path string) { _ = os.RemoveAll(path) })
+		func(b snapshotEnd) error { *saved = append(*saved, b); return nil }, func(path string) { _ = os.RemoveAll(path) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return store
 }
 
-func begin(t *testing.T, store *snapshotStore, last SnapshotEnd) *snapshotSink {
+func begin(t *testing.T, store *snapshotStore, last snapshotEnd) *snapshotSink {
 	t.Helper()
 	_, trans := raft.NewInmemTransport("a")
 	sink, err := store.Create(raft.SnapshotVersionMax, last.Index, last.Term, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}, 1, trans)
@@ -68,13 +68,13 @@ func begin(t *testing.T, store *snapshotStore, last SnapshotEnd) *snapshotSink {
 // A replica's own snapshot takes as long as its disk and the rests need; the leader's may come meanwhile.
 func TestASnapshotThatEndsAfterANewerOneIsDropped(t *testing.T) {
 	t.Parallel()
-	for name, older := range map[string]SnapshotEnd{"of an earlier entry": {10, 2}, "of an earlier term": {6000, 1}} {
+	for name, older := range map[string]snapshotEnd{"of an earlier entry": {10, 2}, "of an earlier term": {6000, 1}} {
 		t.Run(name, func(t *testing.T) {
-			var saved []SnapshotEnd
+			var saved []snapshotEnd
 			store := openTestSnapshots(t, &saved)
 			var disk []error // what is said of the disk
 			store.wrote = func(err error) { disk = append(disk, err) }
-			own, leaders := begin(t, store, older), begin(t, store, SnapshotEnd{5000, 2})
+			own, leaders := begin(t, store, older), begin(t, store, snapshotEnd{5000, 2})
 			content := snapshotAt(t, 5000)
 			if _, err := leaders.Write(content); err != nil {
 				t.Fatal(err)
@@ -103,12 +103,12 @@ func TestASnapshotThatEndsAfterANewerOneIsDropped(t *testing.T) {
 }
 
 func TestASnapshotThatTheDiskDoesNotTakeIsSaidOfTheDisk(t *testing.T) {
-	var saved []SnapshotEnd
+	var saved []snapshotEnd
 	store := openTestSnapshots(t, &saved)
 	var said error
 	store.wrote = func(err error) { said = err }
-	own := begin(t, store, SnapshotEnd{10, 2})
-	if err := os.RemoveAll(filepath.Join(store.dir, own.ID()+SnapshotTmp)); err != nil {
+	own := begin(t, store, snapshotEnd{10, 2})
+	if err := os.RemoveAll(filepath.Join(store.dir, own.ID()+snapshotTmp)); err != nil {
 		t.Fatal(err)
 	}
 	if err := own.ownWith([]byte("x")); err == nil || said == nil {
@@ -118,12 +118,12 @@ func TestASnapshotThatTheDiskDoesNotTakeIsSaidOfTheDisk(t *testing.T) {
 
 func TestOfSnapshotsThatEndAtOnceTheNewestStays(t *testing.T) {
 	t.Parallel()
-	var saved []SnapshotEnd
+	var saved []snapshotEnd
 	store := openTestSnapshots(t, &saved)
 	const count = 8
 	sinks := make([]*snapshotSink, 0, count)
 	for i := range uint64(count) {
-		sinks = append(sinks, begin(t, store, SnapshotEnd{i + 1, 1}))
+		sinks = append(sinks, begin(t, store, snapshotEnd{i + 1, 1}))
 	}
 	var all sync.WaitGroup
 	for i, sink := range sinks {
@@ -147,22 +147,22 @@ func TestASnapshotFromAnotherReplicaIsReadBeforeItCounts(t *testing.T) {
 	good := snapshotAt(t, 50)
 	for _, tc := range []struct {
 		name    string
-		last    SnapshotEnd
+		last    snapshotEnd
 		content []byte
 		says    string // "" for one that is good
 	}{
-		{"good", SnapshotEnd{50, 2}, good, ""},
-		{"of a state with Raft's own entries behind it", SnapshotEnd{52, 2}, good, ""},
-		{"bogus", SnapshotEnd{50, 2}, []byte("bogus"), "does not begin with"},
-		{"empty", SnapshotEnd{50, 2}, nil, "does not begin with"},
-		{"cut off", SnapshotEnd{50, 2}, good[:len(good)-1], "unexpected EOF"},
-		{"damaged", SnapshotEnd{50, 2}, append(append(bytes.Clone(good[:len(good)/2]), good[len(good)/2]^1), good[len(good)/2+1:]...), "record"},
-		{"large and bogus", SnapshotEnd{50, 2}, bytes.Repeat([]byte("bogus"), 1<<20), "does not begin with"},
-		{"of a later state than it says", SnapshotEnd{49, 2}, good, "holds the state at entry 50"},
-		{"with an index that leaps", SnapshotEnd{50 + maxUncounted + 1, 2}, good, "holds the state at entry 50"},
+		{"good", snapshotEnd{50, 2}, good, ""},
+		{"of a state with Raft's own entries behind it", snapshotEnd{52, 2}, good, ""},
+		{"bogus", snapshotEnd{50, 2}, []byte("bogus"), "does not begin with"},
+		{"empty", snapshotEnd{50, 2}, nil, "does not begin with"},
+		{"cut off", snapshotEnd{50, 2}, good[:len(good)-1], "unexpected EOF"},
+		{"damaged", snapshotEnd{50, 2}, append(append(bytes.Clone(good[:len(good)/2]), good[len(good)/2]^1), good[len(good)/2+1:]...), "record"},
+		{"large and bogus", snapshotEnd{50, 2}, bytes.Repeat([]byte("bogus"), 1<<20), "does not begin with"},
+		{"of a later state than it says", snapshotEnd{49, 2}, good, "holds the state at entry 50"},
+		{"with an index that leaps", snapshotEnd{50 + maxUncounted + 1, 2}, good, "holds the state at entry 50"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var saved []SnapshotEnd
+			var saved []snapshotEnd
 			store := openTestSnapshots(t, &saved)
 			sink := begin(t, store, tc.last)
 			_, err := io.Copy(sink, bytes.NewReader(tc.content))
@@ -195,14 +195,14 @@ func TestASnapshotFromAnotherReplicaIsReadBeforeItCounts(t *testing.T) {
 func TestABadSnapshotLeavesAFollowerAsItIs(t *testing.T) {
 	t.Parallel()
 	f := newFollower(t)
-	f.mustAppend(SnapshotEnd{}, entriesOf(leaderTerm, 1, 20))
-	if err := f.send(SnapshotEnd{50, leaderTerm}, []byte("bogus")); err == nil || !strings.Contains(err.Error(), "cannot be used") {
+	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 20))
+	if err := f.send(snapshotEnd{50, leaderTerm}, []byte("bogus")); err == nil || !strings.Contains(err.Error(), "cannot be used") {
 		t.Fatalf("a bogus snapshot: %v", err)
 	}
 	f.expectLog("after a bogus snapshot", 1, 20)
 	f.restart()
 	f.expectLog("after a restart", 1, 20)
-	f.mustAppend(SnapshotEnd{20, leaderTerm}, entriesOf(leaderTerm, 21, 22))
-	f.mustInstall(SnapshotEnd{50, leaderTerm})
+	f.mustAppend(snapshotEnd{20, leaderTerm}, entriesOf(leaderTerm, 21, 22))
+	f.mustInstall(snapshotEnd{50, leaderTerm})
 	f.expectLog("after a good snapshot", 0, 0)
 }

@@ -27,7 +27,7 @@ const (
 	// spaceSlack is the part of what must stay free that has to come on top of it before anything is stored again: at
 	// the very limit each deleted file would begin, and each push end, a period of its own.
 	spaceSlack = 8
-	// It is looked again, and not only once a second, when one part in spaceParts of what may be written has been, and
+	// Room is measured again before the second is over when one part in spaceParts of what may be written has been, and
 	// so many bytes at least.
 	spaceParts = 4
 	spaceLeast = 512 << 10
@@ -36,45 +36,49 @@ const (
 // Space watches how much room the data directory's file system has. It asks once a second, after a write that found no
 // room, and when much was written, never for each push.
 type Space struct {
-	Dir     string
+	dir     string
 	name    string // of the replica
 	minFree int64  // as in Config.MinFree
 	measure func(dir string) (FileSystem, error)
 	// snapshot is how much the next snapshot takes at most, beside what has been written of it: the log is only
 	// shortened after one. Bytes.
 	snapshot func() uint64
-	Reserve  *Reserve
+	reserve  *reserve
 	logger   *slog.Logger
 
 	// What is known is read without a lock, because a disk that hangs is asked for as long as it hangs.
-	Lack    atomic.Pointer[string]     // why nothing more should be stored, nil while there is room
-	seen    atomic.Pointer[FileSystem] // by the last look that got an answer, nil before
-	Files   atomic.Pointer[fileSizes]  // as of last second, nil before
-	written atomic.Uint64              // bytes, since the last look
-	worth   atomic.Uint64              // a look, as soon as so many have been written
+	lack     atomic.Pointer[string]     // why nothing more should be stored, nil while there is room
+	measured atomic.Pointer[FileSystem] // by the last measurement that got an answer, nil before
+	files    atomic.Pointer[FileSizes]  // as of last second, nil before
+	written  atomic.Uint64              // bytes, since the last measurement
+	worth    atomic.Uint64              // a measurement, as soon as so many have been written
 
-	looking sync.Mutex
-	failed  bool // the last look got no answer
+	measuring sync.Mutex
+	failed    bool // the last measurement got no answer
 
 	noReserve bool // it could not be made; known to run's goroutine only
 }
 
-// NewSpace makes a watch over the room in a data directory. minFree is as in Config.MinFree, in bytes; snapshot tells how
-// much the next snapshot takes.
-func NewSpace(dir, name string, minFree int64, measure func(string) (FileSystem, error), snapshot func() uint64, reserve *Reserve,
-	logger *slog.Logger,
+// NewSpace makes a watch over the room in the data directory of the replica with that name. minFree is how much must
+// stay free, in bytes: 0 is the default, and less asks for nothing. snapshot tells how much the next snapshot takes, in
+// bytes, and segmentSize how large the log's segments are, for the reserve.
+func NewSpace(dir, name string, minFree int64, segmentSize int, measure func(string) (FileSystem, error),
+	snapshot func() uint64, logger *slog.Logger,
 ) *Space {
-	return &Space{Dir: dir, name: name, minFree: minFree, measure: measure, snapshot: snapshot, Reserve: reserve, logger: logger}
+	return &Space{
+		dir: dir, name: name, minFree: minFree, measure: measure, snapshot: snapshot,
+		reserve: newReserve(dir, segmentSize), logger: logger,
+	}
 }
 
-// Run looks again and again until ctx ends, and keeps the reserve.
+// Run measures again and again until ctx ends, and keeps the reserve.
 func (w *Space) Run(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		w.Look()
-		w.KeepReserve()
-		w.Files.Store(w.measureFiles())
+		w.Measure()
+		w.keepReserve()
+		w.files.Store(w.measureFiles())
 		select {
 		case <-ctx.Done():
 			return
@@ -83,88 +87,88 @@ func (w *Space) Run(ctx context.Context, every time.Duration) {
 	}
 }
 
-// Look finds out how much room there is now. Where that cannot be told, what was known stands.
-func (w *Space) Look() {
-	w.looking.Lock()
-	defer w.looking.Unlock()
-	now, err := w.measure(w.Dir)
+// Measure finds out how much room there is now. Where that cannot be told, what was known stands.
+func (w *Space) Measure() {
+	w.measuring.Lock()
+	defer w.measuring.Unlock()
+	now, err := w.measure(w.dir)
 	if err != nil {
 		if !w.failed {
-			w.logger.Debug("how much room the file system has is not known", "dir", w.Dir, "err", err)
+			w.logger.Debug("how much room the file system has is not known", "dir", w.dir, "err", err)
 		}
 		w.failed = true
 		return
 	}
-	w.seen.Store(&now)
+	w.measured.Store(&now)
 	w.failed = false
-	least := w.Least()
+	least := w.least()
 	w.written.Store(0)
 	w.worth.Store((now.Free - min(now.Free, least)) / spaceParts)
-	before := w.Lack.Load()
+	before := w.lack.Load()
 	if before != nil {
 		least += w.minimum() / spaceSlack
 	}
 	if least == 0 || now.Free >= least {
-		if w.Lack.Store(nil); before != nil {
-			w.logger.Info("there is room on the disk again", "dir", w.Dir, "free", now.Free)
+		if w.lack.Store(nil); before != nil {
+			w.logger.Info("there is room on the disk again", "dir", w.dir, "free", now.Free)
 		}
 		return
 	}
 	why := fmt.Sprintf("the disk is nearly full and nothing more is stored: %s of %s has %s free, and should have --storage.min-free=%s%s; make room on its file system or delete groups, which is possible",
-		w.Dir, w.name, megabytes(now.Free), megabytes(w.minimum()), w.andSnapshot())
-	if w.Lack.Store(&why); before == nil {
+		w.dir, w.name, megabytes(now.Free), megabytes(w.minimum()), w.andSnapshot())
+	if w.lack.Store(&why); before == nil {
 		w.logger.Error(why)
 	}
 }
 
-// Wrote counts what is written to the log: a fast one fills a small disk within a second.
-func (w *Space) Wrote(logs []*raft.Log) {
+// wrote counts what is written to the log: a fast one fills a small disk within a second.
+func (w *Space) wrote(logs []*raft.Log) {
 	size := uint64(0)
 	for _, l := range logs {
 		size += uint64(len(l.Data))
 	}
-	if w.Lack.Load() == nil && w.written.Add(size) > max(w.worth.Load(), spaceLeast) {
-		w.Look()
+	if w.lack.Load() == nil && w.written.Add(size) > max(w.worth.Load(), spaceLeast) {
+		w.Measure()
 	}
 }
 
-// KeepReserve makes the reserve again when there is room. Not where a write waits for it: some file systems have to
+// keepReserve makes the reserve again when there is room. Not where a write waits for it: some file systems have to
 // fill it.
-func (w *Space) KeepReserve() {
-	now, required, _ := w.Last()
-	if w.Lack.Load() != nil || now.Free < required+2*w.Reserve.Size {
+func (w *Space) keepReserve() {
+	now, required, _ := w.Measured()
+	if w.lack.Load() != nil || now.Free < required+2*w.reserve.size {
 		return
 	}
-	err := w.Reserve.Keep()
+	err := w.reserve.keep()
 	switch {
 	case err != nil && !w.noReserve:
-		w.logger.Warn("cannot keep a reserve for when the disk is full, trying again", "file", w.Reserve.Path, "err", err)
+		w.logger.Warn("cannot keep a reserve for when the disk is full, trying again", "file", w.reserve.path, "err", err)
 	case err == nil && w.noReserve:
-		w.logger.Info("a reserve for when the disk is full can be kept again", "file", w.Reserve.Path)
+		w.logger.Info("a reserve for when the disk is full can be kept again", "file", w.reserve.path)
 	}
 	w.noReserve = err != nil
 }
 
-// Full is called when a write has found no room.
-func (w *Space) Full() {
+// full is called when a write has found no room.
+func (w *Space) full() {
 	w.GiveUpReserve()
-	w.Look()
+	w.Measure()
 }
 
 // GiveUpReserve deletes the reserve, if there is one.
 func (w *Space) GiveUpReserve() {
-	was, err := w.Reserve.GiveUp()
+	was, err := w.reserve.giveUp()
 	switch {
 	case err != nil:
-		w.logger.Error("cannot give up the reserve", "file", w.Reserve.Path, "err", err)
+		w.logger.Error("cannot give up the reserve", "file", w.reserve.path, "err", err)
 	case was:
-		w.logger.Warn("the disk is full: the reserve was given up, make room on its file system or delete groups", "file", w.Reserve.Path, "size", w.Reserve.Size)
+		w.logger.Warn("the disk is full: the reserve was given up, make room on its file system or delete groups", "file", w.reserve.path, "size", w.reserve.size)
 	}
 }
 
-// Least is how much must be free for more to be stored: without room for the next snapshot the log could not be
+// least is how much must be free for more to be stored: without room for the next snapshot the log could not be
 // shortened any more, whatever is deleted.
-func (w *Space) Least() uint64 {
+func (w *Space) least() uint64 {
 	if w.minFree < 0 {
 		return 0
 	}
@@ -178,22 +182,22 @@ func (w *Space) andSnapshot() string {
 	return ""
 }
 
-func (w *Space) lastSeen() FileSystem {
-	if now := w.seen.Load(); now != nil {
+func (w *Space) lastMeasured() FileSystem {
+	if now := w.measured.Load(); now != nil {
 		return *now
 	}
 	return FileSystem{}
 }
 
-// Last is what the last look has seen, and how much must be free; not known where that cannot be measured.
-func (w *Space) Last() (now FileSystem, required uint64, known bool) {
-	now = w.lastSeen()
-	return now, w.Least(), now.Size > 0
+// Measured is what was measured last, and how much must be free; not known where that cannot be measured. Bytes.
+func (w *Space) Measured() (now FileSystem, required uint64, known bool) {
+	now = w.lastMeasured()
+	return now, w.least(), now.Size > 0
 }
 
-// Room is how much was free at the last look, and whether that is less than what must be free and so many bytes more.
+// Room is how much was free when it was measured last, in bytes, and whether that is less than what must be free and so many bytes more.
 func (w *Space) Room(more uint64) (free uint64, tight bool) {
-	now, required, known := w.Last()
+	now, required, known := w.Measured()
 	return now.Free, known && now.Free < required+more
 }
 
@@ -205,42 +209,56 @@ func (w *Space) minimum() uint64 {
 	case w.minFree > 0:
 		return uint64(w.minFree)
 	}
-	return min(w.lastSeen().Size/minFreeShare, maxMinFree)
+	return min(w.lastMeasured().Size/minFreeShare, maxMinFree)
 }
 
 // Shortage is why nothing more should be stored, or "".
 func (w *Space) Shortage() string {
-	if why := w.Lack.Load(); why != nil {
+	if why := w.lack.Load(); why != nil {
 		return *why
 	}
 	return ""
+}
+
+// Dir is the data directory, for messages.
+func (w *Space) Dir() string { return w.dir }
+
+// ReserveSize is how much is freed when the reserve is given up, in bytes.
+func (w *Space) ReserveSize() uint64 { return w.reserve.size }
+
+// Files is what the files took when they were measured last; not known before the first time.
+func (w *Space) Files() (FileSizes, bool) {
+	if files := w.files.Load(); files != nil {
+		return *files, true
+	}
+	return FileSizes{}, false
 }
 
 func megabytes(n uint64) string { return fmt.Sprintf("%.1fMB", float64(n)/(1<<20)) }
 
 // writeZeros writes so many bytes to a file.
 func writeZeros(f *os.File, size int64) error {
-	_, err := io.CopyN(f, Zeros{}, size)
+	_, err := io.CopyN(f, zeros{}, size)
 	return err
 }
 
-// Zeros is read as zeros, without end.
-type Zeros struct{}
+// zeros is read as zeros, without end.
+type zeros struct{}
 
-func (Zeros) Read(p []byte) (int, error) {
+func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
 
-// fileSizes is what the files of a data directory take. Bytes.
-type fileSizes struct{ Log, Snapshots, Reserve uint64 }
+// FileSizes is what the files of a data directory take. Bytes.
+type FileSizes struct{ Log, Snapshots, Reserve uint64 }
 
 // measureFiles looks at all files, of which there are a few dozen.
-func (w *Space) measureFiles() *fileSizes {
-	return &fileSizes{
-		Log:       sizeBelow(filepath.Join(w.Dir, wal.Dir)) + sizeBelow(filepath.Join(w.Dir, RaftFile)),
-		Snapshots: sizeBelow(filepath.Join(w.Dir, SnapshotsDir)),
-		Reserve:   sizeBelow(w.Reserve.Path),
+func (w *Space) measureFiles() *FileSizes {
+	return &FileSizes{
+		Log:       sizeBelow(filepath.Join(w.dir, wal.Dir)) + sizeBelow(filepath.Join(w.dir, RaftFile)),
+		Snapshots: sizeBelow(filepath.Join(w.dir, SnapshotsDir)),
+		Reserve:   sizeBelow(w.reserve.path),
 	}
 }
 

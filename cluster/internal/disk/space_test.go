@@ -25,9 +25,9 @@ func TestHowMuchMustBeFree(t *testing.T) {
 		"nothing":                    {-1, 1 << 40, 0},
 		"a file system without size": {0, 0, 0},
 	} {
-		w := NewSpace("/data", "r1", c.minFree, func(string) (FileSystem, error) { return FileSystem{Size: c.size}, nil }, noSnapshot, NewReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
-		w.Look()
-		if got := w.Least(); got != c.least {
+		w := NewSpace("/data", "r1", c.minFree, 1, func(string) (FileSystem, error) { return FileSystem{Size: c.size}, nil }, noSnapshot, slog.New(slog.DiscardHandler))
+		w.Measure()
+		if got := w.least(); got != c.least {
 			t.Errorf("%s: %d bytes must be free, want %d", name, got, c.least)
 		}
 	}
@@ -36,8 +36,8 @@ func TestHowMuchMustBeFree(t *testing.T) {
 func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 	logs := &testkit.LogBuffer{}
 	free, broken := uint64(100), error(nil)
-	w := NewSpace("/data", "r1", 100, func(string) (FileSystem, error) { return FileSystem{Size: 1000, Free: free}, broken },
-		noSnapshot, NewReserve(t.TempDir(), 1), slog.New(slog.NewTextHandler(logs, nil)))
+	w := NewSpace("/data", "r1", 100, 1, func(string) (FileSystem, error) { return FileSystem{Size: 1000, Free: free}, broken },
+		noSnapshot, slog.New(slog.NewTextHandler(logs, nil)))
 	for _, step := range []struct {
 		free   uint64
 		broken error
@@ -54,7 +54,7 @@ func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 		{0, io.ErrUnexpectedEOF, false},
 	} {
 		free, broken = step.free, step.broken
-		w.Look()
+		w.Measure()
 		if why := w.Shortage(); (why != "") != step.short || strings.Contains(why, "\n") {
 			t.Errorf("with %d bytes free, %v: %q", step.free, step.broken, why)
 		}
@@ -66,23 +66,23 @@ func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 
 func TestAReserveThatCannotBeKeptIsSaidOnce(t *testing.T) {
 	logs, dir := &testkit.LogBuffer{}, t.TempDir()
-	w := NewSpace(dir, "r1", 0, func(string) (FileSystem, error) { return FileSystem{Size: 1 << 30, Free: 1 << 29}, nil },
-		noSnapshot, NewReserve(dir, 1), slog.New(slog.NewTextHandler(logs, nil)))
-	w.Look()
-	if err := os.Mkdir(w.Reserve.Path+".tmp", 0o700); err != nil { // so that it cannot be made
+	w := NewSpace(dir, "r1", 0, 1, func(string) (FileSystem, error) { return FileSystem{Size: 1 << 30, Free: 1 << 29}, nil },
+		noSnapshot, slog.New(slog.NewTextHandler(logs, nil)))
+	w.Measure()
+	if err := os.Mkdir(w.reserve.path+".tmp", 0o700); err != nil { // so that it cannot be made
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(w.Reserve.Path+".tmp", "a"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		w.KeepReserve()
-	}
-	if err := os.RemoveAll(w.Reserve.Path + ".tmp"); err != nil {
+	if err := os.WriteFile(filepath.Join(w.reserve.path+".tmp", "a"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		w.KeepReserve()
+		w.keepReserve()
+	}
+	if err := os.RemoveAll(w.reserve.path + ".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.keepReserve()
 	}
 	if s := logs.String(); strings.Count(s, "cannot keep a reserve") != 1 || strings.Count(s, "can be kept again") != 1 {
 		t.Errorf("not said once each:\n%s", s)

@@ -14,30 +14,31 @@ import (
 	"pushquorum/cluster/internal/durable"
 )
 
-// ValueStore is the store below: raft-boltdb's. Get gives [raftboltdb.ErrKeyNotFound] for a missing key, which Raft
+// valueStore is the store below: raft-boltdb's. Get gives [raftboltdb.ErrKeyNotFound] for a missing key, which Raft
 // recognizes by its text.
-type ValueStore interface {
+type valueStore interface {
 	Set(key, value []byte) error
 	Get(key []byte) ([]byte, error)
 }
 
-// TermKey is Raft's own name for the current term.
-const TermKey = "CurrentTerm"
+// termKey is Raft's own name for the current term.
+const termKey = "CurrentTerm"
 
 // stableStore keeps Raft's term and vote. All of it is one value, so that a key can neither vanish nor go back in time
 // alone: a forgotten vote is a second vote.
 type stableStore struct {
 	path    string
-	Inner   ValueStore
+	inner   valueStore
 	onState func() error
+	hooks   Hooks
 
-	Mu     sync.Mutex
+	mu     sync.Mutex
 	values map[string]string
 }
 
 // openStableStore reads the stored values; a store that has never been written is empty.
-func openStableStore(path string, inner ValueStore, onState func() error) (*stableStore, error) {
-	s := &stableStore{path: path, Inner: inner, onState: onState, values: map[string]string{}}
+func openStableStore(path string, inner valueStore, onState func() error) (*stableStore, error) {
+	s := &stableStore{path: path, inner: inner, onState: onState, values: map[string]string{}}
 	b, err := inner.Get([]byte(keyStable))
 	if errors.Is(err, raftboltdb.ErrKeyNotFound) {
 		return s, nil
@@ -53,26 +54,35 @@ func openStableStore(path string, inner ValueStore, onState func() error) (*stab
 
 // hasState tells whether a term has ever been entered.
 func (s *stableStore) hasState() bool {
-	v, err := s.GetUint64([]byte(TermKey))
+	v, err := s.GetUint64([]byte(termKey))
 	return err == nil && v > 0
 }
 
 // Set implements raft.StableStore.
 func (s *stableStore) Set(key, val []byte) error {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if old, ok := s.values[string(key)]; !ok || old != string(val) { // else it is durable, by a call that may have failed after that
 		next := maps.Clone(s.values)
 		next[string(key)] = string(val)
-		if err := s.Inner.Set([]byte(keyStable), encodeStable(next)); err != nil {
+		if err := s.write(encodeStable(next)); err != nil {
 			return fmt.Errorf("writing %s: %w", s.path, err)
 		}
 		s.values = next
 	}
-	if string(key) == TermKey && isZero(val) {
+	if string(key) == termKey && isZero(val) {
 		return nil // Raft writes term 0 when it starts for the first time: that is no state yet
 	}
 	return s.onState()
+}
+
+func (s *stableStore) write(content []byte) error {
+	if s.hooks.Stable != nil {
+		if err := s.hooks.Stable(); err != nil {
+			return err
+		}
+	}
+	return s.inner.Set([]byte(keyStable), content)
 }
 
 func isZero(b []byte) bool {
@@ -86,8 +96,8 @@ func isZero(b []byte) bool {
 
 // Get implements raft.StableStore.
 func (s *stableStore) Get(key []byte) ([]byte, error) {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	v, ok := s.values[string(key)]
 	if !ok {
 		return nil, raftboltdb.ErrKeyNotFound

@@ -61,14 +61,14 @@ func TestHowMuchOfTheLogMayBeUnanswered(t *testing.T) {
 func TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort(t *testing.T) {
 	t.Parallel()
 	f := newFollower(t)
-	f.mustAppend(SnapshotEnd{}, entriesOf(leaderTerm, 1, 1000))
-	if !f.append(SnapshotEnd{Index: 1000, Term: leaderTerm}, 1000, nil) {
+	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 1000))
+	if !f.append(snapshotEnd{Index: 1000, Term: leaderTerm}, 1000, nil) {
 		t.Fatal("the commit index was refused")
 	}
 	snapshot := func() {
 		t.Helper()
 		reload := f.raft.ReloadableConfig()
-		reload.TrailingLogs, _ = f.store.Log.latest.kept()
+		reload.TrailingLogs, _ = f.store.log.latest.kept()
 		if err := f.raft.ReloadConfig(reload); err != nil {
 			t.Fatal(err)
 		}
@@ -85,14 +85,14 @@ func TestWhatWasNotAnsweredIsTakenAgainOnADiskThatIsShort(t *testing.T) {
 		t.Error("the log was not shortened")
 	}
 	const unsure = 3 * MaxRequest
-	f.mustAppend(SnapshotEnd{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1001))
+	f.mustAppend(snapshotEnd{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1001))
 	f.restart()
 	if err := f.store.Shorten(1000); err != nil {
 		t.Fatal(err)
 	}
-	f.mustAppend(SnapshotEnd{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1002))
+	f.mustAppend(snapshotEnd{Index: 1000 - unsure, Term: leaderTerm}, entriesOf(leaderTerm, 1000-unsure+1, 1002))
 	var l raft.Log
-	if err := f.store.Log.GetLog(1002, &l); err != nil {
+	if err := f.store.log.GetLog(1002, &l); err != nil {
 		t.Error(err)
 	}
 }

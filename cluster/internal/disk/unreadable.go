@@ -41,15 +41,15 @@ func (u *Unreadable) add(l *raft.Log) {
 
 // Inspection is what every entry of a log looks like on its own. A start stops at the first that is wrong.
 type Inspection struct {
-	Keep Tail // what can be kept of the log, which lies between the following
-	// InSnapshot is what cannot be read and is not needed, because the snapshot holds it; lost is an end that nothing
-	// else holds.
+	keep tail // what can be kept of the log, which lies between the following
+	// InSnapshot is what cannot be read and is not needed, because the snapshot holds it; Lost is an end that nothing
+	// else holds. Both are nil where there is none.
 	InSnapshot, Lost *Unreadable
 
-	Snapshot *snapshotInfo // nil without one
-	// Configuration is the latest that can be read, and left is that of what can be kept.
+	snapshot *snapshotInfo // nil without one
+	// Configuration is the latest that can be read, and Left is that of what can be kept.
 	Configuration, Left raft.Configuration
-	End                 raft.Log // the last entry that can be kept, without its data
+	end                 raft.Log // the last entry that can be kept, without its data
 }
 
 // Inspect reads the log of a directory entry by entry, and changes nothing. Where the files that are not the log are
@@ -66,11 +66,11 @@ func Inspect(dir string, where LogOptions, readable func(data []byte) error) (fo
 	if !content.hasStable {
 		return found, nil // which a start will say
 	}
-	if found.Snapshot, err = verifySnapshots(dir); err != nil {
+	if found.snapshot, err = verifySnapshots(dir); err != nil {
 		return found, err
 	}
-	if found.Snapshot != nil {
-		found.Configuration = found.Snapshot.Configuration
+	if found.snapshot != nil {
+		found.Configuration = found.snapshot.Configuration
 		found.Left = found.Configuration
 	}
 	log := &entriesOnDisk{fileOf: func(uint64) string { return path }, readable: readable}
@@ -105,17 +105,17 @@ type entriesOnDisk struct {
 }
 
 // read judges entry after entry, from the first to the last that is there or that the record speaks of.
-func (i *Inspection) read(log *entriesOnDisk, record Tail) {
+func (i *Inspection) read(log *entriesOnDisk, record tail) {
 	from, to, covered := log.first, max(log.last, record.Last), uint64(0)
 	if from == 0 || (record.First != 0 && record.First < from) {
 		from = record.First
 	}
-	if i.Snapshot != nil {
-		covered = i.Snapshot.Index
+	if i.snapshot != nil {
+		covered = i.snapshot.Index
 	}
 	for index := from; index != 0 && index <= to; index++ {
 		var l raft.Log
-		own, err := log.entry(index, &l, i.Keep, i.End.Term)
+		own, err := log.entry(index, &l, i.keep, i.end.Term)
 		if err == nil && l.Type == raft.LogConfiguration && index > covered && !server.IsConfiguration(l.Data) {
 			err = errors.New("is no configuration")
 		}
@@ -134,16 +134,16 @@ func (i *Inspection) read(log *entriesOnDisk, record Tail) {
 		switch {
 		case i.Lost != nil:
 		case wrong == nil:
-			if i.Keep.Last == 0 {
-				i.Keep.First = index
+			if i.keep.Last == 0 {
+				i.keep.First = index
 			}
-			i.Keep.Last, i.Keep.Chain = index, own
-			i.End = raft.Log{Index: index, Term: l.Term, AppendedAt: l.AppendedAt}
+			i.keep.Last, i.keep.Chain = index, own
+			i.end = raft.Log{Index: index, Term: l.Term, AppendedAt: l.AppendedAt}
 			i.Left = i.Configuration
 			continue
 		case index <= covered:
 			i.note(&i.InSnapshot, log, index, wrong)
-			i.Keep, i.End = Tail{}, raft.Log{}
+			i.keep, i.end = tail{}, raft.Log{}
 			continue
 		}
 		i.note(&i.Lost, log, index, wrong)
@@ -162,7 +162,7 @@ func (i *Inspection) note(part **Unreadable, log *entriesOnDisk, index uint64, w
 }
 
 // entry reads an entry and gives its checksum; before is what ends with the entry before it, if that is known.
-func (e *entriesOnDisk) entry(index uint64, l *raft.Log, before Tail, term uint64) (own uint32, err error) {
+func (e *entriesOnDisk) entry(index uint64, l *raft.Log, before tail, term uint64) (own uint32, err error) {
 	err = e.get(index, l)
 	switch {
 	case errors.Is(err, raft.ErrLogNotFound):
@@ -185,20 +185,36 @@ func (e *entriesOnDisk) entry(index uint64, l *raft.Log, before Tail, term uint6
 // Whole tells that every entry can be read.
 func (i *Inspection) Whole() bool { return i.Lost == nil && i.InSnapshot == nil }
 
+// Last is the last entry that is kept, in the log or in the snapshot, all zero without one. written is when the leader
+// appended it, zero where only the snapshot holds it.
+func (i *Inspection) Last() (index, term uint64, written time.Time) {
+	if s := i.snapshot; s != nil && s.Index > i.end.Index {
+		return s.Index, s.Term, time.Time{}
+	}
+	return i.end.Index, i.end.Term, i.end.AppendedAt
+}
+
 // Cut makes the log what can be kept of it. As with every deletion the record is lowered first: should this stop half
 // way the log still holds what the record speaks of, and can be cut again.
-func (i *Inspection) Cut(dir string, where LogOptions, logger hclog.Logger) (err error) {
-	record, err := OpenTailFile(filepath.Join(dir, TailFileName))
+func (i *Inspection) Cut(dir string, where LogOptions, logger hclog.Logger) error {
+	if err := i.cut(dir, where, logger); err != nil {
+		return fmt.Errorf("cutting the log in %s before entry %d: %w; run this again", dir, i.keep.Last+1, err)
+	}
+	return nil
+}
+
+func (i *Inspection) cut(dir string, where LogOptions, logger hclog.Logger) (err error) {
+	record, err := openTailFile(filepath.Join(dir, TailFileName))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, record.Close()) }()
-	if err := record.Save(i.Keep, true); err != nil {
+	if err := record.save(i.keep, true); err != nil {
 		return err
 	}
-	var log EntryStore
+	var log entryStore
 	if where.Store == LogWAL {
-		if err := wal.Cut(dir, i.Keep.First, i.Keep.Last); err != nil {
+		if err := wal.Cut(dir, i.keep.First, i.keep.Last); err != nil {
 			return err
 		}
 		eraser := newEraser(logger)
@@ -210,7 +226,7 @@ func (i *Inspection) Cut(dir string, where LogOptions, logger hclog.Logger) (err
 		defer func() { err = errors.Join(err, w.Close()) }()
 		log = w
 	} else {
-		bolt, oerr := OpenBoltStore(filepath.Join(dir, RaftFile))
+		bolt, oerr := openBoltStore(filepath.Join(dir, RaftFile))
 		if oerr != nil {
 			return oerr
 		}
@@ -225,16 +241,16 @@ func (i *Inspection) Cut(dir string, where LogOptions, logger hclog.Logger) (err
 	if err != nil || last == 0 {
 		return err
 	}
-	if i.Keep.Last == 0 {
+	if i.keep.Last == 0 {
 		return log.DeleteRange(first, last)
 	}
-	if last > i.Keep.Last {
-		if err := log.DeleteRange(i.Keep.Last+1, last); err != nil {
+	if last > i.keep.Last {
+		if err := log.DeleteRange(i.keep.Last+1, last); err != nil {
 			return err
 		}
 	}
-	if first < i.Keep.First {
-		return log.DeleteRange(first, i.Keep.First-1)
+	if first < i.keep.First {
+		return log.DeleteRange(first, i.keep.First-1)
 	}
 	return nil
 }

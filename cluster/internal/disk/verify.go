@@ -31,7 +31,7 @@ type snapshotInfo struct {
 type raftContent struct {
 	first, last uint64
 	hasStable   bool // term and vote
-	record      Tail // what raft.tail says
+	record      tail // what raft.tail says
 }
 
 // verifyRaftFile reads raft.tail, and raft.db page by page before bbolt maps it: see verifybolt.go. Neither exists yet
@@ -67,7 +67,7 @@ func verifyRaftFile(dir, logStore string) (raftContent, error) {
 	}
 	least := record
 	if logStore == LogWAL {
-		least = Tail{} // raft.db holds term and vote only
+		least = tail{} // raft.db holds term and vote only
 	}
 	c, err := verifyBolt(f, info.Size(), least)
 	if err != nil {
@@ -85,7 +85,7 @@ func verifyRaftFile(dir, logStore string) (raftContent, error) {
 }
 
 // verifyBolt walks a bbolt file, which must hold the entries that the record speaks of.
-func verifyBolt(r io.ReaderAt, size int64, record Tail) (raftContent, error) {
+func verifyBolt(r io.ReaderAt, size int64, record tail) (raftContent, error) {
 	var c raftContent
 	file, err := openBoltFile(r, size)
 	if err != nil {
@@ -153,7 +153,7 @@ func verifySnapshots(dataDir string) (*snapshotInfo, error) {
 	}
 	var newest *snapshotInfo
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasSuffix(e.Name(), SnapshotTmp) {
+		if !e.IsDir() || strings.HasSuffix(e.Name(), snapshotTmp) {
 			continue
 		}
 		info, err := verifySnapshot(filepath.Join(dir, e.Name()))
@@ -170,7 +170,7 @@ func verifySnapshots(dataDir string) (*snapshotInfo, error) {
 }
 
 func verifySnapshot(dir string) (*snapshotInfo, error) {
-	metaPath, statePath, sumPath := filepath.Join(dir, snapshotMeta), filepath.Join(dir, SnapshotState), filepath.Join(dir, SnapshotSum)
+	metaPath, statePath, sumPath := filepath.Join(dir, snapshotMeta), filepath.Join(dir, snapshotState), filepath.Join(dir, snapshotSum)
 	metaBytes, err := os.ReadFile(metaPath)
 	if err != nil {
 		return nil, durable.Damaged(metaPath, "cannot be read: %w", err)

@@ -17,7 +17,7 @@ import (
 
 // raftFileContent is a raft.db with entries written one by one, so that many stale pages lie in it, and what raft.tail
 // says of it.
-func raftFileContent(t testing.TB, entries uint64) ([]byte, Tail) {
+func raftFileContent(t testing.TB, entries uint64) ([]byte, tail) {
 	t.Helper()
 	dir := t.TempDir()
 	s, _, closeLog := openTestLog(t, inBbolt, dir)
@@ -35,7 +35,7 @@ func raftFileContent(t testing.TB, entries uint64) ([]byte, Tail) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	says, err := DecodeTail(record)
+	says, err := decodeTail(record)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +78,10 @@ func TestPointerToAStalePageIsRefused(t *testing.T) {
 func TestEitherMetaPageMustBeWhole(t *testing.T) {
 	for entries := range uint64(2) {
 		content, record := raftFileContent(t, 10+entries)
-		pageSize := int(binary.NativeEndian.Uint32(content[BoltHeader+8:]))
+		pageSize := int(binary.NativeEndian.Uint32(content[boltHeader+8:]))
 		for _, page := range []int{0, 1} {
-			for i := range BoltHeader + boltMetaSize {
-				if i >= 10 && i < BoltHeader {
+			for i := range boltHeader + boltMetaSize {
+				if i >= 10 && i < boltHeader {
 					continue // count and overflow of a meta page mean nothing
 				}
 				b := bytes.Clone(content)
@@ -96,7 +96,7 @@ func TestEitherMetaPageMustBeWhole(t *testing.T) {
 
 func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
 	dir := t.TempDir()
-	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(SnapshotEnd) error { return nil },
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(snapshotEnd) error { return nil },
 		func(path string) { _ = os.RemoveAll(path) })
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestTermAndVoteOutOfTheirPageAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bolt.Set([]byte(keyStable), encodeStable(map[string]string{TermKey: strings.Repeat("x", 2048)})); err != nil {
+	if err := bolt.Set([]byte(keyStable), encodeStable(map[string]string{termKey: strings.Repeat("x", 2048)})); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = bolt.Close(), file.Close()

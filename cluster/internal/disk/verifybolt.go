@@ -16,10 +16,10 @@ const (
 	boltMagic    = 0xED0CDAED
 	boltVersion  = 2
 	boltMetaSize = 64 // up to and without the checksum is 56
-	BoltHeader   = 16 // id u64, flags u16, count u16, overflow u32
+	boltHeader   = 16 // id u64, flags u16, count u16, overflow u32
 	boltElement  = 16 // branch: pos u32, ksize u32, pgid u64; leaf: flags u32, pos u32, ksize u32, vsize u32
-	BoltBranch   = 0x01
-	BoltLeaf     = 0x02
+	boltBranch   = 0x01
+	boltLeaf     = 0x02
 	boltMetaPage = 0x04
 	boltBucket   = 0x01
 	boltMaxDepth = 64
@@ -38,14 +38,14 @@ const boltNoFreelist = ^uint64(0)
 
 // decodeBoltMeta reads a meta page, header included.
 func decodeBoltMeta(b []byte, id uint64) (boltMeta, error) {
-	if len(b) < BoltHeader+boltMetaSize {
+	if len(b) < boltHeader+boltMetaSize {
 		return boltMeta{}, fmt.Errorf("meta page %d is cut off", id)
 	}
 	le := binary.NativeEndian // bbolt writes its structs as they lie in memory
 	if le.Uint64(b) != id || le.Uint16(b[8:]) != boltMetaPage {
 		return boltMeta{}, fmt.Errorf("meta page %d is damaged", id)
 	}
-	m := b[BoltHeader:]
+	m := b[boltHeader:]
 	h := fnv.New64a()
 	_, _ = h.Write(m[:56])
 	if le.Uint32(m) != boltMagic || le.Uint32(m[4:]) != boltVersion || le.Uint64(m[56:]) != h.Sum64() {
@@ -71,7 +71,7 @@ type boltFile struct {
 // openBoltFile checks both meta pages and the size of the file.
 func openBoltFile(r io.ReaderAt, size int64) (*boltFile, error) {
 	f := &boltFile{r: r, size: size, seen: map[uint64]bool{0: true, 1: true}}
-	first := make([]byte, BoltHeader+boltMetaSize)
+	first := make([]byte, boltHeader+boltMetaSize)
 	if _, err := r.ReadAt(first, 0); err != nil {
 		return nil, errors.New("cut off within the first page")
 	}
@@ -138,7 +138,7 @@ func (f *boltFile) bucket(header []byte, each func(k, v []byte) error) error {
 		return f.walk(binary.NativeEndian.Uint64(header), nil, nil, 0, leaf)
 	}
 	page := header[16:] // a small bucket lies inside the value of its parent
-	if len(page) < BoltHeader || binary.NativeEndian.Uint16(page[8:]) != BoltLeaf ||
+	if len(page) < boltHeader || binary.NativeEndian.Uint16(page[8:]) != boltLeaf ||
 		binary.NativeEndian.Uint64(page) != 0 || binary.NativeEndian.Uint32(page[12:]) != 0 {
 		return errors.New("an inline bucket is damaged")
 	}
@@ -154,7 +154,7 @@ func (f *boltFile) walk(id uint64, low, high []byte, depth int, leaf func(flags 
 	if depth > boltMaxDepth {
 		return fmt.Errorf("page %d is nested too deep", id)
 	}
-	isLeaf := binary.NativeEndian.Uint16(page[8:]) == BoltLeaf
+	isLeaf := binary.NativeEndian.Uint16(page[8:]) == boltLeaf
 	type child struct {
 		key []byte
 		ID  uint64
@@ -200,12 +200,12 @@ func (f *boltFile) page(id uint64) ([]byte, error) {
 	if id < 2 || id >= f.meta.pages {
 		return nil, fmt.Errorf("page %d lies outside the file", id)
 	}
-	head := make([]byte, BoltHeader)
+	head := make([]byte, boltHeader)
 	if _, err := f.r.ReadAt(head, int64(id*size)); err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
 	flags, overflow := binary.NativeEndian.Uint16(head[8:]), uint64(binary.NativeEndian.Uint32(head[12:]))
-	if binary.NativeEndian.Uint64(head) != id || (flags != BoltLeaf && flags != BoltBranch) || id+overflow >= f.meta.pages {
+	if binary.NativeEndian.Uint64(head) != id || (flags != boltLeaf && flags != boltBranch) || id+overflow >= f.meta.pages {
 		return nil, fmt.Errorf("page %d is damaged", id)
 	}
 	for i := id; i <= id+overflow; i++ {
@@ -225,13 +225,13 @@ func (f *boltFile) page(id uint64) ([]byte, error) {
 // table: an element that was lost, moved or stretched shows.
 func elements(page []byte, each func(flags uint32, k, v []byte, pgid uint64) error) error {
 	ne := binary.NativeEndian
-	id, isLeaf, count := ne.Uint64(page), ne.Uint16(page[8:]) == BoltLeaf, int(ne.Uint16(page[10:]))
-	next := uint64(BoltHeader + count*boltElement)
+	id, isLeaf, count := ne.Uint64(page), ne.Uint16(page[8:]) == boltLeaf, int(ne.Uint16(page[10:]))
+	next := uint64(boltHeader + count*boltElement)
 	if next > uint64(len(page)) {
 		return fmt.Errorf("page %d is damaged", id)
 	}
 	for i := range count {
-		at := BoltHeader + i*boltElement
+		at := boltHeader + i*boltElement
 		e := page[at:]
 		var flags, pos, ksize, vsize uint32
 		var pgid uint64

@@ -73,12 +73,12 @@ func remedy(dir string, err error) string {
 		return ""
 	}
 	return fmt.Sprintf("; this process runs as user %d, group %d, and %s belongs to %s, with mode %s: give the directory to that user (chown -R %d %s), or in Kubernetes set fsGroup: %d",
-		os.Geteuid(), os.Getegid(), refused, Owner(info), info.Mode(), os.Geteuid(), dir, os.Geteuid())
+		os.Geteuid(), os.Getegid(), refused, owner(info), info.Mode(), os.Geteuid(), dir, os.Geteuid())
 }
 
 const (
-	// ProbeFile is written and deleted to find out whether the directory can be written.
-	ProbeFile = "probe"
+	// probeFile is written and deleted to find out whether the directory can be written.
+	probeFile = "probe"
 	// ProbeSize is more than what a file system may still hold in the block of something else. Bytes.
 	ProbeSize = 16 << 10
 )
@@ -86,7 +86,7 @@ const (
 // ProbeWrite finds out whether a directory can be written: a full or a read-only file system says so at once, without a
 // sync, so that the disk need not do anything.
 func ProbeWrite(dir string, size int) error {
-	path := filepath.Join(dir, ProbeFile)
+	path := filepath.Join(dir, probeFile)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
