@@ -1,4 +1,4 @@
-package cluster
+package gossip
 
 import (
 	"errors"
@@ -12,30 +12,30 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// gossipNode is a member as memberlist shows it.
-func gossipNode(t *testing.T, m nodeMeta) *memberlist.Node {
+// listed is a member as memberlist shows it.
+func listed(t *testing.T, m Meta) *memberlist.Node {
 	t.Helper()
-	b, err := encodeMeta(m)
+	b, err := EncodeMeta(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &memberlist.Node{Name: nodeName(m.ID, m.Starts), Addr: net.IPv4(127, 0, 0, 1), Port: 7946, Meta: b}
+	return &memberlist.Node{Name: NodeName(m.ID, m.Starts), Addr: net.IPv4(127, 0, 0, 1), Port: 7946, Meta: b}
 }
 
-// gossipOf is the gossip of a replica that has opened no port.
-func gossipOf(meta nodeMeta) *gossip {
-	return newGossip(slog.New(slog.DiscardHandler), meta.ID, meta.Starts, addresses{}, gossipHooks{
-		meta: func() nodeMeta { return meta }, moved: func(uuid.UUID, string) {}, stranger: func(nodeMeta) {},
+// unopened is the gossip of a replica that has opened no port.
+func unopened(meta Meta) *Membership {
+	return New(slog.New(slog.DiscardHandler), meta.ID, meta.Starts, Addresses{}, Hooks{
+		Meta: func() Meta { return meta }, Moved: func(uuid.UUID, string) {}, Stranger: func(Meta) {},
 	})
 }
 
 func TestNewsOfAnAddressIsPassedOnOnce(t *testing.T) {
 	self, other := uuid.New(), uuid.New()
-	g := gossipOf(nodeMeta{ID: self, Starts: 3})
+	g := unopened(Meta{ID: self, Starts: 3})
 	var moves []string
-	g.moved = func(id uuid.UUID, peer string) { moves = append(moves, fmt.Sprintf("%t %s", id == other, peer)) }
+	g.Moved = func(id uuid.UUID, peer string) { moves = append(moves, fmt.Sprintf("%t %s", id == other, peer)) }
 	at := func(id uuid.UUID, peer string, starts uint64) *memberlist.Node {
-		return gossipNode(t, nodeMeta{ID: id, Peer: peer, Starts: starts})
+		return listed(t, Meta{ID: id, Peer: peer, Starts: starts})
 	}
 	g.NotifyJoin(at(other, "10.0.0.1:1", 1))
 	g.NotifyUpdate(at(other, "10.0.0.1:1", 1))
@@ -49,27 +49,27 @@ func TestNewsOfAnAddressIsPassedOnOnce(t *testing.T) {
 
 func TestGossipRefusesAnotherClustersReplicas(t *testing.T) {
 	ours, theirs := uuid.New(), uuid.New()
-	self := nodeMeta{ID: uuid.New(), Starts: 2, Member: true, Cluster: ours}
+	self := Meta{ID: uuid.New(), Starts: 2, HasRaftState: true, Cluster: ours}
 	for _, c := range []struct {
 		name    string
 		own     uuid.UUID
-		node    nodeMeta
+		node    Meta
 		refused bool
 	}{
-		{"one of this cluster", ours, nodeMeta{ID: uuid.New(), Cluster: ours, Member: true}, false},
-		{"a new replica", ours, nodeMeta{ID: uuid.New()}, false},
-		{"one of another cluster", ours, nodeMeta{ID: uuid.New(), Cluster: theirs, Member: true}, true},
-		{"one that another cluster has invited", ours, nodeMeta{ID: uuid.New(), Cluster: theirs}, true},
-		{"a cluster's replica, seen by a new one", uuid.Nil, nodeMeta{ID: uuid.New(), Cluster: theirs, Member: true}, false},
+		{"one of this cluster", ours, Meta{ID: uuid.New(), Cluster: ours, HasRaftState: true}, false},
+		{"a new replica", ours, Meta{ID: uuid.New()}, false},
+		{"one of another cluster", ours, Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true}, true},
+		{"one that another cluster has invited", ours, Meta{ID: uuid.New(), Cluster: theirs}, true},
+		{"a cluster's replica, seen by a new one", uuid.Nil, Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true}, false},
 		{"this replica itself", ours, self, false},
-		{"a copy of this replica, in another cluster", ours, nodeMeta{ID: self.ID, Starts: 3, Cluster: theirs}, false},
+		{"a copy of this replica, in another cluster", ours, Meta{ID: self.ID, Starts: 3, Cluster: theirs}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g, told := gossipOf(self), 0
-			g.meta = func() nodeMeta { m := self; m.Cluster = c.own; return m }
-			g.stranger = func(nodeMeta) { told++ }
-			err := g.NotifyAlive(gossipNode(t, c.node))
-			if refused := errors.Is(err, errOtherCluster); refused != c.refused || refused != (told == 1) {
+			g, told := unopened(self), 0
+			g.Meta = func() Meta { m := self; m.Cluster = c.own; return m }
+			g.Stranger = func(Meta) { told++ }
+			err := g.NotifyAlive(listed(t, c.node))
+			if refused := errors.Is(err, ErrOtherCluster); refused != c.refused || refused != (told == 1) {
 				t.Errorf("%v, told %d times; want refused: %t", err, told, c.refused)
 			}
 		})
@@ -77,28 +77,28 @@ func TestGossipRefusesAnotherClustersReplicas(t *testing.T) {
 }
 
 func TestWhatIsNoReplicaIsLeftToTheEvents(t *testing.T) {
-	g := gossipOf(nodeMeta{ID: uuid.New(), Cluster: uuid.New()})
+	g := unopened(Meta{ID: uuid.New(), Cluster: uuid.New()})
 	if err := g.NotifyAlive(&memberlist.Node{Name: "x", Meta: []byte("y")}); err != nil {
 		t.Error(err)
 	}
 }
 
 // knows tells whether a replica is in the gossip's list of the living, and in its memory.
-func knows(g *gossip, id uuid.UUID) (alive, remembered bool) {
-	_, remembered = g.lastSeen(id)
-	return slices.ContainsFunc(g.alive(), func(m nodeMeta) bool { return m.ID == id }), remembered
+func knows(g *Membership, id uuid.UUID) (alive, remembered bool) {
+	_, remembered = g.LastSeen(id)
+	return slices.ContainsFunc(g.Alive(), func(m Meta) bool { return m.ID == id }), remembered
 }
 
-// It came as a new replica, and another cluster has bound it since. Memberlist goes on with what it said at first.
+// TestAReplicaThatTurnsOutToBeForeignIsForgotten came as a new replica, and another cluster has bound it since. Memberlist goes on with what it said at first.
 func TestAReplicaThatTurnsOutToBeForeignIsForgotten(t *testing.T) {
 	ours, theirs, other := uuid.New(), uuid.New(), uuid.New()
-	g := gossipOf(nodeMeta{ID: uuid.New(), Cluster: ours})
-	before := gossipNode(t, nodeMeta{ID: other, Starts: 1})
+	g := unopened(Meta{ID: uuid.New(), Cluster: ours})
+	before := listed(t, Meta{ID: other, Starts: 1})
 	g.NotifyJoin(before)
 	if alive, remembered := knows(g, other); !alive || !remembered {
 		t.Fatal("a new replica is not noticed")
 	}
-	if err := g.NotifyAlive(gossipNode(t, nodeMeta{ID: other, Starts: 1, Cluster: theirs})); err == nil {
+	if err := g.NotifyAlive(listed(t, Meta{ID: other, Starts: 1, Cluster: theirs})); err == nil {
 		t.Error("it is not refused")
 	}
 	if alive, remembered := knows(g, other); alive || remembered {
@@ -108,23 +108,23 @@ func TestAReplicaThatTurnsOutToBeForeignIsForgotten(t *testing.T) {
 	if _, remembered := knows(g, other); remembered {
 		t.Error("its death brings it back")
 	}
-	g.NotifyJoin(gossipNode(t, nodeMeta{ID: other, Starts: 2, Cluster: ours}))
+	g.NotifyJoin(listed(t, Meta{ID: other, Starts: 2, Cluster: ours}))
 	if alive, _ := knows(g, other); !alive {
 		t.Error("of this cluster now, it is not let in again")
 	}
 }
 
-// It saw two clusters as a new replica, and is bound to one of them.
+// TestBoundToAClusterAReplicaForgetsTheOther saw two clusters as a new replica, and is bound to one of them.
 func TestBoundToAClusterAReplicaForgetsTheOther(t *testing.T) {
 	ours, theirs, friend, foreigner, fresh := uuid.New(), uuid.New(), uuid.New(), uuid.New(), uuid.New()
-	g := gossipOf(nodeMeta{ID: uuid.New()})
+	g := unopened(Meta{ID: uuid.New()})
 	var told []uuid.UUID
-	g.stranger = func(m nodeMeta) { told = append(told, m.ID) }
-	for _, m := range []nodeMeta{{ID: friend, Cluster: ours, Member: true}, {ID: foreigner, Cluster: theirs, Member: true}, {ID: fresh}} {
-		if err := g.NotifyAlive(gossipNode(t, m)); err != nil {
+	g.Stranger = func(m Meta) { told = append(told, m.ID) }
+	for _, m := range []Meta{{ID: friend, Cluster: ours, HasRaftState: true}, {ID: foreigner, Cluster: theirs, HasRaftState: true}, {ID: fresh}} {
+		if err := g.NotifyAlive(listed(t, m)); err != nil {
 			t.Fatal(err)
 		}
-		g.NotifyJoin(gossipNode(t, m))
+		g.NotifyJoin(listed(t, m))
 	}
 	g.dropForeigners(ours)
 	for id, want := range map[uuid.UUID]bool{friend: true, foreigner: false, fresh: true} {
@@ -139,10 +139,10 @@ func TestBoundToAClusterAReplicaForgetsTheOther(t *testing.T) {
 
 func TestOnlyAReplicaWithStateIsRememberedWhenItIsGone(t *testing.T) {
 	member, fresh := uuid.New(), uuid.New()
-	g := gossipOf(nodeMeta{ID: uuid.New()})
-	for _, m := range []nodeMeta{{ID: member, Member: true, Peer: "10.0.0.1:1"}, {ID: fresh, Peer: "10.0.0.2:1"}} {
-		g.NotifyJoin(gossipNode(t, m))
-		g.NotifyLeave(gossipNode(t, m))
+	g := unopened(Meta{ID: uuid.New()})
+	for _, m := range []Meta{{ID: member, HasRaftState: true, Peer: "10.0.0.1:1"}, {ID: fresh, Peer: "10.0.0.2:1"}} {
+		g.NotifyJoin(listed(t, m))
+		g.NotifyLeave(listed(t, m))
 	}
 	if _, remembered := knows(g, member); !remembered {
 		t.Error("where the member was is forgotten")
