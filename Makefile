@@ -53,15 +53,24 @@ run: build ## build and start one replica on :9091, data in ./data
 cluster: build ## build and start three replicas on 127.0.0.1:9091, 9092 and 9093, data in ./data/cluster
 	exec deploy/local-cluster $(BIN) data/cluster
 
+# More tests at once than there are processors, because the tests of cluster mostly wait: for elections, for a grace to
+# pass, for the disk. With twice as many they are no faster on two processors, and starve one another of their heartbeats.
+PARALLEL ?= 4
+
 # The packages first and the end-to-end tests alone after them: those measure deadlines on a machine that should not be
 # compiling. They run a binary that the go tool does not know of, and so are never taken from its cache. What the race
 # detector cannot watch (cluster/address_change_test.go) runs without it.
 .PHONY: test
 test: ## all tests; those with clients that are not installed skip (fail with PUSHQUORUM_REQUIRE_PEERS=1)
 	$(if $(RACE),,@echo 'make: no C compiler, so without the race detector')
-	$(GO) test $(RACE) $$($(GO) list ./... | grep -v '/test$$')
+	$(GO) test $(RACE) -parallel $(PARALLEL) $$($(GO) list ./... | grep -v '/test$$')
 	$(if $(RACE),$(GO) test -list '^TestAddressesMay' ./cluster | grep -q '^Test' && $(GO) test -run '^TestAddressesMay' ./cluster)
 	$(GO) test $(RACE) -count=1 -timeout 10m ./test
+
+# What is long says why it is left out: go test -short -v.
+.PHONY: test-short
+test-short: ## the tests without the long ones, the race detector and real processes: a minute
+	$(GO) test -short -parallel $(PARALLEL) ./...
 
 # The peer is the version of the contract, built once, or any other: PUSHGATEWAY=prometheus-pushgateway is Debian's.
 PUSHGATEWAY ?= $(PEER)
@@ -173,7 +182,7 @@ lint: $(GOLANGCI_LINT) generate-check ## golangci-lint, go vet, go.mod tidy, gen
 VULNDB ?= https://vuln.go.dev
 
 .PHONY: vulncheck
-vulncheck: $(GOVULNCHECK) ## look for known vulnerabilities in what is called (needs https://vuln.go.dev, or a copy: VULNDB=file:///…)
+vulncheck: $(GOVULNCHECK) ## look for known vulnerabilities (needs https://vuln.go.dev, or a copy: VULNDB=…)
 	VULNDB='$(VULNDB)' .ci/vulncheck $(GOVULNCHECK)
 
 .PHONY: fmt

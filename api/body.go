@@ -122,8 +122,8 @@ func (b *body) recycle() {
 
 // decompressed returns what was pushed, valid until recycle. It holds a small decode slot as long as the body is small.
 // Reading stops at the limit, so that a small body that expands to a huge one costs no more than one of the limit.
-func (b *body) decompressed(ctx context.Context, t *decodeSlot) ([]byte, *problem) {
-	if p := t.acquireDecodeSlot(ctx, len(b.wire) > smallBody); p != nil {
+func (b *body) decompressed(ctx context.Context, slot *decodeSlot) ([]byte, *problem) {
+	if p := slot.acquireDecodeSlot(ctx, len(b.wire) > smallBody); p != nil {
 		return nil, p
 	}
 	if b.coding == nil {
@@ -141,7 +141,7 @@ func (b *body) decompressed(ctx context.Context, t *decodeSlot) ([]byte, *proble
 		if n <= smallBody {
 			return nil
 		}
-		return t.acquireDecodeSlot(ctx, true)
+		return slot.acquireDecodeSlot(ctx, true)
 	}, b.undecodable)
 }
 

@@ -223,27 +223,28 @@ func bodyRefusals(t *testing.T) []refusal {
 		},
 		{
 			name: "more pushes than may be", options: withConfig(func(c *Config) { c.MaxPushes = 1 }),
-			before: busy(func(f *inFlight) *semaphore { return f.requests }), want: 503, value: "may be, 1",
+			before: exhausted(func(f *inFlight) *semaphore { return f.requests }), want: 503, value: "may be, 1",
 			mend: "--push.max-requests",
 		},
 		{
-			name: "no memory for a body", options: quick, before: busy(func(f *inFlight) *semaphore { return f.large }),
-			body: strings.Repeat("m 1\n", 1<<16), want: 503, value: "at a time", mend: "--push.max-bytes-in-flight",
+			name: "no memory for a body", options: quick,
+			before: exhausted(func(f *inFlight) *semaphore { return f.large }),
+			body:   strings.Repeat("m 1\n", 1<<16), want: 503, value: "at a time", mend: "--push.max-bytes-in-flight",
 		},
 		{
 			name: "no memory for a body of unknown length", options: quick,
-			before: busy(func(f *inFlight) *semaphore { return f.large }), chunked: true,
+			before: exhausted(func(f *inFlight) *semaphore { return f.large }), chunked: true,
 			body: strings.Repeat("m 1\n", 1<<17), want: 503, value: "all is taken",
 			mend: "--push.max-bytes-in-flight",
 		},
 		{
 			name: "no turn to decode", options: quick,
-			before: busy(func(f *inFlight) *semaphore { return f.smallTurns }),
+			before: exhausted(func(f *inFlight) *semaphore { return f.smallSlots }),
 			body:   "m 1\n", want: 503, value: "at a time", mend: "--push.max-bytes-in-flight",
 		},
 		{name: "no turn, and many who wait", options: quick, before: func(g *gateway) {
-			busy(func(f *inFlight) *semaphore { return f.smallTurns })(g)
-			g.api.inFlight.smallTurns.queue = make([]*waiter, maxWaiting)
+			exhausted(func(f *inFlight) *semaphore { return f.smallSlots })(g)
+			g.api.inFlight.smallSlots.queue = make([]*waiter, maxWaiting)
 		}, body: "m 1\n", want: 503, value: "too many are waiting", mend: "push again"},
 	}
 }

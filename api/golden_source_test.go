@@ -17,7 +17,7 @@ import (
 var answered = []string{
 	"*.go",
 	"../expo/canonical.go", "../expo/clash.go", "../expo/guard.go", "../expo/labels.go", "../expo/parse.go",
-	"../expo/twice.go", "../expo/value.go",
+	"../expo/duplicate.go", "../expo/value.go",
 	"../fsm/check.go", "../fsm/holders.go", "../fsm/limits.go", "../fsm/reason.go", "../fsm/requests.go",
 }
 

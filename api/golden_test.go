@@ -160,8 +160,8 @@ func (a admitting) Apply(ctx context.Context, command []byte) (fsm.Result, error
 	return a.replica.Apply(ctx, command)
 }
 
-// busy takes all there is of a pool.
-func busy(part func(*inFlight) *semaphore) func(*gateway) {
+// exhausted acquires all of a semaphore.
+func exhausted(part func(*inFlight) *semaphore) func(*gateway) {
 	return func(g *gateway) {
 		p := part(g.api.inFlight)
 		if !p.tryAcquire(p.size) {

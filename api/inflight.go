@@ -30,22 +30,22 @@ type inFlight struct {
 
 	small, large           *semaphore // bytes of bodies and commands
 	decoding               *semaphore // bytes that large bodies are decoded into
-	smallTurns, largeTurns *semaphore // bodies that are being decoded; a small one may take smallCost
+	smallSlots, largeSlots *semaphore // bodies that are being decoded; a small one may take smallCost
 }
 
-func newInFlight(limit int64, requests int, longest time.Duration) *inFlight {
+func newInFlight(limit int64, requests int, maxWait time.Duration) *inFlight {
 	processors := int64(runtime.GOMAXPROCS(0)) // more at a time would be no faster
 	return &inFlight{
-		limit: limit, maxWait: longest, requests: newSemaphore(int64(requests)),
-		discards: newSemaphore(max(1, int64(requests)/8)),
-		small:    newSemaphore(limit / 8), large: newSemaphore(limit / 4), decoding: newSemaphore(limit / 2),
-		smallTurns: newSemaphore(min(processors, max(1, limit/8/smallCost))), largeTurns: newSemaphore(processors),
+		limit: limit, maxWait: maxWait,
+		requests: newSemaphore(int64(requests)), discards: newSemaphore(max(1, int64(requests)/8)),
+		small: newSemaphore(limit / 8), large: newSemaphore(limit / 4), decoding: newSemaphore(limit / 2),
+		smallSlots: newSemaphore(min(processors, max(1, limit/8/smallCost))), largeSlots: newSemaphore(processors),
 	}
 }
 
-// bytes is how many are taken.
+// bytes is how many are in use.
 func (f *inFlight) bytes() int64 {
-	return f.small.used.Load() + f.large.used.Load() + f.decoding.used.Load() + smallCost*f.smallTurns.used.Load()
+	return f.small.used.Load() + f.large.used.Load() + f.decoding.used.Load() + smallCost*f.smallSlots.used.Load()
 }
 
 // acquirePart takes n from a part, or says why it could not.
@@ -96,104 +96,104 @@ type bodyMemory struct {
 func charged(n int64) int64 { return max(0, n-freeBodyMemory) }
 
 // reserve waits for the first n bytes.
-func (h *bodyMemory) reserve(ctx context.Context, n int64) *problem {
-	take := charged(n)
-	h.large = n > smallBody
-	if take > h.part().size {
-		h.large = true // of which there is more
+func (m *bodyMemory) reserve(ctx context.Context, n int64) *problem {
+	need := charged(n)
+	m.large = n > smallBody
+	if need > m.part().size {
+		m.large = true // of which there is more
 	}
-	if take > h.part().size {
-		return h.in.neverFits(n, "receive", h.part())
+	if need > m.part().size {
+		return m.in.neverFits(n, "receive", m.part())
 	}
-	if take > 0 {
-		if p := h.in.acquirePart(ctx, h.part(), take); p != nil {
+	if need > 0 {
+		if p := m.in.acquirePart(ctx, m.part(), need); p != nil {
 			return p
 		}
 	}
-	h.n = n
+	m.n = n
 	return nil
 }
 
-func (h *bodyMemory) part() *semaphore {
-	if h.large {
-		return h.in.large
+func (m *bodyMemory) part() *semaphore {
+	if m.large {
+		return m.in.large
 	}
-	return h.in.small
+	return m.in.small
 }
 
 // resize acquires or releases the difference to n bytes. It does not wait.
-func (h *bodyMemory) resize(n int64) *problem {
-	before, after := charged(h.n), charged(n)
-	switch large := h.in.large; {
+func (m *bodyMemory) resize(n int64) *problem {
+	before, after := charged(m.n), charged(n)
+	switch large := m.in.large; {
 	case after <= before:
-		h.part().release(before - after)
-	case !h.large && n <= smallMemory && h.in.small.tryAcquire(after-before):
+		m.part().release(before - after)
+	case !m.large && n <= smallMemory && m.in.small.tryAcquire(after-before):
 	case after > large.size:
-		return h.in.neverFits(n, "receive", large)
-	case h.large && !large.tryAcquire(after-before), !h.large && !large.tryAcquire(after):
-		return h.in.overloaded(errTaken)
-	case !h.large:
-		h.in.small.release(before)
-		h.large = true
+		return m.in.neverFits(n, "receive", large)
+	case m.large && !large.tryAcquire(after-before), !m.large && !large.tryAcquire(after):
+		return m.in.overloaded(errTaken)
+	case !m.large:
+		m.in.small.release(before)
+		m.large = true
 	}
-	h.n = n
+	m.n = n
 	return nil
 }
 
-func (h *bodyMemory) free() {
-	h.part().release(charged(h.n))
-	h.n = 0
+func (m *bodyMemory) free() {
+	m.part().release(charged(m.n))
+	m.n = 0
 }
 
 // decodeSlot is what a body needs while it is decoded: one of the slots, and memory.
 type decodeSlot struct {
 	in     *inFlight
-	turns  *semaphore // nil: none has been taken
+	slots  *semaphore // nil: it holds none of either
 	memory int64      // of inFlight.decoding
 }
 
 // acquireDecodeSlot waits for a slot, for which it gives up one of the other size.
-func (t *decodeSlot) acquireDecodeSlot(ctx context.Context, large bool) *problem {
-	turns := t.in.smallTurns
+func (s *decodeSlot) acquireDecodeSlot(ctx context.Context, large bool) *problem {
+	slots := s.in.smallSlots
 	if large {
-		turns = t.in.largeTurns
+		slots = s.in.largeSlots
 	}
-	if turns == t.turns {
+	if slots == s.slots {
 		return nil
 	}
-	t.releaseDecodeSlot()
-	p := t.in.acquirePart(ctx, turns, 1)
+	s.releaseDecodeSlot()
+	p := s.in.acquirePart(ctx, slots, 1)
 	if p == nil {
-		t.turns = turns
+		s.slots = slots
 	}
 	return p
 }
 
 // acquireDecodeMemory waits for as many bytes as decoding takes. It gives up what was acquired before, for another way
 // to decode the same body.
-func (t *decodeSlot) acquireDecodeMemory(ctx context.Context, cost int64) *problem {
-	if t.turns == t.in.smallTurns && cost <= smallCost {
+func (s *decodeSlot) acquireDecodeMemory(ctx context.Context, cost int64) *problem {
+	if s.slots == s.in.smallSlots && cost <= smallCost {
 		return nil
 	}
-	if cost > t.in.decoding.size {
-		return t.in.neverFits(cost, "decode", t.in.decoding)
+	if cost > s.in.decoding.size {
+		return s.in.neverFits(cost, "decode", s.in.decoding)
 	}
-	if p := t.acquireDecodeSlot(ctx, true); p != nil {
+	if p := s.acquireDecodeSlot(ctx, true); p != nil {
 		return p
 	}
-	t.in.decoding.release(t.memory)
-	t.memory = 0
-	p := t.in.acquirePart(ctx, t.in.decoding, cost)
+	s.in.decoding.release(s.memory)
+	s.memory = 0
+	p := s.in.acquirePart(ctx, s.in.decoding, cost)
 	if p == nil {
-		t.memory = cost
+		s.memory = cost
 	}
 	return p
 }
 
-func (t *decodeSlot) releaseDecodeSlot() {
-	t.in.decoding.release(t.memory)
-	if t.turns != nil {
-		t.turns.release(1)
+func (s *decodeSlot) releaseDecodeSlot() {
+	s.in.decoding.release(s.memory)
+	if s.slots != nil {
+		s.slots.release(1)
 	}
-	t.memory, t.turns = 0, nil
+	s.memory, s.slots = 0, nil
 }

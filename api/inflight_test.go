@@ -118,7 +118,7 @@ func (g *gateway) serve(r *http.Request) *httptest.ResponseRecorder {
 
 func (g *gateway) idle() {
 	g.t.Helper()
-	if in := g.api.inFlight; in.bytes() != 0 || in.requests.used.Load() != 0 || in.largeTurns.used.Load() != 0 {
+	if in := g.api.inFlight; in.bytes() != 0 || in.requests.used.Load() != 0 || in.largeSlots.used.Load() != 0 {
 		g.t.Errorf("%d bytes are still taken, and %d pushes under way", in.bytes(), in.requests.used.Load())
 	}
 }
@@ -128,7 +128,7 @@ func TestMostPushesNeedNothingOfTheParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		in := g.api.inFlight
-		for _, p := range []*semaphore{in.small, in.large, in.decoding, in.largeTurns} {
+		for _, p := range []*semaphore{in.small, in.large, in.decoding, in.largeSlots} {
 			if !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
@@ -150,7 +150,7 @@ func TestASmallPushNeverWaitsForLargeOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := startWithoutServer(t)
 		in := g.api.inFlight
-		for _, p := range []*semaphore{in.large, in.decoding, in.largeTurns} {
+		for _, p := range []*semaphore{in.large, in.decoding, in.largeSlots} {
 			if !p.tryAcquire(p.size) {
 				t.Fatal("taken")
 			}
@@ -202,7 +202,7 @@ func TestASmallPushNeverWaitsForLargeOnes(t *testing.T) {
 				t.Errorf("%s: waited for %s", name, waited)
 			}
 		}
-		for _, p := range []*semaphore{in.large, in.decoding, in.largeTurns} {
+		for _, p := range []*semaphore{in.large, in.decoding, in.largeSlots} {
 			p.release(p.size)
 		}
 		if w := g.serve(httptest.NewRequest(http.MethodPut, "/metrics/job/large",

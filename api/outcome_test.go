@@ -128,7 +128,7 @@ func TestWhoIsTooManyHearsThatNothingWasStored(t *testing.T) {
 		for name, busy := range map[string]func(*inFlight) *semaphore{
 			"requests": func(in *inFlight) *semaphore { return in.requests },
 			"bodies":   func(in *inFlight) *semaphore { return in.large },
-			"turns":    func(in *inFlight) *semaphore { return in.largeTurns },
+			"turns":    func(in *inFlight) *semaphore { return in.largeSlots },
 			"decoding": func(in *inFlight) *semaphore { return in.decoding },
 		} {
 			g := startWithoutServer(t)
@@ -167,8 +167,8 @@ func TestAPushIsAnsweredWithinItsTimeWhateverItWaitsFor(t *testing.T) {
 		}{
 			"nothing":                  {"x 1\n", nil, true},
 			"memory for the body":      {body, []*semaphore{in.large}, true},
-			"memory, and a turn":       {body, []*semaphore{in.large, in.largeTurns}, true},
-			"all there is to wait for": {body, []*semaphore{in.large, in.largeTurns, in.decoding}, false},
+			"memory, and a turn":       {body, []*semaphore{in.large, in.largeSlots}, true},
+			"all there is to wait for": {body, []*semaphore{in.large, in.largeSlots, in.decoding}, false},
 		} {
 			for _, p := range wait.pools {
 				if !p.tryAcquire(p.size) {

@@ -80,11 +80,11 @@ func (a *API) refusePush(w http.ResponseWriter, r *http.Request, p *problem) {
 func (a *API) decode(
 	ctx context.Context, r *http.Request, b *body, group expo.Labels, use func([]*expo.Family),
 ) (*problem, error) {
-	t := &decodeSlot{in: a.inFlight}
-	defer t.releaseDecodeSlot()
-	raw, p := b.decompressed(ctx, t)
+	slot := &decodeSlot{in: a.inFlight}
+	defer slot.releaseDecodeSlot()
+	raw, p := b.decompressed(ctx, slot)
 	if p == nil && len(raw) > smallBody {
-		p = t.acquireDecodeSlot(ctx, true)
+		p = slot.acquireDecodeSlot(ctx, true)
 	}
 	if p != nil {
 		return p, nil
@@ -95,7 +95,7 @@ func (a *API) decode(
 	format := expo.BodyFormatOf(r.Header.Get("Content-Type"))
 	if format == expo.FormatText {
 		raw = expo.Tidy(raw)
-		if p := t.acquireDecodeMemory(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
+		if p := slot.acquireDecodeMemory(ctx, expo.EstimatePlain(raw, group, most)); p != nil {
 			return b.unaffordable(raw, p), nil
 		}
 		plain = expo.Plain(raw, group)
@@ -104,7 +104,7 @@ func (a *API) decode(
 		defer plain.Release()
 		families = plain.Families()
 	} else {
-		if p := t.acquireDecodeMemory(ctx, expo.Estimate(raw, format, group, most)); p != nil {
+		if p := slot.acquireDecodeMemory(ctx, expo.Estimate(raw, format, group, most)); p != nil {
 			return b.unaffordable(raw, p), nil
 		}
 		parsed, err := expo.Parse(bytes.NewReader(raw), format, a.naming.scheme)

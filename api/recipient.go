@@ -30,7 +30,7 @@ type recipient struct {
 	control    *http.ResponseController
 	cutCounter prometheus.Counter
 	pinned     *pinned // nil: its answer is not made of a state while it is sent
-	clear      bool    // the deadline between writes, because HTTP/2 ends a stream when it passes
+	clear      bool    // whether to lift the deadline between writes, because HTTP/2 ends a stream when it passes
 
 	sent   int64         // bytes
 	waited time.Duration // in writes
@@ -41,10 +41,9 @@ type recipient struct {
 	done    bool
 }
 
-func newRecipient(w http.ResponseWriter, r *http.Request, dawdled prometheus.Counter) *recipient {
+func newRecipient(w http.ResponseWriter, r *http.Request, cuts prometheus.Counter) *recipient {
 	return &recipient{
-		ResponseWriter: w, control: http.NewResponseController(w), cutCounter: dawdled,
-		clear: r.ProtoMajor >= 2,
+		ResponseWriter: w, control: http.NewResponseController(w), cutCounter: cuts, clear: r.ProtoMajor >= 2,
 	}
 }
 

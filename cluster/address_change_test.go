@@ -16,6 +16,7 @@ import (
 // runs, and there is nothing here to be mended: these tests run without it.
 
 func TestAddressesMayChangeAllAtOnce(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	var addresses []string
@@ -55,6 +56,7 @@ func waitNoted(t *testing.T, replicas []*replicaT) {
 }
 
 func TestAddressesMayBecomeThoseThatOthersHad(t *testing.T) {
+	t.Parallel()
 	ips := []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6"}
 	port := freePortOn(t, ips...)
 	dns := &fakeDNS{hosts: map[string][]string{}}

@@ -35,6 +35,7 @@ func (d *fakeDNS) LookupIPAddr(_ context.Context, host string) ([]net.IPAddr, er
 }
 
 func TestPeerNameIsResolvedAgainUntilItAnswers(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	dns := &fakeDNS{hosts: map[string][]string{}}
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()

@@ -121,7 +121,7 @@ func TestOneThatLostItsDiskIsAddedAgain(t *testing.T) {
 	}
 	waitReady(t, s.all...)
 	eventually(t, "all vote", func() bool { return exactly(s.all, s.all...) })
-	cluster := first.store.clusterID()
+	cluster := first.store.ClusterID()
 	first.crash()
 	first.cfg.DataDir += "-new"
 	first.start()

@@ -29,6 +29,7 @@ func sees(r *replicaT, want ...*replicaT) bool {
 // One wrong --cluster.peer: a replica of one cluster gossips with the other. They stay apart, and a replica that has
 // lost its disk joins the cluster of its peers, however much the other one would like to have it.
 func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
 	b := prepare(t, tn, 3)
@@ -38,7 +39,7 @@ func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
 	waitReady(t, append(b, a)...)
 	push(t, a, "of-a", 1)
 	push(t, b[0], "of-b", 1)
-	clusterA, clusterB := a.store.clusterID(), b[0].store.clusterID()
+	clusterA, clusterB := a.store.ClusterID(), b[0].store.ClusterID()
 
 	b[0].crash()
 	b[0].cfg.Peers = append(b[0].cfg.Peers, a.cfg.ListenAddress)
@@ -53,13 +54,13 @@ func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
 	}
 	b[2].start()
 	waitReady(t, b[2])
-	if got := b[2].store.clusterID(); got != clusterB || !hasJob(b[2], "of-b") || hasJob(b[2], "of-a") {
+	if got := b[2].store.ClusterID(); got != clusterB || !hasJob(b[2], "of-b") || hasJob(b[2], "of-a") {
 		t.Errorf("the replacement is in cluster %s and holds the jobs of a: %t, of b: %t; want %s, false, true", got, hasJob(b[2], "of-a"), hasJob(b[2], "of-b"), clusterB)
 	}
 	for _, r := range b {
 		eventually(t, r.cfg.Name+" sees its own cluster alone", func() bool { return sees(r, b...) })
 	}
-	if !sees(a, a) || !exactly([]*replicaT{a}, a) || a.store.clusterID() != clusterA || hasJob(a, "of-b") {
+	if !sees(a, a) || !exactly([]*replicaT{a}, a) || a.store.ClusterID() != clusterA || hasJob(a, "of-b") {
 		t.Errorf("the other cluster has changed: %v", configured(a))
 	}
 	if n := strings.Count(a.logs.String(), "belongs to another cluster and is not added"); n > 4 {
@@ -69,6 +70,7 @@ func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
 
 // A new replica that is named by a replica of one cluster, by mistake, and itself names the other.
 func TestAReplicaIsNotTakenByAClusterThatNamesItByMistake(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	place := freePorts(t)
 	wrong := newReplica(t, tn, "wrong", freePorts(t), 1).start()
@@ -80,12 +82,13 @@ func TestAReplicaIsNotTakenByAClusterThatNamesItByMistake(t *testing.T) {
 	waitReady(t, wrong)
 	fresh := newReplica(t, tn, "fresh", place, 1, right.cfg.ListenAddress).start()
 	waitReady(t, fresh)
-	if got, want := fresh.store.clusterID(), right.store.clusterID(); got != want {
+	if got, want := fresh.store.ClusterID(), right.store.ClusterID(); got != want {
 		t.Errorf("it is in cluster %s, want the one of its peer, %s", got, want)
 	}
 }
 
 func TestALabelKeepsStrangersOut(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1)
 	a.cfg.Label = "payments"
@@ -104,6 +107,7 @@ func TestALabelKeepsStrangersOut(t *testing.T) {
 // A replica that gossip met before it belonged to any cluster, and that is another cluster's by now, goes when it is
 // asked.
 func TestWhoHasJoinedAnotherClusterMeanwhileIsForgotten(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
 	b := newReplica(t, tn, "b", freePorts(t), 1).start()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -35,9 +36,10 @@ func (r *Replica) appendBatch(ctx context.Context, _ raft.ServerID, commands [][
 // only works while it leads. The result of the others is [fsm.Full]. The time in the entry is this replica's, taken
 // now.
 func (r *Replica) appendWithinLimits(ctx context.Context, commands [][]byte) ([]fsm.Result, outcome, error) {
-	if size := fsm.SealedSize(commands); size > maxSealed {
+	if size := fsm.SealedSize(commands); size > disk.MaxSealed {
 		return nil, outcomeNotAppended, fmt.Errorf(
-			"%d commands that came together take %d bytes in the log, where at most %d are possible", len(commands), size, maxSealed)
+			"%d commands that came together take %d bytes in the log, where at most %d are possible",
+			len(commands), size, disk.MaxSealed)
 	}
 	refused, ended, err := r.admission.Admit(ctx, commands)
 	if err != nil {

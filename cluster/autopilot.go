@@ -192,7 +192,7 @@ func (p *pilot) note(times *map[raft.ServerID]time.Time, id raft.ServerID) {
 func (p *pilot) gossiped() map[raft.ServerID]bool {
 	out := map[raft.ServerID]bool{}
 	for _, m := range p.r.gossip.Alive() {
-		if m.Cluster == p.r.store.clusterID() {
+		if m.Cluster == p.r.store.ClusterID() {
 			out[serverID(m.ID)] = true
 		}
 	}
@@ -208,7 +208,7 @@ func (p *pilot) FetchServerStats(
 	var mu sync.Mutex
 	out := map[raft.ServerID]*autopilot.ServerStats{}
 	heard := map[raft.ServerID]answer{}
-	tell := &StatusArgs{Cluster: p.r.store.clusterID(), Term: p.r.raft.CurrentTerm(), Missing: p.gone.missing()}
+	tell := &StatusArgs{Cluster: p.r.store.ClusterID(), Term: p.r.raft.CurrentTerm(), Missing: p.gone.missing()}
 	for id := range servers {
 		wg.Go(func() {
 			asked := time.Now()
@@ -216,7 +216,7 @@ func (p *pilot) FetchServerStats(
 			mu.Lock()
 			defer mu.Unlock()
 			out[id] = &autopilot.ServerStats{LastContact: -1}
-			if err == nil && status.Cluster == p.r.store.clusterID() {
+			if err == nil && status.Cluster == p.r.store.ClusterID() {
 				heard[id] = answer{status, asked}
 				out[id] = &autopilot.ServerStats{
 					LastContact: time.Duration(status.LastContactMs) * time.Millisecond,

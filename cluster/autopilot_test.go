@@ -44,6 +44,10 @@ func exactly(replicas []*replicaT, members ...*replicaT) bool {
 }
 
 func TestDisksMayBeLostOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for many changes of the membership")
+	}
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	for i, r := range replicas {
@@ -69,6 +73,10 @@ func TestDisksMayBeLostOneAfterTheOther(t *testing.T) {
 }
 
 func TestGrowingFromOneToFiveAndShrinkingToThreeTakesNothingButProcesses(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for many changes of the membership")
+	}
 	tn := newTestNet()
 	address := freePorts(t)
 	replicas := []*replicaT{newReplica(t, tn, "r1", address, 1)}
@@ -129,9 +137,9 @@ func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
 // configurations are all that stand in a replica's log.
 func configurations(t *testing.T, r *replicaT) (out []raft.Configuration) {
 	t.Helper()
-	for index := r.store.log.first.Load(); index <= r.store.log.last.Load(); index++ {
+	for index := r.store.Log.First.Load(); index <= r.store.LastIndex(); index++ {
 		var l raft.Log
-		if err := r.store.log.GetLog(index, &l); err != nil {
+		if err := r.store.Log.GetLog(index, &l); err != nil {
 			t.Fatal(err)
 		}
 		if l.Type == raft.LogConfiguration {
@@ -143,6 +151,7 @@ func configurations(t *testing.T, r *replicaT) (out []raft.Configuration) {
 
 // Else, with four voters of which one is dead, a newcomer that dies as well takes the quorum with it.
 func TestAPredecessorAndItsSuccessorNeverVoteAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	replicas, old := withLostDisk(t)
 	leader, _ := leaderOf(t, replicas)
 	for _, c := range configurations(t, leader) {
@@ -157,6 +166,7 @@ func TestAPredecessorAndItsSuccessorNeverVoteAtTheSameTime(t *testing.T) {
 }
 
 func TestADiskMayBeLostAgainAsSoonAsTheReplicaVotes(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	lost, rest := replicas[2], replicas[:2]
 	for range 3 {
@@ -177,6 +187,10 @@ func TestADiskMayBeLostAgainAsSoonAsTheReplicaVotes(t *testing.T) {
 
 // A namesake that did not answer when another joined, and has answered since, is nobody's predecessor.
 func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for a grace to pass")
+	}
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	start := func(r *replicaT) {
@@ -218,6 +232,7 @@ func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
 
 // Two that are paused while a third of their name is given a vote must not both lose theirs.
 func TestOfSeveralSilentNamesakesOnlyThoseGoWhomGossipMissesToo(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	one, two := others[0], others[1]
@@ -251,6 +266,10 @@ func missedFor(t *testing.T, long time.Duration, missing *replicaT, rest []*repl
 }
 
 func TestANewLeaderGoesOnCountingAbsences(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for a grace to pass")
+	}
 	tn := newTestNet()
 	replicas := prepare(t, tn, 5)
 	for _, r := range replicas {
@@ -272,6 +291,7 @@ func TestANewLeaderGoesOnCountingAbsences(t *testing.T) {
 }
 
 func TestANewcomerIsNotReadyBeforeItVotes(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	first := newReplica(t, tn, "r1", freePorts(t), 1)
 	first.tune.stabilize = time.Hour
@@ -289,6 +309,10 @@ func TestANewcomerIsNotReadyBeforeItVotes(t *testing.T) {
 }
 
 func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for a replica to be removed")
+	}
 	replicas, old := withLostDisk(t)
 	leader, _ := leaderOf(t, replicas)
 	// It may ask for pre-votes, which disturb nobody; a vote that is asked for would end the leader's term.
@@ -296,7 +320,7 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	old.start() // with a log of its own
 	hole := swallows(t)
 	for range 200 { // and with a gossip full of members that nobody has met
-		old.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Peer: hole, HasRaftState: true, Cluster: leader.store.clusterID()}))
+		old.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Peer: hole, HasRaftState: true, Cluster: leader.store.ClusterID()}))
 	}
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())
@@ -312,6 +336,7 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 }
 
 func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
+	t.Parallel()
 	replicas, old := withLostDisk(t)
 	push(t, replicas[1], "meanwhile", 1)
 	replicas[2].crash()
@@ -325,6 +350,7 @@ func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
 }
 
 func TestReplicasThatShareANameAreNotTakenForOneAnother(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {

@@ -12,13 +12,14 @@ import (
 	"github.com/hashicorp/raft"
 	walfs "github.com/hashicorp/raft-wal/fs"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 )
 
 // BenchmarkStoreLogs appends batches of entries of 2.4 KB, about what a push of a small job is, and drops old ones as
 // snapshots do. Every append is synced. p50 and p99 are in µs per append.
 func BenchmarkStoreLogs(b *testing.B) {
-	for _, store := range []string{LogWAL, LogBbolt} {
+	for _, store := range []string{disk.LogWAL, disk.LogBbolt} {
 		for _, size := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("store=%s/batch=%d", store, size), func(b *testing.B) { benchmarkStoreLogs(b, store, size) })
 		}
@@ -57,25 +58,25 @@ func benchmarkStoreLogs(b *testing.B, store string, size int) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
 
-func openBenchLog(b *testing.B, store string) (*logStore, func()) {
+func openBenchLog(b *testing.B, store string) (*disk.LogStore, func()) {
 	b.Helper()
 	dir := b.TempDir()
-	file, err := openTailFile(filepath.Join(dir, tailFileName))
+	file, err := disk.OpenTailFile(filepath.Join(dir, disk.TailFileName))
 	if err != nil {
 		b.Fatal(err)
 	}
-	bolt, err := openBoltStore(filepath.Join(dir, raftFile))
+	bolt, err := disk.OpenBoltStore(filepath.Join(dir, disk.RaftFile))
 	if err != nil {
 		b.Fatal(err)
 	}
-	inner, closeInner := entryStore(bolt), func() error { return nil }
-	if store == LogWAL {
+	inner, closeInner := disk.EntryStore(bolt), func() error { return nil }
+	if store == disk.LogWAL {
 		w, err := wal.Open(dir, wal.SegmentSize, walfs.New(), hclog.NewNullLogger())
 		if err != nil {
 			b.Fatal(err)
 		}
 		inner, closeInner = w, w.Close
 	}
-	return newLogStore(func(uint64) string { return dir }, inner, file, func() error { return nil }),
+	return disk.NewLogStore(func(uint64) string { return dir }, inner, file, func() error { return nil }),
 		func() { _, _, _ = closeInner(), bolt.Close(), file.Close() }
 }

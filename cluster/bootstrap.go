@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
 	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/server"
@@ -54,12 +55,12 @@ func (r *Replica) form(ctx context.Context) error {
 // decided tells whether this replica has formed the cluster, or has written down that it founds it: then no promise for
 // it is given back any more. Nobody forms a cluster but by binding itself to it, so of all others the promises are void.
 func (r *Replica) decided(cluster uuid.UUID) bool {
-	rec := r.id.get()
+	rec := r.id.Get()
 	return (rec.HasRaftState || len(rec.Forming) > 0) && rec.Cluster == cluster
 }
 
 // founding tells whether this replica has written down that it founds a cluster and not yet that it has.
-func (r *Replica) founding() bool { return len(r.id.get().Forming) > 0 }
+func (r *Replica) founding() bool { return len(r.id.Get().Forming) > 0 }
 
 // askRelease asks for the return of a promise that has come to nothing.
 func (r *Replica) askRelease(ctx context.Context) {
@@ -161,7 +162,7 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 	}
 	return r.attempt.Commit(cluster, func() error {
 		// From here on there is no way back: a start that finds this does what is missing.
-		if err := r.promises.Found(cluster, func() error { return r.id.found(cluster, servers) }); err != nil {
+		if err := r.promises.Found(cluster, func() error { return r.id.Found(cluster, servers) }); err != nil {
 			return fmt.Errorf("this replica %w", err)
 		}
 		return r.bootstrapRaft(ctx, servers)
@@ -202,27 +203,27 @@ func (r *Replica) bootstrapRaft(ctx context.Context, servers []raft.Server) erro
 	if err := waitFuture(ctx, r.raft.BootstrapCluster(raft.Configuration{Servers: servers})); err != nil {
 		return fmt.Errorf("forming the cluster: %w", err)
 	}
-	if err := r.id.founded(); err != nil {
+	if err := r.id.Founded(); err != nil {
 		return fmt.Errorf("forming the cluster: %w", err)
 	}
 	names := make([]string, len(servers))
 	for i, s := range servers {
 		names[i] = r.nameOf(s.ID)
 	}
-	r.logger.Info("formed a new cluster", "cluster", r.store.clusterID(), "members", strings.Join(names, ","))
+	r.logger.Info("formed a new cluster", "cluster", r.store.ClusterID(), "members", strings.Join(names, ","))
 	r.refreshGossip()
 	return nil
 }
 
 // savePromise writes down what was promised.
 func (r *Replica) savePromise(p formation.Promise) error {
-	return r.id.savePromise(p.Cluster, p.Coordinator)
+	return r.id.SavePromise(p.Cluster, p.Coordinator)
 }
 
 // bind ties this replica to a cluster.
 func (r *Replica) bind(cluster uuid.UUID) error {
-	err := r.id.bind(cluster)
-	if errors.Is(err, errOtherCluster) {
+	err := r.id.Bind(cluster)
+	if errors.Is(err, disk.ErrOtherCluster) {
 		return formation.ErrOtherCluster
 	}
 	return err
@@ -245,7 +246,7 @@ func (r *Replica) newAlone() *formation.Alone {
 
 // localView is what a question about promises has to be judged by.
 func (r *Replica) localView() formation.LocalView {
-	rec := r.id.get()
+	rec := r.id.Get()
 	view := formation.LocalView{Now: time.Now(), HasState: rec.HasRaftState, Bound: rec.Cluster}
 	if r.gossip != nil {
 		for _, m := range r.gossip.Alive() {

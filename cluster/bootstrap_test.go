@@ -11,9 +11,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -24,51 +26,53 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	id, err := openIdentity(r.cfg.DataDir)
+	id, err := disk.OpenIdentity(r.cfg.DataDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := id.started(false); err != nil {
+	if err := id.Started(false); err != nil {
 		t.Fatal(err)
 	}
-	store, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+	store, err := disk.Open(r.cfg.DataDir, id, disk.LogOptions{Store: disk.LogWAL, SegmentSize: 64 << 10}, fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cluster = uuid.New()
 	var servers []raft.Server
-	for _, other := range append(others, id.get().ID) {
+	for _, other := range append(others, id.Get().ID) {
 		servers = append(servers, raft.Server{ID: serverID(other), Address: server.Address{ID: other}.Encode()})
 	}
-	if err := errors.Join(id.found(cluster, servers), store.stable.SetUint64([]byte(termKey), 1), store.Close()); err != nil {
+	if err := errors.Join(id.Found(cluster, servers), store.Stable.SetUint64([]byte(disk.TermKey), 1), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return cluster
 }
 
 func TestFoundingThatWasCutShortIsDoneAgainAlone(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	cluster := halfFounded(t, r)
 	r.start()
 	waitReady(t, r)
-	if rec := r.id.get(); rec.Cluster != cluster || len(rec.Forming) > 0 {
+	if rec := r.id.Get(); rec.Cluster != cluster || len(rec.Forming) > 0 {
 		t.Fatalf("%+v, want the cluster %s, formed", rec, cluster)
 	}
 }
 
 func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
+	t.Parallel()
 	replicas := prepare(t, newTestNet(), 3)
 	var others []uuid.UUID
 	for range replicas[1:] {
 		others = append(others, uuid.New())
 	}
 	cluster := halfFounded(t, replicas[0], others...)
-	coordinator, err := openIdentity(replicas[0].cfg.DataDir)
+	coordinator, err := disk.OpenIdentity(replicas[0].cfg.DataDir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, r := range replicas[1:] {
-		withID(t, r, identityRecord{Version: identityVersion, ID: others[i], Starts: 1, Promised: cluster, PromisedTo: coordinator.get().ID})
+		withID(t, r, disk.IdentityRecord{Version: disk.IdentityVersion, ID: others[i], Starts: 1, Promised: cluster, PromisedTo: coordinator.Get().ID})
 	}
 	for _, r := range replicas {
 		r.start()
@@ -80,54 +84,54 @@ func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
 }
 
 // withID gives a replica its identity before its first start.
-func withID(t *testing.T, r *replicaT, rec identityRecord) {
+func withID(t *testing.T, r *replicaT, rec disk.IdentityRecord) {
 	t.Helper()
-	b, err := encodeIdentity(rec)
+	b, err := disk.EncodeIdentity(rec)
 	if err == nil {
 		err = os.MkdirAll(r.cfg.DataDir, 0o755)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(r.cfg.DataDir, identityFile), b)
+	testkit.WriteFile(t, filepath.Join(r.cfg.DataDir, disk.IdentityFile), b)
 }
 
 // TestWhatLostItsLogIsNotTakenForAFounding: only what nobody can have heard of may be written again.
 func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
-	for name, lose := range map[string]func(t *testing.T, dir string, id *identity, s *storage) error{
-		"its log, in a later term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.stable.SetUint64([]byte(termKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+	for name, lose := range map[string]func(t *testing.T, dir string, id *disk.Identity, s *disk.Dir) error{
+		"its log, in a later term": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
+			return errors.Join(s.Stable.SetUint64([]byte(disk.TermKey), 2), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
-		"its log, after the first entry": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+		"its log, after the first entry": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
+			return errors.Join(s.Log.StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
-		"its term": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)))
+		"its term": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
+			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, disk.RaftFile)))
 		},
-		"everything but what it is": func(_ *testing.T, dir string, _ *identity, s *storage) error {
-			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, raftFile)), os.Remove(filepath.Join(dir, tailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+		"everything but what it is": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
+			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, disk.RaftFile)), os.Remove(filepath.Join(dir, disk.TailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
-		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *identity, s *storage) error {
-			return errors.Join(s.log.StoreLog(entry(1, 1)), id.founded(), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *disk.Identity, s *disk.Dir) error {
+			return errors.Join(s.Log.StoreLog(entry(1, 1)), id.Founded(), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReplica(t, nil, "alone", "", 1)
 			halfFounded(t, r)
-			id, err := openIdentity(r.cfg.DataDir)
+			id, err := disk.OpenIdentity(r.cfg.DataDir)
 			if err != nil {
 				t.Fatal(err)
 			}
 			// As it was before the founding is done again.
-			rec := id.get()
-			if err := id.founded(); err != nil {
+			rec := id.Get()
+			if err := id.Founded(); err != nil {
 				t.Fatal(err)
 			}
-			s, err := openStorage(r.cfg.DataDir, id, logOptions{store: LogWAL, segmentSize: 64 << 10}, newRaftLogger(slog.New(slog.DiscardHandler)))
+			s, err := disk.Open(r.cfg.DataDir, id, disk.LogOptions{Store: disk.LogWAL, SegmentSize: 64 << 10}, fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := id.update(func(r *identityRecord) { r.Forming = rec.Forming }); err != nil {
+			if err := id.Update(func(r *disk.IdentityRecord) { r.Forming = rec.Forming }); err != nil {
 				t.Fatal(err)
 			}
 			if err := lose(t, r.cfg.DataDir, id, s); err != nil {
@@ -142,6 +146,7 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 
 // TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds: what has been decided is done at the next start.
 func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, newTestNet(), "r1", freePorts(t), 1)
 	replica, err := open(r.openConfig(), r.tune)
 	if err != nil {
@@ -153,7 +158,7 @@ func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
 	if err := replica.Run(testContext(t)); err == nil || !strings.Contains(err.Error(), "at the next start") {
 		t.Errorf("it goes on with %v", err)
 	}
-	rec := replica.id.get()
+	rec := replica.id.Get()
 	if len(rec.Forming) == 0 || rec.HasRaftState {
 		t.Errorf("%+v, want that it has decided and has no state", rec)
 	}
@@ -166,13 +171,14 @@ func TestWhoCannotGoThroughWithAFoundingGivesNothingBackAndEnds(t *testing.T) {
 	}
 	r.start()
 	waitReady(t, r)
-	if r.store.clusterID() != rec.Cluster {
-		t.Errorf("it is in %s, having decided to found %s", r.store.clusterID(), rec.Cluster)
+	if r.store.ClusterID() != rec.Cluster {
+		t.Errorf("it is in %s, having decided to found %s", r.store.ClusterID(), rec.Cluster)
 	}
 }
 
 // TestOneReplicaIsPromisedOrInvitedAndNotBoth asks a replica in both orders, as its peers do.
 func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
+	t.Parallel()
 	x, y, coordinator := uuid.New(), uuid.New(), uuid.New()
 	ask := func(r *replicaT, what string) string {
 		p, reply := &Peer{r.Replica}, AgreeReply{}
@@ -209,7 +215,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 					t.Errorf("%s is granted", second)
 				}
 			}
-			if rec := r.id.get(); rec.Promised != uuid.Nil && rec.Cluster != uuid.Nil {
+			if rec := r.id.Get(); rec.Promised != uuid.Nil && rec.Cluster != uuid.Nil {
 				t.Errorf("promised to %s and bound to %s", rec.Promised, rec.Cluster)
 			}
 		})
@@ -218,7 +224,8 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 
 // TestWhoHasPromisedDoesNotFoundAnotherClusterAlone: its coordinator counts it, whatever its command line says now.
 func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
-	rec := identityRecord{Version: identityVersion, ID: uuid.New(), Starts: 1, Promised: uuid.New(), PromisedTo: uuid.New()}
+	t.Parallel()
+	rec := disk.IdentityRecord{Version: disk.IdentityVersion, ID: uuid.New(), Starts: 1, Promised: uuid.New(), PromisedTo: uuid.New()}
 	alone := newReplica(t, nil, "alone", "", 1)
 	withID(t, alone, rec)
 	if err := alone.open(); err == nil || !strings.Contains(err.Error(), "has promised") {
@@ -234,6 +241,7 @@ func TestWhoHasPromisedDoesNotFoundAnotherClusterAlone(t *testing.T) {
 }
 
 func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		peer string
 		hint bool
@@ -256,7 +264,7 @@ func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
 // TestFormingIsPartOfTheIdentityOnlyWhileItLasts: a record without it is, to the byte, what it was before there was
 // such a field.
 func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
-	rec := identityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}}
+	rec := disk.IdentityRecord{Version: disk.IdentityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}}
 	const before = `{
   "version": 1,
   "id": "01000000-0000-0000-0000-000000000000",
@@ -268,19 +276,19 @@ func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
   "crc32c": "72206baf"
 }
 `
-	b, err := encodeIdentity(rec)
+	b, err := disk.EncodeIdentity(rec)
 	if err != nil || string(b) != before {
 		t.Fatalf("%s, %v; want %s", b, err, before)
 	}
 	rec.Forming = []raft.ServerAddress{server.Address{ID: rec.ID, Peer: "127.0.0.1:1", Name: "r 1"}.Encode()}
-	if b, err = encodeIdentity(rec); err != nil {
+	if b, err = disk.EncodeIdentity(rec); err != nil {
 		t.Fatal(err)
 	}
-	got, err := decodeIdentity(b)
-	if servers, ferr := got.forming(); err != nil || ferr != nil || len(servers) != 1 || servers[0].ID != serverID(rec.ID) || servers[0].Address != rec.Forming[0] {
+	got, err := disk.DecodeIdentity(b)
+	if servers, ferr := got.FormingServers(); err != nil || ferr != nil || len(servers) != 1 || servers[0].ID != serverID(rec.ID) || servers[0].Address != rec.Forming[0] {
 		t.Fatalf("%+v, %v, %v", servers, err, ferr)
 	}
-	if _, err := decodeIdentity([]byte(strings.Replace(string(b), "127.0.0.1:1", "127.0.0.1:2", 1))); err == nil {
+	if _, err := disk.DecodeIdentity([]byte(strings.Replace(string(b), "127.0.0.1:1", "127.0.0.1:2", 1))); err == nil {
 		t.Error("a change of what is being formed is not noticed")
 	}
 }

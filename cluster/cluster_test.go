@@ -6,6 +6,7 @@ import (
 )
 
 func TestThreeReplicasFormAClusterAndServeEachOthersPushes(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	for i := range 9 {
 		job := fmt.Sprintf("job%d", i)
@@ -32,6 +33,7 @@ func TestThreeReplicasFormAClusterAndServeEachOthersPushes(t *testing.T) {
 }
 
 func TestStandaloneReplicaOpensNoPortAndIsReadyAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1).start()
 	waitReady(t, r)
 	push(t, r, "one", 1)

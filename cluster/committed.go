@@ -14,20 +14,25 @@ import (
 // of the leader's own term (see leadership.readyTerm). Raft refuses it unless the log holds that entry, and if it does,
 // the log is the leader's up to there.
 func (r *Replica) waitApplied(ctx context.Context, at readIndex) error {
-	if at.term != 0 && r.network != nil && r.raft.CommitIndex() < at.index {
+	if at.term != 0 && r.injector != nil && r.raft.CommitIndex() < at.index {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		if r.store.log.last.Load() >= at.index {
+		if r.store.LastIndex() >= at.index {
 			r.injectCommit(ctx, at)
 		} else {
 			go func() { // ends with ctx at the latest: a snapshot may come instead of the entry
-				if r.store.log.wait(ctx, at.index) == nil {
+				if r.store.WaitForEntry(ctx, at.index) == nil {
 					r.injectCommit(ctx, at)
 				}
 			}()
 		}
 	}
 	return r.cfg.FSM.Wait(ctx, at.index)
+}
+
+// injector is a transport that takes requests from this process as well: see [raftnet.Transport.Inject].
+type injector interface {
+	Inject(ctx context.Context, request *raft.AppendEntriesRequest)
 }
 
 // injectCommit tells the local Raft that the leader whom it follows has committed an entry. Everything in the request
@@ -39,7 +44,7 @@ func (r *Replica) injectCommit(ctx context.Context, at readIndex) {
 	if leader == "" || leader == r.serverID || r.raft.CurrentTerm() != at.term {
 		return
 	}
-	r.network.Inject(ctx, &raft.AppendEntriesRequest{
+	r.injector.Inject(ctx, &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader), Addr: []byte(address)},
 		Term:      at.term, PrevLogEntry: at.index, PrevLogTerm: at.term, LeaderCommitIndex: at.index,
 	})

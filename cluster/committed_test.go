@@ -1,9 +1,16 @@
 package cluster
 
 import (
+	"context"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
 )
 
 // quietTrio is a cluster whose leader tells of a commit only with the entries that follow.
@@ -19,6 +26,7 @@ func quietTrio(t *testing.T) (leader *replicaT, others []*replicaT) {
 }
 
 func TestReaderDoesNotWaitForTheNextEntry(t *testing.T) {
+	t.Parallel()
 	leader, others := quietTrio(t)
 	for _, at := range []*replicaT{leader, others[0], others[1]} {
 		push(t, at, "through "+at.cfg.Name, 1)
@@ -31,18 +39,19 @@ func TestReaderDoesNotWaitForTheNextEntry(t *testing.T) {
 }
 
 func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
+	t.Parallel()
 	leader, others := quietTrio(t)
 	late := others[0]
-	late.store.log.mu.Lock() // its disk is slow
-	release := sync.OnceFunc(late.store.log.mu.Unlock)
+	late.store.Log.Mu.Lock() // its disk is slow
+	release := sync.OnceFunc(late.store.Log.Mu.Unlock)
 	defer release()
 	push(t, leader, "late", 1)
 	done := make(chan error, 1)
 	go func() { done <- late.ReadBarrier(testContext(t)) }()
 	eventually(t, "the reader waits for the entry", func() bool {
-		late.store.log.waiting.Lock()
-		defer late.store.log.waiting.Unlock()
-		return late.store.log.grown != nil
+		late.store.Log.Waiting.Lock()
+		defer late.store.Log.Waiting.Unlock()
+		return late.store.Log.Grown != nil
 	})
 	if hasJob(late, "late") {
 		t.Error("the entry is applied before it is in the log")
@@ -52,3 +61,62 @@ func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
 		t.Fatalf("once the entry is there: %v", err)
 	}
 }
+
+// TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm: a follower that hears from a reader what the leader has committed may
+// still hold the entry of a deposed leader there.
+func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
+	const leaderTerm = 2
+	store, config := raft.NewInmemStore(), raft.DefaultConfig()
+	config.LocalID, config.Logger = "self", hclog.NewNullLogger()
+	config.HeartbeatTimeout, config.ElectionTimeout = time.Hour, time.Hour // it never wants to lead
+	address, transport := raft.NewInmemTransport("")
+	_, leader := raft.NewInmemTransport("leader")
+	leader.Connect(address, transport)
+	follower, err := raft.NewRaft(config, fsm.New(slog.New(slog.DiscardHandler)), store, store, raft.NewInmemSnapshotStore(), transport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := follower.Shutdown().Error(); err != nil {
+			t.Error(err)
+		}
+	}()
+	ask := func(request *raft.AppendEntriesRequest) bool {
+		var resp raft.AppendEntriesResponse
+		if err := leader.AppendEntries(config.LocalID, address, request, &resp); err != nil {
+			t.Fatal(err)
+		}
+		return resp.Success
+	}
+	mustAppend := func(term uint64) {
+		request := &raft.AppendEntriesRequest{
+			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")},
+			Term:      leaderTerm,
+		}
+		for index := range uint64(5) {
+			request.Entries = append(request.Entries, &raft.Log{Index: index + 1, Term: term, Data: fsm.EncodeNoop()})
+		}
+		if !ask(request) {
+			t.Fatal("entries were refused")
+		}
+	}
+	injected := make(injections, 1)
+	r := &Replica{raft: follower, serverID: config.LocalID, injector: injected}
+	tell := func() (taken bool) {
+		r.injectCommit(testContext(t), readIndex{index: 5, term: leaderTerm})
+		return ask(<-injected)
+	}
+	mustAppend(leaderTerm - 1)
+	if tell() || follower.CommitIndex() != 0 {
+		t.Fatalf("entries of another term are committed up to %d", follower.CommitIndex())
+	}
+	mustAppend(leaderTerm)
+	if !tell() || follower.CommitIndex() != 5 {
+		t.Fatalf("the leader's entries are committed up to %d, want 5", follower.CommitIndex())
+	}
+}
+
+// injections are the requests that were handed to the transport.
+type injections chan *raft.AppendEntriesRequest
+
+func (i injections) Inject(_ context.Context, request *raft.AppendEntriesRequest) { i <- request }

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/raftnet"
@@ -25,8 +26,8 @@ type Config struct {
 	// ListenAddress is the gossip port, TCP and UDP; empty means standalone: no port is opened.
 	ListenAddress    string
 	AdvertiseAddress string // what others are told; default: ListenAddress, or if that is unspecified what ownAddress finds
-	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with the
-	// port + 1.
+	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with
+	// the port + 1.
 	PeerListenAddress    string
 	PeerAdvertiseAddress string // default: the host of AdvertiseAddress with the port of PeerListenAddress
 
@@ -111,10 +112,10 @@ func (c *Config) complete() error {
 	}
 	switch c.LogStore {
 	case "":
-		c.LogStore = LogWAL
-	case LogWAL, LogBbolt:
+		c.LogStore = disk.LogWAL
+	case disk.LogWAL, disk.LogBbolt:
 	default:
-		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, LogWAL, LogBbolt)
+		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, disk.LogWAL, disk.LogBbolt)
 	}
 	if len(c.Label) > memberlist.LabelMaxSize {
 		return fmt.Errorf("--cluster.label has %d bytes: give at most %d, the same on every replica of the cluster", len(c.Label), memberlist.LabelMaxSize)
@@ -167,12 +168,17 @@ type tuning struct {
 	statusTimeout time.Duration
 	walSegment    int                              // bytes
 	probe         func(dir string, size int) error // tells whether so many bytes can be written in a directory
-	measure       func(dir string) (fileSystem, error)
+	measure       func(dir string) (disk.FileSystem, error)
 	reopenEvery   time.Duration // how often a read-only replica looks whether it need not be one
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
 	dial     raftnet.DialFunc         // for the peer port
 	resolver gossip.Resolver
+}
+
+// segmentSize is how large segments of the log are on the file system of a directory. Bytes.
+func (t *tuning) segmentSize(dir string) int {
+	return disk.SuitedSegmentSize(dir, t.walSegment, t.measure)
 }
 
 func defaultTuning() tuning {
@@ -185,7 +191,7 @@ func defaultTuning() tuning {
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
 		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
 		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: wal.SegmentSize,
-		probe: probeWrite, measure: measureSpace, reopenEvery: 5 * time.Second,
+		probe: disk.ProbeWrite, measure: disk.MeasureSpace, reopenEvery: 5 * time.Second,
 		dial:     raftnet.DialTCP,
 		resolver: net.DefaultResolver,
 	}

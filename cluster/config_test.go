@@ -12,6 +12,7 @@ import (
 )
 
 func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func(*Config)

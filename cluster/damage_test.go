@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/fsm"
 )
@@ -27,7 +28,7 @@ func dataDirectory(t *testing.T, store string) (dir, hash string) {
 	for i := range 150 {
 		push(t, r, fmt.Sprintf("job%d", i%7), float64(i))
 	}
-	eventually(t, "a snapshot is taken", func() bool { return r.store.snapshotIndex() > 0 })
+	eventually(t, "a snapshot is taken", func() bool { return r.store.SnapshotIndex() > 0 })
 	for i := range 5 {
 		push(t, r, fmt.Sprintf("after%d", i), float64(i))
 	}
@@ -108,13 +109,13 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 	for range 50 {
 		at = append(at, rng.IntN(size))
 	}
-	if name == raftFile {
-		pageSize := int(binary.NativeEndian.Uint32(content[boltHeader+8:]))
+	if name == disk.RaftFile {
+		pageSize := int(binary.NativeEndian.Uint32(content[disk.BoltHeader+8:]))
 		for range 20 {
 			at = append(at, rng.IntN(80), pageSize+rng.IntN(80))
 		}
 		for page := 2 * pageSize; page < size; page += pageSize {
-			if flags := binary.NativeEndian.Uint16(content[page+8:]); flags == boltLeaf || flags == boltBranch {
+			if flags := binary.NativeEndian.Uint16(content[page+8:]); flags == disk.BoltLeaf || flags == disk.BoltBranch {
 				at = append(at, page+rng.IntN(16), page+8+rng.IntN(4), page+16+rng.IntN(16), page+16+rng.IntN(160))
 			}
 		}
@@ -126,8 +127,14 @@ func damages(rng *rand.Rand, name string, content []byte) []damage {
 }
 
 func TestDamagedDataDirectoryIsReadExactlyOrRefusedByName(t *testing.T) {
-	for _, where := range everyLog {
-		t.Run(where.store, func(t *testing.T) { testDamagedDataDirectory(t, where.store) })
+	if testing.Short() {
+		t.Skip("long, because it opens a thousand damaged directories")
+	}
+	for _, where := range allLogs {
+		t.Run(where.Store, func(t *testing.T) {
+			t.Parallel()
+			testDamagedDataDirectory(t, where.Store)
+		})
 	}
 }
 
@@ -155,23 +162,26 @@ func testDamagedDataDirectory(t *testing.T, store string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(content) == 0 || file == reserveFile {
+		if len(content) == 0 || file == disk.ReserveFile {
 			continue // the lock, and what holds nothing
 		}
-		refused := 0
-		list := damages(rand.New(rand.NewPCG(seed, uint64(i))), filepath.Base(file), content)
-		for _, d := range list {
-			if !checkDamage(t, store, dir, file, hash, d) {
-				refused++
+		t.Run(strings.ReplaceAll(file, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			refused := 0
+			list := damages(rand.New(rand.NewPCG(seed, uint64(i))), filepath.Base(file), content)
+			for _, d := range list {
+				if !checkDamage(t, store, dir, file, hash, d) {
+					refused++
+				}
+				if t.Failed() {
+					t.Fatalf("%s %s", file, d.name)
+				}
 			}
-			if t.Failed() {
-				t.Fatalf("%s %s", file, d.name)
+			t.Logf("%s: %d kinds of damage, %d refused", file, len(list), refused)
+			if refused == 0 {
+				t.Errorf("%s: no damage was noticed at all", file)
 			}
-		}
-		t.Logf("%s: %d kinds of damage, %d refused", file, len(list), refused)
-		if refused == 0 {
-			t.Errorf("%s: no damage was noticed at all", file)
-		}
+		})
 	}
 }
 
@@ -199,9 +209,10 @@ func checkDamage(t *testing.T, store, dir, file, hash string, d damage) (opens b
 }
 
 func TestMissingFilesAreRefusedByName(t *testing.T) {
+	t.Parallel()
 	const store = LogWAL
 	dir, _ := dataDirectory(t, store)
-	for _, name := range []string{identityFile, raftFile, tailFileName, snapshotsDir, wal.Dir, filepath.Join(wal.Dir, wal.SegmentsFile)} {
+	for _, name := range []string{disk.IdentityFile, disk.RaftFile, disk.TailFileName, disk.SnapshotsDir, wal.Dir, filepath.Join(wal.Dir, wal.SegmentsFile)} {
 		t.Run(name, func(t *testing.T) {
 			work := copyDir(t, dir)
 			if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
@@ -218,6 +229,7 @@ func TestMissingFilesAreRefusedByName(t *testing.T) {
 }
 
 func TestDirectoryInUseIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "r1", "", 1).start()
 	_, err := writtenHash(t, r.cfg.LogStore, r.cfg.DataDir)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
@@ -229,25 +241,26 @@ func TestDirectoryInUseIsRefused(t *testing.T) {
 }
 
 func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
+	t.Parallel()
 	const store = LogWAL
 	dir, hash := dataDirectory(t, store)
-	snapshots, err := filepath.Glob(filepath.Join(dir, snapshotsDir, "*"))
+	snapshots, err := filepath.Glob(filepath.Join(dir, disk.SnapshotsDir, "*"))
 	if err != nil || len(snapshots) == 0 {
 		t.Fatalf("snapshots %v, err %v", snapshots, err)
 	}
 	for name, do := range map[string]func(dir, snapshot string) error{
 		"a snapshot half written": func(dir, _ string) error {
-			return os.MkdirAll(filepath.Join(dir, snapshotsDir, "9-9-9.tmp"), 0o755)
+			return os.MkdirAll(filepath.Join(dir, disk.SnapshotsDir, "9-9-9.tmp"), 0o755)
 		},
 		"a snapshot half deleted": func(dir, snapshot string) error {
-			old := filepath.Join(dir, snapshotsDir, "1-1-1"+snapshotTmp)
-			return errors.Join(os.MkdirAll(old, 0o755), os.WriteFile(filepath.Join(old, snapshotState), []byte("x"), 0o600))
+			old := filepath.Join(dir, disk.SnapshotsDir, "1-1-1"+disk.SnapshotTmp)
+			return errors.Join(os.MkdirAll(old, 0o755), os.WriteFile(filepath.Join(old, disk.SnapshotState), []byte("x"), 0o600))
 		},
 		"a snapshot without its sidecar": func(dir, snapshot string) error {
-			return os.Remove(filepath.Join(dir, snapshotsDir, snapshot, snapshotSum))
+			return os.Remove(filepath.Join(dir, disk.SnapshotsDir, snapshot, disk.SnapshotSum))
 		},
 		"an identity half written": func(dir, _ string) error {
-			return os.WriteFile(filepath.Join(dir, identityFile+".tmp"), []byte("{"), 0o600)
+			return os.WriteFile(filepath.Join(dir, disk.IdentityFile+".tmp"), []byte("{"), 0o600)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,15 +286,15 @@ func copyDir(t *testing.T, dir string) string {
 
 func TestNobodyElseMayReadTheFilesOfADataDirectory(t *testing.T) {
 	t.Parallel()
-	for _, where := range everyLog {
-		dir, _ := dataDirectory(t, where.store)
+	for _, where := range allLogs {
+		dir, _ := dataDirectory(t, where.Store)
 		if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
 			info, err := d.Info()
 			if err == nil && info.Mode().Perm()&0o077 != 0 {
-				t.Errorf("%s: %s has mode %s", where.store, path, info.Mode())
+				t.Errorf("%s: %s has mode %s", where.Store, path, info.Mode())
 			}
 			return err
 		}); err != nil {

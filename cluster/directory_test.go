@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 	"pushquorum/cluster/internal/testkit"
@@ -30,15 +31,15 @@ func (d *fakeDisk) probe(dir string, size int) error {
 	if err := d.refusal.Load(); err != nil && *err != nil {
 		return *err
 	}
-	return probeWrite(dir, size)
+	return disk.ProbeWrite(dir, size)
 }
 
 // quickToNotice makes a replica look at its directory all the time, and gives what it sees of the disk.
 func quickToNotice(r *replicaT) *fakeDisk {
-	disk := &fakeDisk{}
+	fake := &fakeDisk{}
 	r.tune.stuckEvery = 10 * time.Millisecond
-	r.tune.probe = disk.probe
-	return disk
+	r.tune.probe = fake.probe
+	return fake
 }
 
 var full = &os.PathError{Op: "write", Path: "/data/probe", Err: syscall.ENOSPC}
@@ -63,15 +64,15 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 				return err
 			}
 			return os.CopyFS(dir, os.DirFS(dir+".old"))
-		}, errGone.Error()}, // gone or another file: it may be looked at while it is copied
+		}, disk.ErrGone.Error()}, // gone or another file: it may be looked at while it is copied
 		{"without its log", func(dir string) error { return os.RemoveAll(filepath.Join(dir, wal.Dir)) }, wal.SegmentsFile + " is gone"},
-		{"without its snapshots", func(dir string) error { return os.RemoveAll(filepath.Join(dir, snapshotsDir)) }, snapshotsDir + " is gone"},
-		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, identityFile)) }, identityFile + " is gone"},
+		{"without its snapshots", func(dir string) error { return os.RemoveAll(filepath.Join(dir, disk.SnapshotsDir)) }, disk.SnapshotsDir + " is gone"},
+		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, disk.IdentityFile)) }, disk.IdentityFile + " is gone"},
 		{"with raft.db restored", func(dir string) error {
-			path := filepath.Join(dir, raftFile)
+			path := filepath.Join(dir, disk.RaftFile)
 			b, err := os.ReadFile(path)
 			return errors.Join(err, os.WriteFile(path+".new", b, 0o600), os.Rename(path+".new", path))
-		}, raftFile + " is another file"},
+		}, disk.RaftFile + " is another file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -84,16 +85,16 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "it is neither healthy nor ready", func() bool { return r.Healthy() != nil && r.Ready() != nil })
-			if err := r.Healthy(); !errors.Is(err, errGone) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), r.cfg.DataDir) || strings.Contains(err.Error(), "\n") {
+			if err := r.Healthy(); !errors.Is(err, disk.ErrGone) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), r.cfg.DataDir) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("unhealthy with %q, want one line that names the directory and says %q", err, c.says)
 			}
-			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errGone) {
+			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, disk.ErrGone) {
 				t.Errorf("a push was answered with %v, %v", result, err)
 			}
 			if err := r.stopRaft(); err != nil {
 				t.Error(err)
 			}
-			if err := r.store.log.StoreLog(entry(r.store.log.last.Load()+1, 99)); !errors.Is(err, errGone) {
+			if err := r.store.Log.StoreLog(entry(r.store.LastIndex()+1, 99)); !errors.Is(err, disk.ErrGone) {
 				t.Errorf("the log takes an entry: %v", err)
 			}
 			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") || hasJob(r, "after") {
@@ -107,8 +108,8 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			r.dir.look()
-			if !errors.Is(r.Healthy(), errGone) {
+			r.dir.Look()
+			if !errors.Is(r.Healthy(), disk.ErrGone) {
 				t.Errorf("healthy again: %v", r.Healthy())
 			}
 		})
@@ -117,7 +118,7 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 
 // The watch looks once a second. What is deleted between two looks must not be acknowledged either.
 func TestNothingIsAcknowledgedThatNobodyFindsAgain(t *testing.T) {
-	for _, store := range []string{LogWAL, LogBbolt} {
+	for _, store := range []string{disk.LogWAL, disk.LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			r := newReplica(t, nil, "alone", "", 1)
@@ -129,10 +130,10 @@ func TestNothingIsAcknowledgedThatNobodyFindsAgain(t *testing.T) {
 			if err := os.RemoveAll(r.cfg.DataDir); err != nil {
 				t.Fatal(err)
 			}
-			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errGone) {
+			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, disk.ErrGone) {
 				t.Errorf("a push was answered with %v, %v", result, err)
 			}
-			eventually(t, "the failed append says that the directory is gone", func() bool { return errors.Is(r.Healthy(), errGone) })
+			eventually(t, "the failed append says that the directory is gone", func() bool { return errors.Is(r.Healthy(), disk.ErrGone) })
 			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
 				t.Errorf("what it has in memory is not served: %v", err)
 			}
@@ -141,6 +142,7 @@ func TestNothingIsAcknowledgedThatNobodyFindsAgain(t *testing.T) {
 }
 
 func TestAMemberWithoutItsDirectoryHandsOverAndEnds(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	ended := map[*replicaT]chan error{}
@@ -156,7 +158,7 @@ func TestAMemberWithoutItsDirectoryHandsOverAndEnds(t *testing.T) {
 	}
 	select {
 	case err := <-ended[leader]:
-		if !errors.Is(err, errGone) || !strings.Contains(err.Error(), "joins as a new one") || strings.Contains(err.Error(), "\n") {
+		if !errors.Is(err, disk.ErrGone) || !strings.Contains(err.Error(), "joins as a new one") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("it ended with %q", err)
 		}
 		ended[leader] <- nil
@@ -193,7 +195,7 @@ func (r *replicaT) startRunningApart() chan error {
 			r.t.Errorf("%s stops with %v", r.cfg.Name, err)
 		}
 		cancel()
-		if err := <-done; err != nil && !errors.Is(err, errGone) {
+		if err := <-done; err != nil && !errors.Is(err, disk.ErrGone) {
 			r.t.Errorf("%s ended with %v", r.cfg.Name, err)
 		}
 	})
@@ -201,22 +203,23 @@ func (r *replicaT) startRunningApart() chan error {
 }
 
 func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
-	disk := quickToNotice(r)
+	fake := quickToNotice(r)
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
 	for range 2 { // it may happen again
-		disk.set(full)
+		fake.set(full)
 		eventually(t, "it is neither healthy nor ready", func() bool { return r.Healthy() != nil && r.Ready() != nil })
-		if err := r.Healthy(); !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) ||
+		if err := r.Healthy(); !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) ||
 			!strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "make room") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("unhealthy with %q", err)
 		}
 		if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
 			t.Errorf("it does not serve: %v", err)
 		}
-		disk.set(nil)
+		fake.set(nil)
 		eventually(t, "it is healthy again", func() bool { return r.Healthy() == nil && r.Ready() == nil })
 		push(t, r, "after", 1)
 	}
@@ -227,8 +230,8 @@ func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
 
 // failing is a store below whose writes fail while it is told so.
 type failing struct {
-	entryStore
-	valueStore
+	disk.EntryStore
+	disk.ValueStore
 	err atomic.Pointer[error]
 }
 
@@ -243,52 +246,53 @@ func (f *failing) StoreLogs(l []*raft.Log) error {
 	if err := f.fail(); err != nil {
 		return err
 	}
-	return f.entryStore.StoreLogs(l)
+	return f.EntryStore.StoreLogs(l)
 }
 
 func (f *failing) Set(key, value []byte) error {
 	if err := f.fail(); err != nil {
 		return err
 	}
-	return f.valueStore.Set(key, value)
+	return f.ValueStore.Set(key, value)
 }
 
 // A file system that has become read-only refuses every write, that of the term too, without which Raft used to end the
 // process.
 func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
-	disk := quickToNotice(r)
+	fake := quickToNotice(r)
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	below := &failing{entryStore: r.store.log.inner, valueStore: r.store.stable.inner}
-	r.store.log.mu.Lock()
-	r.store.log.inner = below
-	r.store.log.mu.Unlock()
-	r.store.stable.mu.Lock()
-	r.store.stable.inner = below
-	r.store.stable.mu.Unlock()
-	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, raftFile), Err: syscall.EROFS}
+	below := &failing{EntryStore: r.store.Log.Inner, ValueStore: r.store.Stable.Inner}
+	r.store.Log.Mu.Lock()
+	r.store.Log.Inner = below
+	r.store.Log.Mu.Unlock()
+	r.store.Stable.Mu.Lock()
+	r.store.Stable.Inner = below
+	r.store.Stable.Mu.Unlock()
+	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, disk.RaftFile), Err: syscall.EROFS}
 	below.err.Store(&readOnly)
-	disk.set(readOnly)
+	fake.set(readOnly)
 	ctx, cancel := context.WithTimeout(testContext(t), 300*time.Millisecond)
 	defer cancel()
 	if result, err := r.Apply(ctx, pushCommand(r, "refused", 1)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a push was answered with %v, %v", result, err)
 	}
 	eventually(t, "the term cannot be stored", func() bool {
-		r.dir.mu.Lock()
-		defer r.dir.mu.Unlock()
-		return r.dir.failed[writeTerm] != nil && r.dir.refused != nil
+		r.dir.Mu.Lock()
+		defer r.dir.Mu.Unlock()
+		return r.dir.Failed[disk.WriteTerm] != nil && r.dir.Refused != nil
 	})
 	if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
 		t.Errorf("it does not serve: %v", err)
 	}
-	if err := r.Healthy(); !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), "read-only") {
+	if err := r.Healthy(); !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("unhealthy with %v", err)
 	}
 	below.err.Store(nil)
-	disk.set(nil)
+	fake.set(nil)
 	eventually(t, "it is healthy again", func() bool { return r.Healthy() == nil && r.Ready() == nil })
 	push(t, r, "after", 1)
 
@@ -301,9 +305,9 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 			defer cancel()
 			_, _ = r.Apply(ctx, pushCommand(r, "again", 1))
 		}
-		r.dir.mu.Lock()
-		defer r.dir.mu.Unlock()
-		return r.dir.failed[writeTerm] != nil
+		r.dir.Mu.Lock()
+		defer r.dir.Mu.Unlock()
+		return r.dir.Failed[disk.WriteTerm] != nil
 	})
 	r.crash()
 	r.start()
@@ -314,30 +318,31 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 }
 
 func TestTheLastWriteOfEachKindCounts(t *testing.T) {
-	d := newDirectory("/data", func(string, int) error { return nil }, time.Hour, slog.New(slog.DiscardHandler), func(error) {})
-	kinds := []string{writeLog, writeTerm, writeSnapshot}
+	d := disk.NewWatch("/data", func(string, int) error { return nil }, time.Hour, slog.New(slog.DiscardHandler), func(error) {})
+	kinds := []string{disk.WriteLog, disk.WriteTerm, disk.WriteSnapshot}
 	for _, failed := range kinds {
-		d.wrote(failed, io.ErrShortWrite)
+		d.Wrote(failed, io.ErrShortWrite)
 		for _, other := range kinds {
 			if other != failed {
-				d.wrote(other, nil)
+				d.Wrote(other, nil)
 			}
 		}
-		d.look()
-		if err := d.err(); err == nil || !strings.Contains(err.Error(), failed) || !strings.Contains(err.Error(), "/data") {
+		d.Look()
+		if err := d.Err(); err == nil || !strings.Contains(err.Error(), failed) || !strings.Contains(err.Error(), "/data") {
 			t.Errorf("%s could not be written: %v", failed, err)
 		}
-		if d.lasts() <= 0 {
+		if d.Lasts() <= 0 {
 			t.Errorf("%s: the gauge shows nothing", failed)
 		}
-		d.wrote(failed, nil)
-		if err := d.err(); err != nil || d.lasts() != 0 {
-			t.Errorf("%s could be written again: %v for %s", failed, err, d.lasts())
+		d.Wrote(failed, nil)
+		if err := d.Err(); err != nil || d.Lasts() != 0 {
+			t.Errorf("%s could be written again: %v for %s", failed, err, d.Lasts())
 		}
 	}
 }
 
 func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		err  error
 		says string
@@ -354,16 +359,16 @@ func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
 			push(t, r, "before", 1)
 			r.crash()
 			before := contents(t, r.cfg.DataDir)
-			disk := quickToNotice(r)
-			disk.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, probeFile), Err: c.err})
+			fake := quickToNotice(r)
+			fake.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, disk.ProbeFile), Err: c.err})
 			err := r.open()
-			if !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+			if !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line that names the directory and says %q", err, c.says)
 			}
 			if after := contents(t, r.cfg.DataDir); after != before {
 				t.Errorf("the directory was changed from\n%s\nto\n%s", before, after)
 			}
-			disk.set(nil)
+			fake.set(nil)
 			r.start()
 			waitReady(t, r)
 			if !hasJob(r, "before") {
@@ -379,43 +384,15 @@ func contents(t *testing.T, dir string) string { return testkit.Contents(t, dir)
 // What to do about damage is to throw the directory away. That must never be the advice when the directory is whole.
 func TestNobodyIsToldToDeleteWhatCannotBeWritten(t *testing.T) {
 	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM} {
-		err := ifRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w", &os.PathError{Op: "open", Path: "/data/wal/1.wal", Err: cause}))
-		if !errors.Is(err, ErrCannotWrite) || strings.Contains(err.Error(), "delete") || strings.Contains(err.Error(), "restore") || !strings.Contains(err.Error(), "/data/wal/1.wal") {
+		err := disk.IfRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w", &os.PathError{Op: "open", Path: "/data/wal/1.wal", Err: cause}))
+		if !errors.Is(err, disk.ErrCannotWrite) || strings.Contains(err.Error(), "delete") || strings.Contains(err.Error(), "restore") || !strings.Contains(err.Error(), "/data/wal/1.wal") {
 			t.Errorf("%v: %v", cause, err)
 		}
 	}
-	err := ifRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w", io.ErrUnexpectedEOF))
-	if errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), "restore") {
+	err := disk.IfRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w", io.ErrUnexpectedEOF))
+	if errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), "restore") {
 		t.Errorf("damage: %v", err)
 	}
 }
 
 // A directory that was moved away takes every write. None of them may count from the moment on at which that is known.
-func TestALogThatIsFencedTakesNothing(t *testing.T) {
-	for _, where := range everyLog {
-		t.Run(where.store, func(t *testing.T) {
-			s, _, closeLog := openTestLog(t, where, t.TempDir())
-			defer closeLog()
-			if err := s.StoreLog(entry(1, 1)); err != nil {
-				t.Fatal(err)
-			}
-			written := 0
-			s.onState = func() error {
-				written++
-				s.refuse(errGone) // while an append is under way
-				return nil
-			}
-			for range 2 {
-				if err := s.StoreLog(entry(2, 1)); !errors.Is(err, errGone) {
-					t.Errorf("an entry is taken: %v", err)
-				}
-				if last, _ := s.LastIndex(); last != 1 {
-					t.Errorf("the log ends with entry %d", last)
-				}
-			}
-			if written != 1 {
-				t.Errorf("%d were written, want the one that was under way", written)
-			}
-		})
-	}
-}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestADrainingLeaderHandsOverAndRefusesNothing(t *testing.T) {
+func TestADrainingLeaderHandsOverAndRefusesNothing(t *testing.T) { // not parallel, because it pushes as fast as it can
 	_, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	var wg sync.WaitGroup
@@ -66,6 +66,7 @@ func TestADrainingLeaderHandsOverAndRefusesNothing(t *testing.T) {
 }
 
 func TestAReplicaThatIsAloneDrainsAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1).start()
 	waitReady(t, r)
 	r.Drain(testContext(t))

@@ -17,6 +17,7 @@ import (
 )
 
 func TestPushesGoOnThroughTheOthersWhenTheLeaderDies(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 
@@ -56,6 +57,7 @@ func TestPushesGoOnThroughTheOthersWhenTheLeaderDies(t *testing.T) {
 }
 
 func TestTheSameCommandAgainIsNotAppliedAgain(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	first := pushCommand(replicas[0], "job", 1)
 	if _, err := replicas[0].Apply(testContext(t), first); err != nil {
@@ -82,6 +84,7 @@ func TestTheSameCommandAgainIsNotAppliedAgain(t *testing.T) {
 }
 
 func TestMinorityServesNoReadAndNoWriteAndCatchesUpLater(t *testing.T) {
+	t.Parallel()
 	tn, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	push(t, leader, "before", 1)
@@ -148,13 +151,13 @@ func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*rep
 	return tn, old, others, all
 }
 
-func TestPausedLeaderDoesNotHoldARequest(t *testing.T) {
+func TestPausedLeaderDoesNotHoldARequest(t *testing.T) { // not parallel, because it measures time
 	tn, old, others, all := patientLeader(t)
 	// Raft's traffic is cut, the request still reaches the old leader, which can do nothing with it.
 	tn.isolate(old.cfg.Name, true, names(all), raftnet.KindRaft)
 	began := time.Now()
 	push(t, others[0], "held", 1)
-	if took := time.Since(began); took > testDeadline/2 {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Fatalf("the push took %s: it waited for the old leader", took)
 	}
 	if old.raft.State().String() != "Leader" {
@@ -166,6 +169,7 @@ func TestPausedLeaderDoesNotHoldARequest(t *testing.T) {
 }
 
 func TestNewLeaderAnswersNoReadBeforeItsFirstEntry(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	leader, _ := leaderOf(t, replicas)
 	if err := leader.ReadBarrier(testContext(t)); err != nil {
@@ -183,6 +187,7 @@ func TestNewLeaderAnswersNoReadBeforeItsFirstEntry(t *testing.T) {
 
 // The old leader wakes up and still believes that it leads; its questions to the others get through.
 func TestDeposedLeaderNeverConfirmsARead(t *testing.T) {
+	t.Parallel()
 	tn, old, others, replicas := patientLeader(t)
 	push(t, old, "before", 1)
 	if err := old.ReadBarrier(testContext(t)); err != nil {
@@ -206,14 +211,14 @@ func TestDeposedLeaderNeverConfirmsARead(t *testing.T) {
 	}
 	for _, o := range others {
 		var reply ReadIndexReply
-		args := &ReadIndexArgs{Cluster: o.store.clusterID(), Term: o.raft.CurrentTerm(), Requester: o.self, TimeoutMs: 500}
+		args := &ReadIndexArgs{Cluster: o.store.ClusterID(), Term: o.raft.CurrentTerm(), Requester: o.self, TimeoutMs: 500}
 		if err := o.peers.Call(testContext(t), old.self, "ReadIndex", args, &reply); err != nil || reply.Error == "" {
 			t.Errorf("the deposed leader gives %s the read index %d, err %v", o.cfg.Name, reply.Index, err)
 		}
 	}
 }
 
-func TestClosingFailsCallsUnderWayQuickly(t *testing.T) {
+func TestClosingFailsCallsUnderWayQuickly(t *testing.T) { // not parallel, because it measures time
 	tn, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	for _, o := range others {

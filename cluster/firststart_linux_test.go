@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -102,11 +103,11 @@ func firstStart(t *testing.T, r *replicaT) []crashPoint {
 }
 
 // identity reads replica.json of a crash point; a point before there is one has the zero record.
-func (p crashPoint) identity(t *testing.T) (rec identityRecord) {
+func (p crashPoint) identity(t *testing.T) (rec disk.IdentityRecord) {
 	t.Helper()
-	if b, ok := p.files[identityFile]; ok {
+	if b, ok := p.files[disk.IdentityFile]; ok {
 		var err error
-		if rec, err = decodeIdentity(b); err != nil {
+		if rec, err = disk.DecodeIdentity(b); err != nil {
 			t.Fatalf("a crash at %s: %v", p.when, err)
 		}
 	}
@@ -117,6 +118,9 @@ func (p crashPoint) identity(t *testing.T) (rec identityRecord) {
 // in the cluster that was founded if one was.
 func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
 	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			r := newReplica(t, nil, "alone", "", 1)
@@ -130,11 +134,11 @@ func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 					t.Errorf("after a crash at %s: %v", p.when, err)
 					continue
 				}
-				id, err := openIdentity(dir)
+				id, err := disk.OpenIdentity(dir)
 				if err != nil {
 					t.Fatal(err)
 				}
-				after := id.get()
+				after := id.Get()
 				if len(before.Forming) > 0 {
 					founding++
 				}
@@ -149,8 +153,8 @@ func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 	}
 }
 
-func freshRecord(id uuid.UUID) identityRecord {
-	return identityRecord{Version: identityVersion, ID: id}
+func freshRecord(id uuid.UUID) disk.IdentityRecord {
+	return disk.IdentityRecord{Version: disk.IdentityVersion, ID: id}
 }
 
 // again is a replica with the same configuration and what a crash left of its directory.
@@ -166,8 +170,8 @@ func (r *replicaT) again(t *testing.T, p crashPoint) *replicaT {
 // stage is what has been reached in a first start, as far as it makes a difference.
 func (p crashPoint) stage(t *testing.T) string {
 	rec := p.identity(t)
-	_, hasDB := p.files[raftFile]
-	record, _ := decodeTail(p.files[tailFileName])
+	_, hasDB := p.files[disk.RaftFile]
+	record, _ := disk.DecodeTail(p.files[disk.TailFileName])
 	return fmt.Sprintf("started %d, promised %t, bound %t, forming %t, member %t, raft.db %t, recorded up to %d",
 		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(rec.Forming) > 0, rec.HasRaftState, hasDB, min(record.Last, 2))
 }
@@ -176,6 +180,9 @@ func (p crashPoint) stage(t *testing.T) string {
 // cluster it had promises for, and gives none back, or as one that has not and never will.
 func TestEveryCrashPointOfACoordinatorsFirstStart(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
 	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			replicas := prepare(t, newTestNet(), 3)
@@ -202,7 +209,7 @@ func TestEveryCrashPointOfACoordinatorsFirstStart(t *testing.T) {
 			if decided < 5 || decided == len(points) {
 				t.Errorf("it had decided at %d of %d points: this test shows little", decided, len(points))
 			}
-			if store != LogWAL {
+			if store != disk.LogWAL {
 				return // what is told to the others does not depend on where the log is
 			}
 			for stage, p := range stages { // and with the others, who have promised
@@ -250,7 +257,7 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 			t.Error(err)
 		}
 	}()
-	before, after := p.identity(t), replica.id.get()
+	before, after := p.identity(t), replica.id.Get()
 	decided := before.HasRaftState || len(before.Forming) > 0
 	servers := replica.raft.GetConfiguration().Configuration().Servers
 	switch release := replica.attempt.Release(before.Promised); {
@@ -268,6 +275,9 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 // bound to the cluster, and takes part in it.
 func TestEveryCrashPointOfAFollowersFirstStart(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it starts a process for each of its system calls")
+	}
 	for _, store := range []string{LogWAL, LogBbolt} {
 		t.Run(store, func(t *testing.T) {
 			replicas := prepare(t, newTestNet(), 3)
@@ -279,7 +289,7 @@ func TestEveryCrashPointOfAFollowersFirstStart(t *testing.T) {
 			}
 			points := firstStart(t, follower)
 			waitReady(t, others...)
-			cluster := others[0].store.clusterID()
+			cluster := others[0].store.ClusterID()
 			stages := map[string]crashPoint{}
 			bound := 0
 			for _, p := range points {
@@ -295,7 +305,7 @@ func TestEveryCrashPointOfAFollowersFirstStart(t *testing.T) {
 			if bound < 5 || bound == len(points) {
 				t.Errorf("it was bound at %d of %d points: this test shows little", bound, len(points))
 			}
-			if store != LogWAL {
+			if store != disk.LogWAL {
 				return
 			}
 			for stage, p := range stages {
@@ -328,7 +338,7 @@ func checkFollower(t *testing.T, r *replicaT, p crashPoint, cluster uuid.UUID) {
 			t.Error(err)
 		}
 	}()
-	before, after := p.identity(t), replica.id.get()
+	before, after := p.identity(t), replica.id.Get()
 	switch admitted := replica.promises.Admit(cluster); {
 	case before.HasRaftState && after.Cluster != cluster:
 		t.Errorf("after a crash at %s: %+v has become %+v", p.when, before, after)

@@ -16,7 +16,7 @@ const reachedWithin = time.Second
 // why not. Gossip may show clusters that have nothing to do with this replica: one whose --cluster.peer names it by
 // mistake is enough.
 func (r *Replica) mayFollow(cluster uuid.UUID) error {
-	if r.id.get().Cluster != uuid.Nil || r.gossip == nil {
+	if r.id.Get().Cluster != uuid.Nil || r.gossip == nil {
 		return nil // promises decide
 	}
 	led := r.gossip.ClustersAt(r.places.Has)

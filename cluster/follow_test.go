@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/loglimit"
 )
@@ -48,18 +49,19 @@ func TestANewReplicaFollowsWhomItsPeersLeadTo(t *testing.T) {
 // followerT is a new replica that has opened no port.
 func followerT(t *testing.T, logs *logBuffer, peers ...string) *Replica {
 	t.Helper()
-	id, err := openIdentity(t.TempDir())
+	id, err := disk.OpenIdentity(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &Replica{
 		cfg: Config{Peers: peers}, id: id, places: gossip.NewPlaces(), refusals: loglimit.New(), ctx: t.Context(),
-		logger: slog.New(slog.NewTextHandler(logs, nil)), gossip: gossipOf(gossip.Meta{ID: id.get().ID}),
+		logger: slog.New(slog.NewTextHandler(logs, nil)), gossip: gossipOf(gossip.Meta{ID: id.Get().ID}),
 	}
 	return r
 }
 
 func TestAnInvitationIsJudgedByWhoIsAtThePeersAddresses(t *testing.T) {
+	t.Parallel()
 	x, y := uuid.New(), uuid.New()
 	logs := &logBuffer{}
 	r := followerT(t, logs, "peers.test:7946")
@@ -79,7 +81,7 @@ func TestAnInvitationIsJudgedByWhoIsAtThePeersAddresses(t *testing.T) {
 	if n := strings.Count(logs.String(), "invited to a cluster and refused"); n != 1 {
 		t.Errorf("it says so %d times within a moment, want once", n)
 	}
-	if err := r.id.bind(x); err != nil {
+	if err := r.id.Bind(x); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.mayFollow(y); err != nil {

@@ -25,7 +25,7 @@ func (r *Replica) forward(ctx context.Context, leader raft.ServerID, commands []
 	if err != nil {
 		return nil, outcomeNotAppended, fmt.Errorf("leader %q: %w", leader, err)
 	}
-	args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: commands, TimeoutMs: millisLeft(ctx)}
+	args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: commands, TimeoutMs: millisLeft(ctx)}
 	var reply ApplyReply
 	switch err := r.peers.Call(ctx, id, "Apply", args, &reply); {
 	case errors.Is(err, raftnet.ErrNotSent):

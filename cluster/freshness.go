@@ -108,7 +108,7 @@ func (r *Replica) Healthy() error {
 	if r.ctx.Err() != nil {
 		return errClosing
 	}
-	if err := r.dir.err(); err != nil {
+	if err := r.dir.Err(); err != nil {
 		return err
 	}
 	return r.watch.err()

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/durable"
 	"pushquorum/test/golden"
 
@@ -34,17 +35,17 @@ func TestGoldenFaults(t *testing.T) {
 		text        any
 		value, mend string
 	}{
-		{"a full disk", cannotWrite("/nowhere/data", open(syscall.ENOSPC)), "--storage.path=/nowhere/data", "make room"},
-		{"a used-up quota", cannotWrite("/nowhere/data", open(syscall.EDQUOT)), "--storage.path=/nowhere/data", "make room"},
-		{"a read-only file system", cannotWrite("/nowhere/data", open(syscall.EROFS)), "--storage.path=/nowhere/data", "mount it to be written"},
-		{"a directory of another user", cannotWrite("/nowhere/data", open(syscall.EACCES)), "--storage.path=/nowhere/data", "fsGroup"},
-		{"a directory that cannot be made", cannotMake("/proc/data", &os.PathError{Op: "mkdir", Path: "/proc/data", Err: syscall.ENOENT}), "--storage.path=/proc/data", "name a directory"},
-		{"a directory that cannot be made on a full disk", cannotMake("/nowhere/data", open(syscall.ENOSPC)), "--storage.path=/nowhere/data", "make room"},
-		{"a directory below a file", cannotMake("/dev/null/data", &os.PathError{Op: "mkdir", Path: "/dev/null", Err: syscall.ENOTDIR}), "/dev/null is a file", "name a directory"},
-		{"a damaged file", ifRefused("/nowhere/data", durable.Damaged("/nowhere/data/replica.json", "%w", damage)), "/nowhere/data/replica.json", "restore the file"},
-		{"a damaged log", ifRefused("/nowhere/data", durable.DamagedLog("/nowhere/data/wal/1.wal", "%w", damage)), "/nowhere/data/wal/1.wal", "recover"},
-		{"a file that cannot be read for want of rights", ifRefused("/nowhere/data", durable.Damaged("/nowhere/data/wal/1.wal", "cannot be read: %w", open(syscall.EACCES))), "/nowhere/data/wal/1.wal", "chown"},
-		{"a disk that fails", ifRefused("/nowhere/data", fmt.Errorf("reading the replica's identity: %w", syscall.EIO)), "--storage.path=/nowhere/data", "replace it"},
+		{"a full disk", disk.CannotWrite("/nowhere/data", open(syscall.ENOSPC)), "--storage.path=/nowhere/data", "make room"},
+		{"a used-up quota", disk.CannotWrite("/nowhere/data", open(syscall.EDQUOT)), "--storage.path=/nowhere/data", "make room"},
+		{"a read-only file system", disk.CannotWrite("/nowhere/data", open(syscall.EROFS)), "--storage.path=/nowhere/data", "mount it to be written"},
+		{"a directory of another user", disk.CannotWrite("/nowhere/data", open(syscall.EACCES)), "--storage.path=/nowhere/data", "fsGroup"},
+		{"a directory that cannot be made", disk.CannotMake("/proc/data", &os.PathError{Op: "mkdir", Path: "/proc/data", Err: syscall.ENOENT}), "--storage.path=/proc/data", "name a directory"},
+		{"a directory that cannot be made on a full disk", disk.CannotMake("/nowhere/data", open(syscall.ENOSPC)), "--storage.path=/nowhere/data", "make room"},
+		{"a directory below a file", disk.CannotMake("/dev/null/data", &os.PathError{Op: "mkdir", Path: "/dev/null", Err: syscall.ENOTDIR}), "/dev/null is a file", "name a directory"},
+		{"a damaged file", disk.IfRefused("/nowhere/data", durable.Damaged("/nowhere/data/replica.json", "%w", damage)), "/nowhere/data/replica.json", "restore the file"},
+		{"a damaged log", disk.IfRefused("/nowhere/data", durable.DamagedLog("/nowhere/data/wal/1.wal", "%w", damage)), "/nowhere/data/wal/1.wal", "recover"},
+		{"a file that cannot be read for want of rights", disk.IfRefused("/nowhere/data", durable.Damaged("/nowhere/data/wal/1.wal", "cannot be read: %w", open(syscall.EACCES))), "/nowhere/data/wal/1.wal", "chown"},
+		{"a disk that fails", disk.IfRefused("/nowhere/data", fmt.Errorf("reading the replica's identity: %w", syscall.EIO)), "--storage.path=/nowhere/data", "replace it"},
 		{"a port that is taken", address(listen(syscall.EADDRINUSE)), "10.0.0.1:7946", "choose another port"},
 		{"a port that is taken, as memberlist tells it", address(fmt.Errorf("failed to start TCP listener on %q port %d: %v", "10.0.0.1", 7946, listen(syscall.EADDRINUSE))), "10.0.0.1:7946: address", "choose another port"}, //nolint:errorlint // as there
 		{"an address of another host", address(listen(syscall.EADDRNOTAVAIL)), "10.0.0.1:7946", "address of this host"},
@@ -73,8 +74,8 @@ func TestGoldenFaults(t *testing.T) {
 // shortOf is what a replica says when its disk has 10 MB, should have 200 MB, and needs so much for a snapshot.
 func shortOf(t *testing.T, snapshot uint64) string {
 	t.Helper()
-	w := newSpaceWatch("/nowhere/data", "r1", 200<<20, func(string) (fileSystem, error) { return fileSystem{size: 1 << 30, free: 10 << 20}, nil },
-		func() uint64 { return snapshot }, newReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
-	w.look()
-	return w.shortage()
+	w := disk.NewSpace("/nowhere/data", "r1", 200<<20, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: 1 << 30, Free: 10 << 20}, nil },
+		func() uint64 { return snapshot }, disk.NewReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
+	w.Look()
+	return w.Shortage()
 }

@@ -98,6 +98,7 @@ func sendPacket(t *testing.T, r *replicaT, message []byte) {
 // Whoever reaches the gossip port may send anything. Each of these ended the process before memberlist 0.7.0, or took
 // its memory.
 func TestNoPacketEndsAReplica(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	victim := replicas[0]
 	node := func(versions ...byte) []byte {

@@ -17,13 +17,18 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
 	dto "github.com/prometheus/client_model/go"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/testkit"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
+
+// Tests that mostly wait run at once. What measures a time, pushes as fast as it can or keeps a processor busy runs alone,
+// because beside it the others miss their heartbeats.
 
 const testDeadline = testkit.Deadline
 
@@ -174,6 +179,7 @@ func freePortOn(t *testing.T, hosts ...string) (port string) {
 // testTuning is quick enough for tests and slow enough for two busy cores under the race detector.
 func testTuning() tuning {
 	tune := defaultTuning()
+	tune.lease = tune.heartbeat // so that a leader that got no processor for a moment goes on
 	tune.freshEvery = 200 * time.Millisecond
 	tune.reconcile = 100 * time.Millisecond
 	tune.pilotLook, tune.pilotAct, tune.stabilize = 500*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond
@@ -365,3 +371,8 @@ func sameState(t testing.TB, replicas ...*replicaT) {
 		return true
 	})
 }
+
+func entry(index, term uint64) *raft.Log { return testkit.Entry(index, term) }
+
+// allLogs are the places where a log can be. Segments are so small that a test fills some.
+var allLogs = []disk.LogOptions{{Store: disk.LogWAL, SegmentSize: 4 << 10}, {Store: disk.LogBbolt}}

@@ -271,7 +271,7 @@ func swallows(t *testing.T) (address string) {
 }
 
 // Gossip shows 2,000 members that nobody has met; their peer port swallows everything.
-func TestAReplicaJoinsPastPhantoms(t *testing.T) {
+func TestAReplicaJoinsPastPhantoms(t *testing.T) { // not parallel, because it measures time
 	tn := newTestNet()
 	r := newReplica(t, tn, "r1", freePorts(t), 1).start()
 	waitReady(t, r)
@@ -290,7 +290,7 @@ func TestAReplicaJoinsPastPhantoms(t *testing.T) {
 	}
 }
 
-func TestTheStatusOfAClusterDoesNotWaitForPhantoms(t *testing.T) {
+func TestTheStatusOfAClusterDoesNotWaitForPhantoms(t *testing.T) { // not parallel, because it measures time
 	_, replicas := trio(t)
 	hole := swallows(t)
 	for range 500 {

@@ -47,7 +47,7 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 			servers[id] = s
 		}
 	}
-	own := r.store.clusterID()
+	own := r.store.ClusterID()
 	leading := r.raft.State() == raft.Leader
 	alive := r.gossip.Alive()
 	var guests []gossip.Meta // who might join, as gossip says; each is asked before anything is changed for it
@@ -107,7 +107,7 @@ func nameTakenBy(m gossip.Meta, alive []gossip.Meta, servers map[uuid.UUID]raft.
 func (r *Replica) warnOfStranger(m gossip.Meta) {
 	r.warnOnce(m.ID, "a replica belongs to another cluster and is not added; if its data is not needed, stop it "+
 		"and delete its data directory, otherwise take it out of --cluster.peer",
-		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.clusterID())
+		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.ClusterID())
 }
 
 // warnOnce logs what an operator has to do about another replica, unless something was said about it before.
@@ -121,7 +121,7 @@ func (r *Replica) invite(ctx context.Context, m gossip.Meta) error {
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
 	var reply AgreeReply
-	if err := r.peers.Call(ctx, m.ID, "Invite", &InviteArgs{Cluster: r.store.clusterID()}, &reply); err != nil {
+	if err := r.peers.Call(ctx, m.ID, "Invite", &InviteArgs{Cluster: r.store.ClusterID()}, &reply); err != nil {
 		return err
 	}
 	r.disown(m.ID, reply.Cluster)
@@ -134,7 +134,7 @@ func (r *Replica) invite(ctx context.Context, m gossip.Meta) error {
 // disown forgets what gossip says of a replica that has just said that it belongs to another cluster. Gossip may have
 // met it before it belonged to any, and its news of that goes to those whom it gossips with, who are others by now.
 func (r *Replica) disown(id, cluster uuid.UUID) {
-	if !gossip.ForeignTo(r.store.clusterID(), cluster) {
+	if !gossip.ForeignTo(r.store.ClusterID(), cluster) {
 		return
 	}
 	if m, ok := r.gossip.LastSeen(id); ok {

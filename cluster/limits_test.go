@@ -136,7 +136,7 @@ func TestWhatThereIsNoRoomForIsAnsweredAmongOthers(t *testing.T) {
 	waitReady(t, r)
 	push(t, r, "a", 1)
 	ask := func(commands ...[]byte) (reply ApplyReply) {
-		args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: commands, TimeoutMs: testDeadline.Milliseconds()}
+		args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: commands, TimeoutMs: testDeadline.Milliseconds()}
 		if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil {
 			t.Fatal(err)
 		}

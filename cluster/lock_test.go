@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -48,32 +50,32 @@ func TestTheSuccessorOfAProcessThatIsEndingWaitsForItsDirectory(t *testing.T) {
 func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 	t.Parallel()
 	dir, logger := t.TempDir(), slog.New(slog.DiscardHandler)
-	held, err := lockDir(dir, 0, logger)
+	held, err := disk.LockDir(dir, 0, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := lockDir(dir, 3*lockRetry, logger); err == nil || !strings.Contains(err.Error(), "in use by another process") || time.Since(began) < 3*lockRetry {
+	if _, err := disk.LockDir(dir, 3*disk.LockRetry, logger); err == nil || !strings.Contains(err.Error(), "in use by another process") || time.Since(began) < 3*disk.LockRetry {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	if err := held.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := lockDir(dir, 0, logger)
+	again, err := disk.LockDir(dir, 0, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Its file is deleted: whoever comes next locks another one, and is not kept out by this; but one who has waited
 	// for this one must not take it for the one that is there.
-	if err := os.Remove(filepath.Join(dir, lockFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, disk.LockFile)); err != nil {
 		t.Fatal(err)
 	}
-	other, err := lockDir(dir, 0, logger)
+	other, err := disk.LockDir(dir, 0, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := os.Stat(filepath.Join(dir, lockFile))
-	if err != nil || os.SameFile(again.info(), now) || !os.SameFile(other.info(), now) {
+	now, err := os.Stat(filepath.Join(dir, disk.LockFile))
+	if err != nil || os.SameFile(again.Info(), now) || !os.SameFile(other.Info(), now) {
 		t.Errorf("what is locked is not what is there: %v", err)
 	}
 	if err := errors.Join(again.Close(), other.Close()); err != nil {
@@ -83,14 +85,14 @@ func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 
 func TestADirectoryOfAnotherUserIsSaidToBeOne(t *testing.T) {
 	dir := t.TempDir()
-	lock := filepath.Join(dir, lockFile)
-	writeFile(t, lock, nil)
+	lock := filepath.Join(dir, disk.LockFile)
+	testkit.WriteFile(t, lock, nil)
 	for name, refused := range map[string]string{
-		"the directory": filepath.Join(dir, probeFile), // which does not exist: it may not be made
+		"the directory": filepath.Join(dir, disk.ProbeFile), // which does not exist: it may not be made
 		"a file in it":  lock,
 		"one above it":  filepath.Join(dir, "a", "b"),
 	} {
-		err := cannotWrite(dir, &fs.PathError{Op: "open", Path: refused, Err: syscall.EACCES})
+		err := disk.CannotWrite(dir, &fs.PathError{Op: "open", Path: refused, Err: syscall.EACCES})
 		subject := dir
 		if refused == lock {
 			subject = lock
@@ -100,7 +102,7 @@ func TestADirectoryOfAnotherUserIsSaidToBeOne(t *testing.T) {
 			t.Fatal(serr)
 		}
 		for _, want := range []string{
-			refused, "permission denied", subject + " belongs to " + owner(info), info.Mode().String(), "runs as user ", "chown -R ", " " + dir + ")", "fsGroup: ",
+			refused, "permission denied", subject + " belongs to " + disk.Owner(info), info.Mode().String(), "runs as user ", "chown -R ", " " + dir + ")", "fsGroup: ",
 		} {
 			if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: got %q, want one line that says %q", name, err, want)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/expo"
 	"pushquorum/fsm"
@@ -33,10 +34,10 @@ func entryOf(index uint64, size int) *raft.Log {
 	return &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: bytes.Repeat([]byte{byte(index)}, size)}
 }
 
-func openCache(t *testing.T, sizes ...int) (*logCache, *countingLogs) {
+func openCache(t *testing.T, sizes ...int) (*disk.LogCache, *countingLogs) {
 	t.Helper()
 	below := &countingLogs{LogStore: raft.NewInmemStore()}
-	c := newLogCache(below).deferring()
+	c := disk.NewLogCache(below).Deferring()
 	for i, size := range sizes {
 		if err := c.StoreLog(entryOf(uint64(i+1), size)); err != nil {
 			t.Fatal(err)
@@ -46,6 +47,9 @@ func openCache(t *testing.T, sizes ...int) (*logCache, *countingLogs) {
 }
 
 func TestTheCacheIsBoundedInBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it stores two gigabytes")
+	}
 	c, _ := openCache(t)
 	for i := range 200 {
 		size := []int{10, 3 << 20, maxBatch, 20 << 20, 0}[i%5]
@@ -53,16 +57,16 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		held := 0
-		for _, l := range c.recent {
+		for _, l := range c.Recent {
 			held += len(l.Data)
 		}
-		if held != c.bytes || held > cachedBytes || len(c.recent) > cachedEntries {
-			t.Fatalf("after entry %d it holds %d entries with %d bytes and counts %d", i+1, len(c.recent), held, c.bytes)
+		if held != c.Bytes || held > disk.CachedBytes || len(c.Recent) > disk.CachedEntries {
+			t.Fatalf("after entry %d it holds %d entries with %d bytes and counts %d", i+1, len(c.Recent), held, c.Bytes)
 		}
 		for j := range i + 1 {
 			var l raft.Log
 			want := []int{10, 3 << 20, maxBatch, 20 << 20, 0}[j%5]
-			if err := c.GetLog(uint64(j+1), &l); err != nil || l.Index != uint64(j+1) || (!isDeferred(&l) && len(l.Data) != want) {
+			if err := c.GetLog(uint64(j+1), &l); err != nil || l.Index != uint64(j+1) || (!disk.IsDeferred(&l) && len(l.Data) != want) {
 				t.Fatalf("after entry %d, entry %d is read as %d, %d bytes, %v", i+1, j+1, l.Index, len(l.Data), err)
 			}
 		}
@@ -70,19 +74,20 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 }
 
 func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
-	c, below := openCache(t, deferredSize, deferredSize+1, knownSize+1, 20<<20)
+	t.Parallel()
+	c, below := openCache(t, disk.DeferredSize, disk.DeferredSize+1, disk.KnownSize+1, 20<<20)
 	if err := c.StoreLog(&raft.Log{Index: 5, Term: 1, Type: raft.LogConfiguration, Data: make([]byte, 1<<20)}); err != nil {
 		t.Fatal(err)
 	}
-	c.recent, c.bytes = nil, 0 // as at a start
+	c.Recent, c.Bytes = nil, 0 // as at a start
 	for range 2 {
 		for index, want := range map[uint64]bool{1: false, 2: true, 3: true, 4: true, 5: false} {
 			var l raft.Log
-			if err := c.GetLog(index, &l); err != nil || isDeferred(&l) != want || l.Index != index || l.Term != 1 {
-				t.Errorf("entry %d is read as entry %d of term %d, without its data: %t, %v", index, l.Index, l.Term, isDeferred(&l), err)
+			if err := c.GetLog(index, &l); err != nil || disk.IsDeferred(&l) != want || l.Index != index || l.Term != 1 {
+				t.Errorf("entry %d is read as entry %d of term %d, without its data: %t, %v", index, l.Index, l.Term, disk.IsDeferred(&l), err)
 			}
-			whole, err := c.full(&l)
-			if err != nil || len(whole.Data) < deferredSize || (whole.Type == raft.LogCommand && whole.Data[0] != byte(index)) {
+			whole, err := c.Full(&l)
+			if err != nil || len(whole.Data) < disk.DeferredSize || (whole.Type == raft.LogCommand && whole.Data[0] != byte(index)) {
 				t.Errorf("entry %d has no data: %v", index, err)
 			}
 		}
@@ -98,10 +103,10 @@ func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	if err := c.GetLog(4, &l); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry that was deleted is read: %v", err)
 	}
-	if _, err := c.full(&raft.Log{Index: 4, Term: 1, Data: deferred}); !errors.Is(err, raft.ErrLogNotFound) {
+	if _, err := c.Full(&raft.Log{Index: 4, Term: 1, Data: disk.Deferred}); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry that was deleted has data: %v", err)
 	}
-	other := entryOf(3, knownSize+1)
+	other := entryOf(3, disk.KnownSize+1)
 	other.Term = 2
 	if err := c.StoreLog(other); err != nil {
 		t.Fatal(err)
@@ -109,7 +114,7 @@ func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	if err := c.GetLog(3, &l); err != nil || l.Term != 2 {
 		t.Errorf("an entry that took another's place is read with term %d: %v", l.Term, err)
 	}
-	if _, err := c.full(&raft.Log{Index: 3, Term: 1, Type: raft.LogCommand, Data: deferred}); !errors.Is(err, raft.ErrLogNotFound) {
+	if _, err := c.Full(&raft.Log{Index: 3, Term: 1, Type: raft.LogCommand, Data: disk.Deferred}); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry gets the data of the one that took its place: %v", err)
 	}
 }
@@ -139,24 +144,24 @@ func (s *slowLogs) DeleteRange(first, last uint64) error {
 
 // What is remembered of a large entry decides what Raft takes for its term.
 func TestAnEntryThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
-	for name, during := range map[string]func(c *logCache, s *slowLogs) error{
-		"deleted while it is read": func(c *logCache, s *slowLogs) error {
+	for name, during := range map[string]func(c *disk.LogCache, s *slowLogs) error{
+		"deleted while it is read": func(c *disk.LogCache, s *slowLogs) error {
 			var err error
 			s.then = func() { err = c.DeleteRange(1, 1) }
 			return errors.Join(c.GetLog(1, &raft.Log{}), err)
 		},
-		"read while it is deleted": func(c *logCache, s *slowLogs) error {
+		"read while it is deleted": func(c *disk.LogCache, s *slowLogs) error {
 			var err error
 			s.then = func() { err = c.GetLog(1, &raft.Log{}) }
 			return errors.Join(c.DeleteRange(1, 1), err)
 		},
 	} {
 		s := &slowLogs{LogStore: raft.NewInmemStore()}
-		c := newLogCache(s).deferring()
-		if err := c.StoreLog(entryOf(1, knownSize+1)); err != nil {
+		c := disk.NewLogCache(s).Deferring()
+		if err := c.StoreLog(entryOf(1, disk.KnownSize+1)); err != nil {
 			t.Fatal(err)
 		}
-		c.recent, c.bytes = nil, 0
+		c.Recent, c.Bytes = nil, 0
 		if err := during(c, s); err != nil {
 			t.Fatal(err)
 		}
@@ -167,20 +172,21 @@ func TestAnEntryThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
 }
 
 func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		sizes []int
 		sent  int
 	}{
 		"nothing":                           {nil, 0},
 		"small ones":                        {[]int{1, 10, 100}, 3},
-		"as much as fits":                   {[]int{maxSent / 2, maxSent / 2, 1}, 2},
+		"as much as fits":                   {[]int{disk.MaxSent / 2, disk.MaxSent / 2, 1}, 2},
 		"one that is too large goes alone":  {[]int{20 << 20, 1}, 1},
 		"one that is too large waits":       {[]int{1, 20 << 20, 1}, 1},
-		"data that is read from the disk":   {[]int{knownSize + 1, deferredSize + 1, 10, 20 << 20}, 3},
-		"what is in no memory and does fit": {[]int{deferredSize + 1, deferredSize + 1}, 2},
+		"data that is read from the disk":   {[]int{disk.KnownSize + 1, disk.DeferredSize + 1, 10, 20 << 20}, 3},
+		"what is in no memory and does fit": {[]int{disk.DeferredSize + 1, disk.DeferredSize + 1}, 2},
 	} {
 		c, _ := openCache(t, test.sizes...)
-		c.recent, c.bytes = nil, 0
+		c.Recent, c.Bytes = nil, 0
 		request := &raft.AppendEntriesRequest{LeaderCommitIndex: 99}
 		for i := range test.sizes {
 			l := new(raft.Log)
@@ -189,7 +195,7 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 			}
 			request.Entries = append(request.Entries, l)
 		}
-		if err := c.cut(request); err != nil || len(request.Entries) != test.sent {
+		if err := c.Cut(request); err != nil || len(request.Entries) != test.sent {
 			t.Errorf("%s: %d entries are sent, want %d: %v", name, len(request.Entries), test.sent, err)
 		}
 		if request.LeaderCommitIndex != uint64(test.sent) {
@@ -201,18 +207,18 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 			}
 		}
 	}
-	c, _ := openCache(t, knownSize+1)
-	c.recent, c.bytes = nil, 0
+	c, _ := openCache(t, disk.KnownSize+1)
+	c.Recent, c.Bytes = nil, 0
 	l := new(raft.Log)
 	if err := errors.Join(c.GetLog(1, l), c.DeleteRange(1, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.cut(&raft.AppendEntriesRequest{Entries: []*raft.Log{l}}); err == nil {
+	if err := c.Cut(&raft.AppendEntriesRequest{Entries: []*raft.Log{l}}); err == nil {
 		t.Error("an entry that is gone is sent")
 	}
 	for commit, want := range map[uint64]uint64{5: 5, 7: 7, 9: 7} {
 		request := &raft.AppendEntriesRequest{PrevLogEntry: 7, LeaderCommitIndex: commit}
-		if err := c.cut(request); err != nil || request.LeaderCommitIndex != want {
+		if err := c.Cut(request); err != nil || request.LeaderCommitIndex != want {
 			t.Errorf("after entry 7, of which nothing follows, %d are said to be committed for %d: %v", request.LeaderCommitIndex, commit, err)
 		}
 	}
@@ -235,8 +241,9 @@ func (f *batchesFSM) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func TestTheStateMachineGetsEachLargeEntryAlone(t *testing.T) {
-	c, _ := openCache(t, 1, 2, knownSize+3, 4, 20<<20, deferredSize+6)
-	c.recent, c.bytes = nil, 0
+	t.Parallel()
+	c, _ := openCache(t, 1, 2, disk.KnownSize+3, 4, 20<<20, disk.DeferredSize+6)
+	c.Recent, c.Bytes = nil, 0
 	var logs []*raft.Log
 	for i := range 6 {
 		l := new(raft.Log)
@@ -253,7 +260,7 @@ func TestTheStateMachineGetsEachLargeEntryAlone(t *testing.T) {
 	if got := f.ApplyBatch(logs); fmt.Sprint(got) != "[1 2 3 4 5 6]" || len(failed) > 0 {
 		t.Errorf("the results are %v, %v", got, failed)
 	}
-	if got := fmt.Sprintf("%q", to.got); got != fmt.Sprintf(`["1:1 2:2 " "3:%d " "4:4 " "5:%d " "6:%d "]`, knownSize+3, 20<<20, deferredSize+6) {
+	if got := fmt.Sprintf("%q", to.got); got != fmt.Sprintf(`["1:1 2:2 " "3:%d " "4:4 " "5:%d " "6:%d "]`, disk.KnownSize+3, 20<<20, disk.DeferredSize+6) {
 		t.Errorf("it got %s", got)
 	}
 	if err := c.DeleteRange(1, 6); err != nil {
@@ -282,7 +289,7 @@ func largePush(r *replicaT, job string, size int) []byte {
 
 // meteredStore notes the most that it is given at a time.
 type meteredStore struct {
-	entryStore
+	disk.EntryStore
 	mu      sync.Mutex
 	largest int // bytes in more than one entry
 }
@@ -297,12 +304,15 @@ func (m *meteredStore) StoreLogs(logs []*raft.Log) error {
 		m.largest = max(m.largest, size)
 		m.mu.Unlock()
 	}
-	return m.entryStore.StoreLogs(logs)
+	return m.EntryStore.StoreLogs(logs)
 }
 
 // A follower that was away gets large entries a few at a time, and both sides apply what was acknowledged; so does a replica that
 // starts, whose log holds more than should be in memory.
 func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it sends entries of many megabytes")
+	}
 	net, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	away := others[0]
@@ -315,16 +325,16 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 	}
 	net.isolate(away.cfg.Name, true, names(replicas), raftnet.KindRaft)
 	away.start()
-	away.store.log.mu.Lock()
-	meter := &meteredStore{entryStore: away.store.log.inner}
-	away.store.log.inner = meter
-	away.store.log.mu.Unlock()
+	away.store.Log.Mu.Lock()
+	meter := &meteredStore{EntryStore: away.store.Log.Inner}
+	away.store.Log.Inner = meter
+	away.store.Log.Mu.Unlock()
 	net.isolate(away.cfg.Name, false, names(replicas), raftnet.KindRaft)
 	waitReady(t, away)
 	sameState(t, replicas...)
 	meter.mu.Lock()
-	if meter.largest > maxSent || meter.largest == 0 {
-		t.Errorf("%d bytes were sent at a time, want more than one entry and at most %d bytes", meter.largest, maxSent)
+	if meter.largest > disk.MaxSent || meter.largest == 0 {
+		t.Errorf("%d bytes were sent at a time, want more than one entry and at most %d bytes", meter.largest, disk.MaxSent)
 	}
 	meter.mu.Unlock()
 	for i := range 6 { // now it is sent to in a pipeline

@@ -9,23 +9,25 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk"
 )
 
 // What a replica does when its data directory cannot be written, or is gone.
 
 // enterDirectory makes the data directory if there is none, locks it, and finds out whether it can be written before
 // anything in it is changed.
-func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*dirLock, error) {
+func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*disk.Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, cannotMake(dir, err)
+		return nil, disk.CannotMake(dir, err)
 	}
-	lock, err := lockDir(dir, tune.lockWait, logger)
+	lock, err := disk.LockDir(dir, tune.lockWait, logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(giveUpReserve(dir, tune), tune.probe(dir, probeSize)); err != nil {
+	if err := errors.Join(disk.GiveUpReserve(dir, tune.segmentSize(dir), tune.measure), tune.probe(dir, disk.ProbeSize)); err != nil {
 		_ = lock.Close() // nothing has been written under it
-		return nil, cannotWrite(dir, err)
+		return nil, disk.CannotWrite(dir, err)
 	}
 	return lock, nil
 }
@@ -44,7 +46,7 @@ func (r *Replica) afterLoss(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
 	defer cancel()
 	r.handOver(ctx)
-	return fmt.Errorf("%w; start this replica again: with an empty directory it joins as a new one, with its own put back it goes on", r.dir.isGone())
+	return fmt.Errorf("%w; start this replica again: with an empty directory it joins as a new one, with its own put back it goes on", r.dir.IsGone())
 }
 
 // OnlyVoter tells whether nobody but this replica can acknowledge anything.
@@ -68,7 +70,7 @@ func onlyVoter(c raft.Configuration, self raft.ServerID) bool {
 
 // over is why nothing will ever be acknowledged again, or nil.
 func (r *Replica) over() error {
-	if err := r.dir.isGone(); err != nil && r.OnlyVoter() {
+	if err := r.dir.IsGone(); err != nil && r.OnlyVoter() {
 		return err
 	}
 	return nil
@@ -77,7 +79,7 @@ func (r *Replica) over() error {
 // servesAlone tells whether the local state is current though Raft may not be able to say so: what the only voter has
 // acknowledged it has applied, and while its directory takes nothing more it may not get as far as leading.
 func (r *Replica) servesAlone() bool {
-	if r.dir.err() == nil || r.cfg.FSM.Err() != nil || !r.OnlyVoter() {
+	if r.dir.Err() == nil || r.cfg.FSM.Err() != nil || !r.OnlyVoter() {
 		return false
 	}
 	_, ever := r.fresh.age()

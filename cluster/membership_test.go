@@ -23,6 +23,7 @@ func voters(r *replicaT) int {
 }
 
 func TestReplicasFormInAnyOrderAndAFourthJoins(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	replicas[2].start()
@@ -45,6 +46,7 @@ func TestReplicasFormInAnyOrderAndAFourthJoins(t *testing.T) {
 }
 
 func TestFiveReplicasFormAndSurviveTwo(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 5)
 	for _, r := range replicas {
@@ -64,6 +66,7 @@ func TestFiveReplicasFormAndSurviveTwo(t *testing.T) {
 }
 
 func TestStandaloneReplicaBecomesTheFirstMemberAndKeepsItsData(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	first := newReplica(t, tn, "r1", "", 1).start()
 	waitReady(t, first)
@@ -90,6 +93,7 @@ func TestStandaloneReplicaBecomesTheFirstMemberAndKeepsItsData(t *testing.T) {
 }
 
 func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()
 	b := newReplica(t, tn, "b", freePorts(t), 1).start()
@@ -107,12 +111,13 @@ func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
 		t.Fatal("the two have merged")
 	}
 	if _, err := raftnet.Dial(testContext(t), a.tune.dial, b.addrs.PeerAdvertise,
-		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self, Cluster: a.store.clusterID()}); !errors.Is(err, raftnet.OtherCluster) {
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self, Cluster: a.store.ClusterID()}); !errors.Is(err, raftnet.OtherCluster) {
 		t.Fatalf("Raft traffic of another cluster: %v, want a refusal", err)
 	}
 }
 
 func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
+	t.Parallel()
 	tn, replicas := trio(t)
 	_, others := leaderOf(t, replicas)
 	dead := others[0]
@@ -128,7 +133,7 @@ func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
 		t.Fatalf("the replacement lacks data: %v", err)
 	}
 	if _, err := raftnet.Dial(testContext(t), others[1].tune.dial, replacement.addrs.PeerAdvertise,
-		raftnet.Hello{Kind: raftnet.KindRaft, Target: dead.self, Cluster: others[1].store.clusterID()}); !errors.Is(err, raftnet.NotMe) {
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: dead.self, Cluster: others[1].store.ClusterID()}); !errors.Is(err, raftnet.NotMe) {
 		t.Fatalf("asked for the dead one: %v, want a refusal", err)
 	}
 	eventually(t, "the dead one is listed as unhealthy", func() bool {
@@ -155,6 +160,7 @@ func TestReplicaThatExpectsOneWaitsForItsPeersHoweverSilent(t *testing.T) {
 }
 
 func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {
@@ -169,7 +175,7 @@ func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
 		push(t, others[1], fmt.Sprintf("job%d", i%10), float64(i))
 	}
 	first := func(r *replicaT) uint64 {
-		i, err := r.store.log.FirstIndex()
+		i, err := r.store.Log.FirstIndex()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +190,7 @@ func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
 	// Raft drops the old log after the state has been replaced.
 	eventually(t, "its state came from a snapshot, and the log before is gone", func() bool {
 		f := first(away)
-		return away.store.snapshotIndex() > 0 && (f == 0 || f > last)
+		return away.store.SnapshotIndex() > 0 && (f == 0 || f > last)
 	})
 	// And it can be opened again: no gap was left.
 	away.crash()

@@ -33,7 +33,7 @@ func (r *Replica) diskAnswers(commands [][]byte) answers {
 
 // noSpace is why this replica, as the leader, has nothing more stored, or "".
 func (r *Replica) noSpace() string {
-	own := r.space.shortage()
+	own := r.space.Shortage()
 	if r.pilot == nil {
 		return own
 	}
@@ -62,7 +62,7 @@ const makeWayEvery = 10 * time.Second
 // of room while a majority has some hands over to one of these.
 func (p *pilot) lookAtSpace(heard map[raft.ServerID]answer) {
 	configuration := p.r.raft.GetConfiguration().Configuration()
-	own := p.r.space.shortage() // and not what it was before the others were asked
+	own := p.r.space.Shortage() // and not what it was before the others were asked
 	if a, ok := heard[p.r.serverID]; ok {
 		a.NoSpace = own
 		heard = maps.Clone(heard)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
@@ -21,14 +22,14 @@ const probeTimeout = 3 * time.Second
 
 // refuseIfAnybodyAnswers asks at every address where a member might be, and returns an error when there is one. Those who are no
 // members are noted. Who is somewhere else cannot be found: the report names the members, for people to know.
-func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, store *storage, self uuid.UUID, rec *Recovery) error {
+func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, store *disk.Dir, self uuid.UUID, rec *Recovery) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	places, err := placesOfPeers(ctx, cfg, tune.resolver)
 	if err != nil {
 		return err
 	}
-	for _, s := range store.configuration.Servers {
+	for _, s := range store.Configuration.Servers {
 		if a, err := server.ParseAddress(s.Address); err == nil && a.ID != self && a.Peer != "" {
 			places = append(places, a.Peer)
 		}
@@ -45,7 +46,7 @@ func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, store
 	for i, place := range places {
 		var refused raftnet.Answer
 		switch a := answers[i]; {
-		case errs[i] == nil && a.Cluster == store.clusterID() && a.ID != self:
+		case errs[i] == nil && a.Cluster == store.ClusterID() && a.ID != self:
 			return fmt.Errorf("%s (%s) answers at %s and is a member of this cluster: its data may be newer than this, and together the two may have a quorum; start this replica as usual, or stop that one first if its data is to be given up",
 				a.Name, a.ID, place)
 		case errs[i] == nil:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -55,7 +56,7 @@ func TestAnErrorSaysForCertainThatNothingWasAppliedOrNothingOfIt(t *testing.T) {
 				defer cancel()
 				node := &fakeNode{leader: "a"}
 				r := &Replica{
-					serverID: "a", tune: defaultTuning(), dir: &directory{}, metrics: newMetrics(), ctx: t.Context(),
+					serverID: "a", tune: defaultTuning(), dir: &disk.Watch{}, metrics: newMetrics(), ctx: t.Context(),
 					leader: &leadership{
 						raft: node, self: "a", logger: slog.New(slog.DiscardHandler), changed: make(chan struct{}),
 						nameOf: func(id raft.ServerID) string { return string(id) }, onNewLeader: func() {},

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
 	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/raftnet"
@@ -28,7 +29,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 	cfg.Logger = logger
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = r.tune.heartbeat, r.tune.election
 	cfg.LeaderLeaseTimeout, cfg.CommitTimeout = r.tune.lease, r.tune.commit
-	cfg.MaxAppendEntries = maxRequest
+	cfg.MaxAppendEntries = disk.MaxRequest
 	cfg.BatchApplyCh = true
 	cfg.TrailingLogs = r.cfg.SnapshotEntries
 	cfg.SnapshotThreshold = math.MaxUint64 // snapshotter decides
@@ -51,14 +52,14 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(server.Address{ID: r.self}.Encode())
 	} else {
-		r.gossip = gossip.New(r.logger, r.self, r.id.get().Starts, r.addrs, gossip.Hooks{Meta: r.ownMeta, Moved: r.moved, Stranger: r.warnOfStranger})
+		r.gossip = gossip.New(r.logger, r.self, r.id.Get().Starts, r.addrs, gossip.Hooks{Meta: r.ownMeta, Moved: r.moved, Stranger: r.warnOfStranger})
 		r.alone = r.newAlone()
 		r.mux = raftnet.NewMux(ln, r.logger, r.admit, r.servePeer)
-		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.PeerAdvertise, r.store.clusterID, r.tune.dial)
-		r.network = raftnet.NewTransport(raftnet.TransportConfig{
+		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.PeerAdvertise, r.store.ClusterID, r.tune.dial)
+		network := raftnet.NewTransport(raftnet.TransportConfig{
 			Streams:   r.stream,
 			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.PeerAdvertise, Gossiped: r.peerAddress, Configured: configured},
-			RaftLog:   logger, Logger: r.logger, Trim: r.store.logs.cut,
+			RaftLog:   logger, Logger: r.logger, Trim: r.store.Logs.Cut,
 			Term: func() uint64 {
 				if running := ref.Load(); running != nil {
 					return running.CurrentTerm()
@@ -66,20 +67,20 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 				return 0 // nothing has come yet
 			},
 		})
-		r.trans = r.network
+		r.injector, r.trans = network, network
 	}
 	loading := &loadingFSM{
-		BatchingFSM: &pacedFSM{r.cfg.FSM, pace{r.ctx.Done(), func() bool { return r.space.shortage() != "" }}}, logs: r.store.logs, fail: r.cfg.FSM.Halt,
-		dropped: func(index uint64) bool { return index <= r.store.snapshotIndex() },
+		BatchingFSM: &pacedFSM{r.cfg.FSM, pace{r.ctx.Done(), func() bool { return r.space.Shortage() != "" }}}, logs: r.store.Logs, fail: r.cfg.FSM.Halt,
+		dropped: func(index uint64) bool { return index <= r.store.SnapshotIndex() },
 	}
-	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{loading, &r.watch.apply}, &watchedLogs{r.store.logs, &r.watch.disk},
-		&patientStable{&watchedStable{r.store.stable, &r.watch.disk}, r.dir}, r.store.snaps, r.trans); err != nil {
+	if r.raft, err = raft.NewRaft(cfg, &watchedFSM{loading, &r.watch.apply}, &watchedLogs{r.store.Logs, &r.watch.disk},
+		r.dir.Patient(&watchedStable{r.store.Stable, &r.watch.disk}), r.store.Snaps, r.trans); err != nil {
 		return fmt.Errorf("starting Raft on %s: %w", r.cfg.DataDir, err)
 	}
 	ref.Store(r.raft)
 	r.stopRaft = sync.OnceValue(func() error {
 		stopped := r.raft.Shutdown()
-		r.dir.release() // what waits to store a term
+		r.dir.Release() // what waits to store a term
 		return stopped.Error()
 	})
 	where := func(id uuid.UUID) string {
@@ -91,7 +92,7 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		return parsed.Peer
 	}
 	r.peers = raftnet.NewClient(where, errClosing, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
-		return raftnet.Dial(ctx, r.tune.dial, address, raftnet.Hello{Kind: raftnet.KindRPC, Target: id, Sender: r.self, Cluster: r.store.clusterID()})
+		return raftnet.Dial(ctx, r.tune.dial, address, raftnet.Hello{Kind: raftnet.KindRPC, Target: id, Sender: r.self, Cluster: r.store.ClusterID()})
 	})
 	r.leader = &leadership{
 		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf,

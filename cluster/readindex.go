@@ -132,7 +132,7 @@ func (r *Replica) askReadIndex(ctx context.Context) (readIndex, error) {
 	if err != nil {
 		return readIndex{}, fmt.Errorf("leader %q: %w", leader, err)
 	}
-	args := &ReadIndexArgs{Cluster: r.store.clusterID(), Term: term, Requester: r.self, TimeoutMs: millisLeft(ctx)}
+	args := &ReadIndexArgs{Cluster: r.store.ClusterID(), Term: term, Requester: r.self, TimeoutMs: millisLeft(ctx)}
 	var reply ReadIndexReply
 	if err := r.peers.Call(ctx, id, "ReadIndex", args, &reply); err != nil {
 		return readIndex{}, fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
@@ -197,7 +197,7 @@ func (r *Replica) confirmTerm(ctx context.Context, term uint64, voters []uuid.UU
 	for _, id := range voters {
 		go func() { // ends with ctx at the latest
 			var reply ConfirmTermReply
-			err := r.peers.Call(ctx, id, "ConfirmTerm", &ConfirmTermArgs{Cluster: r.store.clusterID(), Term: term}, &reply)
+			err := r.peers.Call(ctx, id, "ConfirmTerm", &ConfirmTermArgs{Cluster: r.store.ClusterID(), Term: term}, &reply)
 			switch {
 			case err != nil:
 				err = fmt.Errorf("%s did not answer: %w", r.nameOf(raft.ServerID(id.String())), err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -25,7 +25,7 @@ var ErrWritable = errors.New("the data directory can be written again")
 type ReadOnly struct {
 	cfg    Config
 	tune   tuning
-	lock   *dirLock // nil where the file could not be opened
+	lock   *disk.Lock // nil where the file could not be opened
 	why    error
 	id     string
 	term   uint64
@@ -49,32 +49,32 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 	r := &ReadOnly{cfg: cfg, tune: tune, why: fmt.Errorf("read-only: %w", why), since: time.Now()}
 	defer func() {
 		if err != nil {
-			err = ifRefused(cfg.DataDir, errors.Join(err, r.Close()))
+			err = disk.IfRefused(cfg.DataDir, errors.Join(err, r.Close()))
 		}
 	}()
-	if r.lock, err = lockDirReadOnly(cfg.DataDir, tune.lockWait, cfg.Logger); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if r.lock, err = disk.LockDirReadOnly(cfg.DataDir, tune.lockWait, cfg.Logger); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	id, err := openIdentity(cfg.DataDir)
+	id, err := disk.OpenIdentity(cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	if id.get().Starts == 0 {
+	if id.Get().Starts == 0 {
 		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
-	r.id = id.get().ID.String()
-	store, err := openStorage(cfg.DataDir, id, logOptions{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir), readOnly: true}, newRaftLogger(cfg.Logger))
+	r.id = id.Get().ID.String()
+	store, err := disk.Open(cfg.DataDir, id, disk.LogOptions{Store: cfg.LogStore, SegmentSize: tune.segmentSize(cfg.DataDir), ReadOnly: true}, fsm.VerifySnapshot, newRaftLogger(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if !onlyVoter(store.configuration, raft.ServerID(r.id)) {
-		return nil, fmt.Errorf("%s belongs to a replica of a cluster of %d, whose others may know more", cfg.DataDir, len(store.configuration.Servers))
+	if !onlyVoter(store.Configuration, raft.ServerID(r.id)) {
+		return nil, fmt.Errorf("%s belongs to a replica of a cluster of %d, whose others may know more", cfg.DataDir, len(store.Configuration.Servers))
 	}
-	if r.term, err = store.stable.GetUint64([]byte(termKey)); err != nil {
+	if r.term, err = store.Stable.GetUint64([]byte(disk.TermKey)); err != nil {
 		return nil, err
 	}
-	if err := store.restore(cfg.FSM); err != nil {
+	if err := restoreAll(store, cfg.FSM); err != nil {
 		return nil, err
 	}
 	if cfg.Registerer != nil {
@@ -91,27 +91,25 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 	return r, nil
 }
 
-// restore puts all that is here into a new state machine, as Raft does it when all of it is committed.
-func (s *storage) restore(f *fsm.FSM) error {
-	index := uint64(0)
-	if s.snapshot != nil {
-		state, err := os.Open(filepath.Join(s.snapshot.path, snapshotState))
-		if err != nil {
-			return err
-		}
+// restoreAll puts all that is here into a new state machine, as Raft does it when all of it is committed.
+func restoreAll(s *disk.Dir, f *fsm.FSM) error {
+	state, index, err := s.SnapshotContent()
+	if err != nil {
+		return err
+	}
+	if state != nil {
 		if err := f.Restore(state); err != nil { // closes it
-			return fmt.Errorf("reading %s: %w", s.snapshot.path, err)
+			return fmt.Errorf("reading %s: %w", filepath.Dir(state.Name()), err)
 		}
-		index = s.snapshot.Index
 	}
 	const batch = 64
 	logs := make([]*raft.Log, 0, batch)
-	for last := s.log.last.Load(); index < last; {
+	for last := s.LastIndex(); index < last; {
 		clear(logs)
 		logs = logs[:0]
-		for size := 0; index < last && len(logs) < batch && size < maxSent; index++ {
+		for size := 0; index < last && len(logs) < batch && size < disk.MaxSent; index++ {
 			var l raft.Log
-			if err := s.logs.GetLog(index+1, &l); err != nil {
+			if err := s.Logs.GetLog(index+1, &l); err != nil {
 				return fmt.Errorf("reading entry %d: %w", index+1, err)
 			}
 			size += len(l.Data)
@@ -121,7 +119,7 @@ func (s *storage) restore(f *fsm.FSM) error {
 		}
 		f.ApplyBatch(logs)
 		if err := f.Err(); err != nil {
-			return fmt.Errorf("%s: %w", s.path, err)
+			return fmt.Errorf("%s: %w", s.Path, err)
 		}
 	}
 	return nil
@@ -138,7 +136,7 @@ func (r *ReadOnly) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if r.tune.probe(r.cfg.DataDir, probeSize) != nil || r.tune.probe(r.cfg.DataDir, r.tune.segmentSize(r.cfg.DataDir)+probeSize) != nil {
+		if r.tune.probe(r.cfg.DataDir, disk.ProbeSize) != nil || r.tune.probe(r.cfg.DataDir, r.tune.segmentSize(r.cfg.DataDir)+disk.ProbeSize) != nil {
 			continue
 		}
 		err := fmt.Errorf("%s: %w: this replica starts again", r.cfg.DataDir, ErrWritable)

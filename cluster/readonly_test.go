@@ -12,19 +12,21 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
 func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
+	t.Parallel()
 	dir, hash := dataDirectory(t, LogWAL)
-	logs, disk, registry := &logBuffer{}, &fakeDisk{}, prometheus.NewRegistry()
-	disk.set(full)
+	logs, fake, registry := &logBuffer{}, &fakeDisk{}, prometheus.NewRegistry()
+	fake.set(full)
 	tune := testTuning()
-	tune.reopenEvery, tune.probe = 10*time.Millisecond, disk.probe
+	tune.reopenEvery, tune.probe = 10*time.Millisecond, fake.probe
 	logger := slog.New(slog.NewTextHandler(logs, nil))
 	cfg := Config{Name: "r1", Version: "test", DataDir: dir, FSM: fsm.New(logger), Logger: logger, Registerer: registry}
 	_, why := open(cfg, tune)
-	if !errors.Is(why, ErrCannotWrite) {
+	if !errors.Is(why, disk.ErrCannotWrite) {
 		t.Fatalf("opened to be written: %v", why)
 	}
 	r, err := openReadOnly(cfg, tune, why)
@@ -43,11 +45,11 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	if age, ok := r.Staleness(); r.ReadBarrier(ctx) != nil || age != 0 || !ok {
 		t.Errorf("reads are not served: %s, %v", age, ok)
 	}
-	if result, err := r.Apply(ctx, fsm.EncodeNoop()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrCannotWrite) || !notApplied(err) {
+	if result, err := r.Apply(ctx, fsm.EncodeNoop()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, disk.ErrCannotWrite) || !notApplied(err) {
 		t.Errorf("a push was answered with %v, %v", result, err)
 	}
 	for _, err := range []error{r.Healthy(), r.Ready()} {
-		if !errors.Is(err, ErrCannotWrite) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
+		if !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("it says %v, want in one line what and where", err)
 		}
 	}
@@ -60,10 +62,10 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	if err != nil || fmt.Sprint(metrics) != want {
 		t.Errorf("its metrics are %v, %v; want %s", metrics, err, want)
 	}
-	if _, err := writtenHash(t, LogWAL, dir); err == nil {
+	if _, err := writtenHash(t, disk.LogWAL, dir); err == nil {
 		t.Error("another process may have the directory at the same time")
 	}
-	disk.set(nil)
+	fake.set(nil)
 	select {
 	case err := <-done:
 		if !errors.Is(err, ErrWritable) {
@@ -78,7 +80,7 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := writtenHash(t, LogWAL, dir); got != hash || err != nil {
+	if got, err := writtenHash(t, disk.LogWAL, dir); got != hash || err != nil {
 		t.Errorf("then it opens with %s, %v; want %s", got, err, hash)
 	}
 }
@@ -86,13 +88,14 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 // Room for a probe is not room for a segment of the log: a replica that came back too early would be read-only again at
 // once.
 func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
+	t.Parallel()
 	dir, _ := dataDirectory(t, LogWAL)
 	tune := testTuning()
 	asked := make(chan int)
 	tune.reopenEvery = time.Millisecond
 	tune.probe = func(_ string, size int) error {
 		asked <- size
-		if size > probeSize {
+		if size > disk.ProbeSize {
 			return full
 		}
 		return nil
@@ -107,7 +110,7 @@ func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
 	for range 3 {
-		if small, large := <-asked, <-asked; small != probeSize || large <= tune.walSegment {
+		if small, large := <-asked, <-asked; small != disk.ProbeSize || large <= tune.walSegment {
 			t.Errorf("asked for %d and %d bytes, a segment has %d", small, large, tune.walSegment)
 		}
 	}
@@ -125,6 +128,7 @@ func TestAReadOnlyReplicaWaitsForRoomForAllThatAStartWrites(t *testing.T) {
 }
 
 func TestOnlyTheOnlyVoterIsServedWithoutBeingWritten(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	replicas[0].crash()

@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/raft"
-
-	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -40,7 +35,7 @@ func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
 		"too large":          {make([]byte, MaxCommand+1), fmt.Sprintf("takes %d bytes", MaxCommand+1)},
 	} {
 		ask := func(commands ...[]byte) (reply ApplyReply) {
-			args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: commands, TimeoutMs: testDeadline.Milliseconds()}
+			args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: commands, TimeoutMs: testDeadline.Milliseconds()}
 			if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil {
 				t.Fatal(err)
 			}
@@ -66,8 +61,8 @@ func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
 		}
 	}
 	// Each is small enough, all are too much for an entry.
-	large := padded(fsm.EncodeNoop(), maxSealed/2)
-	args := &ApplyArgs{Cluster: r.store.clusterID(), Commands: [][]byte{large, large}, TimeoutMs: testDeadline.Milliseconds()}
+	large := padded(fsm.EncodeNoop(), disk.MaxSealed/2)
+	args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: [][]byte{large, large}, TimeoutMs: testDeadline.Milliseconds()}
 	var reply ApplyReply
 	if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil || reply.Outcome != outcomeNotAppended || !strings.Contains(reply.Error, "at most") {
 		t.Errorf("more than an entry may have: %v, outcome %d, %s", err, reply.Outcome, reply.Error)
@@ -115,97 +110,12 @@ func TestACommandOfAnotherVersionDoesNotHoldUpThoseThatTravelWithIt(t *testing.T
 }
 
 func TestTheLargestCommandFitsIntoAnEntry(t *testing.T) {
-	if size := fsm.SealedSize([][]byte{make([]byte, MaxCommand)}); size > maxSealed {
-		t.Errorf("the largest command takes %d bytes sealed, an entry holds %d", size, maxSealed)
+	t.Parallel()
+	if size := fsm.SealedSize([][]byte{make([]byte, MaxCommand)}); size > disk.MaxSealed {
+		t.Errorf("the largest command takes %d bytes sealed, an entry holds %d", size, disk.MaxSealed)
 	}
 	commands := [][]byte{fsm.EncodeNoop(), make([]byte, 200), make([]byte, 1<<20)}
 	if size, entry := fsm.SealedSize(commands), fsm.Seal(commands, time.Now()); size != len(entry) {
 		t.Errorf("an entry is measured as %d bytes, and has %d", size, len(entry))
 	}
-}
-
-// What is written must be read back: an entry that is not keeps every replica from starting.
-func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
-	for _, where := range everyLog {
-		t.Run(where.store, func(t *testing.T) {
-			dir := t.TempDir()
-			open := func() (*storage, error) {
-				id, err := openIdentity(dir)
-				if err == nil {
-					err = id.started(id.get().HasRaftState)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				return openStorage(dir, id, where, newRaftLogger(slog.New(slog.DiscardHandler)))
-			}
-			s, err := open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.stable.SetUint64([]byte(termKey), 1); err != nil {
-				t.Fatal(err)
-			}
-			largest := maxSealed
-			if where.store == LogBbolt {
-				largest = 2 << 20 // it has no limit of its own, and takes minutes under the race detector
-			}
-			data := make([]byte, maxSealed+1)
-			data[0], data[largest-1] = 1, 2
-			now := time.Now().In(time.FixedZone("with seconds", 3601)) // which takes the most bytes
-			at := func(index uint64, size int) *raft.Log {
-				return &raft.Log{Index: index, Term: 1 << 60, Type: raft.LogCommand, Data: data[:size], AppendedAt: now}
-			}
-			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, maxSealed+1)}); err == nil || !strings.Contains(err.Error(), "can be read back") {
-				t.Errorf("an entry of one byte more than can be read back: %v", err)
-			}
-			if last := s.log.last.Load(); last != 0 {
-				t.Errorf("a refused append leaves entries up to %d", last)
-			}
-			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, largest), at(3, 10)}); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if s, err = open(); err != nil { // and reads every entry
-				t.Fatalf("after a restart: %v", err)
-			}
-			var l raft.Log
-			if err := s.logs.GetLog(2, &l); err != nil || len(l.Data) != largest || l.Data[0] != 1 || l.Data[largest-1] != 2 {
-				t.Errorf("the largest entry comes back with %d bytes: %v", len(l.Data), err)
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
-func TestAFollowerThatRefusesAnEntryIsAsItWas(t *testing.T) {
-	t.Parallel()
-	f := newFollower(t)
-	f.mustAppend(base{}, entriesOf(leaderTerm, 1, 20))
-	files := func() (size int64) {
-		_ = filepath.Walk(filepath.Join(f.dir, wal.Dir), func(_ string, info os.FileInfo, err error) error {
-			if err == nil && !info.IsDir() {
-				size += info.Size()
-			}
-			return nil
-		})
-		return size
-	}
-	before := files()
-	tooLarge := entriesOf(leaderTerm, 21, 23)
-	tooLarge[1].Data = make([]byte, maxSealed+1)
-	if f.append(base{20, leaderTerm}, 0, tooLarge) {
-		t.Error("an entry that cannot be read back was taken")
-	}
-	f.expectLog("after an entry that was refused", 1, 20)
-	if files() != before {
-		t.Error("something of it was written")
-	}
-	f.restart()
-	f.mustAppend(base{20, leaderTerm}, entriesOf(leaderTerm, 21, 23))
-	f.expectLog("after entries that fit", 1, 23)
 }

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/server"
+	"pushquorum/fsm"
 )
 
 // ErrNothingToRecover means that a replica can be started as it is, because it has no other members to wait for.
@@ -37,7 +38,7 @@ type Recovery struct {
 	Strangers []string
 	// Unreadable is the end of the log from the first entry on that cannot be read: to go on is to lose it. InSnapshot
 	// is a part that cannot be read, either, but is not needed. Both are nil in a log that is whole.
-	Unreadable, InSnapshot *Unreadable
+	Unreadable, InSnapshot *disk.Unreadable
 	// Sole means that there are no other members: the cluster stays what it is, without what is unreadable.
 	Sole bool
 	// NewCluster is zero until it has been made.
@@ -59,56 +60,56 @@ func Recover(ctx context.Context, cfg Config, found func(Recovery) error) (Recov
 }
 
 func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Recovery) error) (rec Recovery, err error) {
-	defer func() { err = ifRefused(cfg.DataDir, err) }()
+	defer func() { err = disk.IfRefused(cfg.DataDir, err) }()
 	if err := cfg.complete(); err != nil {
 		return rec, err
 	}
-	if !HoldsReplica(cfg.DataDir) {
+	if !disk.HoldsReplica(cfg.DataDir) {
 		return rec, nothingToRecover(fmt.Sprintf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir))
 	}
-	lock, err := lockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it
+	lock, err := disk.LockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it
 	if err != nil {
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := giveUpReserve(cfg.DataDir, tune); err != nil {
+	if err := disk.GiveUpReserve(cfg.DataDir, tune.segmentSize(cfg.DataDir), tune.measure); err != nil {
 		return rec, err
 	}
-	id, err := openIdentity(cfg.DataDir)
+	id, err := disk.OpenIdentity(cfg.DataDir)
 	if err != nil {
 		return rec, err
 	}
 	logger := newRaftLogger(cfg.Logger)
-	where := logOptions{store: cfg.LogStore, segmentSize: tune.segmentSize(cfg.DataDir)}
-	log, err := inspect(cfg.DataDir, where, cfg.FSM.CheckEntry)
+	where := disk.LogOptions{Store: cfg.LogStore, SegmentSize: tune.segmentSize(cfg.DataDir)}
+	log, err := disk.Inspect(cfg.DataDir, where, cfg.FSM.CheckEntry)
 	if err != nil {
 		return rec, err
 	}
-	self := id.get().ID
+	self := id.Get().ID
 	var address gossip.Addresses
 	if !cfg.standalone() {
 		if address, err = gossip.ResolveAddresses(cfg.addressFlags(), tune.resolver); err != nil {
 			return rec, err
 		}
 	}
-	if !log.whole() {
-		if rec, err = log.survey(cfg.Name, id); err != nil {
+	if !log.Whole() {
+		if rec, err = surveyLog(&log, cfg.Name, id); err != nil {
 			return rec, err
 		}
-		if err := agreed(ctx, &cfg, tune, &storage{id: id, configuration: log.configuration}, self, &rec, found); err != nil {
+		if err := agreed(ctx, &cfg, tune, &disk.Dir{ID: id, Configuration: log.Configuration}, self, &rec, found); err != nil {
 			return rec, err
 		}
-		if err := log.cut(cfg.DataDir, where, logger); err != nil {
-			return rec, fmt.Errorf("cutting the log in %s before entry %d: %w; run this again", cfg.DataDir, log.keep.Last+1, err)
+		if err := log.Cut(cfg.DataDir, where, logger); err != nil {
+			return rec, fmt.Errorf("cutting the log in %s before entry %d: %w; run this again", cfg.DataDir, log.Keep.Last+1, err)
 		}
 	}
-	store, err := openStorage(cfg.DataDir, id, where, logger)
+	store, err := disk.Open(cfg.DataDir, id, where, fsm.VerifySnapshot, logger)
 	if err != nil {
 		return rec, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if log.whole() {
-		if rec, err = store.survey(cfg.Name, self); err != nil {
+	if log.Whole() {
+		if rec, err = surveyStorage(store, cfg.Name, self); err != nil {
 			return rec, err
 		}
 		if err := agreed(ctx, &cfg, tune, store, self, &rec, found); err != nil {
@@ -124,7 +125,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	if err != nil {
 		return rec, err
 	}
-	if err := id.update(func(r *identityRecord) {
+	if err := id.Update(func(r *disk.IdentityRecord) {
 		r.Cluster, r.Promised, r.PromisedTo = rec.NewCluster, uuid.Nil, uuid.Nil
 	}); err != nil {
 		return rec, err
@@ -136,37 +137,37 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	sole := raft.Configuration{Servers: []raft.Server{{
 		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.PeerAdvertise, Name: cfg.Name}.Encode(),
 	}}}
-	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.logs, store.stable, store.snaps, trans, sole); err != nil {
+	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.Logs, store.Stable, store.Snaps, trans, sole); err != nil {
 		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)
 	}
-	return rec, store.snaps.keepOnly(sole)
+	return rec, store.Snaps.KeepOnly(sole)
 }
 
 // agreed asks whoever may be a member, then who has called for the recovery.
-func agreed(ctx context.Context, cfg *Config, tune tuning, store *storage, self uuid.UUID, rec *Recovery, found func(Recovery) error) error {
+func agreed(ctx context.Context, cfg *Config, tune tuning, store *disk.Dir, self uuid.UUID, rec *Recovery, found func(Recovery) error) error {
 	if err := refuseIfAnybodyAnswers(ctx, cfg, tune, store, self, rec); err != nil {
 		return err
 	}
 	return found(*rec)
 }
 
-// survey says what would be left of a log that is not whole, and what would be lost.
-func (i *inspection) survey(name string, id *identity) (Recovery, error) {
+// surveyLog says what would be left of a log that is not whole, and what would be lost.
+func surveyLog(i *disk.Inspection, name string, id *disk.Identity) (Recovery, error) {
 	rec := Recovery{
-		Name: name, Cluster: id.get().Cluster, Unreadable: i.lost, InSnapshot: i.inSnapshot,
-		LastIndex: i.end.Index, LastTerm: i.end.Term, Written: i.end.AppendedAt,
+		Name: name, Cluster: id.Get().Cluster, Unreadable: i.Lost, InSnapshot: i.InSnapshot,
+		LastIndex: i.End.Index, LastTerm: i.End.Term, Written: i.End.AppendedAt,
 	}
-	if s := i.snapshot; s != nil && s.Index > rec.LastIndex {
+	if s := i.Snapshot; s != nil && s.Index > rec.LastIndex {
 		rec.LastIndex, rec.LastTerm, rec.Written = s.Index, s.Term, time.Time{}
 	}
 	if rec.LastIndex == 0 {
-		return rec, fmt.Errorf("%w, and there is no snapshot: nothing can be recovered", i.lost.Why)
+		return rec, fmt.Errorf("%w, and there is no snapshot: nothing can be recovered", i.Lost.Why)
 	}
-	err := rec.members(i.configuration.Servers, id.get().ID)
+	err := rec.members(i.Configuration.Servers, id.Get().ID)
 	only := func(c raft.Configuration) bool {
-		return len(c.Servers) == 1 && c.Servers[0].ID == serverID(id.get().ID)
+		return len(c.Servers) == 1 && c.Servers[0].ID == serverID(id.Get().ID)
 	}
-	rec.Sole = only(i.configuration) && only(i.left)
+	rec.Sole = only(i.Configuration) && only(i.Left)
 	return rec, err
 }
 
@@ -189,47 +190,30 @@ func (r *Recovery) members(servers []raft.Server, self uuid.UUID) error {
 	return nil
 }
 
-// keepOnly removes the snapshots with another configuration. One of the same index would be as good as the recovered one, and
-// only a clock decides which of the two is the newest.
-func (s *snapshotStore) keepOnly(configuration raft.Configuration) error {
-	list, err := s.List()
-	if err != nil {
-		return err
-	}
-	for _, meta := range list {
-		if !slices.Equal(meta.Configuration.Servers, configuration.Servers) {
-			if err := s.remove(meta); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// survey says what there is to be recovered, or why there is nothing.
-func (s *storage) survey(name string, self uuid.UUID) (Recovery, error) {
-	rec := Recovery{Name: name, Cluster: s.clusterID()}
-	servers := s.configuration.Servers
+// surveyStorage says what there is to be recovered, or why there is nothing.
+func surveyStorage(s *disk.Dir, name string, self uuid.UUID) (Recovery, error) {
+	rec := Recovery{Name: name, Cluster: s.ClusterID()}
+	servers := s.Configuration.Servers
 	switch {
-	case !s.hasState || len(servers) == 0:
-		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover", s.path))
+	case !s.HasState || len(servers) == 0:
+		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover", s.Path))
 	case len(servers) == 1 && servers[0].ID == serverID(self):
-		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start it as usual", s.path))
+		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start it as usual", s.Path))
 	}
-	snapshots, err := s.snaps.List()
+	snapshots, err := s.Snaps.List()
 	if err != nil {
 		return rec, err
 	}
 	if len(snapshots) > 0 {
 		rec.LastIndex, rec.LastTerm = snapshots[0].Index, snapshots[0].Term
 	}
-	last, err := s.logs.LastIndex()
+	last, err := s.Logs.LastIndex()
 	if err != nil {
 		return rec, err
 	}
 	if last > rec.LastIndex {
 		var entry raft.Log
-		if err := s.logs.GetLog(last, &entry); err != nil {
+		if err := s.Logs.GetLog(last, &entry); err != nil {
 			return rec, err
 		}
 		rec.LastIndex, rec.LastTerm, rec.Written = entry.Index, entry.Term, entry.AppendedAt
@@ -259,5 +243,5 @@ func (f *strictFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ownSnapshot{s}, nil
+	return disk.OwnSnapshot{FSMSnapshot: s}, nil
 }

@@ -30,10 +30,11 @@ func recoverIt(t *testing.T, r *replicaT, accept bool) (Recovery, error) {
 }
 
 func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *testing.T) {
+	t.Parallel()
 	_, replicas := trio(t)
 	push(t, replicas[0], "before", 1)
 	sameState(t, replicas...)
-	oldCluster := replicas[0].store.clusterID()
+	oldCluster := replicas[0].store.ClusterID()
 	survivor, other, lost := replicas[0], replicas[1], replicas[2]
 	survivor.crash()
 	if _, err := recoverIt(t, survivor, true); err == nil || !strings.Contains(err.Error(), "answers at") || !strings.Contains(err.Error(), "is a member of this cluster") {
@@ -58,8 +59,8 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 	}
 	survivor.start()
 	waitReady(t, survivor)
-	if survivor.store.clusterID() == oldCluster || survivor.store.clusterID() != again.NewCluster {
-		t.Fatalf("the cluster is %s", survivor.store.clusterID())
+	if survivor.store.ClusterID() == oldCluster || survivor.store.ClusterID() != again.NewCluster {
+		t.Fatalf("the cluster is %s", survivor.store.ClusterID())
 	}
 	if !exactly([]*replicaT{survivor}, survivor) || !hasJob(survivor, "before") {
 		t.Fatalf("members %v, state there: %v", configured(survivor), hasJob(survivor, "before"))
@@ -71,7 +72,7 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 	eventually(t, "the old member is told from a new one", func() bool {
 		return strings.Contains(survivor.logs.String(), "belongs to another cluster") && strings.Contains(survivor.logs.String(), other.self.String())
 	})
-	for _, cluster := range []uuid.UUID{oldCluster, other.store.clusterID()} {
+	for _, cluster := range []uuid.UUID{oldCluster, other.store.ClusterID()} {
 		if _, err := raftnet.Dial(testContext(t), other.tune.dial, survivor.addrs.PeerAdvertise,
 			raftnet.Hello{Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self, Cluster: cluster}); !errors.Is(err, raftnet.OtherCluster) {
 			t.Errorf("Raft traffic of the old cluster: %v, want a refusal", err)
@@ -98,6 +99,7 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 }
 
 func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T) {
+	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {
@@ -109,7 +111,7 @@ func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T)
 		push(t, replicas[i%3], fmt.Sprintf("job%d", i), float64(i))
 	}
 	survivor := replicas[1]
-	eventually(t, "it has a snapshot", func() bool { return survivor.store.snapshotIndex() > 0 })
+	eventually(t, "it has a snapshot", func() bool { return survivor.store.SnapshotIndex() > 0 })
 	sameState(t, replicas...)
 	// One that ends just where the log ends: a recovery makes another of the same index, and must not mix the two up.
 	if err := survivor.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
@@ -147,6 +149,7 @@ func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T)
 }
 
 func TestThereIsNothingToRecover(t *testing.T) {
+	t.Parallel()
 	running := newReplica(t, newTestNet(), "r1", freePorts(t), 1).start()
 	waitReady(t, running)
 	if _, err := recoverIt(t, running, true); err == nil || !strings.Contains(err.Error(), "in use") {

@@ -75,6 +75,7 @@ func (c *gossipCut) tuneGossip(t *testing.T, r *replicaT) {
 // A leader is cut off while another replica loses its disk. Afterwards the leader leads again, and the gossip, which has told of
 // the newcomer while the leader could not hear, does not repeat itself: the newcomer has to introduce itself to all.
 func TestLeaderThatWasCutOffLearnsOfAReplicaThatCameMeanwhile(t *testing.T) {
+	t.Parallel()
 	tn, cut := newTestNet(), &gossipCut{}
 	replicas := prepare(t, tn, 3)
 	for _, r := range replicas {

@@ -43,7 +43,7 @@ type evictionWatch struct {
 
 func newEvictionWatch(r *Replica) *evictionWatch {
 	return &evictionWatch{
-		self: r.self, cluster: r.store.clusterID, leader: r.leader.state, members: r.livingMembers, logger: r.logger,
+		self: r.self, cluster: r.store.ClusterID, leader: r.leader.state, members: r.livingMembers, logger: r.logger,
 		ask: func(ctx context.Context, id uuid.UUID) (StatusReply, error) { return r.askStatus(ctx, id, nil) },
 	}
 }
@@ -92,7 +92,7 @@ func (w *evictionWatch) check(ctx context.Context) {
 // configuration first, because gossip may show any number.
 func (r *Replica) livingMembers() []gossip.Meta {
 	members := slices.DeleteFunc(r.gossip.Alive(), func(m gossip.Meta) bool {
-		return m.ID == r.self || !m.HasRaftState || m.Cluster != r.store.clusterID()
+		return m.ID == r.self || !m.HasRaftState || m.Cluster != r.store.ClusterID()
 	})
 	configured := configuredIDs(r.raft.GetConfiguration().Configuration())
 	before(members, func(m gossip.Meta) bool { return slices.Contains(configured, m.ID) })

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
 	"pushquorum/fsm"
 
@@ -35,18 +36,18 @@ type Replica struct {
 	serverID raft.ServerID
 	addrs    gossip.Addresses
 
-	lock     *dirLock
-	dir      *directory
-	space    *spaceWatch
-	id       *identity
-	store    *storage
+	lock     *disk.Lock
+	dir      *disk.Watch
+	space    *disk.Space
+	id       *disk.Identity
+	store    *disk.Dir
 	promises *formation.Promises
 	attempt  *formation.Attempt
 	alone    *formation.Alone   // nil when standalone
 	gossip   *gossip.Membership // nil when standalone
 	mux      *raftnet.Mux       // nil when standalone
 	stream   *raftnet.Streams   // nil when standalone
-	network  *raftnet.Transport // nil when standalone
+	injector injector           // nil when standalone
 	trans    raft.Transport     // the network, or one that reaches nobody
 	raft     *raft.Raft
 	stopRaft func() error
@@ -133,8 +134,8 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	r.spawn(r.leader.run)
 	r.spawn(r.watch.run)
-	r.spawn(r.dir.run)
-	r.spawn(func(ctx context.Context) { r.space.run(ctx, tune.stuckEvery) })
+	r.spawn(r.dir.Run)
+	r.spawn(func(ctx context.Context) { r.space.Run(ctx, tune.stuckEvery) })
 	if r.mux != nil {
 		r.mux.Start()
 		if err := r.gossip.Start(cfg.Label, tune.gossip); err != nil {
@@ -147,43 +148,41 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 // openDirectory locks and checks the data directory, and decides whether it may be opened in this way.
 func (r *Replica) openDirectory() (err error) {
 	dir := r.cfg.DataDir
-	defer func() { err = ifRefused(dir, err) }()
+	defer func() { err = disk.IfRefused(dir, err) }()
 	if r.lock, err = enterDirectory(dir, r.tune, r.logger); err != nil {
 		return err
 	}
-	if r.id, err = openIdentity(dir); err != nil {
+	if r.id, err = disk.OpenIdentity(dir); err != nil {
 		return err
 	}
-	restarted := r.id.get().Starts > 0
-	r.self = r.id.get().ID
+	restarted := r.id.Get().Starts > 0
+	r.self = r.id.Get().ID
 	r.serverID = serverID(r.self)
 	if !restarted {
 		// The identity comes first: raft.db must never exist without it.
-		if err := r.id.started(false); err != nil {
+		if err := r.id.Started(false); err != nil {
 			return err
 		}
 	}
 	segmentSize := r.tune.segmentSize(dir)
-	if r.store, err = openStorage(dir, r.id, logOptions{store: r.cfg.LogStore, segmentSize: segmentSize}, newRaftLogger(r.logger)); err != nil {
+	if r.store, err = disk.Open(dir, r.id, disk.LogOptions{Store: r.cfg.LogStore, SegmentSize: segmentSize}, fsm.VerifySnapshot, newRaftLogger(r.logger)); err != nil {
 		return err
 	}
 	if err := r.checkStandalone(); err != nil {
 		return err
 	}
 	if restarted {
-		if err := r.id.started(r.store.hasState); err != nil {
+		if err := r.id.Started(r.store.HasState); err != nil {
 			return err
 		}
 	}
-	r.space = newSpaceWatch(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.store.nextSnapshot, newReserve(dir, segmentSize), r.logger)
-	r.dir = newDirectory(dir, r.tune.probe, r.tune.stuckEvery, r.logger, r.store.log.refuse)
-	r.dir.full, r.dir.took = r.space.full, r.space.wrote
-	r.store.snaps.wrote = func(err error) { r.dir.wrote(writeSnapshot, err) }
-	if err := r.dir.expect(r.lock.info(), []string{raftFile, tailFileName}, r.store.replacedFiles()); err != nil {
+	r.space = disk.NewSpace(dir, r.cfg.Name, r.cfg.MinFree, r.tune.measure, r.store.NextSnapshot, disk.NewReserve(dir, segmentSize), r.logger)
+	r.dir = disk.NewWatch(dir, r.tune.probe, r.tune.stuckEvery, r.logger, nil)
+	r.dir.Full, r.dir.Took = r.space.Full, r.space.Wrote
+	if err := r.store.WatchedBy(r.dir, r.lock.Info()); err != nil {
 		return fmt.Errorf("looking into the data directory: %w", err)
 	}
-	r.store.logs = newLogCache(&notedLogs{r.store.log, r.dir}).deferring()
-	rec := r.id.get()
+	rec := r.id.Get()
 	r.promises = formation.OpenPromises(r.self, r.tune.promiseTTL, formation.Promise{Cluster: rec.Promised, Coordinator: rec.PromisedTo},
 		formation.Environment{View: r.localView, Save: r.savePromise, Bind: r.bind})
 	r.attempt = formation.NewAttempt(r.promises, uuid.NewRandom, r.decided)
@@ -192,10 +191,10 @@ func (r *Replica) openDirectory() (err error) {
 
 // checkStandalone refuses to start one member of a bigger cluster on its own: it would wait for the others for ever.
 func (r *Replica) checkStandalone() error {
-	if !r.cfg.standalone() || !r.store.hasState {
+	if !r.cfg.standalone() || !r.store.HasState {
 		return nil
 	}
-	servers := r.store.configuration.Servers
+	servers := r.store.Configuration.Servers
 	if len(servers) == 1 && servers[0].ID == r.serverID {
 		return nil
 	}
@@ -207,11 +206,11 @@ func (r *Replica) checkStandalone() error {
 func serverID(id uuid.UUID) raft.ServerID { return raft.ServerID(id.String()) }
 
 // hasState tells whether this replica has, or ever had, Raft state.
-func (r *Replica) hasState() bool { return r.id.get().HasRaftState }
+func (r *Replica) hasState() bool { return r.id.Get().HasRaftState }
 
 // ownMeta is what gossip tells about this replica.
 func (r *Replica) ownMeta() gossip.Meta {
-	rec := r.id.get()
+	rec := r.id.Get()
 	return gossip.Meta{
 		ID: rec.ID, Name: r.cfg.Name, Peer: r.addrs.PeerAdvertise, Starts: rec.Starts,
 		HasRaftState: rec.HasRaftState, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
@@ -291,14 +290,14 @@ func (r *Replica) Run(ctx context.Context) error {
 		wg.Go(func() { r.pilot.run(ctx) })
 	}
 	var err error
-	for lost := r.dir.lost; err == nil && ctx.Err() == nil; {
+	for lost := r.dir.Lost; err == nil && ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case err = <-halfFormed:
 		case <-r.cfg.FSM.Halted():
-			err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.path, r.cfg.FSM.Err())
-		case <-r.store.replaced:
-			err = fmt.Errorf("%s: %w", r.store.path, errReplaced)
+			err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.Path, r.cfg.FSM.Err())
+		case <-r.store.Replaced:
+			err = fmt.Errorf("%s: %w", r.store.Path, disk.ErrReplaced)
 		case <-lost:
 			lost, err = nil, r.afterLoss(ctx)
 		}

@@ -52,7 +52,7 @@ func (r *Replica) askToTakeVote(ctx context.Context) error {
 		return errNoLeader
 	}
 	var reply AgreeReply
-	if err := r.peers.Call(ctx, id, "Resign", &ResignArgs{Cluster: r.store.clusterID(), ID: r.self}, &reply); err != nil {
+	if err := r.peers.Call(ctx, id, "Resign", &ResignArgs{Cluster: r.store.ClusterID(), ID: r.self}, &reply); err != nil {
 		return fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
 	}
 	if reply.Error != "" {
@@ -107,7 +107,7 @@ func (r *Replica) countAnswering(ctx context.Context, ids []uuid.UUID) int {
 				n.Add(1)
 				return
 			}
-			if status, err := r.askStatus(ctx, id, nil); err == nil && status.Cluster == r.store.clusterID() {
+			if status, err := r.askStatus(ctx, id, nil); err == nil && status.Cluster == r.store.ClusterID() {
 				n.Add(1)
 			}
 		})

@@ -28,6 +28,7 @@ func (r *replicaT) end() {
 }
 
 func TestWhoLeavesInGoodOrderGivesUpItsVoteDownToThree(t *testing.T) {
+	t.Parallel()
 	replicas := formed(t, 5)
 	push(t, replicas[0], "before", 1)
 	leader, others := leaderOf(t, replicas)
@@ -57,6 +58,7 @@ func TestWhoLeavesInGoodOrderGivesUpItsVoteDownToThree(t *testing.T) {
 }
 
 func TestAVoteThatWasGivenUpIsNotGivenBackBeforeTheEnd(t *testing.T) {
+	t.Parallel()
 	replicas := formed(t, 5)
 	_, others := leaderOf(t, replicas)
 	leaver := others[0]
@@ -84,6 +86,7 @@ func TestAVoteThatWasGivenUpIsNotGivenBackBeforeTheEnd(t *testing.T) {
 }
 
 func TestOfFourThatLeaveAtOnceThreeKeepTheirVotes(t *testing.T) {
+	t.Parallel()
 	replicas := formed(t, 4)
 	leader, others := leaderOf(t, replicas)
 	var wg sync.WaitGroup
@@ -97,6 +100,7 @@ func TestOfFourThatLeaveAtOnceThreeKeepTheirVotes(t *testing.T) {
 }
 
 func TestAVoteIsKeptWhenTheOthersHaveNoMajorityWithoutIt(t *testing.T) {
+	t.Parallel()
 	replicas := formed(t, 5)
 	leader, others := leaderOf(t, replicas)
 	others[0].crash()

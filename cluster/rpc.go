@@ -136,7 +136,7 @@ var errStranger = errors.New("belongs to another cluster")
 
 // of returns an error unless the caller's cluster is this replica's.
 func (p *Peer) of(cluster uuid.UUID) error {
-	if cluster == uuid.Nil || cluster != p.r.store.clusterID() {
+	if cluster == uuid.Nil || cluster != p.r.store.ClusterID() {
 		return errStranger
 	}
 	return nil
@@ -206,7 +206,7 @@ func (p *Peer) Invite(args *InviteArgs, reply *AgreeReply) error {
 	if err := p.r.acceptInvite(args.Cluster); err != nil {
 		reply.Error = err.Error()
 	}
-	reply.Cluster = p.r.store.clusterID()
+	reply.Cluster = p.r.store.ClusterID()
 	return nil
 }
 

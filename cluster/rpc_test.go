@@ -7,7 +7,7 @@ func TestACallWithoutCommandsReachesNoLog(t *testing.T) {
 	_, replicas := trio(t)
 	leader, others := leaderOf(t, replicas)
 	for _, commands := range [][][]byte{nil, {}, {nil}, {{}, nil}} {
-		args := &ApplyArgs{Cluster: leader.store.clusterID(), Commands: commands, TimeoutMs: 2000}
+		args := &ApplyArgs{Cluster: leader.store.ClusterID(), Commands: commands, TimeoutMs: 2000}
 		var reply ApplyReply
 		if err := others[0].peers.Call(testContext(t), leader.self, "Apply", args, &reply); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -30,8 +31,8 @@ const (
 // behind a snapshot, so there has to be room for the next one at any time.
 type shortDisk struct {
 	fsm    *fsm.FSM
-	store  *storage
-	space  *spaceWatch
+	store  *disk.Dir
+	space  *disk.Space
 	logger *slog.Logger
 
 	next    time.Time // when the next snapshot may be taken for the sake of what was deleted
@@ -73,37 +74,17 @@ func (d *deletes) over(applied uint64, now time.Time) bool {
 	return paused || now.Sub(d.since) >= shortPatience
 }
 
-// nextSnapshot is how much the next snapshot takes at most, beside what has been written of it: what the last one
-// holds, all that came since, and what of that stays in the log even so. Bytes.
-func (s *storage) nextSnapshot() uint64 {
-	since := s.log.bytesSinceSnapshot()
-	_, kept := s.log.latest.kept()
-	most := s.snaps.size.Load() + since + min(since, kept)
-	return most - min(most, s.snaps.coming.Load())
-}
-
-// shorten deletes the log behind the newest snapshot, which is only kept for replicas that were away, but for what may
-// be unanswered.
-func (s *storage) shorten(applied uint64) error {
-	first, last := s.log.first.Load(), s.log.last.Load()
-	kept, _ := s.log.latest.kept()
-	if end := min(s.snapshotIndex(), last-min(last, kept), applied); first != 0 && end >= first {
-		return s.logs.DeleteRange(first, end)
-	}
-	return nil
-}
-
 // makeRoom tells whether the disk is short of room, and then frees what is not needed: snapshots but the newest, and
 // the log behind that one.
 func (s *shortDisk) makeRoom() (tight bool) {
 	s.paused = s.deletes.over(s.fsm.Applied(), time.Now())
-	if _, tight = s.space.room(s.store.nextSnapshot() / 2); !tight {
+	if _, tight = s.space.Room(s.store.NextSnapshot() / 2); !tight {
 		return false
 	}
-	if err := s.store.snaps.reapOld(); err != nil {
+	if err := s.store.ReapSnapshots(); err != nil {
 		s.logger.Warn("cannot delete old snapshots, trying again", "err", err)
 	}
-	if err := s.store.shorten(s.fsm.Applied()); err != nil {
+	if err := s.store.Shorten(s.fsm.Applied()); err != nil {
 		s.logger.Warn("cannot shorten the log, trying again", "err", err)
 	}
 	return true
@@ -111,14 +92,14 @@ func (s *shortDisk) makeRoom() (tight bool) {
 
 // snapshotDue tells whether a snapshot is worth while, or due anyway, and fits.
 func (s *shortDisk) snapshotDue(due bool) bool {
-	after := s.store.snapshotIndex()
-	grown, size := s.store.log.bytesSinceSnapshot(), s.store.snaps.size.Load()
-	freed := s.paused && s.space.shortage() != "" && time.Now().After(s.next) // only deletes come now
+	after := s.store.SnapshotIndex()
+	grown, size := s.store.BytesSinceSnapshot(), s.store.SnapshotSize()
+	freed := s.paused && s.space.Shortage() != "" && time.Now().After(s.next) // only deletes come now
 	if !due && !freed && grown < max(shortLeast, size/shortWorth) {
 		return false
 	}
-	s.space.look()
-	free, _ := s.space.room(0)
+	s.space.Look()
+	free, _ := s.space.Room(0)
 	free -= min(free, shortLeast) // which goes on being appended to the log
 	if s.known.most(grown, after, size) <= free {
 		return true
@@ -135,8 +116,8 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 		return false // the state machine has halted
 	case exact <= free:
 		return true
-	case exact <= free+s.space.reserve.size:
-		s.space.giveUpReserve()
+	case exact <= free+s.space.Reserve.Size:
+		s.space.GiveUpReserve()
 		return true
 	}
 	s.known = measured{exact, grown, after}
@@ -144,7 +125,7 @@ func (s *shortDisk) snapshotDue(due bool) bool {
 	if time.Now().After(s.quiet) {
 		s.quiet = time.Now().Add(time.Minute)
 		s.logger.Error("there is no room for a snapshot, without which the log cannot be shortened: "+
-			"make room on the file system, or delete groups", "dir", s.space.dir, "snapshot", exact, "free", free)
+			"make room on the file system, or delete groups", "dir", s.space.Dir, "snapshot", exact, "free", free)
 	}
 	return false
 }

@@ -33,6 +33,7 @@ func TestASnapshotWaitsForDeletesToPauseButNotForEver(t *testing.T) {
 
 // All of the state is encoded to find out how large a snapshot would be.
 func TestASnapshotThatDoesNotFitIsNotMeasuredAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.cfg.Logger = slog.New(slog.DiscardHandler)
@@ -48,7 +49,7 @@ func TestASnapshotThatDoesNotFitIsNotMeasuredAgainAndAgain(t *testing.T) {
 	}()
 	r.Replica = replica
 	for range 2 { // so that the log is larger than the state
-		if result, err := r.Apply(testContext(t), largePush(r, "large", 4*int(r.space.reserve.size))); err != nil || result.Status != fsm.Applied {
+		if result, err := r.Apply(testContext(t), largePush(r, "large", 4*int(r.space.Reserve.Size))); err != nil || result.Status != fsm.Applied {
 			t.Fatalf("a push is answered with %v, %v", result, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
 	"pushquorum/fsm"
@@ -99,18 +100,19 @@ func stuff(t *testing.T, r *replicaT) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := io.Copy(f, zeros{}); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := io.Copy(f, disk.Zeros{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk takes everything: %v", err)
 	}
 	return path
 }
 
 func hasReserve(r *replicaT) bool {
-	_, err := os.Stat(filepath.Join(r.cfg.DataDir, reserveFile))
+	_, err := os.Stat(filepath.Join(r.cfg.DataDir, disk.ReserveFile))
 	return err == nil
 }
 
 func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
+	t.Parallel()
 	if !inOwnMounts(t) {
 		return
 	}
@@ -182,6 +184,10 @@ func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
 }
 
 func TestAClusterOnDisksThatFillUp(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it fills three disks")
+	}
 	if !inOwnMounts(t) {
 		return
 	}
@@ -223,6 +229,7 @@ func TestAClusterOnDisksThatFillUp(t *testing.T) {
 // A disk on which nothing fits any more though the log is as short as it can be: only a snapshot of what is left after a delete makes
 // room, and nobody pushes who would make one due.
 func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
+	t.Parallel()
 	if !inOwnMounts(t) {
 		return
 	}
@@ -232,7 +239,7 @@ func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
 	waitReady(t, r)
 	n := 0
 	settled := func() bool {
-		return r.noSpace() != "" && r.store.snapshotIndex() > 0 && r.store.log.bytesSinceSnapshot() == 0
+		return r.noSpace() != "" && r.store.SnapshotIndex() > 0 && r.store.Log.BytesSinceSnapshot() == 0
 	}
 	for !settled() {
 		n += fillUp(t, r, fmt.Sprintf("a%d-", n))
@@ -243,7 +250,7 @@ func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
 		job, _ := g.Labels().Get("job")
 		jobs = append(jobs, job)
 	}
-	before, err := measureSpace(r.cfg.DataDir)
+	before, err := disk.MeasureSpace(r.cfg.DataDir)
 	if err != nil || len(jobs) != n {
 		t.Fatalf("%d groups are stored of %d: %v", len(jobs), n, err)
 	}
@@ -253,8 +260,8 @@ func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
 		}
 	}
 	eventually(t, "half of the room is there", func() bool {
-		now, err := measureSpace(r.cfg.DataDir)
-		return err == nil && r.noSpace() == "" && now.free > before.free+uint64(n/3)*(100<<10)
+		now, err := disk.MeasureSpace(r.cfg.DataDir)
+		return err == nil && r.noSpace() == "" && now.Free > before.Free+uint64(n/3)*(100<<10)
 	})
 	push(t, r, "again", 1)
 }

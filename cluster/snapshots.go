@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/fsm"
 )
 
@@ -23,7 +24,7 @@ type snapshotter struct {
 	cfg    *Config
 	raft   *raft.Raft
 	fsm    *fsm.FSM
-	store  *storage
+	store  *disk.Dir
 	short  shortDisk
 	logger *slog.Logger
 }
@@ -43,11 +44,11 @@ func (s *snapshotter) run(ctx context.Context, every time.Duration) {
 			return
 		case <-time.After(every):
 		}
-		last = max(last, s.store.snapshotIndex())
+		last = max(last, s.store.SnapshotIndex())
 		applied := s.fsm.Applied()
 		entries := applied - min(last, applied)
 		tight := s.short.makeRoom()
-		grown, size := s.store.log.bytesSinceSnapshot(), s.store.snaps.size.Load()
+		grown, size := s.store.BytesSinceSnapshot(), s.store.SnapshotSize()
 		due := entries > 0 && s.cfg.snapshotDue(entries, grown, size, jitter)
 		if tight && entries > 0 {
 			due = s.short.snapshotDue(due)
@@ -58,7 +59,7 @@ func (s *snapshotter) run(ctx context.Context, every time.Duration) {
 		reload := s.raft.ReloadableConfig()
 		reload.TrailingLogs = max(1, min(entries, s.cfg.SnapshotEntries))
 		if tight {
-			reload.TrailingLogs, _ = s.store.log.latest.kept()
+			reload.TrailingLogs = s.store.KeptEntries()
 		}
 		if err := s.raft.ReloadConfig(reload); err != nil {
 			s.logger.Error("cannot set how much log to keep", "err", err)
@@ -71,9 +72,9 @@ func (s *snapshotter) run(ctx context.Context, every time.Duration) {
 		case err == nil:
 			jitter = snapshotJitter()
 			s.logger.Info("took a snapshot",
-				"index", s.store.snapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
+				"index", s.store.SnapshotIndex(), "entries", entries, "seconds", time.Since(began).Seconds())
 		case errors.Is(err, raft.ErrNothingNewToSnapshot), errors.Is(err, raft.ErrRaftShutdown), ctx.Err() != nil:
-		case s.store.snapshotIndex() > last:
+		case s.store.SnapshotIndex() > last:
 			s.logger.Info("a snapshot of this replica's own was overtaken by the leader's, "+
 				"or is there and the log behind it was not shortened", "err", err)
 		default:
@@ -117,7 +118,7 @@ func (f *pacedFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ownSnapshot{&pacedSnapshot{s, f.pace}}, nil
+	return disk.OwnSnapshot{FSMSnapshot: &pacedSnapshot{s, f.pace}}, nil
 }
 
 type pacedSnapshot struct {

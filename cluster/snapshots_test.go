@@ -124,7 +124,7 @@ func TestAHaltedReplicaTakesNoSnapshot(t *testing.T) {
 	if err := r.raft.Snapshot().Error(); err == nil || !strings.Contains(err.Error(), "the state machine has stopped") {
 		t.Errorf("a halted replica is asked for a snapshot: %v", err)
 	}
-	if list, err := r.store.snaps.List(); err != nil || len(list) != 0 {
+	if list, err := r.store.Snaps.List(); err != nil || len(list) != 0 {
 		t.Errorf("snapshots %v, %v: the label is that of an entry that is not in the state", list, err)
 	}
 	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "from a newer version") {

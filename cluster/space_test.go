@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/expo"
 	"pushquorum/fsm"
 )
@@ -22,8 +23,8 @@ import (
 // fakeSpace answers how much room a file system of 1 GB has.
 type fakeSpace struct{ free atomic.Uint64 }
 
-func (s *fakeSpace) measure(string) (fileSystem, error) {
-	return fileSystem{size: 1 << 30, free: s.free.Load()}, nil
+func (s *fakeSpace) measure(string) (disk.FileSystem, error) {
+	return disk.FileSystem{Size: 1 << 30, Free: s.free.Load()}, nil
 }
 
 // withSpace gives a replica, before its start, a file system with room.
@@ -71,9 +72,9 @@ func TestHowMuchMustBeFree(t *testing.T) {
 		"nothing":                    {-1, 1 << 40, 0},
 		"a file system without size": {0, 0, 0},
 	} {
-		w := newSpaceWatch("/data", "r1", c.minFree, func(string) (fileSystem, error) { return fileSystem{size: c.size}, nil }, noSnapshot, newReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
-		w.look()
-		if got := w.least(); got != c.least {
+		w := disk.NewSpace("/data", "r1", c.minFree, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: c.size}, nil }, noSnapshot, disk.NewReserve(t.TempDir(), 1), slog.New(slog.DiscardHandler))
+		w.Look()
+		if got := w.Least(); got != c.least {
 			t.Errorf("%s: %d bytes must be free, want %d", name, got, c.least)
 		}
 	}
@@ -82,8 +83,8 @@ func TestHowMuchMustBeFree(t *testing.T) {
 func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 	logs := &logBuffer{}
 	free, broken := uint64(100), error(nil)
-	w := newSpaceWatch("/data", "r1", 100, func(string) (fileSystem, error) { return fileSystem{size: 1000, free: free}, broken },
-		noSnapshot, newReserve(t.TempDir(), 1), slog.New(slog.NewTextHandler(logs, nil)))
+	w := disk.NewSpace("/data", "r1", 100, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: 1000, Free: free}, broken },
+		noSnapshot, disk.NewReserve(t.TempDir(), 1), slog.New(slog.NewTextHandler(logs, nil)))
 	for _, step := range []struct {
 		free   uint64
 		broken error
@@ -100,8 +101,8 @@ func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 		{0, io.ErrUnexpectedEOF, false},
 	} {
 		free, broken = step.free, step.broken
-		w.look()
-		if why := w.shortage(); (why != "") != step.short || strings.Contains(why, "\n") {
+		w.Look()
+		if why := w.Shortage(); (why != "") != step.short || strings.Contains(why, "\n") {
 			t.Errorf("with %d bytes free, %v: %q", step.free, step.broken, why)
 		}
 	}
@@ -112,6 +113,7 @@ func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 
 // What must not be refused is what makes room.
 func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.cfg.MinFree = 1 << 20
@@ -123,10 +125,11 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 	if result, err := r.Apply(testContext(t), before); err != nil || result.Status != fsm.Applied {
 		t.Fatalf("a push is answered with %v, %v", result, err)
 	}
+	eventually(t, "there are all gauges", func() bool { return len(storageBytes(t, registry)) == 6 })
 	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
 		t.Errorf("the gauges say %v", got)
 	}
-	eventually(t, "there is a reserve", func() bool { return storageBytes(t, registry)["reserve"] == float64(r.space.reserve.size) })
+	eventually(t, "there is a reserve", func() bool { return storageBytes(t, registry)["reserve"] == float64(r.space.Reserve.Size) })
 	space.free.Store(1<<20 - 1)
 	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
 	for name, command := range map[string][]byte{
@@ -164,6 +167,7 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 
 // Commands go together: one that is refused must not take the others with it, nor get the answer of another.
 func TestWhatIsRefusedAmongOthersIsAnsweredAlone(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.start()
@@ -187,21 +191,25 @@ func TestWhatIsRefusedAmongOthersIsAnsweredAlone(t *testing.T) {
 
 // A refusal says that nothing was stored, which an earlier attempt may have done.
 func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	r.start()
 	waitReady(t, r)
-	tried := false
+	ctx, cancel := context.WithCancel(testContext(t))
+	tries := 0
 	r.toLog = &batcher{leader: r.toLog.leader, run: r.spawn, send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
-		if !tried {
-			tried = true
+		if tries++; tries == 1 {
 			space.free.Store(0)
-			r.space.look()
+			r.space.Look()
 			return nil, outcomeUnknown, errors.New("no answer")
+		}
+		if tries == 4 { // the caller has had refusals by now, and would go on until its time is up
+			cancel()
 		}
 		return r.appendBatch(ctx, leader, commands)
 	}}
-	result, err := r.Apply(testContext(t), pushCommand(r, "a", 1))
+	result, err := r.Apply(ctx, pushCommand(r, "a", 1))
 	if !errors.Is(err, ErrUnavailable) || notApplied(err) || !strings.Contains(err.Error(), "min-free") {
 		t.Errorf("answered with %v, %v", result, err)
 	}
@@ -240,6 +248,7 @@ func TestTheQuorumDecidesWhetherThereIsRoom(t *testing.T) {
 }
 
 func TestAClusterStoresForAsLongAsAMajorityHasRoom(t *testing.T) {
+	t.Parallel()
 	replicas := prepare(t, newTestNet(), 3)
 	spaces := map[string]*fakeSpace{}
 	for _, r := range replicas {
@@ -277,11 +286,12 @@ func TestAClusterStoresForAsLongAsAMajorityHasRoom(t *testing.T) {
 
 // What is measured is wanted most while the disk hangs.
 func TestADiskThatHangsHoldsUpNoScrape(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	space := withSpace(r)
 	var hangs atomic.Bool
 	hung, release := make(chan struct{}, 1), make(chan struct{})
-	r.tune.measure = func(dir string) (fileSystem, error) {
+	r.tune.measure = func(dir string) (disk.FileSystem, error) {
 		if hangs.Load() {
 			select {
 			case hung <- struct{}{}:
@@ -319,23 +329,23 @@ func TestADiskThatHangsHoldsUpNoScrape(t *testing.T) {
 
 func TestAReserveThatCannotBeKeptIsSaidOnce(t *testing.T) {
 	logs, dir := &logBuffer{}, t.TempDir()
-	w := newSpaceWatch(dir, "r1", 0, func(string) (fileSystem, error) { return fileSystem{size: 1 << 30, free: 1 << 29}, nil },
-		noSnapshot, newReserve(dir, 1), slog.New(slog.NewTextHandler(logs, nil)))
-	w.look()
-	if err := os.Mkdir(w.reserve.path+".tmp", 0o700); err != nil { // so that it cannot be made
+	w := disk.NewSpace(dir, "r1", 0, func(string) (disk.FileSystem, error) { return disk.FileSystem{Size: 1 << 30, Free: 1 << 29}, nil },
+		noSnapshot, disk.NewReserve(dir, 1), slog.New(slog.NewTextHandler(logs, nil)))
+	w.Look()
+	if err := os.Mkdir(w.Reserve.Path+".tmp", 0o700); err != nil { // so that it cannot be made
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(w.reserve.path+".tmp", "a"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		w.keepReserve()
-	}
-	if err := os.RemoveAll(w.reserve.path + ".tmp"); err != nil {
+	if err := os.WriteFile(filepath.Join(w.Reserve.Path+".tmp", "a"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		w.keepReserve()
+		w.KeepReserve()
+	}
+	if err := os.RemoveAll(w.Reserve.Path + ".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.KeepReserve()
 	}
 	if s := logs.String(); strings.Count(s, "cannot keep a reserve") != 1 || strings.Count(s, "can be kept again") != 1 {
 		t.Errorf("not said once each:\n%s", s)
@@ -356,9 +366,9 @@ func TestWhatALeaderSaysOfRoomBeforeItHasAskedTheOthers(t *testing.T) {
 		"a majority is short":                             {"own", &room{shortage: "theirs", ownShort: true}, "theirs"},
 		"a majority is short, and it is not":              {"", &room{shortage: "theirs"}, "theirs"},
 	} {
-		r := &Replica{space: &spaceWatch{}, pilot: &pilot{}}
+		r := &Replica{space: &disk.Space{}, pilot: &pilot{}}
 		if c.own != "" {
-			r.space.lack.Store(&c.own)
+			r.space.Lack.Store(&c.own)
 		}
 		r.pilot.room.Store(c.said)
 		if got := r.noSpace(); got != c.want {

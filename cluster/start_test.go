@@ -14,7 +14,7 @@ import (
 func clusters(replicas []*replicaT) map[uuid.UUID]int {
 	out := map[uuid.UUID]int{}
 	for _, r := range replicas {
-		if rec := r.id.get(); rec.HasRaftState {
+		if rec := r.id.Get(); rec.HasRaftState {
 			out[rec.Cluster]++
 		}
 	}
@@ -25,6 +25,10 @@ func clusters(replicas []*replicaT) map[uuid.UUID]int {
 // peer ports are cut and healed and replicas are restarted, until one cluster is there. The gossip stays whole: so everybody
 // thinks that it can be done, and tries.
 func TestStartsInAnyOrderWithPartitionsMakeOneCluster(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it forms many clusters, one after the other")
+	}
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		tn := newTestNet()
@@ -79,6 +83,10 @@ func pauseFor(t *testing.T, d time.Duration) {
 }
 
 func TestOneOldMemberAmongNewOnesIsJoinedHoweverLateItComes(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, because it waits for replicas that have to wait for one another")
+	}
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)
 	old := replicas[0]
@@ -126,7 +134,7 @@ func TestOneOldMemberAmongNewOnesIsJoinedHoweverLateItComes(t *testing.T) {
 	eventually(t, "both see that there is one with state", func() bool {
 		return strings.Contains(replicas[1].logs.String(), "has state: waiting to be added") && strings.Contains(replicas[2].logs.String(), "has state: waiting to be added")
 	})
-	if c := clusters(replicas); len(c) != 1 || c[old.store.clusterID()] != 1 {
+	if c := clusters(replicas); len(c) != 1 || c[old.store.ClusterID()] != 1 {
 		t.Fatalf("clusters %v, want the old one's alone", c)
 	}
 }

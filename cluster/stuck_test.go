@@ -130,13 +130,14 @@ func TestEveryWriteAndEveryEntryIsUnderWatch(t *testing.T) {
 }
 
 func TestAStuckReplicaIsNotHealthyUntilItMoves(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	r.tune.stuckEvery, r.tune.stuckAfter = 10*time.Millisecond, 50*time.Millisecond
 	r.start()
 	waitReady(t, r)
-	disk, apply := r.watch.disk.moved.Load(), r.watch.apply.moved.Load()
+	wrote, applied := r.watch.disk.moved.Load(), r.watch.apply.moved.Load()
 	push(t, r, "one", 1)
-	if r.watch.disk.moved.Load() == disk || r.watch.apply.moved.Load() == apply {
+	if r.watch.disk.moved.Load() == wrote || r.watch.apply.moved.Load() == applied {
 		t.Error("a push goes past the watch")
 	}
 	end := r.watch.disk.begin()
@@ -146,6 +147,7 @@ func TestAStuckReplicaIsNotHealthyUntilItMoves(t *testing.T) {
 }
 
 func TestAReplicaThatNobodyConfirmsIsNotReady(t *testing.T) {
+	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1)
 	r.tune.freshEvery = time.Hour // the first barrier is the last
 	r.start()

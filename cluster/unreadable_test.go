@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +15,8 @@ import (
 	"github.com/hashicorp/raft"
 	walfs "github.com/hashicorp/raft-wal/fs"
 
+	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
-	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -71,14 +70,14 @@ func appendUnreadable(t *testing.T, r *replicaT) (index uint64) {
 
 func TestASoleReplicaGoesOnWithoutAnEntryThatItCannotApply(t *testing.T) {
 	t.Parallel()
-	for _, where := range everyLog {
-		t.Run(where.store, func(t *testing.T) {
+	for _, where := range allLogs {
+		t.Run(where.Store, func(t *testing.T) {
 			r := newReplica(t, nil, "alone", "", 1)
-			r.cfg.LogStore = where.store
+			r.cfg.LogStore = where.Store
 			r.start()
 			waitReady(t, r)
 			push(t, r, "before", 1)
-			cluster, self := r.store.clusterID(), r.self
+			cluster, self := r.store.ClusterID(), r.self
 			index := appendUnreadable(t, r)
 			_ = r.stop() // it has halted, and says so
 			if err := r.open(); err != nil {
@@ -100,8 +99,8 @@ func TestASoleReplicaGoesOnWithoutAnEntryThatItCannotApply(t *testing.T) {
 			}
 			r.start()
 			waitReady(t, r)
-			if r.store.clusterID() != cluster || r.self != self || !hasJob(r, "before") || hasJob(r, "behind") {
-				t.Errorf("cluster %s, was %s; id %s, was %s; before: %v, behind: %v", r.store.clusterID(), cluster, r.self, self, hasJob(r, "before"), hasJob(r, "behind"))
+			if r.store.ClusterID() != cluster || r.self != self || !hasJob(r, "before") || hasJob(r, "behind") {
+				t.Errorf("cluster %s, was %s; id %s, was %s; before: %v, behind: %v", r.store.ClusterID(), cluster, r.self, self, hasJob(r, "before"), hasJob(r, "behind"))
 			}
 			push(t, r, "after", 1)
 			r.crash()
@@ -122,7 +121,7 @@ func TestOneOfThreeGoesOnWithoutAnEntryThatNoneCanApply(t *testing.T) {
 	leader, _ := leaderOf(t, replicas)
 	index := appendUnreadable(t, leader)
 	for _, r := range replicas {
-		eventually(t, r.cfg.Name+" has halted", func() bool { return r.cfg.FSM.Err() != nil && r.store.log.last.Load() > index })
+		eventually(t, r.cfg.Name+" has halted", func() bool { return r.cfg.FSM.Err() != nil && r.store.LastIndex() > index })
 	}
 	for _, r := range replicas {
 		_ = r.stop() // and says why
@@ -136,8 +135,8 @@ func TestOneOfThreeGoesOnWithoutAnEntryThatNoneCanApply(t *testing.T) {
 	}
 	leader.start()
 	waitReady(t, leader)
-	if !exactly([]*replicaT{leader}, leader) || leader.store.clusterID() == rec.Cluster || !hasJob(leader, "before") || hasJob(leader, "behind") {
-		t.Errorf("members %v, cluster %s, was %s", configured(leader), leader.store.clusterID(), rec.Cluster)
+	if !exactly([]*replicaT{leader}, leader) || leader.store.ClusterID() == rec.Cluster || !hasJob(leader, "before") || hasJob(leader, "behind") {
+		t.Errorf("members %v, cluster %s, was %s", configured(leader), leader.store.ClusterID(), rec.Cluster)
 	}
 	push(t, leader, "after", 1)
 }
@@ -173,7 +172,7 @@ func segmentOf(t *testing.T, r *replicaT, push int) (path string, content []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(files, filepath.Join(r.cfg.DataDir, raftFile)) {
+	for _, path := range append(files, filepath.Join(r.cfg.DataDir, disk.RaftFile)) {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -209,34 +208,34 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 		lost        int // the first push that is lost; what is before it is there
 		inSnapshot  bool
 	}{
-		{"a byte of a full segment", LogWAL, false, flipped(20), 20, false},
-		{"a byte of the last segment", LogWAL, false, flipped(damagedPushes - 10), damagedPushes - 10, false},
-		{"a byte of the last entry", LogWAL, false, flipped(damagedPushes - 1), damagedPushes - 1, false},
-		{"a byte in bbolt", LogBbolt, false, flipped(300), 300, false},
-		{"a full segment that is cut off", LogWAL, false, func(t *testing.T, r *replicaT) {
+		{"a byte of a full segment", disk.LogWAL, false, flipped(20), 20, false},
+		{"a byte of the last segment", disk.LogWAL, false, flipped(damagedPushes - 10), damagedPushes - 10, false},
+		{"a byte of the last entry", disk.LogWAL, false, flipped(damagedPushes - 1), damagedPushes - 1, false},
+		{"a byte in bbolt", disk.LogBbolt, false, flipped(300), 300, false},
+		{"a full segment that is cut off", disk.LogWAL, false, func(t *testing.T, r *replicaT) {
 			path, b, at := segmentOf(t, r, 30)
 			rewrite(t, path, b[:at])
 		}, 0, false}, // its index is at its end
-		{"a segment in the middle that is empty", LogWAL, false, func(t *testing.T, r *replicaT) {
+		{"a segment in the middle that is empty", disk.LogWAL, false, func(t *testing.T, r *replicaT) {
 			path, _, _ := segmentOf(t, r, damagedPushes/2)
 			rewrite(t, path, nil)
 		}, -1, false},
-		{"a segment in the middle that is gone", LogWAL, false, func(t *testing.T, r *replicaT) {
+		{"a segment in the middle that is gone", disk.LogWAL, false, func(t *testing.T, r *replicaT) {
 			path, _, _ := segmentOf(t, r, damagedPushes/2)
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 		}, -1, false},
-		{"a last segment that is cut off", LogWAL, false, func(t *testing.T, r *replicaT) {
+		{"a last segment that is cut off", disk.LogWAL, false, func(t *testing.T, r *replicaT) {
 			path, b, at := segmentOf(t, r, damagedPushes-5)
 			rewrite(t, path, b[:at])
 		}, damagedPushes - 5, false},
-		{"a last segment without its head", LogWAL, false, func(t *testing.T, r *replicaT) {
+		{"a last segment without its head", disk.LogWAL, false, func(t *testing.T, r *replicaT) {
 			path, b, _ := segmentOf(t, r, damagedPushes-1)
 			b[9] ^= 1
 			rewrite(t, path, b)
 		}, -1, false},
-		{"a length that cannot be", LogWAL, false, func(t *testing.T, r *replicaT) {
+		{"a length that cannot be", disk.LogWAL, false, func(t *testing.T, r *replicaT) {
 			path, b, at := segmentOf(t, r, 40)
 			for at%8 != 0 || b[at] != 1 || // an entry begins with its type, at a multiple of eight
 				b[at+1] != 0 || b[at+2] != 0 || b[at+3] != 0 {
@@ -245,10 +244,10 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 			b[at+7] = 0x10 // 256 MiB
 			rewrite(t, path, b)
 		}, 40, false},
-		{"a byte behind a snapshot", LogWAL, true, flipped(damagedPushes - 50), damagedPushes - 50, false},
-		{"a byte that is in the snapshot", LogWAL, true, flipped(damagedPushes - 150), damagedPushes, true},
-		{"a byte in bbolt that is in the snapshot", LogBbolt, true, flipped(damagedPushes - 150), damagedPushes, true},
-		{"a byte in the snapshot and one behind it", LogWAL, true, func(t *testing.T, r *replicaT) {
+		{"a byte behind a snapshot", disk.LogWAL, true, flipped(damagedPushes - 50), damagedPushes - 50, false},
+		{"a byte that is in the snapshot", disk.LogWAL, true, flipped(damagedPushes - 150), damagedPushes, true},
+		{"a byte in bbolt that is in the snapshot", disk.LogBbolt, true, flipped(damagedPushes - 150), damagedPushes, true},
+		{"a byte in the snapshot and one behind it", disk.LogWAL, true, func(t *testing.T, r *replicaT) {
 			flipped(damagedPushes-150)(t, r)
 			flipped(damagedPushes-50)(t, r)
 		}, damagedPushes - 50, true},
@@ -313,33 +312,33 @@ func pushIndex(push int) uint64 { return uint64(push) + 4 }
 // for whole and is not.
 func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 	t.Parallel()
-	r := damagedReplica(t, LogWAL, 0)
+	r := damagedReplica(t, disk.LogWAL, 0)
 	path, b, at := segmentOf(t, r, damagedPushes/2)
 	b[at] ^= 1
 	rewrite(t, path, b)
-	where := logOptions{store: LogWAL, segmentSize: r.tune.walSegment}
-	found, err := inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
+	where := disk.LogOptions{Store: disk.LogWAL, SegmentSize: r.tune.walSegment}
+	found, err := disk.Inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, stop := range map[string]func() error{
 		"after the record": func() error {
-			file, err := openTailFile(filepath.Join(r.cfg.DataDir, tailFileName))
+			file, err := disk.OpenTailFile(filepath.Join(r.cfg.DataDir, disk.TailFileName))
 			if err != nil {
 				return err
 			}
-			return errors.Join(file.save(found.keep, true), file.Close())
+			return errors.Join(file.Save(found.Keep, true), file.Close())
 		},
 		"after the list": func() error {
-			return wal.Cut(r.cfg.DataDir, found.keep.First, found.keep.Last)
+			return wal.Cut(r.cfg.DataDir, found.Keep.First, found.Keep.Last)
 		},
 	} {
 		if err := stop(); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		again, err := inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
-		if err != nil || again.keep != found.keep {
-			t.Fatalf("%s: %+v can be kept, before it was %+v; %v", name, again.keep, found.keep, err)
+		again, err := disk.Inspect(r.cfg.DataDir, where, fsm.New(r.cfg.Logger).CheckEntry)
+		if err != nil || again.Keep != found.Keep {
+			t.Fatalf("%s: %+v can be kept, before it was %+v; %v", name, again.Keep, found.Keep, err)
 		}
 	}
 	if _, err := recoverIt(t, r, true); err != nil && !strings.Contains(err.Error(), "only member") {
@@ -352,96 +351,27 @@ func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 	}
 }
 
-// Whatever is damaged, what is kept was written so, and is a beginning of it or, beside a snapshot, an end.
-func TestAnInspectionKeepsOnlyWhatWasWritten(t *testing.T) {
-	const last = 20
-	whole := func() (*entriesOnDisk, map[uint64]raft.Log, tail) {
-		log, record := map[uint64]raft.Log{}, tail{First: 1}
-		for _, l := range testkit.Entries(1, last, 3) {
-			var own uint32
-			log[l.Index], own = linked(l, record.Chain)
-			record.Last, record.Chain = l.Index, own
-		}
-		return &entriesOnDisk{
-			first: 1, last: last, fileOf: func(uint64) string { return "file" }, readable: func([]byte) error { return nil },
-			get: func(index uint64, l *raft.Log) error {
-				stored, ok := log[index]
-				if !ok {
-					return raft.ErrLogNotFound
-				}
-				*l = stored
-				return nil
-			},
-		}, log, record
-	}
-	for _, tc := range []struct {
-		name           string
-		snapshot       uint64
-		missing        []uint64
-		first, last    uint64 // that are kept
-		lost, inBefore uint64 // where the parts begin, 0 for none
-	}{
-		{"nothing", 0, nil, 1, last, 0, 0},
-		{"the first", 0, []uint64{1}, 0, 0, 1, 0},
-		{"the last", 0, []uint64{last}, 1, last - 1, last, 0},
-		{"one in the middle", 0, []uint64{7}, 1, 6, 7, 0},
-		{"two", 0, []uint64{7, 12}, 1, 6, 7, 0},
-		{"one in the snapshot", 10, []uint64{7}, 8, last, 0, 7},
-		{"the last in the snapshot", 10, []uint64{10}, 11, last, 0, 10},
-		{"the first after the snapshot", 10, []uint64{11}, 1, 10, 11, 0},
-		{"two in the snapshot", 10, []uint64{3, 7}, 8, last, 0, 3},
-		{"one in the snapshot and one after it", 10, []uint64{7, 15}, 8, 14, 15, 7},
-		{"those around the end of the snapshot", 10, []uint64{10, 11}, 0, 0, 11, 10},
-		{"all", 0, []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}, 0, 0, 1, 0},
-	} {
-		log, stored, record := whole()
-		for _, index := range tc.missing {
-			delete(stored, index)
-		}
-		found := inspection{}
-		if tc.snapshot > 0 {
-			found.snapshot = &snapshotInfo{Index: tc.snapshot}
-		}
-		found.read(log, record)
-		begins := func(u *Unreadable) uint64 {
-			if u == nil {
-				return 0
-			}
-			return u.Index
-		}
-		if found.keep.First != tc.first || found.keep.Last != tc.last || begins(found.lost) != tc.lost || begins(found.inSnapshot) != tc.inBefore {
-			t.Errorf("without %s: %+v is kept, lost from %d, not needed from %d; want %+v", tc.name, found.keep, begins(found.lost), begins(found.inSnapshot), tc)
-		}
-		if found.lost != nil && found.lost.Last != last {
-			t.Errorf("without %s: lost up to %d", tc.name, found.lost.Last)
-		}
-		if slices.Contains(tc.missing, found.keep.Last) || (found.keep.Last != 0 && found.end.Index != found.keep.Last) {
-			t.Errorf("without %s: %+v is kept, which ends with %+v", tc.name, found.keep, found.end)
-		}
-	}
-}
-
 // An earlier version wrote entries of any size, of which the log reads none back beyond 64 MiB.
 func TestALogWithAnEntryThatIsTooLargeIsCutBeforeIt(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1).start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	log := r.store.log
+	log := r.store.Log
 	r.crash()
 	w, err := wal.Open(r.cfg.DataDir, r.tune.walSegment, walfs.New(), hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := openTailFile(filepath.Join(r.cfg.DataDir, tailFileName))
+	file, err := disk.OpenTailFile(filepath.Join(r.cfg.DataDir, disk.TailFileName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := log.tail
+	next := log.Tail
 	next.Last++
-	large, own := linked(&raft.Log{Index: next.Last, Term: 2, Type: raft.LogCommand, Data: make([]byte, maxStored+1), AppendedAt: time.Now()}, next.Chain)
+	large, own := disk.Linked(&raft.Log{Index: next.Last, Term: 2, Type: raft.LogCommand, Data: make([]byte, disk.MaxStored+1), AppendedAt: time.Now()}, next.Chain)
 	next.Chain = own
-	if err := errors.Join(w.StoreLogs([]*raft.Log{&large}), file.save(next, true), w.Close(), file.Close()); err != nil {
+	if err := errors.Join(w.StoreLogs([]*raft.Log{&large}), file.Save(next, true), w.Close(), file.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.open(); err == nil || !strings.Contains(err.Error(), "MaxEntrySize") {

@@ -19,7 +19,9 @@ func BenchmarkParse(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for name, body := range map[BodyFormat][]byte{FormatText: text.Bytes(), FormatProtobuf: expotest.Delimited(b, expotest.Push()...)} {
+	for name, body := range map[BodyFormat][]byte{
+		FormatText: text.Bytes(), FormatProtobuf: expotest.Delimited(b, expotest.Push()...),
+	} {
 		b.Run(fmt.Sprintf("format=%s", []string{"text", "protobuf"}[name]), func(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()

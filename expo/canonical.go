@@ -63,12 +63,13 @@ func Canonical(group Labels, mfs []*dto.MetricFamily, s model.ValidationScheme) 
 	return families, nil
 }
 
-// maxText bounds what a push makes of every later scrape, in bytes of its text: a name or a grouping label that stands once in a
-// request stands in each line there.
+// maxText bounds what a push makes of every later scrape, in bytes of its text: a name or a grouping label that stands
+// once in a request stands in each line there.
 const maxText = 64 << 20
 
 func textTooLarge() error {
-	return fmt.Errorf("the push takes more than %d MiB as text, with the name and the grouping labels in each line: push less at once", maxText>>20)
+	return fmt.Errorf("the push takes more than %d MiB as text, with the name and the grouping labels in each line: "+
+		"push less at once", maxText>>20)
 }
 
 // checkText adds up, roughly, what the families take as text in this group, before anything is made of them.
@@ -108,7 +109,8 @@ func checkClashes(families []*Family) error {
 	for _, f := range families {
 		if other := byName[f.Name]; other != nil {
 			if other.Type != f.Type {
-				return fmt.Errorf("metric family %s is given twice, with the types %s and %s: give it once, with one type",
+				return fmt.Errorf("metric family %s is given twice, with the types %s and %s: "+
+					"give it once, with one type",
 					Quote(f.Name), TypeWord(other.Type), TypeWord(f.Type))
 			}
 			return fmt.Errorf("metric family %s is given twice: give it once, with all its series", Quote(f.Name))
@@ -150,15 +152,21 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		return nil, err
 	}
 	if !utf8.ValidString(h.Help) {
-		return nil, fmt.Errorf("the help of metric family %s is not valid UTF-8: %s: encode it as UTF-8", Quote(h.Name), Quote(h.Help))
+		return nil, fmt.Errorf(
+			"the help of metric family %s is not valid UTF-8: %s: encode it as UTF-8", Quote(h.Name), Quote(h.Help),
+		)
 	}
 	if !utf8.ValidString(h.Unit) {
-		return nil, fmt.Errorf("the unit of metric family %s is not valid UTF-8: %s: encode it as UTF-8", Quote(h.Name), Quote(h.Unit))
+		return nil, fmt.Errorf(
+			"the unit of metric family %s is not valid UTF-8: %s: encode it as UTF-8", Quote(h.Name), Quote(h.Unit),
+		)
 	}
 	// No type at all is proto2's default, counter: encoders that follow proto3 leave it
 	// out for counters, and the Pushgateway accepts that.
 	if _, ok := dto.MetricType_name[int32(h.Type)]; !ok {
-		return nil, fmt.Errorf("metric family %s has the unknown type %d: use one of the protocol's types", Quote(h.Name), int32(h.Type))
+		return nil, fmt.Errorf(
+			"metric family %s has the unknown type %d: use one of the protocol's types", Quote(h.Name), int32(h.Type),
+		)
 	}
 	metrics := make([]*dto.Metric, 0, len(mf.GetMetric()))
 	for _, m := range mf.GetMetric() {
@@ -169,9 +177,9 @@ func (c *canonicaliser) family(mf *dto.MetricFamily) (*Family, error) {
 		metrics = append(metrics, out)
 	}
 	f, err := c.encode(h, metrics)
-	var twice *twiceError
-	if errors.As(err, &twice) {
-		return nil, c.whyTwice(h, twice.labels, mf.GetMetric())
+	var duplicate *duplicateError
+	if errors.As(err, &duplicate) {
+		return nil, c.whyDuplicate(h, duplicate.labels, mf.GetMetric())
 	}
 	return f, err
 }
@@ -201,7 +209,10 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 			return nil, err
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return nil, fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()), Quote(l.GetName()))
+			return nil, fmt.Errorf(
+				"the value %s of label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()),
+				Quote(l.GetName()),
+			)
 		}
 		if l.Name == nil || l.Value == nil || len(l.ProtoReflect().GetUnknown()) > 0 {
 			own[i] = &dto.LabelPair{Name: proto.String(l.GetName()), Value: proto.String(l.GetValue())}
@@ -209,11 +220,15 @@ func (c *canonicaliser) labels(t dto.MetricType, pushed []*dto.LabelPair) ([]*dt
 	}
 	labels := c.merge(own)
 	if len(labels) > MaxLabels {
-		return nil, fmt.Errorf("%d labels with those of the group, but at most %d are possible: use fewer", len(labels), MaxLabels)
+		return nil, fmt.Errorf(
+			"%d labels with those of the group, but at most %d are possible: use fewer", len(labels), MaxLabels,
+		)
 	}
 	for _, l := range labels {
 		if name := l.GetName(); name == reservedFor(t) && name != "" {
-			return nil, fmt.Errorf("a %s must not have a label %q, which its samples have themselves: rename it", typeName(t), name)
+			return nil, fmt.Errorf(
+				"a %s must not have a label %q, which its samples have themselves: rename it", TypeWord(t), name,
+			)
 		}
 	}
 	return labels, nil
@@ -250,7 +265,9 @@ func (c *canonicaliser) merge(own []*dto.LabelPair) []*dto.LabelPair {
 		return cmp.Compare(l.GetName(), name)
 	})
 	if !found {
-		merged = slices.Insert(merged, i, &dto.LabelPair{Name: proto.String(model.InstanceLabel), Value: proto.String("")})
+		merged = slices.Insert(
+			merged, i, &dto.LabelPair{Name: proto.String(model.InstanceLabel), Value: proto.String("")},
+		)
 	}
 	return merged
 }
@@ -266,7 +283,7 @@ func (c *canonicaliser) encode(h Header, metrics []*dto.Metric) (*Family, error)
 	memory := make([]byte, 0, size)
 	for i, m := range metrics {
 		if i > 0 && compareLabels(metrics[i-1].Label, m.Label) == 0 {
-			return nil, &twiceError{h.Name, m.Label}
+			return nil, &duplicateError{h.Name, m.Label}
 		}
 		var err error
 		if memory, err = appendMetric(memory, m); err != nil {
@@ -288,9 +305,13 @@ func takeValue(out, m *dto.Metric, t dto.MetricType) error {
 	if !hasValue(m, t) {
 		has := valuesOf(m)
 		if has == "" {
-			return fmt.Errorf("the family is of type %s, but the metric has no value: give it one of that type", typeName(t))
+			return fmt.Errorf(
+				"the family is of type %s, but the metric has no value: give it one of that type", TypeWord(t),
+			)
 		}
-		return errors.New("the family is of type " + typeName(t) + ", but the metric is a " + has + ": give both one type")
+		return errors.New(
+			"the family is of type " + TypeWord(t) + ", but the metric is a " + has + ": give both one type",
+		)
 	}
 	switch t {
 	case dto.MetricType_COUNTER:
@@ -298,10 +319,10 @@ func takeValue(out, m *dto.Metric, t dto.MetricType) error {
 		return checkCounter(m.Counter)
 	case dto.MetricType_GAUGE:
 		out.Gauge = m.Gauge
-		known(m.Gauge)
+		dropUnknownFields(m.Gauge)
 	case dto.MetricType_UNTYPED:
 		out.Untyped = m.Untyped
-		known(m.Untyped)
+		dropUnknownFields(m.Untyped)
 	case dto.MetricType_SUMMARY:
 		out.Summary = m.Summary
 		return checkSummary(m.Summary)

@@ -8,10 +8,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// CheckMetrics returns how many metrics there are in the Metrics of a family of type t. An error, which wraps ErrDamaged, says that
-// they could not be written: there is something else among them, or a metric cannot be read or has no value of that type.
-// Whether Canonical would let the values through is not looked at: its rules may change, and this must say the same for ever
-// of what a log holds.
+// CheckMetrics returns how many metrics there are in the Metrics of a family of type t. An error, which wraps
+// ErrDamaged, says that they could not be written: there is something else among them, or a metric cannot be read or
+// has no value of that type. It does not apply Canonical's rules to the values, because those may change, and of what a
+// log holds this function must say the same for ever.
 func CheckMetrics(t dto.MetricType, metrics []byte) (n int, err error) {
 	for len(metrics) > 0 {
 		metric, rest, ok := cutField(metrics, fieldMetric)
@@ -29,10 +29,13 @@ func CheckMetrics(t dto.MetricType, metrics []byte) (n int, err error) {
 	return n, nil
 }
 
-// skipLabels returns what stands behind the labels that a metric begins with, as far as they are as short as most: labels are
-// most of what there is to look at.
+// skipLabels returns a metric from behind the labels that it begins with. It skips labels whose lengths are one byte,
+// as most are, and stops at the first other one.
 func skipLabels(metric []byte) []byte {
-	const name, value = byte(fieldLabelName<<3) | byte(protowire.BytesType), byte(fieldLabelValue<<3) | byte(protowire.BytesType)
+	const (
+		name  = byte(fieldLabelName<<3) | byte(protowire.BytesType)
+		value = byte(fieldLabelValue<<3) | byte(protowire.BytesType)
+	)
 	for len(metric) > 1 && metric[0] == byte(fieldLabel<<3)|byte(protowire.BytesType) {
 		end := 2 + int(metric[1])
 		if metric[1] >= 0x80 || end > len(metric) {
@@ -51,14 +54,14 @@ func skipLabels(metric []byte) []byte {
 	return metric
 }
 
-// checkMetric is for a metric that is not of the usual layout.
+// checkMetric decodes a metric that is not of the usual layout.
 func checkMetric(t dto.MetricType, metric []byte) error {
 	var m dto.Metric
 	if err := proto.Unmarshal(metric, &m); err != nil {
 		return fmt.Errorf("cannot be decoded: %s", oneLine(err.Error()))
 	}
 	if !hasValue(&m, t) {
-		return fmt.Errorf("has no %s", typeName(t))
+		return fmt.Errorf("has no %s value", TypeWord(t))
 	}
 	return nil
 }
@@ -92,8 +95,9 @@ func valueField(t dto.MetricType) protowire.Number {
 	}
 }
 
-// layout is what an encoded message may look like: for each field below 16, a leaf or the layout of the message that it holds. To
-// compare a metric with it allocates nothing, and the state machine of each replica does that for each metric of each push.
+// layout says which fields an encoded message may have: by the number of a field, which is below 16, a leaf, or the
+// layout of the message that the field holds. Comparing a metric with a layout allocates nothing; each replica does it
+// for each metric of each push.
 type layout [16]*layout
 
 // The leaves.
@@ -103,7 +107,7 @@ var (
 	text    = new(layout)
 )
 
-// metricLayout is that of a Metric as Canonical makes nearly all: native histograms with exemplars of their own are not of it.
+// metricLayout is the layout of all that Canonical makes but native histograms with exemplars of their own.
 var metricLayout = func() *layout {
 	label := &layout{1: text, 2: text}
 	created := &layout{1: varint, 2: varint}

@@ -44,7 +44,10 @@ func Clash(h, other Header) error {
 		if h.Type == other.Type {
 			return nil
 		}
-		return fmt.Errorf("metric family %s has the type %s here and %s elsewhere", Quote(h.Name), TypeWord(h.Type), TypeWord(other.Type))
+		return fmt.Errorf(
+			"metric family %s has the type %s here and %s elsewhere", Quote(h.Name), TypeWord(h.Type),
+			TypeWord(other.Type),
+		)
 	}
 	if occupies(h, other.Name) {
 		return suffixClash(h, other.Name)
@@ -57,7 +60,7 @@ func Clash(h, other Header) error {
 
 func suffixClash(h Header, name string) error {
 	return fmt.Errorf("metric family %s has a name under which the %s %s writes samples",
-		Quote(name), typeName(h.Type), Quote(h.Name))
+		Quote(name), TypeWord(h.Type), Quote(h.Name))
 }
 
 // occupies tells whether h writes samples under name, which is not its own.
@@ -74,25 +77,5 @@ func occupies(h Header, name string) bool {
 	return false
 }
 
-// TypeWord returns t as it stands in a TYPE line.
+// TypeWord returns t as it stands in a TYPE line, and in messages.
 func TypeWord(t dto.MetricType) string { return strings.ToLower(t.String()) }
-
-// typeName returns the name of t for a message.
-func typeName(t dto.MetricType) string {
-	switch t {
-	case dto.MetricType_COUNTER:
-		return "counter"
-	case dto.MetricType_GAUGE:
-		return "gauge"
-	case dto.MetricType_SUMMARY:
-		return "summary"
-	case dto.MetricType_UNTYPED:
-		return "untyped metric"
-	case dto.MetricType_HISTOGRAM:
-		return "histogram"
-	case dto.MetricType_GAUGE_HISTOGRAM:
-		return "gauge histogram"
-	default:
-		return fmt.Sprintf("metric of unknown type %d", int32(t))
-	}
-}

@@ -23,17 +23,44 @@ func TestWhichFamiliesClash(t *testing.T) {
 		clash string
 	}{
 		{name: "different names", a: Header{Name: "a", Type: gauge}, b: Header{Name: "b", Type: counter}},
-		{name: "the same name and type, another help", a: Header{Name: "a", Type: gauge, Help: "x"}, b: Header{Name: "a", Type: gauge}},
-		{name: "the same name, another type", a: Header{Name: "a", Type: gauge}, b: Header{Name: "a", Type: counter}, clash: "the type gauge here and counter elsewhere"},
-		{name: "histogram and gauge histogram", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a", Type: gaugeHist}, clash: "has the type"},
-		{name: "histogram and count", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_count", Type: gauge}, clash: `the histogram "a"`},
-		{name: "histogram and bucket", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_bucket", Type: histogram}, clash: `the histogram "a"`},
-		{name: "gauge histogram and sum", a: Header{Name: "a", Type: gaugeHist}, b: Header{Name: "a_sum", Type: gauge}, clash: `the gauge histogram "a"`},
-		{name: "summary and sum", a: Header{Name: "a", Type: summary}, b: Header{Name: "a_sum", Type: counter}, clash: `the summary "a"`},
+		{
+			name: "the same name and type, another help", a: Header{Name: "a", Type: gauge, Help: "x"},
+			b: Header{Name: "a", Type: gauge},
+		},
+		{
+			name: "the same name, another type", a: Header{Name: "a", Type: gauge}, b: Header{Name: "a", Type: counter},
+			clash: "the type gauge here and counter elsewhere",
+		},
+		{
+			name: "histogram and gauge histogram", a: Header{Name: "a", Type: histogram},
+			b: Header{Name: "a", Type: gaugeHist}, clash: "has the type",
+		},
+		{
+			name: "histogram and count", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_count", Type: gauge},
+			clash: `the histogram "a"`,
+		},
+		{
+			name: "histogram and bucket", a: Header{Name: "a", Type: histogram},
+			b: Header{Name: "a_bucket", Type: histogram}, clash: `the histogram "a"`,
+		},
+		{
+			name: "gauge histogram and sum", a: Header{Name: "a", Type: gaugeHist},
+			b: Header{Name: "a_sum", Type: gauge}, clash: `the gauge_histogram "a"`,
+		},
+		{
+			name: "summary and sum", a: Header{Name: "a", Type: summary}, b: Header{Name: "a_sum", Type: counter},
+			clash: `the summary "a"`,
+		},
 		{name: "summary and bucket", a: Header{Name: "a", Type: summary}, b: Header{Name: "a_bucket", Type: counter}},
 		{name: "gauge and count", a: Header{Name: "a", Type: gauge}, b: Header{Name: "a_count", Type: counter}},
-		{name: "histogram and another suffix", a: Header{Name: "a", Type: histogram}, b: Header{Name: "a_total", Type: counter}},
-		{name: "histogram and a longer name", a: Header{Name: "a", Type: histogram}, b: Header{Name: "ab_count", Type: counter}},
+		{
+			name: "histogram and another suffix", a: Header{Name: "a", Type: histogram},
+			b: Header{Name: "a_total", Type: counter},
+		},
+		{
+			name: "histogram and a longer name", a: Header{Name: "a", Type: histogram},
+			b: Header{Name: "ab_count", Type: counter},
+		},
 	}
 	for _, row := range table {
 		for _, pair := range [][2]Header{{row.a, row.b}, {row.b, row.a}} {

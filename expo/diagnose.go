@@ -140,8 +140,8 @@ func (d *diagnosis) plainName(colons bool) string {
 	return d.text[from:d.at]
 }
 
-// quoted reads a name or a label's value in double quotes. what is the word for it.
-func (d *diagnosis) quoted(what string) (content string, found *finding) {
+// quoted reads a name or a label's value in double quotes. A message calls it by the subject.
+func (d *diagnosis) quoted(subject string) (content string, found *finding) {
 	opening := d.at
 	d.at++
 	for {
@@ -151,7 +151,7 @@ func (d *diagnosis) quoted(what string) (content string, found *finding) {
 			if strings.Contains(d.text[opening:], `\"`) {
 				hint = `; \" is a quote within it, and a backslash is written \\`
 			}
-			return "", d.says(opening, "%s has no closing quote%s", what, hint)
+			return "", d.says(opening, "%s has no closing quote%s", subject, hint)
 		}
 		if d.at += n; d.text[d.at] == '"' {
 			d.at++

@@ -21,7 +21,8 @@ import (
 var mistakes = []struct{ name, body, says, mended string }{
 	{
 		"a dash in a name", "a-b 1\n",
-		`line 1, column 2: '-' is not allowed in a metric name: write a_b, or start with --push.enable-utf8-names and write {"a-b"}`,
+		`line 1, column 2: '-' is not allowed in a metric name: write a_b, or start with --push.enable-utf8-names ` +
+			`and write {"a-b"}`,
 		"a_b 1\n",
 	},
 	{
@@ -46,7 +47,8 @@ var mistakes = []struct{ name, body, says, mended string }{
 	},
 	{
 		"a dash in a label name", "m{x-y=\"1\"} 1\n",
-		`column 4: '-' is not allowed in a label name: write x_y, or start with --push.enable-utf8-names and write "x-y"`,
+		`column 4: '-' is not allowed in a label name: write x_y, or start with --push.enable-utf8-names and ` +
+			`write "x-y"`,
 		"m{x_y=\"1\"} 1\n",
 	},
 	{
@@ -71,7 +73,8 @@ var mistakes = []struct{ name, body, says, mended string }{
 	},
 	{
 		"a dash in the name of a comment", "# TYPE a-b counter\n",
-		`column 9: '-' is not allowed in a metric name: write a_b, or start with --push.enable-utf8-names and write "a-b"`,
+		`column 9: '-' is not allowed in a metric name: write a_b, or start with --push.enable-utf8-names and ` +
+			`write "a-b"`,
 		"# TYPE a_b counter\n",
 	},
 	{
@@ -174,7 +177,8 @@ var mistakes = []struct{ name, body, says, mended string }{
 	},
 	{
 		"quotes within a value", "m{x=\"say \"hi\"\"} 1\n",
-		`column 11: after the value of label "x" there must be ',' or '}', not 'h'; a double quote within a value is written \"`,
+		`column 11: after the value of label "x" there must be ',' or '}', not 'h'; a double quote within a value is ` +
+			`written \"`,
 		"m{x=\"say \\\"hi\\\"\"} 1\n",
 	},
 	{
@@ -206,7 +210,8 @@ var mistakes = []struct{ name, body, says, mended string }{
 	},
 	{
 		"JSON", "{\"m\": 1}\n",
-		`column 5: after the name "m" in braces there must be ',', '}' or '=', not ':'; a sample is name{label="value"} 1`,
+		`column 5: after the name "m" in braces there must be ',', '}' or '=', not ':'; a sample is ` +
+			`name{label="value"} 1`,
 		"m 1\n",
 	},
 	{"no value", "m\n", `column 2: the value is missing: write a number after the name`, "m 1\n"},
@@ -227,10 +232,14 @@ var mistakes = []struct{ name, body, says, mended string }{
 	{"a truth", "m true\n", `"true" is not a number: write 1`, "m 1\n"},
 	{"a value in quotes", "m \"5\"\n", `the value 5 is in quotes: write it without`, "m 5\n"},
 	{"too large a value", "m 1e999\n", `"1e999" is too large for a 64-bit float: write +Inf or -Inf`, "m +Inf\n"},
-	{"a word for a value", "m one\n", `column 3: "one" stands where the value should, and is not a number: write one, as in name 1`, "m 1\n"},
+	{
+		"a word for a value", "m one\n",
+		`column 3: "one" stands where the value should, and is not a number: write one, as in name 1`, "m 1\n",
+	},
 	{
 		"a blank in a name", "my metric 5\n",
-		`column 4: "metric" stands where the value should, and is not a number: write one; a name has no blanks, write _ for them`,
+		`column 4: "metric" stands where the value should, and is not a number: write one; a name has no blanks, ` +
+			`write _ for them`,
 		"my_metric 5\n",
 	},
 	{
@@ -266,7 +275,8 @@ var mistakes = []struct{ name, body, says, mended string }{
 	},
 	{
 		"a bound that is no number", "# TYPE h histogram\nh_bucket{le=\"one\"} 1\n",
-		`line 2, column 13: label le of a histogram must be a number, not "one": write, for example, le="0.5" or le="+Inf"`,
+		`line 2, column 13: label le of a histogram must be a number, not "one": write, for example, le="0.5" or ` +
+			`le="+Inf"`,
 		"# TYPE h histogram\nh_bucket{le=\"0.5\"} 1\n",
 	},
 	{
@@ -401,7 +411,9 @@ func expectDiagnosis(t *testing.T, body []byte, scheme model.ValidationScheme) s
 		strings.Contains(parseError.Msg, "use fewer") || strings.HasPrefix(parseError.Msg, parserFault) {
 		return said // the body was looked at before the parser, or the parser failed
 	}
-	if _, err := onlyExpfmt(body[:offset], scheme); err != nil && !strings.Contains(err.Error(), "unexpected end of input") {
+	if _, err := onlyExpfmt(body[:offset], scheme); err != nil && !strings.Contains(
+		err.Error(), "unexpected end of input",
+	) {
 		t.Fatalf("%q: the parser minds something before that already: %q, %v", body, said, err)
 	}
 	// The line is where the parser is at its end: what is said is about the part that it minds.

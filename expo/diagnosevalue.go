@@ -85,8 +85,10 @@ func (d *diagnosis) notANumber(begin, at int, token string, err error) string {
 
 // spellings are what stands for a number elsewhere.
 var spellings = map[string]string{
-	"-nan": "NaN", "+nan": "NaN", "nan(ind)": "NaN", "-nan(ind)": "NaN", "1.#qnan": "NaN", "1.#ind": "NaN", "-1.#ind": "NaN",
-	"null": noValue, "nil": noValue, "none": noValue, "undefined": noValue, "na": noValue, "n/a": noValue, "-": noValue,
+	"-nan": "NaN", "+nan": "NaN", "nan(ind)": "NaN", "-nan(ind)": "NaN", "1.#qnan": "NaN", "1.#ind": "NaN",
+	"-1.#ind": "NaN",
+	"null":    noValue, "nil": noValue, "none": noValue, "undefined": noValue,
+	"na": noValue, "n/a": noValue, "-": noValue,
 	"infinite": "+Inf", "∞": "+Inf", "+∞": "+Inf", "1.#inf": "+Inf",
 	"-infinite": "-Inf", "-∞": "-Inf", "-1.#inf": "-Inf",
 	"true": "1", "false": "0", "yes": "1", "no": "0", "on": "1", "off": "0",

@@ -1,9 +1,9 @@
 package expo
 
-// Estimate returns how much memory Parse and Canonical, and the encoding of the push for the log, allocate for a
-// body, garbage included, because garbage stays until the next collection and costs the processor's time: a body of
-// 16 MB can become 700 MB. It is an upper bound, found by one pass that allocates nothing. Counting stops when there
-// is more than most, which is then what is returned: some more than that.
+// Estimate returns how much memory Parse and Canonical, and the encoding of the push for the log, allocate for a body,
+// in bytes: many times the body. Garbage counts, because it stays until the next collection and costs the processor's
+// time. The estimate is an upper bound, found in one pass that allocates nothing. Counting stops above most; what has
+// been counted until then is returned.
 func Estimate(body []byte, f BodyFormat, group Labels, most int64) int64 {
 	if f == FormatProtobuf {
 		return estimateProtobuf(body, group, most)

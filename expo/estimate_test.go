@@ -169,32 +169,52 @@ func worstTexts(size int) map[string][]byte {
 func worstMessages(size int) map[string][]byte {
 	fill := func(part ...byte) []byte { return bytes.Repeat(part, size/len(part)) }
 	histogram := func(content []byte) []byte { return message(fieldHistogram, content) }
-	values := append(append(append(append(field(fieldGauge), field(fieldCounter)...), field(fieldSummary)...), field(fieldUntyped)...), field(fieldHistogram)...)
+	values := append(
+		append(
+			append(append(field(fieldGauge), field(fieldCounter)...), field(fieldSummary)...), field(fieldUntyped)...,
+		),
+		field(fieldHistogram)...,
+	)
 	exemplar := field(2, field(3, field(3)...)...)
 	return map[string][]byte{
-		"empty families":      fill(0),
-		"empty metrics":       protowire.AppendBytes(nil, append(field(fieldName, 'x'), fill(field(fieldMetric)...)...)),
-		"metrics of all":      protowire.AppendBytes(nil, append(field(fieldName, 'x'), fill(field(fieldMetric, values...)...)...)),
-		"gauges":              protowire.AppendBytes(nil, append(append(field(fieldName, 'x'), 0x18, 1), fill(field(fieldMetric, field(fieldGauge)...)...)...)),
-		"histograms":          protowire.AppendBytes(nil, append(append(field(fieldName, 'x'), 0x18, 4), fill(field(fieldMetric, field(fieldHistogram)...)...)...)),
-		"empty labels":        protowire.AppendBytes(nil, append(field(fieldName, 'x'), field(fieldMetric, fill(field(fieldLabel)...)...)...)),
-		"labels without more": protowire.AppendBytes(nil, append(field(fieldName, 'x'), fill(field(fieldMetric, field(fieldLabel)...)...)...)),
-		"empty buckets":       histogram(fill(field(3)...)),
-		"buckets":             histogram(fill(field(3, 0x08, 1, 0x11, 0, 0, 0, 0, 0, 0, 0, 0)...)),
-		"bucket exemplars":    histogram(fill(field(3, field(3)...)...)),
-		"exemplars":           histogram(fill(field(16)...)),
-		"exemplar labels":     histogram(field(16, fill(field(1)...)...)),
-		"counter exemplars":   protowire.AppendBytes(nil, append(field(fieldName, 'x'), fill(field(fieldMetric, field(fieldCounter, exemplar...)...)...)...)),
-		"spans":               histogram(fill(field(9)...)),
-		"one delta each":      histogram(fill(13<<3, 1)),
-		"packed deltas":       histogram(field(13, fill(1)...)),
-		"pieces of deltas":    histogram(fill(field(13, 1)...)[:min(size, 4000)/4*3]),
-		"counts":              histogram(field(14, fill(0)...)),
-		"empty quantiles":     message(fieldSummary, fill(field(3)...)),
-		"unknown fields":      histogram(fill(field(15+5, 1)...)),
-		"names again":         protowire.AppendBytes(nil, fill(field(fieldName, 'x')...)),
-		"a wrong length":      append(fill(0), 0xff, 0xff, 0xff, 0x7f),
-		"noise":               binary.LittleEndian.AppendUint64(fill(7, 0xf3, 2, 0x7f, 0x12), 1),
+		"empty families": fill(0),
+		"empty metrics": protowire.AppendBytes(
+			nil, append(field(fieldName, 'x'), fill(field(fieldMetric)...)...),
+		),
+		"metrics of all": protowire.AppendBytes(
+			nil, append(field(fieldName, 'x'), fill(field(fieldMetric, values...)...)...),
+		),
+		"gauges": protowire.AppendBytes(
+			nil, append(append(field(fieldName, 'x'), 0x18, 1), fill(field(fieldMetric, field(fieldGauge)...)...)...),
+		),
+		"histograms": protowire.AppendBytes(
+			nil,
+			append(append(field(fieldName, 'x'), 0x18, 4), fill(field(fieldMetric, field(fieldHistogram)...)...)...),
+		),
+		"empty labels": protowire.AppendBytes(
+			nil, append(field(fieldName, 'x'), field(fieldMetric, fill(field(fieldLabel)...)...)...),
+		),
+		"labels without more": protowire.AppendBytes(
+			nil, append(field(fieldName, 'x'), fill(field(fieldMetric, field(fieldLabel)...)...)...),
+		),
+		"empty buckets":    histogram(fill(field(3)...)),
+		"buckets":          histogram(fill(field(3, 0x08, 1, 0x11, 0, 0, 0, 0, 0, 0, 0, 0)...)),
+		"bucket exemplars": histogram(fill(field(3, field(3)...)...)),
+		"exemplars":        histogram(fill(field(16)...)),
+		"exemplar labels":  histogram(field(16, fill(field(1)...)...)),
+		"counter exemplars": protowire.AppendBytes(
+			nil, append(field(fieldName, 'x'), fill(field(fieldMetric, field(fieldCounter, exemplar...)...)...)...),
+		),
+		"spans":            histogram(fill(field(9)...)),
+		"one delta each":   histogram(fill(13<<3, 1)),
+		"packed deltas":    histogram(field(13, fill(1)...)),
+		"pieces of deltas": histogram(fill(field(13, 1)...)[:min(size, 4000)/4*3]),
+		"counts":           histogram(field(14, fill(0)...)),
+		"empty quantiles":  message(fieldSummary, fill(field(3)...)),
+		"unknown fields":   histogram(fill(field(15+5, 1)...)),
+		"names again":      protowire.AppendBytes(nil, fill(field(fieldName, 'x')...)),
+		"a wrong length":   append(fill(0), 0xff, 0xff, 0xff, 0x7f),
+		"noise":            binary.LittleEndian.AppendUint64(fill(7, 0xf3, 2, 0x7f, 0x12), 1),
 	}
 }
 
@@ -234,14 +254,23 @@ func TestTheEstimateForOrdinaryBodiesIsNotFarAbove(t *testing.T) {
 	group := NewLabels(map[string]string{"job": "batch", "instance": "host-00001"})
 	var histograms []*dto.MetricFamily
 	for i := range 20 {
-		mf := &dto.MetricFamily{Name: proto.String(fmt.Sprintf("request_duration_%d_seconds", i)), Help: proto.String("How long it took."), Type: dto.MetricType_HISTOGRAM.Enum()}
+		mf := &dto.MetricFamily{
+			Name: proto.String(fmt.Sprintf("request_duration_%d_seconds", i)), Help: proto.String("How long it took."),
+			Type: dto.MetricType_HISTOGRAM.Enum(),
+		}
 		for j := range 10 {
 			h := &dto.Histogram{SampleCount: proto.Uint64(100), SampleSum: proto.Float64(12.5)}
 			for k := range 10 {
-				h.Bucket = append(h.Bucket, &dto.Bucket{CumulativeCount: proto.Uint64(uint64(10 * k)), UpperBound: proto.Float64(float64(k) / 8)})
+				h.Bucket = append(
+					h.Bucket,
+					&dto.Bucket{
+						CumulativeCount: proto.Uint64(uint64(10 * k)), UpperBound: proto.Float64(float64(k) / 8),
+					},
+				)
 			}
 			mf.Metric = append(mf.Metric, &dto.Metric{Histogram: h, Label: []*dto.LabelPair{
-				{Name: proto.String("code"), Value: proto.String("200")}, {Name: proto.String("handler"), Value: proto.String(fmt.Sprintf("/api/v1/%d", j))},
+				{Name: proto.String("code"), Value: proto.String("200")},
+				{Name: proto.String("handler"), Value: proto.String(fmt.Sprintf("/api/v1/%d", j))},
 			}})
 		}
 		histograms = append(histograms, mf)
@@ -254,7 +283,8 @@ func TestTheEstimateForOrdinaryBodiesIsNotFarAbove(t *testing.T) {
 		}
 	}
 	for name, families := range map[string][]*dto.MetricFamily{
-		"a push": expotest.Push(), "a large push": many, "histograms": histograms, "all types": expotest.NewRandom(t, 1).Families(600, false),
+		"a push": expotest.Push(), "a large push": many, "histograms": histograms,
+		"all types": expotest.NewRandom(t, 1).Families(600, false),
 	} {
 		for format, body := range ordinary(t, families) {
 			t.Run(fmt.Sprintf("%s/%d", name, format), func(t *testing.T) { checkEstimate(t, body, format, group, 3) })
@@ -264,7 +294,9 @@ func TestTheEstimateForOrdinaryBodiesIsNotFarAbove(t *testing.T) {
 
 func TestCountingStopsWhenThereIsTooMuch(t *testing.T) {
 	const most = 1 << 18
-	for format, bodies := range map[BodyFormat]map[string][]byte{FormatText: worstTexts(1_000_000), FormatProtobuf: worstMessages(1_000_000)} {
+	for format, bodies := range map[BodyFormat]map[string][]byte{
+		FormatText: worstTexts(1_000_000), FormatProtobuf: worstMessages(1_000_000),
+	} {
 		for name, body := range bodies {
 			group := NewLabels(map[string]string{"job": "a"})
 			whole := Estimate(body, format, group, estimated)
@@ -281,9 +313,16 @@ func TestCountingStopsWhenThereIsTooMuch(t *testing.T) {
 
 func TestEstimatesAllocateNothing(t *testing.T) {
 	group := NewLabels(map[string]string{"job": "a"})
-	for format, bodies := range map[BodyFormat]map[string][]byte{FormatText: worstTexts(10_000), FormatProtobuf: worstMessages(10_000)} {
+	for format, bodies := range map[BodyFormat]map[string][]byte{
+		FormatText: worstTexts(10_000), FormatProtobuf: worstMessages(10_000),
+	} {
 		for name, body := range bodies {
-			if n := testing.AllocsPerRun(1, func() { Estimate(body, format, group, estimated); EstimatePlain(body, group, estimated) }); n > 0 {
+			if n := testing.AllocsPerRun(1, func() {
+				Estimate(
+					body, format, group, estimated,
+				)
+				EstimatePlain(body, group, estimated)
+			}); n > 0 {
 				t.Errorf("%s: %v allocations", name, n)
 			}
 		}

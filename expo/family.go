@@ -35,7 +35,7 @@ type Family struct {
 
 const (
 	namesMask uint32 = 1<<2 - 1
-	// isGathered: it is another one at each scrape, see Gathered.
+	// isGathered: each scrape has another one, see GatheredFamily.
 	isGathered uint32 = 1 << 2
 	// isGauge: its metric is made of a group's key and a value, see Gauge.
 	isGauge uint32 = 1 << 3
@@ -80,7 +80,7 @@ func (f *Family) MetricsIn(scratch []byte) []byte {
 	return unsafe.Slice(f.memory, f.size)
 }
 
-// AppendMetrics appends Metrics.
+// AppendMetrics appends Metrics to b.
 func (f *Family) AppendMetrics(b []byte) []byte {
 	var scratch [256]byte
 	return append(b, f.MetricsIn(scratch[:0])...)

@@ -9,8 +9,8 @@ import (
 	"pushquorum/expo/internal/expotest"
 )
 
-// What CheckMetrics lets through can be decoded and written. That nothing of it is left out of a scrape is for a test of
-// expo/page.
+// What CheckMetrics lets through can be decoded and written. That nothing of it is left out of a scrape is for a test
+// of expo/page.
 func FuzzCheckMetrics(f *testing.F) {
 	group := NewLabels(map[string]string{"job": "fuzz"})
 	for seed := range uint64(8) {
@@ -21,10 +21,14 @@ func FuzzCheckMetrics(f *testing.F) {
 		}
 	}
 	f.Add(int32(dto.MetricType_GAUGE), []byte{})
-	f.Add(int32(dto.MetricType_GAUGE), []byte{0x0a, 1, 'x'})                                                        // a name among the metrics
-	f.Add(int32(dto.MetricType_COUNTER), []byte{0x22, 2, 0x30, 48})                                                 // a timestamp alone
-	f.Add(int32(dto.MetricType_UNTYPED), []byte{0x22, 4, 0x0a, 9, 0x2a, 0})                                         // a label that is longer than the metric
-	f.Add(int32(dto.MetricType_COUNTER), append([]byte{0x22, 13, 0x1a, 11, 0x09, 0, 0, 0, 0, 0, 0, 0, 0}, 0x12, 9)) // an exemplar, too
+	// a name among the metrics
+	f.Add(int32(dto.MetricType_GAUGE), []byte{0x0a, 1, 'x'})
+	// a timestamp alone
+	f.Add(int32(dto.MetricType_COUNTER), []byte{0x22, 2, 0x30, 48})
+	// a label that is longer than the metric
+	f.Add(int32(dto.MetricType_UNTYPED), []byte{0x22, 4, 0x0a, 9, 0x2a, 0})
+	// an exemplar, too
+	f.Add(int32(dto.MetricType_COUNTER), append([]byte{0x22, 13, 0x1a, 11, 0x09, 0, 0, 0, 0, 0, 0, 0, 0}, 0x12, 9))
 	f.Fuzz(func(t *testing.T, kind int32, metrics []byte) {
 		if _, ok := dto.MetricType_name[kind]; !ok {
 			return

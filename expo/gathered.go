@@ -6,8 +6,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// GatheredFamily returns one family of the output of a Gatherer, such as a program's own metrics. mf is not kept and not
-// changed. Unlike what Canonical gets, it is trusted to be valid. A metric that cannot be encoded is left out.
+// GatheredFamily returns one family of the output of a Gatherer, such as a program's own metrics. mf is not kept and
+// not changed. Unlike what Canonical gets, it is trusted to be valid. A metric that cannot be encoded is left out.
 func GatheredFamily(mf *dto.MetricFamily) *Family {
 	h := &Header{Name: mf.GetName(), Help: mf.GetHelp(), Unit: mf.GetUnit(), Type: mf.GetType()}
 	var (

@@ -8,16 +8,16 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Gauge returns a family with one gauge that has the labels of the group with that key, as a push of it to that group would be
-// stored. It takes the header, whose type is GAUGE. It keeps the key and the value and makes what follows from them where it
-// is asked for: a store has two of these in each group.
+// Gauge returns a family of one gauge with the labels of the group that has this key: the family that is stored when
+// the gauge is pushed to that group. h, whose type is GAUGE, is not copied. The family holds the key and the value
+// only, and makes its metric and its ID each time they are asked for, because a store has two of these in each group.
 func Gauge(h *Header, key string, value float64) *Family {
 	f := &Family{Header: h, memory: unsafe.StringData(key), bits: math.Float64bits(value), size: uint32(len(key))}
 	f.state.Store(isGauge)
 	return f
 }
 
-// WithValue returns what Gauge has returned with another value.
+// WithValue returns a Gauge with the header and the key of f, which is one, and another value.
 func (f *Family) WithValue(value float64) *Family {
 	return Gauge(f.Header, unsafe.String(f.memory, f.size), value)
 }

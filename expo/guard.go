@@ -71,7 +71,9 @@ func (g *textGuard) scan(p []byte) error {
 			// A line of n labels has up to n+1 commas: one after a name in braces, and one
 			// after the last label.
 			if g.commas++; g.commas > MaxLabels+1 {
-				return expfmt.ParseError{Line: g.line + 1, Msg: fmt.Sprintf("more than %d labels: use fewer", MaxLabels)}
+				return expfmt.ParseError{
+					Line: g.line + 1, Msg: fmt.Sprintf("more than %d labels: use fewer", MaxLabels),
+				}
 			}
 		}
 	}

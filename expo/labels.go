@@ -38,7 +38,8 @@ func NewLabels(m map[string]string) Labels {
 	return ls
 }
 
-// LabelsOf returns the labels in pairs, whose memory it takes. Of a name that stands there more than once, the last value counts.
+// LabelsOf returns the labels in pairs, whose memory it takes. Of a name that stands there more than once, the last
+// value counts.
 func LabelsOf(pairs []Label) Labels {
 	slices.SortStableFunc(pairs, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
 	ls := pairs[:0]
@@ -142,7 +143,9 @@ func (ls Labels) Validate(s model.ValidationScheme) error {
 			return err
 		}
 		if !utf8.ValidString(l.Value) {
-			return fmt.Errorf("the value %s of label %s is not valid UTF-8: encode it as UTF-8", Quote(l.Value), Quote(l.Name))
+			return fmt.Errorf(
+				"the value %s of label %s is not valid UTF-8: encode it as UTF-8", Quote(l.Value), Quote(l.Name),
+			)
 		}
 		if i > 0 && ls[i-1].Name >= l.Name {
 			return fmt.Errorf("label %s is given twice or out of order", Quote(l.Name))
@@ -158,13 +161,20 @@ func checkLabelName(name string, s model.ValidationScheme) error {
 	case !s.IsValidLabelName(name):
 		return fmt.Errorf("the label name %s is not valid: %s", Quote(name), labelNameRule(s))
 	case strings.HasPrefix(name, model.ReservedLabelPrefix):
-		return fmt.Errorf("the label name %s is reserved: names must not begin with %q", Quote(name), model.ReservedLabelPrefix)
+		return fmt.Errorf(
+			"the label name %s is reserved: names must not begin with %q", Quote(name), model.ReservedLabelPrefix,
+		)
 	case strings.Contains(name, ":"):
 		// The UTF-8 rules allow a colon, but expfmt writes such a label name without
 		// quotes, and Prometheus then refuses the whole scrape.
-		return fmt.Errorf("the label name %s contains a colon, which the text format cannot carry: use another character", Quote(name))
+		return fmt.Errorf(
+			"the label name %s contains a colon, which the text format cannot carry: use another character",
+			Quote(name),
+		)
 	case strings.Contains(name, "\x00"):
-		return fmt.Errorf("the label name %s contains a NUL byte, which Prometheus cannot read: leave it out", Quote(name))
+		return fmt.Errorf(
+			"the label name %s contains a NUL byte, which Prometheus cannot read: leave it out", Quote(name),
+		)
 	}
 	return nil
 }
@@ -178,7 +188,9 @@ func checkMetricName(name string, s model.ValidationScheme) error {
 	case strings.Contains(name, "\x00"):
 		// Prometheus's parser takes it for the end of the text and refuses the scrape. In a
 		// label's value and in a help it reads it as any other character.
-		return fmt.Errorf("the metric name %s contains a NUL byte, which Prometheus cannot read: leave it out", Quote(name))
+		return fmt.Errorf(
+			"the metric name %s contains a NUL byte, which Prometheus cannot read: leave it out", Quote(name),
+		)
 	}
 	return nil
 }

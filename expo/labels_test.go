@@ -31,7 +31,16 @@ func TestLabelsAreSortedAndFoundByName(t *testing.T) {
 func TestNoTwoLabelSetsHaveTheSameKey(t *testing.T) {
 	seen := map[string]Labels{}
 	for _, m := range []map[string]string{
-		{}, {"a": ""}, {"a": "b"}, {"a": "b", "c": ""}, {"a": "", "b": ""}, {"ab": ""}, {"a": "bc"}, {"a": "b", "c": "d"}, {"a": "bcd"}, {"abcd": ""},
+		{},
+		{"a": ""},
+		{"a": "b"},
+		{"a": "b", "c": ""},
+		{"a": "", "b": ""},
+		{"ab": ""},
+		{"a": "bc"},
+		{"a": "b", "c": "d"},
+		{"a": "bcd"},
+		{"abcd": ""},
 	} {
 		ls := NewLabels(m)
 		if other, ok := seen[ls.Key()]; ok {
@@ -66,12 +75,18 @@ func TestGroupingLabelsAreValidated(t *testing.T) {
 		{"too many", many, "at most 127", "at most 127"},
 	}
 	for _, row := range table {
-		for scheme, want := range map[model.ValidationScheme]string{model.LegacyValidation: row.legacy, model.UTF8Validation: row.utf8} {
+		for scheme, want := range map[model.ValidationScheme]string{
+			model.LegacyValidation: row.legacy, model.UTF8Validation: row.utf8,
+		} {
 			expotest.ExpectError(t, row.name+" "+scheme.String(), NewLabels(row.labels).Validate(scheme), want)
 		}
 	}
-	expotest.ExpectError(t, "out of order", Labels{{"b", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
-	expotest.ExpectError(t, "twice", Labels{{"a", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order")
+	expotest.ExpectError(
+		t, "out of order", Labels{{"b", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order",
+	)
+	expotest.ExpectError(
+		t, "twice", Labels{{"a", ""}, {"a", ""}}.Validate(model.UTF8Validation), "twice or out of order",
+	)
 }
 
 func TestLabelsInAMessageAreBounded(t *testing.T) {

@@ -79,11 +79,18 @@ func parseProtobuf(r io.Reader) (map[string]*dto.MetricFamily, error) {
 	for i := 1; len(body) > 0; i++ {
 		message, n := protowire.ConsumeBytes(body)
 		if n < 0 {
-			return nil, fmt.Errorf("protobuf message %d is cut off or has a bad length: send each message whole, after its length as a varint (%s)", i, oneLine(protowire.ParseError(n).Error()))
+			return nil, fmt.Errorf(
+				"protobuf message %d is cut off or has a bad length: "+
+					"send each message whole, after its length as a varint (%s)",
+				i, oneLine(protowire.ParseError(n).Error()),
+			)
 		}
 		mf := &dto.MetricFamily{}
 		if err := options.Unmarshal(message, mf); err != nil {
-			return nil, fmt.Errorf("protobuf message %d is not a MetricFamily: send io.prometheus.client.MetricFamily messages (%s)", i, oneLine(err.Error()))
+			return nil, fmt.Errorf(
+				"protobuf message %d is not a MetricFamily: send io.prometheus.client.MetricFamily messages (%s)", i,
+				oneLine(err.Error()),
+			)
 		}
 		byName[mf.GetName()] = mf // The later of two wins, as in the Pushgateway.
 		body = body[n:]

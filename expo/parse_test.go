@@ -70,15 +70,28 @@ func TestTextBodies(t *testing.T) {
 		{name: "JSON", body: "{\"a\": 1}\n", all: "parsing error"},
 		{name: "a protobuf body", body: "\x10\n\x01x\x12\x01h", all: "parsing error"},
 		// prometheus/common 0.73.1 writes to a nil map here.
-		{name: "a histogram with its name in braces after another metric", body: "# TYPE h histogram\nx 1\n{\"h\",a=\"b\"} 1\n", all: "line 3: the parser fails"},
+		{
+			name: "a histogram with its name in braces after another metric",
+			body: "# TYPE h histogram\nx 1\n{\"h\",a=\"b\"} 1\n", all: "line 3: the parser fails",
+		},
 		{name: "as many labels as a series may have", body: manyLabels(MaxLabels), families: "x"},
 		{name: "one label more, left to Canonical", body: manyLabels(MaxLabels + 1), families: "x"},
 		{name: "far too many labels", body: manyLabels(MaxLabels + 2), all: "line 1: more than 128 labels"},
-		{name: "commas in comments", body: "# HELP x " + strings.Repeat(",\"", 1000) + "\n  #" + strings.Repeat(",", 1000) + "\nx 1\n", families: "x"},
+		{
+			name:     "commas in comments",
+			body:     "# HELP x " + strings.Repeat(",\"", 1000) + "\n  #" + strings.Repeat(",", 1000) + "\nx 1\n",
+			families: "x",
+		},
 		{name: "commas in a label value", body: "x{a=\"" + strings.Repeat(`,\",`, 1000) + "\"} 1\n", families: "x"},
-		{name: "a quote before a comment sign", body: "\"x\"#" + strings.Repeat(",", 1000) + "\n", all: "parsing error"},
+		{
+			name: "a quote before a comment sign", body: "\"x\"#" + strings.Repeat(",", 1000) + "\n",
+			all: "parsing error",
+		},
 		{name: "an error that quotes a megabyte", body: strings.Repeat("x", 1<<20) + " y\n", all: "expected float"},
-		{name: "an error that quotes a megabyte of a value", body: "a{b=\"" + strings.Repeat("\xff\n", 1<<19), all: "parsing error"},
+		{
+			name: "an error that quotes a megabyte of a value", body: "a{b=\"" + strings.Repeat("\xff\n", 1<<19),
+			all: "parsing error",
+		},
 		{name: "an error that quotes a line break", body: "a{b=\"\\\n\"} 1\n", all: "invalid escape sequence"},
 	}
 	for _, row := range table {
@@ -132,7 +145,10 @@ func TestProtobufBodies(t *testing.T) {
 }
 
 func TestOfTwoProtobufFamiliesOfOneNameTheLaterWins(t *testing.T) {
-	mfs, err := Parse(bytes.NewReader(expotest.Delimited(t, expotest.Gauge("a", 1), expotest.Gauge("a", 2))), FormatProtobuf, model.LegacyValidation)
+	mfs, err := Parse(
+		bytes.NewReader(expotest.Delimited(t, expotest.Gauge("a", 1), expotest.Gauge("a", 2))), FormatProtobuf,
+		model.LegacyValidation,
+	)
 	if err != nil || len(mfs) != 1 || mfs[0].Metric[0].GetGauge().GetValue() != 2 {
 		t.Errorf("got %v, %v", mfs, err)
 	}
@@ -174,11 +190,17 @@ func TestTheReadersErrorIsKept(t *testing.T) {
 }
 
 func TestABodyMayComeByteByByte(t *testing.T) {
-	mfs, err := Parse(iotest.OneByteReader(strings.NewReader("# HELP a x\n# TYPE a gauge\na{b=\"c\"} 1\n")), FormatText, model.LegacyValidation)
+	mfs, err := Parse(
+		iotest.OneByteReader(strings.NewReader("# HELP a x\n# TYPE a gauge\na{b=\"c\"} 1\n")), FormatText,
+		model.LegacyValidation,
+	)
 	if err != nil || names(mfs) != "a" {
 		t.Errorf("got %v, %v", mfs, err)
 	}
-	mfs, err = Parse(iotest.DataErrReader(bytes.NewReader(expotest.Delimited(t, expotest.Gauge("a", 1)))), FormatProtobuf, model.LegacyValidation)
+	mfs, err = Parse(
+		iotest.DataErrReader(bytes.NewReader(expotest.Delimited(t, expotest.Gauge("a", 1)))), FormatProtobuf,
+		model.LegacyValidation,
+	)
 	if err != nil || names(mfs) != "a" {
 		t.Errorf("got %v, %v", mfs, err)
 	}

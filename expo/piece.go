@@ -8,11 +8,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// PieceBytes is how many bytes of metrics are decoded, written or compressed at a time. A part may have hundreds of
-// thousands of series, and decoded it takes many times its size.
+// PieceBytes is how many bytes of metrics are decoded, written or compressed at a time. There is no bound on the series
+// of a family, and decoded it takes many times its size.
 const PieceBytes = 64 << 10
 
-// Pieces yields the metrics of a large family as families of about PieceBytes, in order. A metric that is larger is a
+// Pieces yields the metrics of a family, in order, as families of about PieceBytes each. A metric that is larger is a
 // piece of its own.
 func (f *Family) Pieces() iter.Seq[*Family] {
 	return func(yield func(*Family) bool) {
@@ -40,8 +40,8 @@ func (f *Family) Pieces() iter.Seq[*Family] {
 // EncodedMetric is one metric as it is stored.
 type EncodedMetric []byte
 
-// Encoded yields the metrics one at a time: decoded, all of them may be many times larger than the family. Damage is
-// the last.
+// Encoded yields the metrics one at a time, because all of them decoded may be many times larger than the family. An
+// error, which wraps ErrDamaged, is the last that it yields.
 func (f *Family) Encoded() iter.Seq2[EncodedMetric, error] {
 	return func(yield func(EncodedMetric, error) bool) {
 		for rest := f.Metrics(); len(rest) > 0; {

@@ -16,14 +16,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Plain does in one pass what Parse and Canonical do for a text body, if the body is of the plainest kind: counters, gauges and
-// untyped samples, written as client libraries and scripts write them. Anything else gives nil, be it a histogram, an
-// escape, an unusual blank or a mistake: Parse and Canonical then decide, and what is wrong with a body is theirs to say. Where Plain
-// gives families, they are the ones that those would give, to the byte. They are the body's: it must stay as it is until
-// Release.
+// Plain does in one pass what Parse and Canonical do for a text body, if the body is of the plainest kind: counters,
+// gauges and untyped samples, written as client libraries and scripts write them. For anything else it returns nil, be
+// it a histogram, an escape, an unusual blank or a mistake: Parse and Canonical then decide, and say what is wrong with
+// a body. The families that Plain returns are those that Parse and Canonical would return, to the byte. They are made
+// of pieces of the body, which must not change until Release.
 //
-// It is there because the text of a push is parsed once for each push, and this takes a tenth of the time and of the
-// allocations.
+// It is there because parsing is most of what a push costs: see DESIGN.md for how much this saves.
 func Plain(body []byte, group Labels) *PlainPush {
 	// The pieces of a valid text are valid, because it is cut at ASCII bytes only.
 	if !utf8.Valid(body) {
@@ -63,7 +62,8 @@ func (p *PlainPush) Families() []*Family { return p.out }
 
 // Release gives the memory of the families to the next push. Nothing may be kept of them but what has been copied.
 func (p *PlainPush) Release() {
-	if cap(p.labels) > maxPooledLabels || cap(p.heads) > maxPooledLabels || cap(p.memory) > maxPooledBytes || cap(p.scratch) > maxPooledBytes {
+	if cap(p.labels) > maxPooledLabels || cap(p.heads) > maxPooledLabels ||
+		cap(p.memory) > maxPooledBytes || cap(p.scratch) > maxPooledBytes {
 		return
 	}
 	p.reset()
@@ -117,8 +117,8 @@ func (p *plainParser) reset() {
 	clear(p.group)
 	clear(p.families)
 	*p = plainParser{
-		group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0], order: p.order[:0],
-		scratch: p.scratch[:0], families: p.families[:0], memory: p.memory[:0],
+		group: p.group[:0], own: p.own[:0], heads: p.heads[:0], samples: p.samples[:0], labels: p.labels[:0],
+		order: p.order[:0], scratch: p.scratch[:0], families: p.families[:0], memory: p.memory[:0],
 	}
 }
 
@@ -162,8 +162,7 @@ func (p *plainParser) read(text string) bool {
 	return true
 }
 
-// comment reads a line that begins with '#'. Other comments than HELP and TYPE mean nothing; they are only recognized when they
-// cannot be taken for one of the two.
+// comment reads a plain HELP or TYPE line. It returns false for any other comment: the body is then the parser's.
 func (p *plainParser) comment(line string) bool {
 	if text, ok := strings.CutPrefix(line, "# HELP "); ok {
 		name, help, _ := strings.Cut(text, " ")
@@ -199,8 +198,8 @@ func (p *plainParser) comment(line string) bool {
 	return false
 }
 
-// head returns the family of that name if it is the last one, else a new one, nil for a name that is not plain. Whether a
-// family comes again is found when all are sorted.
+// head returns the family of that name: the last one, if it has the name, otherwise a new one. It returns nil for a
+// name that is not plain. A family that comes a second time is found when all are sorted.
 func (p *plainParser) head(name string) *plainHead {
 	if n := len(p.heads); n > 0 && p.heads[n-1].Name == name {
 		return &p.heads[n-1]
@@ -208,7 +207,10 @@ func (p *plainParser) head(name string) *plainHead {
 	if !isPlainName(name, true) || name == PushTimeName || name == PushFailureTimeName {
 		return nil
 	}
-	p.heads = append(p.heads, plainHead{Header: Header{Name: name, Type: dto.MetricType_UNTYPED}, from: len(p.samples), to: len(p.samples)})
+	p.heads = append(
+		p.heads,
+		plainHead{Header: Header{Name: name, Type: dto.MetricType_UNTYPED}, from: len(p.samples), to: len(p.samples)},
+	)
 	return &p.heads[len(p.heads)-1]
 }
 
@@ -279,8 +281,8 @@ func (p *plainParser) ownLabels(s string) (rest string, ok bool) {
 	return "", false
 }
 
-// addGroup merges the labels from there on with the group's, which win, in order. An instance that is only there because each series
-// has one does not win.
+// addGroup merges the labels from there on with the group's, in order. Of two labels of one name the group's counts,
+// but not the empty instance that is added to a group without one.
 func (p *plainParser) addGroup(from int) bool {
 	own := p.labels[from:]
 	if !slices.IsSortedFunc(own, compareLabelNames) {
@@ -402,7 +404,8 @@ func plainSize(labels []Label) int {
 	return size
 }
 
-// appendLength begins a field of n bytes. The fields here have small numbers and are mostly short: a byte each for tag and length.
+// appendLength begins a field of n bytes. The fields here have small numbers and are mostly short: a byte each for tag
+// and length.
 func appendLength(b []byte, field protowire.Number, n int) []byte {
 	b = append(b, byte(protowire.EncodeTag(field, protowire.BytesType)))
 	if n < 1<<7 {

@@ -62,15 +62,22 @@ func TestPlainReadsAnyNumberOfFamilies(t *testing.T) {
 func TestWhatIsNotPlainIsLeftToTheParser(t *testing.T) {
 	for name, body := range map[string]string{
 		"a carriage return": "a 1\r\n", "a timestamp": "a 1 2\n", "no value": "a\n", "two blanks": "a  1\n",
-		"a histogram": "# TYPE a histogram\na_count 1\n", "a summary": "# TYPE a summary\na_sum 1\n", "a type in capitals": "# TYPE a GAUGE\na 1\n",
-		"a type twice": "# TYPE a gauge\n# TYPE a gauge\na 1\n", "a type after a sample": "a 1\n# TYPE a gauge\n",
+		"a histogram": "# TYPE a histogram\na_count 1\n", "a summary": "# TYPE a summary\na_sum 1\n",
+		"a type in capitals": "# TYPE a GAUGE\na 1\n",
+		"a type twice":       "# TYPE a gauge\n# TYPE a gauge\na 1\n", "a type after a sample": "a 1\n# TYPE a gauge\n",
 		"a help twice": "# HELP a x\n# HELP a x\na 1\n", "an escape in a help": "# HELP a x\\n\na 1\n",
-		"an escape in a value": "a{b=\"\\\"\"} 1\n", "a label twice": "a{b=\"1\",b=\"2\"} 1\n", "a reserved label": "a{__b=\"1\"} 1\n",
-		"a label with a colon": "a{b:c=\"1\"} 1\n", "a quoted name": "{\"a\"} 1\n", "a blank between labels": "a{b=\"1\", c=\"2\"} 1\n",
-		"a series twice": "a{b=\"1\"} 1\na{b=\"1\"} 2\n", "a series twice by way of the group": "a{job=\"1\"} 1\na{job=\"2\"} 2\n",
-		"a family that comes again": "a{b=\"1\"} 1\nc 1\na{b=\"2\"} 1\n", "a push time": "push_time_seconds 1\n",
-		"invalid UTF-8": "a{b=\"\xff\"} 1\n", "a hexadecimal number": "a 0x10p1\n", "a number with underscores": "a 1_000\n", "two commas": "a{b=\"1\",,} 1\n",
-		"an open brace": "a{b=\"1\" 1\n", "nothing in braces": "a{} 1\n", "a comment of another kind": "# a comment\na 1\n", "a name that begins with a digit": "1a 1\n",
+		"an escape in a value": "a{b=\"\\\"\"} 1\n", "a label twice": "a{b=\"1\",b=\"2\"} 1\n",
+		"a reserved label":     "a{__b=\"1\"} 1\n",
+		"a label with a colon": "a{b:c=\"1\"} 1\n", "a quoted name": "{\"a\"} 1\n",
+		"a blank between labels":             "a{b=\"1\", c=\"2\"} 1\n",
+		"a series twice":                     "a{b=\"1\"} 1\na{b=\"1\"} 2\n",
+		"a series twice by way of the group": "a{job=\"1\"} 1\na{job=\"2\"} 2\n",
+		"a family that comes again":          "a{b=\"1\"} 1\nc 1\na{b=\"2\"} 1\n",
+		"a push time":                        "push_time_seconds 1\n",
+		"invalid UTF-8":                      "a{b=\"\xff\"} 1\n", "a hexadecimal number": "a 0x10p1\n",
+		"a number with underscores": "a 1_000\n", "two commas": "a{b=\"1\",,} 1\n",
+		"an open brace": "a{b=\"1\" 1\n", "nothing in braces": "a{} 1\n",
+		"a comment of another kind": "# a comment\na 1\n", "a name that begins with a digit": "1a 1\n",
 		"too many labels": "a{" + manyPlainLabels(maxPlainLabels+1) + "} 1\n",
 	} {
 		if Plain([]byte(body), plainGroups[0]) != nil {
@@ -87,11 +94,15 @@ func manyPlainLabels(n int) string {
 	return strings.Join(labels, ",")
 }
 
-// TestPlainNeverDiffersFromTheParser changes plain bodies a little, in many ways: each result is plain and what the parser says, or not
-// plain.
+// TestPlainNeverDiffersFromTheParser changes plain bodies a little, in many ways: each result is plain and what the
+// parser says, or not plain.
 func TestPlainNeverDiffersFromTheParser(t *testing.T) {
 	r := expotest.NewRandom(t, 5)
-	pieces := []string{"a", "a 1\n", "\n", " ", "\t", "\r", "{", "}", "\"", "\\", ",", "=", "#", "# TYPE a counter\n", "# HELP a ", "__", ":", "1", "e", "-", "+", ".", "x", "\x00", "\xff", "ä", "NaN", "Inf", "job", "instance", "_", "0x", "push_time_seconds"}
+	pieces := []string{
+		"a", "a 1\n", "\n", " ", "\t", "\r", "{", "}", "\"", "\\", ",", "=", "#", "# TYPE a counter\n", "# HELP a ",
+		"__", ":", "1", "e", "-", "+", ".", "x", "\x00", "\xff", "ä", "NaN", "Inf", "job", "instance", "_", "0x",
+		"push_time_seconds",
+	}
 	plain := 0
 	for range 60_000 {
 		body := []byte(expotest.Pick(r, plainBodies...))
@@ -129,7 +140,8 @@ func FuzzPlain(f *testing.F) {
 	})
 }
 
-// expectPlainIsExact fails the test if Plain gives anything but what Parse and Canonical give. It tells whether the body is plain.
+// expectPlainIsExact fails the test if Plain gives anything but what Parse and Canonical give. It tells whether the
+// body is plain.
 func expectPlainIsExact(t *testing.T, body []byte, group Labels) bool {
 	t.Helper()
 	p := Plain(body, group)

@@ -11,8 +11,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// appendPlainLines appends what SampleLines gives, straight from the encoded metrics, if the family is a counter, gauge or untyped
-// one and no name needs quotes: most are. What it may have appended when it says false is to be ignored.
+// appendPlainLines appends what SampleLines returns, straight from the encoded metrics. It returns false if the family
+// is not a counter, gauge or untyped one, or some name needs quotes; what it has appended then is to be ignored.
 func (f *Family) appendPlainLines(b []byte) ([]byte, bool) {
 	switch f.Type {
 	case dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_UNTYPED:

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// AppendLines appends the family's samples in the text format, without HELP and TYPE and with names as they are stored. An error
-// wraps ErrDamaged; then nothing was appended.
+// AppendLines appends the family's samples in the text format, without HELP and TYPE, and with names as they are
+// stored. An error wraps ErrDamaged; then nothing was appended.
 func (f *Family) AppendLines(b []byte) ([]byte, error) {
 	if lines, ok := f.appendPlainLines(b); ok {
 		return lines, nil

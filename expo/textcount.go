@@ -22,24 +22,27 @@ type textCount struct {
 
 // What the parser of a text and Canonical allocate, in bytes, measured and rounded up: TestEstimate… compares.
 const (
-	perName     = 900        // the family, its entries in maps, its header
-	perSample   = 600        // the metric as parsed and as stored, its value, an empty instance
-	perComposed = 900        // the labels' map, the histogram or summary, the bucket or quantile, entries in maps
-	perLabel    = 200        // the pair as parsed, its places in slices
-	perCrowded  = 48         // times the square of the labels: the parser makes a map of those before for each label, and one of …
-	fewLabels   = 8          // … so many takes no memory of its own
-	perForeign  = 40         // the same where each byte becomes four, and a slice grows by them
-	perByte     = 6          // copies of names, values and texts
-	perLongest  = 2          // copies of the line that is refused, in what is wrong with it
-	perComment  = 48         //
-	perEncoded  = 2          // the stored form, and the command that it is copied into
-	bucketSize  = 1 + 4 + 24 // of an encoded metric without labels: of a bucket, at most
+	perName     = 900 // the family, its entries in maps, its header
+	perSample   = 600 // the metric as parsed and as stored, its value, an empty instance
+	perComposed = 900 // the labels' map, the histogram or summary, the bucket or quantile, entries in maps
+	perLabel    = 200 // the pair as parsed, its places in slices
+	// perCrowded is times the square of the labels: for each label, the parser makes a map of those before. A map of
+	// fewLabels takes no memory of its own.
+	perCrowded = 48
+	fewLabels  = 8
+	perForeign = 40         // the same where each byte becomes four, and a slice grows by them
+	perByte    = 6          // copies of names, values and texts
+	perLongest = 2          // copies of the line that is refused, in what is wrong with it
+	perComment = 48         //
+	perEncoded = 2          // the stored form, and the command that it is copied into
+	bucketSize = 1 + 4 + 24 // of an encoded metric without labels: of a bucket, at most
 )
 
 // parsed is what Parse and Canonical allocate, and the encoded command.
 func (n *textCount) parsed(group Labels) int64 {
 	perMetric := int64(8*len(group)) + perEncoded*(group.encoded()+bucketSize)
-	return fixed + int64(len(group))*perLabel + n.names*perName + n.samples*(perSample+perMetric) + n.composed*perComposed +
+	return fixed + int64(len(group))*perLabel + n.names*perName + n.samples*(perSample+perMetric) +
+		n.composed*perComposed +
 		n.labels*perLabel + n.crowded*perCrowded + n.bytes*perByte + n.longest*perLongest +
 		n.foreign*perForeign + n.comments*perComment
 }

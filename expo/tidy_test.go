@@ -64,7 +64,9 @@ func TestAnUntidyTextIsReadAsTheTidyOne(t *testing.T) {
 		"a blank after a value":       strings.ReplaceAll(want, "1\n", "1 \n"),
 		"a tab after the last value":  strings.TrimSuffix(want, "\n") + "\t",
 		"a byte order mark":           "\xef\xbb\xbf" + want,
-		"all of it":                   "\xef\xbb\xbf" + strings.TrimSuffix(strings.ReplaceAll(crlf, "1\r", "1 \r"), "\n"),
+		"all of it": "\xef\xbb\xbf" + strings.TrimSuffix(
+			strings.ReplaceAll(crlf, "1\r", "1 \r"), "\n",
+		),
 	} {
 		tidy := Tidy([]byte(body))
 		p := Plain(tidy, plainGroups[0])
@@ -107,14 +109,16 @@ func TestNoTextThatIsTakenMeansSomethingElseWhenTidy(t *testing.T) {
 // messy returns a text of lines that are right, or wrong, in many ways.
 func messy(r *rand.Rand) []byte {
 	lines := []string{
-		"m 1", "m 1 1", "a-1", "x NaN", "n -1e3", "m{a=\"b\"} 2", "m{a=\"\r\",b=\" \"} 3", "x{a=\"\\\\\"} 1", "{\"m\"} 4", "\"q\" 1",
+		"m 1", "m 1 1", "a-1", "x NaN", "n -1e3", "m{a=\"b\"} 2", "m{a=\"\r\",b=\" \"} 3", "x{a=\"\\\\\"} 1",
+		"{\"m\"} 4", "\"q\" 1",
 		"{\"a b\",c=\"d\"} 5", "# TYPE \"a b\" gauge", "# TYPE n counter", "# TYPE m gauge", "# TYPE x ",
 		"# HELP m h", "# HELP m \\\\ h ", "# HELP n ", "#HELP m x", "# HELP", "#", "# comment ", "  ", "",
 		"# TYPE h histogram", "h_bucket{le=\"1\"} 1", "h_count 1", "{\"h\",a=\"b\"} 1",
 		"# TYPE s summary", "s{quantile=\"0.5\"} 1", "s_sum 1",
 	}
 	pieces := []string{
-		"\r", " ", "\t", "\n", "\"", "\\", "{", "}", "=", ",", "#", "'", "-", ".", "_", "a", "1", "ä", "\x00", "\xff", "\xef\xbb\xbf",
+		"\r", " ", "\t", "\n", "\"", "\\", "{", "}", "=", ",", "#", "'", "-", ".", "_", "a", "1", "ä", "\x00", "\xff",
+		"\xef\xbb\xbf",
 		"le=\"x\"", "TYPE ", "HELP ",
 	}
 	endings := []string{"\n", "\n", "\n", "\r\n", " \n", "\t\r\n", "\r\r\n", " \r \n"}

@@ -11,25 +11,25 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// known drops the fields of m that the protocol does not know. They would be kept by some
+// dropUnknownFields drops the fields of m that the protocol does not know. They would be kept by some
 // versions of a parser and dropped by others.
-func known(m proto.Message) {
+func dropUnknownFields(m proto.Message) {
 	if r := m.ProtoReflect(); r.IsValid() && len(r.GetUnknown()) > 0 {
 		r.SetUnknown(nil)
 	}
 }
 
 func checkCounter(c *dto.Counter) error {
-	known(c)
-	known(c.GetCreatedTimestamp())
+	dropUnknownFields(c)
+	dropUnknownFields(c.GetCreatedTimestamp())
 	return checkExemplar(c.GetExemplar())
 }
 
 func checkSummary(s *dto.Summary) error {
-	known(s)
-	known(s.GetCreatedTimestamp())
+	dropUnknownFields(s)
+	dropUnknownFields(s.GetCreatedTimestamp())
 	for _, q := range s.GetQuantile() {
-		known(q)
+		dropUnknownFields(q)
 	}
 	if q, ok := repeated(s.GetQuantile(), (*dto.Quantile).GetQuantile); ok {
 		return fmt.Errorf("quantile %v is given twice: give each once", q)
@@ -38,17 +38,17 @@ func checkSummary(s *dto.Summary) error {
 }
 
 func checkHistogram(h *dto.Histogram) error {
-	known(h)
-	known(h.GetCreatedTimestamp())
+	dropUnknownFields(h)
+	dropUnknownFields(h.GetCreatedTimestamp())
 	for _, b := range h.GetBucket() {
-		known(b)
+		dropUnknownFields(b)
 		if err := checkExemplar(b.GetExemplar()); err != nil {
 			return err
 		}
 	}
 	for _, spans := range [][]*dto.BucketSpan{h.GetPositiveSpan(), h.GetNegativeSpan()} {
 		for _, span := range spans {
-			known(span)
+			dropUnknownFields(span)
 		}
 	}
 	for _, e := range h.GetExemplars() {
@@ -89,15 +89,21 @@ func checkExemplar(e *dto.Exemplar) error {
 	if e == nil {
 		return nil
 	}
-	known(e)
-	known(e.GetTimestamp())
+	dropUnknownFields(e)
+	dropUnknownFields(e.GetTimestamp())
 	for _, l := range e.GetLabel() {
-		known(l)
+		dropUnknownFields(l)
 		if l.GetName() == "" || !utf8.ValidString(l.GetName()) {
-			return fmt.Errorf("the label name %s of an exemplar is not valid UTF-8 or is empty: give it a name in UTF-8", Quote(l.GetName()))
+			return fmt.Errorf(
+				"the label name %s of an exemplar is not valid UTF-8 or is empty: give it a name in UTF-8",
+				Quote(l.GetName()),
+			)
 		}
 		if !utf8.ValidString(l.GetValue()) {
-			return fmt.Errorf("the value %s of an exemplar's label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()), Quote(l.GetName()))
+			return fmt.Errorf(
+				"the value %s of an exemplar's label %s is not valid UTF-8: encode it as UTF-8", Quote(l.GetValue()),
+				Quote(l.GetName()),
+			)
 		}
 	}
 	return nil
@@ -116,7 +122,8 @@ func Native(h *dto.Histogram) (*histogram.Histogram, *histogram.FloatHistogram) 
 	}
 	// The same rule as in Prometheus's parser: empty float buckets make it a float
 	// histogram even when all counts are zero.
-	if h.GetSampleCountFloat() > 0 || h.GetZeroCountFloat() > 0 || len(h.GetPositiveCount()) > 0 || len(h.GetNegativeCount()) > 0 {
+	if h.GetSampleCountFloat() > 0 || h.GetZeroCountFloat() > 0 ||
+		len(h.GetPositiveCount()) > 0 || len(h.GetNegativeCount()) > 0 {
 		return nil, &histogram.FloatHistogram{
 			Schema: h.GetSchema(), ZeroThreshold: h.GetZeroThreshold(),
 			Count: h.GetSampleCountFloat(), Sum: h.GetSampleSum(), ZeroCount: h.GetZeroCountFloat(),

@@ -37,19 +37,29 @@ var wireFamily = func() *wireMessage {
 		m.size += pointer + more
 		return m
 	}
-	label := repeated(of(unsafe.Sizeof(dto.LabelPair{}), map[protowire.Number]*wireMessage{1: wireText, 2: wireText}), 2*8+labelAgain)
+	label := repeated(
+		of(unsafe.Sizeof(dto.LabelPair{}), map[protowire.Number]*wireMessage{1: wireText, 2: wireText}), 2*8+labelAgain,
+	)
 	when := of(unsafe.Sizeof(timestamppb.Timestamp{}), nil)
 	exemplar := of(unsafe.Sizeof(dto.Exemplar{}), map[protowire.Number]*wireMessage{1: label, 2: wireNumber, 3: when})
-	exemplars := repeated(of(unsafe.Sizeof(dto.Exemplar{}), map[protowire.Number]*wireMessage{1: label, 2: wireNumber, 3: when}), 0)
-	span := repeated(of(unsafe.Sizeof(dto.BucketSpan{}), map[protowire.Number]*wireMessage{1: wireNumber, 2: wireNumber}), 8)
-	quantile := repeated(of(unsafe.Sizeof(dto.Quantile{}), map[protowire.Number]*wireMessage{1: wireNumber, 2: wireNumber}), keySize)
+	exemplars := repeated(
+		of(unsafe.Sizeof(dto.Exemplar{}), map[protowire.Number]*wireMessage{1: label, 2: wireNumber, 3: when}), 0,
+	)
+	span := repeated(
+		of(unsafe.Sizeof(dto.BucketSpan{}), map[protowire.Number]*wireMessage{1: wireNumber, 2: wireNumber}), 8,
+	)
+	quantile := repeated(
+		of(unsafe.Sizeof(dto.Quantile{}), map[protowire.Number]*wireMessage{1: wireNumber, 2: wireNumber}), keySize,
+	)
 	bucket := repeated(of(unsafe.Sizeof(dto.Bucket{}), map[protowire.Number]*wireMessage{
 		1: wireNumber, 2: wireNumber, 3: exemplar, 4: wireNumber,
 	}), keySize)
 	metric := repeated(of(unsafe.Sizeof(dto.Metric{}), map[protowire.Number]*wireMessage{
-		fieldLabel:   label,
-		fieldGauge:   of(unsafe.Sizeof(dto.Gauge{}), map[protowire.Number]*wireMessage{1: wireNumber}),
-		fieldCounter: of(unsafe.Sizeof(dto.Counter{}), map[protowire.Number]*wireMessage{1: wireNumber, 2: exemplar, 3: when}),
+		fieldLabel: label,
+		fieldGauge: of(unsafe.Sizeof(dto.Gauge{}), map[protowire.Number]*wireMessage{1: wireNumber}),
+		fieldCounter: of(
+			unsafe.Sizeof(dto.Counter{}), map[protowire.Number]*wireMessage{1: wireNumber, 2: exemplar, 3: when},
+		),
 		fieldSummary: of(unsafe.Sizeof(dto.Summary{}), map[protowire.Number]*wireMessage{
 			1: wireNumber, 2: wireNumber, 3: quantile, 4: when,
 		}),
@@ -86,7 +96,8 @@ type wireCount struct {
 func estimateProtobuf(body []byte, group Labels, most int64) int64 {
 	// The body itself is copied, and encoded again, twice.
 	c := &wireCount{
-		total: fixed + int64(len(group))*perLabel + (2+perEncoded)*int64(len(body)), most: most, metric: wireFamily.fields[fieldMetric],
+		total: fixed + int64(len(group))*perLabel + (2+perEncoded)*int64(len(body)), most: most,
+		metric:    wireFamily.fields[fieldMetric],
 		perMetric: int64(8*(len(group)+1)) + perEncoded*(group.encoded()+8),
 	}
 	for len(body) > 0 && c.total <= c.most {
@@ -147,8 +158,8 @@ func (c *wireCount) add(message []byte, m *wireMessage) {
 	}
 }
 
-// addPacked adds a piece of packed numbers. Pieces are put together, and the parser makes room for exactly one more
-// piece each time, and copies all there is: 40 KB of pieces of one number each take 750 MB.
+// addPacked adds a piece of packed numbers. For each piece the parser makes room for exactly one more and copies all
+// there is, so that pieces take the square of their number.
 func (c *wireCount) addPacked(numbers int64) {
 	c.packed += numbers
 	c.total += pointer + 9*c.packed + 2*8*numbers

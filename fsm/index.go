@@ -12,9 +12,9 @@ type index[K comparable] struct {
 	seed maphash.Seed
 	// numbers are those of the groups by the hash of the key. collided are those of keys whose hash another key had
 	// before, by the key itself.
-	numbers map[uint32]uint32
-	collided     map[K]uint32
-	hash    func(maphash.Seed, K) uint32
+	numbers  map[uint32]uint32
+	collided map[K]uint32
+	hash     func(maphash.Seed, K) uint32
 }
 
 func newIndex[K comparable]() index[K] {
@@ -57,6 +57,3 @@ func (x *index[K]) remove(key K, number uint32) {
 		delete(x.numbers, h)
 	}
 }
-
-// len is the number of keys.
-func (x *index[K]) len() int { return len(x.numbers) + len(x.collided) }

@@ -9,6 +9,9 @@ import (
 	"pushquorum/expo"
 )
 
+// len is the number of keys.
+func (x *index[K]) len() int { return len(x.numbers) + len(x.collided) }
+
 // weaken makes nearly all keys of an index collide.
 func weaken[K comparable](x *index[K]) {
 	hash := x.hash

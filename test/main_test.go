@@ -52,6 +52,9 @@ func run(m *testing.M) int {
 // tests have it.
 func binary(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("long, because it starts real processes and waits for them")
+	}
 	path, err := build()
 	if err != nil {
 		t.Fatal(err)

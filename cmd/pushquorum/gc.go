@@ -7,48 +7,51 @@ import (
 	"runtime/metrics"
 )
 
-// How much the heap may grow between two collections. Most of it is the stored state and its pages, which live long,
-// and every collection looks at all of that. A small heap may grow by far more than its size for little memory. One of
-// ten thousand groups must not, for what is garbage at the end also leaves holes behind. In a large one a look costs
-// the most, a miss of the caches for each object, and whoever stores as much has the room.
+// How much a heap may grow between two garbage collections: see growthPercent, and DESIGN.md for what it is worth.
 const (
-	gcRoom   = 124 << 20 // bytes: up to here …
-	gcGrowth = 64 << 20  // … a heap may grow by so many,
-	gcPart   = 13        // any by so many percent,
-	gcLarge  = 256 << 20 // and a larger one than this by twice what it is larger,
-	gcMost   = 75        // or so many percent at most
-	// what a smaller heap is taken for: the runtime never collects below 4 MiB times the percentage
-	gcLeast = 16 << 20
+	// smallHeapGrowth is how many bytes a small heap may grow by, whatever its size.
+	smallHeapGrowth = 64 << 20
+	// smallHeapMost is how large a small heap may grow, in bytes: the nearer it is, the less the heap may grow.
+	smallHeapMost = 124 << 20
+	// leastPercent is how many percent of its size any heap may grow by.
+	leastPercent = 13
+	// largeHeap is the size in bytes above which a heap may grow by twice what it is larger than this.
+	largeHeap = 256 << 20
+	// mostPercent is how many percent of its size a large heap may grow by at most.
+	mostPercent = 75
+	// leastHeap is the size in bytes for which any smaller heap counts, because the runtime lets one of a few megabytes
+	// grow by the percentage of 4 MiB anyway.
+	leastHeap = 16 << 20
 )
 
-// tuneGC sets the collector after each collection to what gcPercentFor says. GOGC and GOMEMLIMIT in the environment
-// count instead.
+// tuneGC sets the percentage that GOGC stands for to growthPercent, and again after each garbage collection. It does
+// nothing if GOGC or GOMEMLIMIT is set in the environment.
 func tuneGC() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	percent := gcPercentFor(0)
+	percent := growthPercent(0)
 	debug.SetGCPercent(percent)
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	var afterEach func(*collected)
-	afterEach = func(*collected) {
+	var afterEach func(*gcSentinel)
+	afterEach = func(*gcSentinel) {
 		metrics.Read(live)
-		if now := gcPercentFor(live[0].Value.Uint64()); now != percent {
+		if now := growthPercent(live[0].Value.Uint64()); now != percent {
 			percent = now
 			debug.SetGCPercent(percent)
 		}
-		runtime.SetFinalizer(new(collected), afterEach)
+		runtime.SetFinalizer(new(gcSentinel), afterEach)
 	}
 	afterEach(nil)
 }
 
-// collected is an object that nobody holds: its finalizer runs after each collection.
-type collected struct{ _ [16]byte }
+// gcSentinel is an object to which nothing refers, so that its finalizer runs after the next garbage collection.
+type gcSentinel struct{ _ [16]byte }
 
-// gcPercentFor returns by how much of its size a heap may grow that has so many bytes after a collection.
-func gcPercentFor(live uint64) int {
-	live = max(live, gcLeast)
-	percent := max(gcPart, min(gcGrowth, gcRoom-min(live, gcRoom))*100/live,
-		min(gcMost, 2*(live-min(live, gcLarge))*100/live))
-	return int(percent)
+// growthPercent returns how many percent of its size a heap may grow by that has so many live bytes.
+func growthPercent(live uint64) int {
+	live = max(live, leastHeap)
+	small := min(smallHeapGrowth, smallHeapMost-min(live, smallHeapMost)) * 100 / live
+	large := min(mostPercent, 2*(live-min(live, largeHeap))*100/live)
+	return int(max(leastPercent, small, large))
 }

@@ -22,7 +22,7 @@ func TestAHeapGrowsByAPartOfItsSize(t *testing.T) {
 		{512, 75},
 		{4096, 75},
 	} {
-		if got := gcPercentFor(row.live << 20); got != row.want {
+		if got := growthPercent(row.live << 20); got != row.want {
 			t.Errorf("a heap of %d MiB may grow by %d %%, want %d %%", row.live, got, row.want)
 		}
 	}

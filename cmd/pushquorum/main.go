@@ -70,8 +70,8 @@ func command(o *options) error {
 //	           ├── import      a Pushgateway's persistence file, once
 //	           └── web server  api → fsm (views) and replica (commands, read barriers)
 //
-// The end, in this order: not ready, the leadership transferred, a while for load balancers to notice (ending), requests
-// in flight finished, the gossip left, the replica closed.
+// The end, in this order: not ready, the leadership transferred, a while for load balancers to notice (ending),
+// requests in flight finished, the gossip left, the replica closed.
 func serve(o *options, logger *slog.Logger) error {
 	logger.Info("starting pushquorum", "version", version.Info(), "build_context", version.BuildContext())
 	warnOfIdleFlags(o, logger)

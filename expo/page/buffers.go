@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A page is collected into large writes, so that there is something to read for whoever reads at the other end while
-// the next are collected. How many buffers there are is bounded, because each is kept as long as its reader takes: more
-// readers at a time than there are large buffers have small ones, and more than there are of these have none.
+// A page is written in large writes, so that its reader has something to read while the next write is collected. The
+// number of buffers is bounded, because a reader keeps one for as long as it takes to read. When all large buffers are
+// taken, the next reader gets a small one, and when those are taken, none.
 var (
 	largeBuffers = newBuffers(4, 1<<20)
 	smallBuffers = newBuffers(64, 64<<10)
@@ -28,14 +28,14 @@ func newBuffers(count, size int) *buffers {
 	}
 }
 
-// flusher is an io.Writer whose last bytes go out with Flush. After an error it writes nothing more, and Flush says it
-// again.
+// flusher is an io.Writer whose last bytes go out with Flush. After an error it writes nothing more, and Flush returns
+// that error.
 type flusher interface {
 	io.Writer
 	Flush() error
 }
 
-// buffered returns a writer to w with the largest buffer that is free, and what gives the buffer back.
+// buffered returns a writer to w with the largest buffer that is free. release gives the buffer back.
 func buffered(w io.Writer) (b flusher, release func()) {
 	for _, sized := range []*buffers{largeBuffers, smallBuffers} {
 		select {

@@ -14,18 +14,20 @@ import (
 	"pushquorum/expo"
 )
 
-// A page is compressed piece by piece, and each piece on its own, so that one of them can be replaced: in gzip a piece is a few
-// whole deflate blocks that end at a byte, in zstd a frame. What stands around the pieces is made of their sums.
+// A page is compressed piece by piece, each piece on its own, so that one of them can be replaced. In gzip a piece is a
+// few whole deflate blocks that end at a byte, in zstd it is a frame. The trailer of gzip is computed from the pieces'
+// sizes and checksums.
 
 // packed is a piece of a page as it goes out.
 type packed struct {
 	content []byte
-	// size is what was packed, in bytes, and sum its CRC-32, which only gzip needs. shift is what crcShift makes of size.
+	// size is the number of bytes before they were packed. sum is their CRC-32 and shift is crcShift(size): gzip alone
+	// needs these two.
 	size       int
 	sum, shift uint32
 }
 
-// addTo returns the CRC-32 of what another sum is of, followed by the piece.
+// addTo returns the CRC-32 of some bytes, of which sum is the CRC-32, followed by those of the piece.
 func (p *packed) addTo(sum uint32) uint32 {
 	if p.shift == 0 {
 		return sum
@@ -33,12 +35,13 @@ func (p *packed) addTo(sum uint32) uint32 {
 	return crcMultiply(sum, p.shift) ^ p.sum
 }
 
-// packer packs one piece after the other. It is memory and no state: a compressor is hundreds of kilobytes.
+// packer packs one piece after the other. It is pooled for its memory: it holds nothing else that the next piece could
+// see.
 type packer struct {
 	deflate *flate.Writer
 	zstd    *zstd.Encoder
-	raw     []byte // for the caller, to collect the next piece in …
-	lines   []span // … and where what is in it
+	raw     []byte // for the caller, to collect the next piece in
+	lines   []span // for the caller, where the lines of each part are in raw
 	out     bytes.Buffer
 	frame   []byte
 }
@@ -48,7 +51,8 @@ var packerPool = sync.Pool{New: func() any { return new(packer) }}
 
 func takePacker() *packer { return packerPool.Get().(*packer) }
 
-// maxPackerBuffer is how large a buffer is kept for the next piece: a few pieces are far larger than all others.
+// maxPackerBuffer is the largest buffer that is kept for the next piece, in bytes: a few pieces are far larger than the
+// others.
 const maxPackerBuffer = 16 * expo.PieceBytes
 
 func (p *packer) giveBack() {
@@ -79,7 +83,7 @@ func (p *packer) pack(raw []byte, encoding string) (packed, error) {
 	case Gzip:
 		if p.deflate == nil {
 			var err error
-			// Scrapes are frequent and text is easy: the fastest level halves the time of the default one for a tenth more bytes.
+			// Scrapes are frequent, and text is easy to compress: DESIGN.md compares the levels.
 			if p.deflate, err = flate.NewWriter(nil, flate.BestSpeed); err != nil {
 				return out, fmt.Errorf("making a deflate writer: %w", err)
 			}
@@ -97,8 +101,9 @@ func (p *packer) pack(raw []byte, encoding string) (packed, error) {
 	case Zstd:
 		if p.zstd == nil {
 			var err error
-			if p.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
-				zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10), zstd.WithLowerEncoderMem(true)); err != nil {
+			p.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+				zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10), zstd.WithLowerEncoderMem(true))
+			if err != nil {
 				return out, fmt.Errorf("making a zstd encoder: %w", err)
 			}
 		}
@@ -110,7 +115,8 @@ func (p *packer) pack(raw []byte, encoding string) (packed, error) {
 	return out, nil
 }
 
-// around returns what stands before and after the pieces of a page, of which so many bytes with that CRC-32 were packed.
+// around returns what stands before and after the pieces of a page. size and sum are the length in bytes and the CRC-32
+// of the page before it was packed.
 func around(encoding string, size int64, sum uint32) (before, after []byte) {
 	if encoding != Gzip {
 		return nil, nil

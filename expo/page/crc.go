@@ -1,12 +1,11 @@
 package page
 
-import (
-	"hash/crc32"
-)
+import "hash/crc32"
 
-// The CRC-32 of a text is the rest of a division by a polynomial over GF(2), so that of two texts one after the other can be had
-// from those of each: crc(a+b) = crc(a)·x^(8·len(b)) + crc(b). That the sums are inverted before and after cancels out. The idea
-// is that of zlib's crc32_combine (M. Adler). Bits are as in hash/crc32: the highest one is the coefficient of x^0.
+// The CRC-32 of a text is the remainder of a division by a polynomial over GF(2). So the CRC-32 of two texts, one after
+// the other, follows from those of each: crc(a+b) = crc(a)·x^(8·len(b)) + crc(b). The sums are inverted before and
+// after; that cancels out. The idea is that of zlib's crc32_combine (M. Adler). Bits are as in hash/crc32: the highest
+// one is the coefficient of x^0.
 
 // crcShift returns x^(8n): what a CRC-32 is multiplied by when n bytes follow.
 func crcShift(n int) uint32 {

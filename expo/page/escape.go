@@ -107,7 +107,9 @@ func (e *labelEscaper) escape(mf *dto.MetricFamily) {
 				continue
 			}
 			sorted := slices.Clone(labels)
-			slices.SortStableFunc(sorted, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+			slices.SortStableFunc(
+				sorted, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) },
+			)
 			var id expo.SeriesID
 			id, e.scratch = expo.SeriesIDOf(e.scratch, e.name, sorted)
 			if _, ok := e.taken[id]; !ok {

@@ -27,23 +27,40 @@ func TestNamesThatEscapingMakesTheSameStayApart(t *testing.T) {
 		{"no collision", u, "{\"x.y\"} 1\n", []string{`x_y{} 1`}},
 		{"no escaping", model.NoEscaping, "{\"x.y\"} 1\nx_y 2\n", []string{`{"x.y"} 1`, `x_y{} 2`}},
 		{"the unescaped name wins", u, "{\"x.y\"} 1\nx_y 2\n", []string{`U__x_2e_y{} 1`, `x_y{} 2`}},
-		{"the first escaped name wins", u, "{\"x-y\"} 1\n{\"x.y\"} 2\n{\"x/y\"} 3\n", []string{`x_y{} 1`, `U__x_2e_y{} 2`, `U__x_2f_y{} 3`}},
+		{
+			"the first escaped name wins", u, "{\"x-y\"} 1\n{\"x.y\"} 2\n{\"x/y\"} 3\n",
+			[]string{`x_y{} 1`, `U__x_2e_y{} 2`, `U__x_2f_y{} 3`},
+		},
 		{"dots", d, "{\"x.y\"} 1\nx_dot_y 2\n", []string{`U__x_2e_y{} 1`, `x_dot_y{} 2`}},
 		{"even the last resort is taken", u, "{\"x.y\"} 1\nx_y 2\nU__x_2e_y 3\n", []string{`U__x_2e_y{} 3`, `x_y{} 2`}},
 		{"values, and that is taken", v, "{\"x.y\"} 1\nU__x_2e_y 3\n", []string{`U__x_2e_y{} 3`}},
 		{
-			"a count that a histogram writes, too", u, "# TYPE \"h.x\" histogram\n{\"h.x_count\"} 1\n{\"h.x_sum\"} 1\nh_x_count 5\n",
+			"a count that a histogram writes, too", u,
+			"# TYPE \"h.x\" histogram\n{\"h.x_count\"} 1\n{\"h.x_sum\"} 1\nh_x_count 5\n",
 			[]string{`U__h_2e_x_bucket{le="+Inf"} 1`, `U__h_2e_x_sum{} 1`, `U__h_2e_x_count{} 1`, `h_x_count{} 5`},
 		},
 		{
-			"a histogram that escapes first", u, "# TYPE \"h.x\" histogram\n{\"h.x_count\"} 1\n{\"h.x_sum\"} 1\n{\"h/x_count\"} 5\n",
+			"a histogram that escapes first", u,
+			"# TYPE \"h.x\" histogram\n{\"h.x_count\"} 1\n{\"h.x_sum\"} 1\n{\"h/x_count\"} 5\n",
 			[]string{`h_x_bucket{le="+Inf"} 1`, `h_x_sum{} 1`, `h_x_count{} 1`, `U__h_2f_x__count{} 5`},
 		},
-		{"a label that is the same as another", u, "x{\"a.b\"=\"1\",a_b=\"2\"} 1\n", []string{`x{U__a_2e_b="1",a_b="2"} 1`}},
+		{
+			"a label that is the same as another", u, "x{\"a.b\"=\"1\",a_b=\"2\"} 1\n",
+			[]string{`x{U__a_2e_b="1",a_b="2"} 1`},
+		},
 		{"two escaped labels", u, "x{\"a.b\"=\"1\",\"a/b\"=\"2\"} 1\n", []string{`x{U__a_2e_b="1",U__a_2f_b="2"} 1`}},
-		{"a label that becomes reserved", u, "x{\"..name..\"=\"evil\"} 1\n", []string{`x{U___2e__2e_name_2e__2e_="evil"} 1`}},
-		{"a series that is the same as another", u, "x{\"a.b\"=\"1\"} 1\nx{a_b=\"1\"} 2\nx{\"a.b\"=\"2\"} 3\n", []string{`x{U__a_2e_b="1"} 1`, `x{a_b="2"} 3`, `x{a_b="1"} 2`}},
-		{"even the last resort of a label is taken", u, "x{\"a.b\"=\"1\",a_b=\"2\",U__a_2e_b=\"3\"} 1\ny 1\n", []string{`y{} 1`}},
+		{
+			"a label that becomes reserved", u, "x{\"..name..\"=\"evil\"} 1\n",
+			[]string{`x{U___2e__2e_name_2e__2e_="evil"} 1`},
+		},
+		{
+			"a series that is the same as another", u, "x{\"a.b\"=\"1\"} 1\nx{a_b=\"1\"} 2\nx{\"a.b\"=\"2\"} 3\n",
+			[]string{`x{U__a_2e_b="1"} 1`, `x{a_b="2"} 3`, `x{a_b="1"} 2`},
+		},
+		{
+			"even the last resort of a label is taken", u, "x{\"a.b\"=\"1\",a_b=\"2\",U__a_2e_b=\"3\"} 1\ny 1\n",
+			[]string{`y{} 1`},
+		},
 	}
 	for _, row := range table {
 		mfs, err := expo.Parse(strings.NewReader(row.text), expo.FormatText, model.UTF8Validation)
@@ -61,7 +78,9 @@ func TestNamesThatEscapingMakesTheSameStayApart(t *testing.T) {
 			var lines []string
 			for line := range strings.Lines(body) {
 				if !strings.HasPrefix(line, "#") {
-					line = strings.NewReplacer(`,instance=""`, "", `instance="",`, "", `instance=""`, "", "\n", "").Replace(line)
+					line = strings.NewReplacer(
+						`,instance=""`, "", `instance="",`, "", `instance=""`, "", "\n", "",
+					).Replace(line)
 					lines = append(lines, line)
 				}
 			}
@@ -145,7 +164,9 @@ func TestNoPushSpoilsAScrapeUnderAnyEscaping(t *testing.T) {
 				}
 				mfs = append(mfs, mf)
 			}
-			groups = append(groups, mustCanonical(t, expo.NewLabels(map[string]string{"instance": string(rune('0' + g))}), mfs))
+			groups = append(
+				groups, mustCanonical(t, expo.NewLabels(map[string]string{"instance": string(rune('0' + g))}), mfs),
+			)
 		}
 		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim} {
 			for _, scheme := range everyScheme() {

@@ -22,8 +22,10 @@ func FuzzScrapeOfText(f *testing.F) {
 		"# TYPE h histogram\nh_bucket{le=\"1\"} 1.5\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\nh_count 2\n",
 		"# TYPE h gauge_histogram\nh_count 18446744073709551616\n",
 		"{\"a.b\",\"c d\"=\"e\\\"\\\\\\n\"} -Inf\n", "# TYPE \"a.b\" histogram\n{\"a.b_count\"} 1\n",
-		"# TYPE h histogram\nx 1\n{\"h\",a=\"b\"} 1\n", "a{b=\"\xff\"} 1\n", "push_time_seconds 1\n", "a{a:b=\"1\"} 1\n",
-		"{\"a:b\"} 1\n{\"x\",\"a:b\"=\"1\"} 1\n", "x{\"..name..\"=\"1\"} 1\n", "x{\"a.b\"=\"1\",a_b=\"2\"} 1\n{\"x.y\"} 1\nx_y 1\n",
+		"# TYPE h histogram\nx 1\n{\"h\",a=\"b\"} 1\n", "a{b=\"\xff\"} 1\n", "push_time_seconds 1\n",
+		"a{a:b=\"1\"} 1\n",
+		"{\"a:b\"} 1\n{\"x\",\"a:b\"=\"1\"} 1\n", "x{\"..name..\"=\"1\"} 1\n",
+		"x{\"a.b\"=\"1\",a_b=\"2\"} 1\n{\"x.y\"} 1\nx_y 1\n",
 		"# TYPE \"a\x00\" gauge\n{\"a\x00\",\"b\x00\"=\"\x00\"} 1\n",
 		"# HELP a \xff\na 1\n", "a{__x=\"1\"} 1\n", "a{job=\"1\"} 1\na{job=\"2\"} 2\n",
 	} {
@@ -105,10 +107,14 @@ func FuzzScrapeOfCheckedMetrics(f *testing.F) {
 		}
 	}
 	f.Add(int32(dto.MetricType_GAUGE), []byte{})
-	f.Add(int32(dto.MetricType_GAUGE), []byte{0x0a, 1, 'x'})                                                        // a name among the metrics
-	f.Add(int32(dto.MetricType_COUNTER), []byte{0x22, 2, 0x30, 48})                                                 // a timestamp alone
-	f.Add(int32(dto.MetricType_UNTYPED), []byte{0x22, 4, 0x0a, 9, 0x2a, 0})                                         // a label that is longer than the metric
-	f.Add(int32(dto.MetricType_COUNTER), append([]byte{0x22, 13, 0x1a, 11, 0x09, 0, 0, 0, 0, 0, 0, 0, 0}, 0x12, 9)) // an exemplar, too
+	// a name among the metrics
+	f.Add(int32(dto.MetricType_GAUGE), []byte{0x0a, 1, 'x'})
+	// a timestamp alone
+	f.Add(int32(dto.MetricType_COUNTER), []byte{0x22, 2, 0x30, 48})
+	// a label that is longer than the metric
+	f.Add(int32(dto.MetricType_UNTYPED), []byte{0x22, 4, 0x0a, 9, 0x2a, 0})
+	// an exemplar, too
+	f.Add(int32(dto.MetricType_COUNTER), append([]byte{0x22, 13, 0x1a, 11, 0x09, 0, 0, 0, 0, 0, 0, 0, 0}, 0x12, 9))
 	f.Fuzz(func(t *testing.T, kind int32, metrics []byte) {
 		if _, ok := dto.MetricType_name[kind]; !ok {
 			return

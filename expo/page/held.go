@@ -1,7 +1,7 @@
 package page
 
-// Room is asked before a page that is being made grows by so many bytes. An error says that there is no room for them,
-// and ends the making.
+// Room is asked before a page that is being made grows by so many bytes. With an error it refuses them, and the page is
+// given up.
 type Room func(bytes int) error
 
 func (r Room) take(bytes int) error {
@@ -14,7 +14,7 @@ func (r Room) take(bytes int) error {
 // segmentOverhead is about how many bytes a segment takes beside its content, its parts and its runs.
 const segmentOverhead = 256
 
-// memory is how many bytes the segment takes beside the families it is made of.
+// memory returns how many bytes the segment takes beside the families it is made of.
 func (s *segment) memory() int {
 	n := segmentOverhead + len(s.content) + 8*(len(s.parts)+len(s.lines)) + 128*len(s.runs)
 	for i := range s.more {
@@ -23,7 +23,7 @@ func (s *segment) memory() int {
 	return n
 }
 
-// Hold says that one more holds the page. It returns by how many bytes those who hold pages hold more now: a page
+// Hold adds a holder to the page. It returns how many bytes of the page no other page that is held has, too: a page
 // shares most of its memory with the one it was made of.
 func (p *Page) Hold() (bytes int64) {
 	for _, s := range p.segments {
@@ -34,7 +34,7 @@ func (p *Page) Hold() (bytes int64) {
 	return bytes
 }
 
-// Release is the opposite of Hold.
+// Release takes a holder from the page. It returns how many bytes nobody holds any more.
 func (p *Page) Release() (bytes int64) {
 	for _, s := range p.segments {
 		if s.holders.Add(-1) == 0 {
@@ -44,5 +44,6 @@ func (p *Page) Release() (bytes int64) {
 	return bytes
 }
 
-// Shown is how many bytes of metrics the page was made of, and keeps from being freed when they have been replaced.
+// Shown returns how many bytes of metrics the page was made of. They are not freed, even when they have been replaced,
+// as long as the page is there.
 func (p *Page) Shown() int64 { return p.shown }

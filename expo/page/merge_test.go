@@ -53,7 +53,10 @@ func TestMergeInterleavesByName(t *testing.T) {
 		{"both empty", gauges("", 0), gauges("", 0), ""},
 		{"one empty", gauges("A", 1, "x"), gauges("", 0), "x(A) 1; 1;"},
 		{"the other empty", gauges("", 0), gauges("B", 2, "x"), "x(B) 2; 2;"},
-		{"between each other", gauges("A", 1, "b", "d"), gauges("B", 2, "a", "c", "e"), "a(B) 2; 2;b(A) 1; 1;c(B) 2; 2;d(A) 1; 1;e(B) 2; 2;"},
+		{
+			"between each other", gauges("A", 1, "b", "d"), gauges("B", 2, "a", "c", "e"),
+			"a(B) 2; 2;b(A) 1; 1;c(B) 2; 2;d(A) 1; 1;e(B) 2; 2;",
+		},
 		{"the same names", gauges("A", 1, "a", "b"), gauges("B", 2, "b", "c"), "a(A) 1; 1;b(A) 1 2; 1 2;c(B) 2; 2;"},
 	}
 	for _, row := range table {
@@ -68,7 +71,11 @@ func TestMergeInterleavesByName(t *testing.T) {
 
 func TestMergeStopsWhenItsUserDoes(t *testing.T) {
 	a := expositionOf([]*expo.Family{gaugeOf("a", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("e", "", nil, 1)})
-	b := expositionOf([]*expo.Family{gaugeOf("b", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("f", "", nil, 1), gaugeOf("g", "", nil, 1)})
+	b := expositionOf(
+		[]*expo.Family{
+			gaugeOf("b", "", nil, 1), gaugeOf("c", "", nil, 1), gaugeOf("f", "", nil, 1), gaugeOf("g", "", nil, 1),
+		},
+	)
 	for stop := range 7 {
 		n := 0
 		for _, parts := range Merge(a, b) {
@@ -90,7 +97,9 @@ func TestAGatherersOutputIsWrittenAsPromhttpWouldWriteIt(t *testing.T) {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "b_total", Help: "b\n"}, []string{"code"})
 	counter.WithLabelValues("200").Add(2)
 	counter.WithLabelValues("404")
-	histogram := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "a_seconds", Help: "a", NativeHistogramBucketFactor: 1.1})
+	histogram := prometheus.NewHistogram(
+		prometheus.HistogramOpts{Name: "a_seconds", Help: "a", NativeHistogramBucketFactor: 1.1},
+	)
 	histogram.Observe(0.3)
 	registry.MustRegister(counter, histogram)
 	mfs, err := registry.Gather()

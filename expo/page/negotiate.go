@@ -44,7 +44,8 @@ func formatOf(clause goautoneg.Accept) (expfmt.Format, bool) {
 		case "compact-text":
 			return expfmt.FmtProtoCompact, true
 		}
-	case mediaType == "text/plain" && (clause.Params["version"] == expfmt.TextVersion || clause.Params["version"] == ""):
+	case mediaType == "text/plain" &&
+		(clause.Params["version"] == expfmt.TextVersion || clause.Params["version"] == ""):
 		return expfmt.FmtText, true
 	}
 	return "", false
@@ -78,7 +79,8 @@ func escapingFor(clauses []goautoneg.Accept, chosen int) string {
 // allow-utf-8 beside text 1.0.0 nevertheless, and fail the whole scrape over the first such name that they get.
 func isLegacyOpenMetrics(clause goautoneg.Accept) bool {
 	_, escaped := escapingOf(clause)
-	return clause.Type == "application" && clause.SubType == "openmetrics-text" && clause.Params["version"] == "1.0.0" && !escaped
+	return clause.Type == "application" && clause.SubType == "openmetrics-text" &&
+		clause.Params["version"] == "1.0.0" && !escaped
 }
 
 // escapingOf returns the escaping that a clause names, if it is known.

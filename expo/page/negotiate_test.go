@@ -31,17 +31,41 @@ func TestTheFormatIsNegotiated(t *testing.T) {
 		{proto + "text", expfmt.FmtProtoText + "; escaping=underscores"},
 		{proto + "compact-text", expfmt.FmtProtoCompact + "; escaping=underscores"},
 		{proto + "unknown", expfmt.FmtText + "; escaping=underscores"},
-		{"text/plain;q=0.5," + proto + "delimited;escaping=allow-utf-8;q=0.7", expfmt.FmtProtoDelim + "; escaping=allow-utf-8"},
-		{"text/plain;q=0.7," + proto + "delimited;escaping=allow-utf-8;q=0.5", expfmt.FmtText + "; escaping=allow-utf-8"},
+		{
+			"text/plain;q=0.5," + proto + "delimited;escaping=allow-utf-8;q=0.7",
+			expfmt.FmtProtoDelim + "; escaping=allow-utf-8",
+		},
+		{
+			"text/plain;q=0.7," + proto + "delimited;escaping=allow-utf-8;q=0.5",
+			expfmt.FmtText + "; escaping=allow-utf-8",
+		},
 		{"application/openmetrics-text;version=1.0.0", expfmt.FmtText + "; escaping=underscores"},
 		// An escaping counts for other clauses than its own, but not against theirs.
-		{"text/plain;escaping=dots," + proto + "delimited;escaping=allow-utf-8;q=0.7", expfmt.FmtText + "; escaping=dots"},
-		{"text/plain;escaping=underscores,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7", expfmt.FmtText + "; escaping=underscores"},
+		{
+			"text/plain;escaping=dots," + proto + "delimited;escaping=allow-utf-8;q=0.7",
+			expfmt.FmtText + "; escaping=dots",
+		},
+		{
+			"text/plain;escaping=underscores,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7",
+			expfmt.FmtText + "; escaping=underscores",
+		},
 		{"image/png;escaping=dots,image/gif;escaping=values,text/plain;q=0.5", expfmt.FmtText + "; escaping=values"},
-		{"image/png;escaping=dots,text/plain;q=0.5,image/gif;escaping=values;q=0.3", expfmt.FmtText + "; escaping=dots"},
-		{"image/png;escaping=dots,text/plain;q=0.5,image/gif;escaping=allow-utf-8;q=0.3", expfmt.FmtText + "; escaping=allow-utf-8"},
-		{"text/plain,image/png;escaping=dots;q=0.5,image/gif;escaping=values;q=0.3", expfmt.FmtText + "; escaping=dots"},
-		{"text/plain;escaping=nonsense,image/gif;escaping=allow-utf-8;q=0.3", expfmt.FmtText + "; escaping=allow-utf-8"},
+		{
+			"image/png;escaping=dots,text/plain;q=0.5,image/gif;escaping=values;q=0.3",
+			expfmt.FmtText + "; escaping=dots",
+		},
+		{
+			"image/png;escaping=dots,text/plain;q=0.5,image/gif;escaping=allow-utf-8;q=0.3",
+			expfmt.FmtText + "; escaping=allow-utf-8",
+		},
+		{
+			"text/plain,image/png;escaping=dots;q=0.5,image/gif;escaping=values;q=0.3",
+			expfmt.FmtText + "; escaping=dots",
+		},
+		{
+			"text/plain;escaping=nonsense,image/gif;escaping=allow-utf-8;q=0.3",
+			expfmt.FmtText + "; escaping=allow-utf-8",
+		},
 		{"image/gif;escaping=allow-utf-8", expfmt.FmtText + "; escaping=allow-utf-8"},
 	}
 	for _, row := range table {
@@ -58,62 +82,82 @@ func TestPrometheusGetsTheSameNamesInEveryFormat(t *testing.T) {
 	}
 	text := func(escaping string) string { return "text/plain;version=1.0.0;escaping=" + escaping }
 	since35 := func(escaping string) string {
-		return openMetrics(escaping) + ";q=0.6,application/openmetrics-text;version=0.0.1;q=0.5," + text(escaping) + ";q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+		return openMetrics(escaping) + ";q=0.6,application/openmetrics-text;version=0.0.1;q=0.5," +
+			text(escaping) + ";q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 	}
 	since35Native := func(escaping string) string {
-		return proto + ";q=0.6," + openMetrics(escaping) + ";q=0.5,application/openmetrics-text;version=0.0.1;q=0.4," + text(escaping) + ";q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+		return proto + ";q=0.6," + openMetrics(escaping) + ";q=0.5,application/openmetrics-text;version=0.0.1;q=0.4," +
+			text(escaping) + ";q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 	}
 	table := []struct {
 		client, accept string
 		want           expfmt.Format
 	}{
 		{
-			"2.42", "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+			"2.42", "application/openmetrics-text;version=1.0.0," +
+				"application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
 			expfmt.FmtText + "; escaping=underscores",
 		},
 		{
 			"2.42, native histograms",
-			proto + ",application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+			proto + ",application/openmetrics-text;version=1.0.0;q=0.8," +
+				"application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
 			expfmt.FmtProtoDelim + "; escaping=underscores",
 		},
 		{
-			"2.53", "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+			"2.53", "application/openmetrics-text;version=1.0.0;q=0.5," +
+				"application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
 			expfmt.FmtText + "; escaping=underscores",
 		},
 		{
 			"2.53, native histograms",
-			proto + ";q=0.5,application/openmetrics-text;version=1.0.0;q=0.4,application/openmetrics-text;version=0.0.1;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+			proto + ";q=0.5,application/openmetrics-text;version=1.0.0;q=0.4," +
+				"application/openmetrics-text;version=0.0.1;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
 			expfmt.FmtProtoDelim + "; escaping=underscores",
 		},
 		{
 			"2.55, UTF-8 names",
-			openMetrics("allow-utf-8") + ";q=0.5,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2",
+			openMetrics("allow-utf-8") + ";q=0.5," +
+				"application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4," +
+				"text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2",
 			expfmt.FmtText + "; escaping=allow-utf-8",
 		},
 		{
 			"3.0, native histograms",
-			proto + ";escaping=allow-utf-8;q=0.6," + openMetrics("allow-utf-8") + ";q=0.5,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.2,*/*;q=0.1",
+			proto + ";escaping=allow-utf-8;q=0.6," + openMetrics("allow-utf-8") + ";q=0.5," +
+				"application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4," +
+				"text/plain;version=1.0.0;escaping=allow-utf-8;escaping=allow-utf-8;q=0.3," +
+				"text/plain;version=0.0.4;escaping=allow-utf-8;q=0.2,*/*;q=0.1",
 			expfmt.FmtProtoDelim + "; escaping=allow-utf-8",
 		},
 		// It says allow-utf-8 beside text 1.0.0, and would fail the whole scrape over a UTF-8 name.
 		{
 			"3.0, legacy names",
-			"application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+			"application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5," +
+				"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
 			expfmt.FmtText + "; escaping=underscores",
 		},
 		{
 			"3.0, legacy names, native histograms",
-			proto + ";q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+			proto + ";q=0.6,application/openmetrics-text;version=1.0.0;q=0.5," +
+				"application/openmetrics-text;version=0.0.1;q=0.4," +
+				"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
 			expfmt.FmtProtoDelim + "; escaping=underscores",
 		},
 		{"3.5", since35("allow-utf-8"), expfmt.FmtText + "; escaping=allow-utf-8"},
 		{"3.5, native histograms", since35Native("allow-utf-8"), expfmt.FmtProtoDelim + "; escaping=allow-utf-8"},
 		{"3.5, legacy names", since35("underscores"), expfmt.FmtText + "; escaping=underscores"},
-		{"3.5, legacy names, native histograms", since35Native("underscores"), expfmt.FmtProtoDelim + "; escaping=underscores"},
+		{
+			"3.5, legacy names, native histograms", since35Native("underscores"),
+			expfmt.FmtProtoDelim + "; escaping=underscores",
+		},
 		{"3.5, names with dots", since35("dots"), expfmt.FmtText + "; escaping=dots"},
 		{"3.5, names with dots, native histograms", since35Native("dots"), expfmt.FmtProtoDelim + "; escaping=dots"},
 		{"3.5, names as values", since35("values"), expfmt.FmtText + "; escaping=values"},
-		{"3.5, names as values, native histograms", since35Native("values"), expfmt.FmtProtoDelim + "; escaping=values"},
+		{
+			"3.5, names as values, native histograms", since35Native("values"),
+			expfmt.FmtProtoDelim + "; escaping=values",
+		},
 	}
 	for _, row := range table {
 		expectFormat(t, "Prometheus "+row.client, row.accept, row.want)

@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// Busy tells those who make or write a page whether there are others now, whose work should not wait for all of theirs. It is called
-// by many goroutines, and nil says that there never are.
+// Busy tells whether there is other work now that should not wait until a page has been made or written. Many
+// goroutines call it. A nil Busy says that there never is.
 type Busy func() bool
 
-// Work beside others rests after so much of it. Pages are made in many small pieces; a write hands a megabyte to the kernel.
+// While others are busy, work on a page rests after each paceWork: between two pieces of a page that is made, and
+// between two writes of one that is sent.
 const (
 	paceWork   = 500 * time.Microsecond
 	makingRest = time.Millisecond
 	movingRest = 200 * time.Microsecond
-	paceRests  = 256 // at most: what takes longer than that should not take three times as long
+	paceRests  = 256 // at most, so that the rests of a large page come to an end
 )
 
-// pace lets others go on beside long work. A processor that is busy for milliseconds makes them wait for as long, though there be
-// another one: the kernel lets whoever has it finish its turn.
+// pace makes long work rest, so that others can go on beside it. Without rests they wait for as long as the kernel lets
+// the work have its processor.
 type pace struct {
 	busy  Busy
 	long  time.Duration // of a rest

@@ -29,7 +29,8 @@ func (d slowly) Write(b []byte) (int, error) {
 func TestWorkRestsWhileOthersAreBusy(t *testing.T) {
 	const piece = time.Millisecond
 	all, half := runtime.GOMAXPROCS(0), max(runtime.GOMAXPROCS(0)/2, 1)
-	segments := slices.Repeat([]*segment{{packed: packed{content: make([]byte, largeBuffers.size)}}}, 840*half) // as many for each
+	// as many for each
+	segments := slices.Repeat([]*segment{{packed: packed{content: make([]byte, largeBuffers.size)}}}, 840*half)
 	page := &Page{segments: segments[:5]}
 	made := func(b Busy) error {
 		return b.each(segments, func(*segment, *packer) error { <-time.After(piece); return nil })

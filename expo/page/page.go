@@ -14,8 +14,8 @@ import (
 	"pushquorum/expo"
 )
 
-// Page is an exposition as it goes out in one form: the bytes of Write, compressed. The page after it is made of it, at the cost
-// of what has changed. A Page is immutable, and may be used by any number of goroutines.
+// Page is an exposition as it goes out in one format and encoding: the bytes of Write, compressed. The page after it is
+// made from it, at the cost of what has changed. A Page is immutable, and may be used by any number of goroutines.
 //
 //	text, protobuf   segment segment segment …
 //	gzip             header, segment segment segment …, last block and sums
@@ -36,8 +36,9 @@ type form struct {
 	encoding string
 }
 
-// New returns an empty page, whose Next are in a format that Write takes and an encoding that NegotiateEncoding returns. The
-// error says that they are not. To make and to write them is work that leaves room for others who are busy.
+// New returns an empty page. The pages that Next makes from it have its format, which must be one that Write takes, and
+// its encoding, which must be one that NegotiateEncoding returns; the error says that they are not. Making and writing
+// them rests while others are busy.
 func New(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 	if _, err := (&scrape{}).familyWriter(f); err != nil {
 		return nil, err
@@ -50,20 +51,21 @@ func New(f expfmt.Format, encoding string, busy Busy) (*Page, error) {
 	return p, nil
 }
 
-// Next returns the page of e. What this page, the one before, has of it already is not made again. An error is that of a
-// compressor, which does not happen.
+// Next returns the page of e. What this page has of it already is not made again. The only error is a compressor's,
+// which does not happen.
 //
-// What Write leaves out, and what it names by looking at the whole, is not to be had piece by piece: then, and in the
-// formats for people, the page is written from the beginning.
+// The page is written from the beginning if Write leaves something out or has to look at all names to escape one,
+// because that cannot be decided segment by segment, and in the formats for people.
 func (p *Page) Next(e expo.Exposition) (*Page, error) { return p.NextWithin(e, nil) }
 
-// NextWithin is Next as long as there is room for what the page does not share with the one before. Otherwise it stops, and
-// returns the error of room.
+// NextWithin is Next as long as there is room for what the page does not share with this one. When there is none, it
+// stops and returns room's error.
 func (p *Page) NextWithin(e expo.Exposition, room Room) (*Page, error) {
 	next := &Page{form: p.form, busy: p.busy}
 	err := next.take(p.segments, e, room)
 	if errors.As(err, &next.caught) || errors.Is(err, errIrregular) {
-		err = next.whole(e, room) // What was a panic in one of many goroutines, and is met again, is now one in the caller's.
+		// What was a panic in one of many goroutines, and is met again, is now one in the caller's.
+		err = next.whole(e, room)
 	}
 	if err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func (p *Page) NextWithin(e expo.Exposition, room Room) (*Page, error) {
 	return next, nil
 }
 
-// take makes the segments of e, of old ones where that can be.
+// take makes the segments of e, and takes those of old that are the same.
 func (p *Page) take(old []*segment, e expo.Exposition, room Room) error {
 	t := p.form.format.FormatType()
 	if t != expfmt.TypeTextPlain && t != expfmt.TypeProtoDelim {
@@ -81,7 +83,7 @@ func (p *Page) take(old []*segment, e expo.Exposition, room Room) error {
 	return p.fill(newCutter(old, p.form, p.busy).cut(e), room)
 }
 
-// fill takes the segments, and writes those that have no content.
+// fill makes the page one of these segments, and writes those that have no content.
 func (p *Page) fill(segments []*segment, room Room) error {
 	if p.form.format.FormatType() == expfmt.TypeProtoDelim {
 		setTotals(segments)
@@ -93,7 +95,7 @@ func (p *Page) fill(segments []*segment, room Room) error {
 			fresh = append(fresh, s)
 		}
 	}
-	// All are looked at before the first is written: what is not to be had in pieces should not be found out at the last one.
+	// All are checked before the first is written: otherwise the last one might show that all were written in vain.
 	scheme := p.form.format.ToEscapingScheme()
 	if err := p.busy.each(fresh, func(s *segment, _ *packer) error { return s.check(scheme) }); err != nil {
 		return err
@@ -101,8 +103,8 @@ func (p *Page) fill(segments []*segment, room Room) error {
 	return p.busy.each(fresh, func(s *segment, pk *packer) error { return s.write(pk, p.form, room) })
 }
 
-// Renew returns the page with other values of what Gathered gave it, without walking the rest. It cannot if own has other names,
-// or says other things of them, than what it is to replace.
+// Renew returns the page with the families of own in place of those that Gathered gave it before, without walking the
+// rest. ok is false if own has other names or other headers than those families.
 func (p *Page) Renew(own expo.Exposition) (next *Page, ok bool) {
 	values := map[string]*expo.Family{}
 	headers := map[string]expo.Header{}
@@ -130,7 +132,7 @@ func (p *Page) Renew(own expo.Exposition) (next *Page, ok bool) {
 		segments[i] = s
 	}
 	if len(values) > 0 {
-		return nil, false // Where are they to stand?
+		return nil, false // The page has no place for them.
 	}
 	next = &Page{form: p.form, busy: p.busy}
 	if next.fill(segments, nil) != nil {
@@ -140,7 +142,8 @@ func (p *Page) Renew(own expo.Exposition) (next *Page, ok bool) {
 	return next, true
 }
 
-// each does something with each of the segments, with all processors, or half of them beside others. Of several errors it returns one.
+// each calls do for each segment, on all processors, or on half of them while others are busy. Of several errors it
+// returns one.
 func (b Busy) each(segments []*segment, do func(*segment, *packer) error) error {
 	var (
 		next   atomic.Int64
@@ -183,7 +186,7 @@ func (b Busy) each(segments []*segment, do func(*segment, *packer) error) error 
 	return nil
 }
 
-// whole writes e from the beginning, in segments of which no later page can be made.
+// whole writes e from the beginning, in segments that no later page can take over.
 func (p *Page) whole(e expo.Exposition, room Room) error {
 	p.segments = nil
 	pk := takePacker()
@@ -203,7 +206,7 @@ func (p *Page) whole(e expo.Exposition, room Room) error {
 	return err
 }
 
-// close makes what stands around the segments.
+// close makes what stands around the segments, and adds up their sizes.
 func (p *Page) close() {
 	var (
 		sum  uint32
@@ -227,11 +230,10 @@ func (p *Page) close() {
 	p.size += int64(len(p.before) + len(p.after))
 }
 
-// Len is the number of bytes that WriteTo writes.
+// Len returns the number of bytes that WriteTo writes.
 func (p *Page) Len() int64 { return p.size }
 
-// Caught is a panic in spite of which the page was made, at the cost of making it from the beginning; nil if there was
-// none.
+// Caught returns the panic because of which the page was written from the beginning; nil if there was none.
 func (p *Page) Caught() error {
 	if p.caught == nil {
 		return nil
@@ -239,7 +241,7 @@ func (p *Page) Caught() error {
 	return p.caught
 }
 
-// LeftOut says what the page lacks because it would have spoiled the rest; nil if it lacks nothing.
+// LeftOut returns what the page lacks because it could not be written; nil if it lacks nothing.
 func (p *Page) LeftOut() *LeftOutError { return p.leftOut }
 
 // WriteTo implements io.WriterTo. It makes few calls of w.

@@ -97,7 +97,8 @@ func newStored(r expotest.Random) *stored {
 }
 
 func (s *stored) wipe() {
-	s.types, s.headers, s.parts = map[string]dto.MetricType{}, map[string]expo.Header{}, map[string]map[string]*expo.Family{}
+	s.types, s.headers = map[string]dto.MetricType{}, map[string]expo.Header{}
+	s.parts = map[string]map[string]*expo.Family{}
 	for i, name := range s.names {
 		s.types[name], s.parts[name] = dto.MetricType(i%6), map[string]*expo.Family{}
 	}
@@ -106,7 +107,10 @@ func (s *stored) wipe() {
 // family makes about 2 kB.
 func (s *stored) family(tb testing.TB, name, instance, label string, t dto.MetricType) *expo.Family {
 	tb.Helper()
-	mf := &dto.MetricFamily{Name: proto.String(name), Type: t.Enum(), Help: proto.String(expotest.Pick(s.Random, "", "help", "other")), Unit: proto.String(expotest.Pick(s.Random, "", "s"))}
+	mf := &dto.MetricFamily{
+		Name: proto.String(name), Type: t.Enum(), Help: proto.String(expotest.Pick(s.Random, "", "help", "other")),
+		Unit: proto.String(expotest.Pick(s.Random, "", "s")),
+	}
 	for i := range 1 + s.IntN(3) {
 		mf.Metric = append(mf.Metric, s.Metric(t, []*dto.LabelPair{
 			{Name: proto.String("n"), Value: proto.String(fmt.Sprint(i))},
@@ -133,13 +137,18 @@ func (s *stored) change(tb testing.TB) string {
 		}
 		return "no " + instance
 	case n < 25:
-		s.headers[name] = expo.Header{Name: name, Help: expotest.Pick(s.Random, "", "a", "b"), Unit: expotest.Pick(s.Random, "", "s", "m"), Type: s.types[name]}
+		s.headers[name] = expo.Header{
+			Name: name, Help: expotest.Pick(s.Random, "", "a", "b"), Unit: expotest.Pick(s.Random, "", "s", "m"),
+			Type: s.types[name],
+		}
 		return "another header for " + name
 	case n < 33:
 		s.parts[name][instance] = s.family(tb, name, instance, "filler", (s.types[name]+1)%6)
 		return "another type in " + name
 	case n < 34:
-		s.parts[name][instance] = expo.NewFamily(&expo.Header{Name: name, Type: s.types[name]}, []byte{4<<3 | 2, 3, 0xff}, []expo.SeriesID{{1}})
+		s.parts[name][instance] = expo.NewFamily(
+			&expo.Header{Name: name, Type: s.types[name]}, []byte{4<<3 | 2, 3, 0xff}, []expo.SeriesID{{1}},
+		)
 		return "damage in " + name
 	case n < 36:
 		s.parts[name][instance] = &expo.Family{Header: &expo.Header{Name: name, Type: s.types[name]}}
@@ -218,8 +227,8 @@ func (s *stored) own() expo.Exposition {
 	return Gathered(mfs)
 }
 
-// TestAPageIsWhatIsWritten changes a store at random, and holds each page against what Write says, and against a page that was not
-// made of the one before: what was there before must not show, not even in where a page is cut.
+// TestAPageIsWhatIsWritten changes a store at random, and holds each page against what Write says, and against a page
+// that was not made of the one before: what was there before must not show, not even in where a page is cut.
 func TestAPageIsWhatIsWritten(t *testing.T) {
 	type pages struct {
 		format expfmt.Format
@@ -232,7 +241,9 @@ func TestAPageIsWhatIsWritten(t *testing.T) {
 		}
 		return ps
 	}
-	always := []*pages{in(expfmt.FmtText, model.NoEscaping, Identity, Gzip), in(expfmt.FmtProtoDelim, model.NoEscaping, Identity)}
+	always := []*pages{
+		in(expfmt.FmtText, model.NoEscaping, Identity, Gzip), in(expfmt.FmtProtoDelim, model.NoEscaping, Identity),
+	}
 	inTurn := []*pages{
 		in(expfmt.FmtText, model.NoEscaping, Zstd), in(expfmt.FmtText, model.UnderscoreEscaping, Gzip),
 		in(expfmt.FmtProtoDelim, model.UnderscoreEscaping, Gzip), in(expfmt.FmtProtoText, model.NoEscaping, Identity),
@@ -256,12 +267,17 @@ func TestAPageIsWhatIsWritten(t *testing.T) {
 				p := before.mustNext(t, e)
 				ps.before[i] = p
 				if got := p.mustRead(t); got != want.String() {
-					t.Fatalf("%s: the page differs from what is written: %s", where, firstDifference(got, want.String()))
+					t.Fatalf(
+						"%s: the page differs from what is written: %s", where, firstDifference(got, want.String()),
+					)
 				}
-				if got := p.LeftOut(); (got == nil) != (leftOut == nil) || got != nil && got.Error() != leftOut.Error() {
+				if got := p.LeftOut(); (got == nil) != (leftOut == nil) || got != nil &&
+					got.Error() != leftOut.Error() {
 					t.Fatalf("%s: left out: got %v, want %v", where, got, leftOut)
 				}
-				if fresh := mustPage(t, ps.format, before.form.encoding); step%4 == 3 && !bytes.Equal(p.bytes(t), fresh.mustNext(t, e).bytes(t)) {
+				if fresh := mustPage(t, ps.format, before.form.encoding); step%4 == 3 && !bytes.Equal(
+					p.bytes(t), fresh.mustNext(t, e).bytes(t),
+				) {
 					t.Fatalf("%s: a page made of the one before is cut or compressed unlike a new one", where)
 				}
 				for _, segment := range p.segments {
@@ -280,7 +296,8 @@ func TestAPageIsWhatIsWritten(t *testing.T) {
 	}
 }
 
-// TestAPushCostsAPageFewSegments: those in which the pushed parts stand, and none elsewhere; those of a group that comes or goes, too.
+// TestAPushCostsAPageFewSegments: those in which the pushed parts stand, and none elsewhere; those of a group that
+// comes or goes, too.
 func TestAPushCostsAPageFewSegments(t *testing.T) {
 	const groups = 1000
 	e, other := storeOf(t, groups), storeOf(t, groups)
@@ -304,9 +321,10 @@ func TestAPushCostsAPageFewSegments(t *testing.T) {
 		if n := len(first.segments); n < 40 {
 			t.Fatalf("%s: %d segments are too few to tell", f, n)
 		}
-		for what, row := range map[string]struct {
-			e    expo.Exposition
-			most int // for each name: the one that has changed, one more where a boundary has gone, the first one in protobuf
+		for change, row := range map[string]struct {
+			e expo.Exposition
+			// for each name: the one that has changed, one more where a boundary has gone, the first one in protobuf
+			most int
 		}{
 			"nothing":       {e, 0},
 			"a push":        {mixed(e, other, map[string]bool{"host-00777": true}), 4},
@@ -322,13 +340,16 @@ func TestAPushCostsAPageFewSegments(t *testing.T) {
 				}
 			}
 			if fresh > row.most {
-				t.Errorf("%s, %s: %d of %d segments are new, want at most %d", f, what, fresh, len(p.segments), row.most)
+				t.Errorf(
+					"%s, %s: %d of %d segments are new, want at most %d", f, change, fresh, len(p.segments), row.most,
+				)
 			}
 		}
 	}
 }
 
-// TestLinesOfUnchangedPartsAreNotMadeAgain: they are taken from the segment before, and so is what does not belong there.
+// TestLinesOfUnchangedPartsAreNotMadeAgain: they are taken from the segment before, and so is what does not belong
+// there.
 func TestLinesOfUnchangedPartsAreNotMadeAgain(t *testing.T) {
 	e, other := storeOf(t, 300), storeOf(t, 300)
 	first := mustPage(t, expfmt.FmtText, Identity).mustNext(t, e)
@@ -354,7 +375,9 @@ func TestLinesOfUnchangedPartsAreNotMadeAgain(t *testing.T) {
 func TestAPageOfManyNamesIsCutAsWell(t *testing.T) {
 	var families []*expo.Family
 	for i := range 5000 {
-		families = append(families, gaugeOf(fmt.Sprintf("name_%05d", i), "help", expo.Labels{{Name: "job", Value: "x"}}, float64(i)))
+		families = append(
+			families, gaugeOf(fmt.Sprintf("name_%05d", i), "help", expo.Labels{{Name: "job", Value: "x"}}, float64(i)),
+		)
 	}
 	e := expositionOf(families)
 	p := mustPage(t, expfmt.FmtText, Identity).mustNext(t, e)
@@ -383,8 +406,8 @@ func TestASegmentEndsWhenItIsLargeEnough(t *testing.T) {
 			t.Errorf("segment %d of %d has %d bytes of metrics, want %d", i, len(p.segments), n, limit)
 		}
 	}
-	// A segment that has not changed ends where it did, though the part behind it is another one. And one part less moves the
-	// boundaries, as it must: where a page is cut depends on what is on it alone.
+	// A segment that has not changed ends where it did, though the part behind it is another one. And one part less
+	// moves the boundaries, as it must: where a page is cut depends on what is on it alone.
 	pushed := slices.Clone(groups)
 	first := len(p.segments[0].parts)
 	pushed[first] = []*expo.Family{groups[first][0].Clone()}
@@ -394,7 +417,9 @@ func TestASegmentEndsWhenItIsLargeEnough(t *testing.T) {
 		if got, want := next.mustRead(t), written(t, expfmt.FmtText, e); got != want {
 			t.Errorf("the page differs: %s", firstDifference(got, want))
 		}
-		if !slices.EqualFunc(next.segments, fresh.segments, func(a, b *segment) bool { return slices.Equal(a.parts, b.parts) }) {
+		if !slices.EqualFunc(
+			next.segments, fresh.segments, func(a, b *segment) bool { return slices.Equal(a.parts, b.parts) },
+		) {
 			t.Errorf("%d segments are cut otherwise than the %d of a new page", len(next.segments), len(fresh.segments))
 		}
 	}
@@ -438,7 +463,10 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(all.Bytes(), want) {
-			t.Errorf("without buffers of %d bytes, the %d bytes are others than the %d bytes with them", sized.size, all.Len(), len(want))
+			t.Errorf(
+				"without buffers of %d bytes, the %d bytes are others than the %d bytes with them", sized.size,
+				all.Len(), len(want),
+			)
 		}
 		if n := less.bytes / smallBuffers.size; sized == largeBuffers && (less.calls < n || less.calls > n+1) {
 			t.Errorf("with small buffers, %d bytes in %d writes", less.bytes, less.calls)
@@ -450,7 +478,10 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 		}
 	}
 	if !bytes.Equal(p.bytes(t), want) || len(largeBuffers.taken)+len(smallBuffers.taken) != 0 {
-		t.Errorf("%d and %d buffers are not given back, or the page is another one", len(largeBuffers.taken), len(smallBuffers.taken))
+		t.Errorf(
+			"%d and %d buffers are not given back, or the page is another one", len(largeBuffers.taken),
+			len(smallBuffers.taken),
+		)
 	}
 	if n, err := p.WriteTo(&failingWriter{}); err == nil {
 		t.Errorf("%d bytes are written to a writer that fails, without an error", n)
@@ -461,7 +492,9 @@ func TestAPageIsWrittenInFewLargeChunks(t *testing.T) {
 // nobody would know.
 func TestAPanicWhileAPageIsMadeIsKept(t *testing.T) {
 	first, second, third := gaugeOf("a", "", nil, 1), gaugeOf("b", "", nil, 2), gaugeOf("c", "", nil, 3)
-	page := mustPage(t, expfmt.FmtText, Identity).mustNext(t, expositionOf([]*expo.Family{first}, []*expo.Family{second}, []*expo.Family{third}))
+	page := mustPage(t, expfmt.FmtText, Identity).mustNext(
+		t, expositionOf([]*expo.Family{first}, []*expo.Family{second}, []*expo.Family{third}),
+	)
 	if err := page.Caught(); err != nil {
 		t.Errorf("a page that was made without a fault says %v", err)
 	}
@@ -472,7 +505,8 @@ func TestAPanicWhileAPageIsMadeIsKept(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	var caught *PanicError
-	if !errors.As(next.Caught(), &caught) || !strings.Contains(caught.Error(), "index out of range") || !strings.HasPrefix(caught.Place, "segment.go:") {
+	if !errors.As(next.Caught(), &caught) || !strings.Contains(caught.Error(), "index out of range") ||
+		!strings.HasPrefix(caught.Place, "segment.go:") {
 		t.Errorf("the page keeps %v", next.Caught())
 	}
 }

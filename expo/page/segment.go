@@ -13,8 +13,8 @@ import (
 	"pushquorum/expo"
 )
 
-// segmentTarget returns how many bytes of metrics a segment has on average. The less, the less is made anew after a push; but a
-// segment has a price of its own, and a small one compresses badly.
+// segmentTarget returns how many bytes of metrics a segment has on average. With smaller segments less is made anew
+// after a push, but each has a cost of its own, and a small one compresses badly.
 func segmentTarget(encoding string) int {
 	if encoding == Identity {
 		return 4 << 10
@@ -22,12 +22,12 @@ func segmentTarget(encoding string) int {
 	return 8 << 10
 }
 
-// segmentLimit is how many times that is enough, wherever the next boundary is. Without it, a change would hit large segments more
-// often than small ones, and cost twice as much.
+// segmentLimit times segmentTarget is where a segment ends, wherever the next boundary is. Without a limit a change
+// would cost more, because it hits a large segment more often than a small one.
 const segmentLimit = 2
 
-// segment is a piece of a page that is taken over from the page before as long as it is made of the same: the parts, which are
-// immutable, and what the page says once of their names. It is immutable once it has been packed.
+// segment is a piece of a page. The next page takes it over if it has the same parts, which are immutable, and says the
+// same once of their names. A segment is immutable once it has been packed.
 type segment struct {
 	packed
 	more     []packed       // what follows, of a part that is too large for one piece
@@ -38,10 +38,10 @@ type segment struct {
 
 	before *segment // where lines may be found, until the segment is written; nil for nowhere
 
-	holders atomic.Int32 // pages that are held, see Page.Hold
+	holders atomic.Int32 // of pages with this segment, see Page.Hold
 }
 
-// span is where something stands: from a byte to before another.
+// span is a piece of a content: from a byte, to before another.
 type span struct{ from, to uint32 }
 
 // run is what a segment has of one name.
@@ -54,16 +54,18 @@ type run struct {
 	total   int  // bytes of those of the whole name, in a protobuf page, where it starts
 }
 
-// continues tells whether the run at the beginning of a segment can be taken for other, which is known to begin with the same part.
+// continues tells whether r, at the beginning of a segment, says the same as other, which begins with the same part.
 func (r *run) continues(other *run) bool {
 	if r.starts != other.starts {
 		return false
 	}
-	return r.Header == other.Header || !r.starts && r.Type == other.Type && r.Unit == other.Unit // the help stands elsewhere
+	// the help stands elsewhere
+	return r.Header == other.Header || !r.starts && r.Type == other.Type && r.Unit == other.Unit
 }
 
-// beginsSegment tells whether a segment begins before the part, whatever is around it, so that what is added or taken away
-// elsewhere moves no boundary. A part of so many bytes is as likely to be one as there should be segments in these.
+// beginsSegment tells whether a segment begins before the part. That depends on the part alone, so that what is added
+// or taken away elsewhere moves no boundary. The chance grows with the part's bytes: there is one boundary in target
+// bytes on average.
 func beginsSegment(f *expo.Family, target int) bool {
 	if f.Len() == 0 {
 		return false
@@ -72,10 +74,11 @@ func beginsSegment(f *expo.Family, target int) bool {
 	return uint64(binary.BigEndian.Uint32(f.Series()[0][:])) < chance // the ID is a hash
 }
 
-// errIrregular says that a segment cannot say what Write would: something has to be left out, or is named by what stands elsewhere.
+// errIrregular says that a page cannot be made segment by segment: something has to be left out, or the name of
+// something depends on what stands elsewhere.
 var errIrregular = errors.New("the page has to be written as a whole")
 
-// check looks at what the runs hold.
+// check returns errIrregular if the segment has something that Write leaves out or renames.
 func (s *segment) check(scheme model.EscapingScheme) error {
 	for i := range s.runs {
 		r := &s.runs[i]
@@ -84,7 +87,8 @@ func (s *segment) check(scheme model.EscapingScheme) error {
 		}
 		for _, f := range s.partsOf(i) {
 			names := f.LabelNames()
-			if f.Type != r.Type || names == expo.DamagedNames || names != expo.LegacyNames && scheme != model.NoEscaping {
+			if f.Type != r.Type || names == expo.DamagedNames ||
+				names != expo.LegacyNames && scheme != model.NoEscaping {
 				return errIrregular
 			}
 		}
@@ -125,8 +129,8 @@ func (s *segment) write(p *packer, f form, room Room) error {
 	return room.take(s.memory())
 }
 
-// writeLarge makes the content of a segment that is one part which is too large to be written as one piece: beside the content
-// there is never more than a piece of it. A large part begins a segment, and fills it.
+// writeLarge makes the content of a segment of one large part, piece by piece, so that there is never more than one
+// piece in memory that is not packed. A large part begins a segment, and fills it.
 func (s *segment) writeLarge(p *packer, f form, room Room) error {
 	s.before = nil
 	text, r := f.format.FormatType() == expfmt.TypeTextPlain, &s.runs[0]
@@ -170,7 +174,8 @@ func (s *segment) writeLarge(p *packer, f form, room Room) error {
 	return nil
 }
 
-// writeText takes the lines of parts that have not changed from the segment before: they are costly to make.
+// writeText collects the lines. Those of parts that have not changed are copied from the segment before, because they
+// are costly to make.
 func (s *segment) writeText(p *packer) error {
 	b, next := p.raw, 0
 	for i := range s.runs {
@@ -196,7 +201,7 @@ func (s *segment) writeText(p *packer) error {
 	return nil
 }
 
-// find returns which of the parts from the i-th on f is, -1 if none whose lines are known.
+// find returns the index of f among the parts from the i-th on, -1 if it is not there or its lines are not known.
 func (s *segment) find(f *expo.Family, i int) int {
 	if s == nil || i >= len(s.lines) {
 		return -1

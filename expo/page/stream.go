@@ -10,8 +10,7 @@ import (
 )
 
 // Stream writes what a Page of e would hold and keeps nothing of it: whatever the size of e, it takes the memory of a
-// few pieces. What it writes differs from the page in how it is cut into compressed pieces alone. Errors are those of
-// Write.
+// few pieces. It writes the page's bytes, but compressed in other pieces. Errors are those of Write.
 func Stream(w io.Writer, f expfmt.Format, encoding string, busy Busy, e expo.Exposition) error {
 	if err := checkEncoding(encoding); err != nil {
 		return err

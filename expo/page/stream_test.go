@@ -50,7 +50,9 @@ func unpacked(tb testing.TB, encoding string, b []byte) string {
 func large(tb testing.TB, name string, t dto.MetricType, series int, utf8 bool) *expo.Family {
 	tb.Helper()
 	r := expotest.NewRandom(tb, 7)
-	mf := &dto.MetricFamily{Name: proto.String(name), Help: proto.String("many"), Type: t.Enum(), Unit: proto.String("seconds")}
+	mf := &dto.MetricFamily{
+		Name: proto.String(name), Help: proto.String("many"), Type: t.Enum(), Unit: proto.String("seconds"),
+	}
 	for i := range series {
 		labels := []*dto.LabelPair{{Name: proto.String("n"), Value: proto.String(fmt.Sprintf("%06d\n", i))}}
 		if utf8 && i%3 == 0 {
@@ -96,11 +98,19 @@ func TestAStreamIsThePage(t *testing.T) {
 	small := storeOf(t, 10)
 	for _, utf8 := range []bool{false, true} {
 		e := Merge(small, expositionOf(
-			[]*expo.Family{large(t, "zz_a", dto.MetricType_COUNTER, 1500, utf8), large(t, "zz_b", dto.MetricType_HISTOGRAM, 700, utf8)},
-			[]*expo.Family{gaugeOf("zz_a", "", expo.NewLabels(map[string]string{"job": "z"}), 1), large(t, "zz_c", dto.MetricType_SUMMARY, 1, utf8)},
+			[]*expo.Family{
+				large(t, "zz_a", dto.MetricType_COUNTER, 1500, utf8),
+				large(t, "zz_b", dto.MetricType_HISTOGRAM, 700, utf8),
+			},
+			[]*expo.Family{
+				gaugeOf("zz_a", "", expo.NewLabels(map[string]string{"job": "z"}), 1),
+				large(t, "zz_c", dto.MetricType_SUMMARY, 1, utf8),
+			},
 			[]*expo.Family{large(t, "zz_c", dto.MetricType_SUMMARY, 1200, utf8)},
 		))
-		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim, expfmt.TypeProtoText, expfmt.TypeProtoCompact} {
+		for _, kind := range []expfmt.FormatType{
+			expfmt.TypeTextPlain, expfmt.TypeProtoDelim, expfmt.TypeProtoText, expfmt.TypeProtoCompact,
+		} {
 			for _, scheme := range everyScheme() {
 				f := expfmt.NewFormat(kind).WithEscapingScheme(scheme)
 				var whole bytes.Buffer
@@ -110,7 +120,9 @@ func TestAStreamIsThePage(t *testing.T) {
 				}
 				if scheme == model.NoEscaping {
 					if merged := byExpfmt(t, f, e); whole.String() != merged {
-						t.Fatalf("%s: what is written differs from expfmt's: %s", f, firstDifference(whole.String(), merged))
+						t.Fatalf(
+							"%s: what is written differs from expfmt's: %s", f, firstDifference(whole.String(), merged),
+						)
 					}
 				}
 				encodings := []string{Identity, Gzip, Zstd}
@@ -128,11 +140,16 @@ func TestAStreamIsThePage(t *testing.T) {
 					}
 					streamed := unpacked(t, encoding, b.Bytes())
 					if streamed != whole.String() {
-						t.Fatalf("%s, %s: a stream differs from what is written: %s", f, encoding, firstDifference(streamed, whole.String()))
+						t.Fatalf(
+							"%s, %s: a stream differs from what is written: %s", f, encoding,
+							firstDifference(streamed, whole.String()),
+						)
 					}
 					page := mustPage(t, f, encoding).mustNext(t, e)
 					if got := page.mustRead(t); got != streamed {
-						t.Fatalf("%s, %s: a page differs from the stream: %s", f, encoding, firstDifference(got, streamed))
+						t.Fatalf(
+							"%s, %s: a page differs from the stream: %s", f, encoding, firstDifference(got, streamed),
+						)
 					}
 				}
 			}
@@ -159,9 +176,14 @@ func TestALargePartIsWrittenInPieces(t *testing.T) {
 		pieces, series, metrics = pieces+1, series+piece.Len(), append(metrics, piece.Metrics()...)
 	}
 	if pieces < 3 || series != part.Len() || !bytes.Equal(metrics, part.Metrics()) {
-		t.Errorf("%d pieces have %d series and %d bytes, of %d and %d", pieces, series, len(metrics), part.Len(), part.MetricsSize())
+		t.Errorf(
+			"%d pieces have %d series and %d bytes, of %d and %d", pieces, series, len(metrics), part.Len(),
+			part.MetricsSize(),
+		)
 	}
-	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
+	for _, f := range []expfmt.Format{
+		expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact,
+	} {
 		w := &largestWrite{}
 		if err := Stream(w, f, Identity, nil, expositionOf([]*expo.Family{part})); err != nil {
 			t.Fatal(err)
@@ -202,7 +224,8 @@ var errNoRoom = errors.New("no room")
 // TestAPageThatFindsNoRoomIsGivenUp when it has grown to what there is, and says what it takes until then.
 func TestAPageThatFindsNoRoomIsGivenUp(t *testing.T) {
 	stores := map[string]expo.Exposition{
-		"many parts": storeOf(t, 2000), "a large one": expositionOf([]*expo.Family{large(t, "a", dto.MetricType_COUNTER, 20_000, false)}),
+		"many parts":  storeOf(t, 2000),
+		"a large one": expositionOf([]*expo.Family{large(t, "a", dto.MetricType_COUNTER, 20_000, false)}),
 	}
 	for name, e := range stores {
 		for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
@@ -261,7 +284,10 @@ func TestPagesMadeOfOneAnotherAreCountedOnce(t *testing.T) {
 func storeParts(tb testing.TB, n int) (groups [][]*expo.Family) {
 	tb.Helper()
 	for i := range n {
-		groups = append(groups, []*expo.Family{gaugeOf("m", "", expo.NewLabels(map[string]string{"job": fmt.Sprintf("%05d", i)}), 1)})
+		groups = append(
+			groups,
+			[]*expo.Family{gaugeOf("m", "", expo.NewLabels(map[string]string{"job": fmt.Sprintf("%05d", i)}), 1)},
+		)
 	}
 	return groups
 }

@@ -32,7 +32,9 @@ type LeftOutError struct {
 
 // Error implements error.
 func (e *LeftOutError) Error() string {
-	return fmt.Sprintf("%d parts of metric families were left out of the exposition, the first because: %v", e.Parts, e.First)
+	return fmt.Sprintf(
+		"%d parts of metric families were left out of the exposition, the first because: %v", e.Parts, e.First,
+	)
 }
 
 // Unwrap returns why the first part was left out.
@@ -45,7 +47,7 @@ func (e *LeftOutError) Unwrap() error { return e.First }
 // the error is a LeftOutError, after everything else was written. Any other error is
 // the writer's, or says that the format is not one of these; then nothing more was written.
 //
-// It keeps nothing for the next time; a Page does.
+// It keeps nothing for the next scrape, as a Page does.
 func Write(w io.Writer, f expfmt.Format, e expo.Exposition) error {
 	b, ok := chunkPool.Get().(*bufio.Writer)
 	if ok {
@@ -92,7 +94,9 @@ type scrape struct {
 
 // familyWriter returns the function that writes one family with the given name, which is
 // that of the header or an escaped form of it.
-func (s *scrape) familyWriter(f expfmt.Format) (func(h expo.Header, name string, parts iter.Seq[*expo.Family]) error, error) {
+func (s *scrape) familyWriter(
+	f expfmt.Format,
+) (func(h expo.Header, name string, parts iter.Seq[*expo.Family]) error, error) {
 	switch f.FormatType() {
 	case expfmt.TypeTextPlain:
 		return s.writeText, nil
@@ -104,7 +108,9 @@ func (s *scrape) familyWriter(f expfmt.Format) (func(h expo.Header, name string,
 			return s.writeForPeople(o, h, name, parts)
 		}, nil
 	default:
-		return nil, fmt.Errorf("cannot write the format %s: use the text format or one of the protobuf formats", expo.Quote(string(f)))
+		return nil, fmt.Errorf(
+			"cannot write the format %s: use the text format or one of the protobuf formats", expo.Quote(string(f)),
+		)
 	}
 }
 
@@ -121,7 +127,8 @@ func (s *scrape) fits(h expo.Header, f *expo.Family) bool {
 		return false
 	}
 	if f.Type != h.Type {
-		s.skip(fmt.Errorf("metric family %s is a %s and has a part that is a %s", expo.Quote(h.Name), expo.TypeWord(h.Type), expo.TypeWord(f.Type)))
+		s.skip(fmt.Errorf("metric family %s has the type %s and a part of the type %s",
+			expo.Quote(h.Name), expo.TypeWord(h.Type), expo.TypeWord(f.Type)))
 		return false
 	}
 	if f.LabelNames() == expo.DamagedNames {
@@ -188,9 +195,11 @@ func (s *scrape) writeText(h expo.Header, name string, parts iter.Seq[*expo.Fami
 	return s.eachPiece(h, parts, write)
 }
 
-// eachPiece writes the parts that fit under the header piece by piece. A part of which a piece turns out to be bad is left out
-// from there on.
-func (s *scrape) eachPiece(h expo.Header, parts iter.Seq[*expo.Family], write func(piece *expo.Family) (bad, failed error)) error {
+// eachPiece calls write for the parts that fit under the header, and for large ones piece by piece. bad says why a
+// piece cannot be written: its part is left out from there on. failed is the writer's error, which ends the scrape.
+func (s *scrape) eachPiece(
+	h expo.Header, parts iter.Seq[*expo.Family], write func(piece *expo.Family) (bad, failed error),
+) error {
 	for f := range parts {
 		if !s.fits(h, f) {
 			continue
@@ -210,7 +219,7 @@ func (s *scrape) eachPiece(h expo.Header, parts iter.Seq[*expo.Family], write fu
 	return nil
 }
 
-// inPieces returns a function that writes a large part.
+// inPieces returns a function that calls write for each piece of a part, until one is bad.
 func inPieces(write func(*expo.Family) (bad, failed error)) func(*expo.Family) (bad, failed error) {
 	return func(f *expo.Family) (bad, failed error) {
 		for piece := range f.Pieces() {
@@ -222,8 +231,8 @@ func inPieces(write func(*expo.Family) (bad, failed error)) func(*expo.Family) (
 	}
 }
 
-// writeDelimited writes one MetricFamily message after its length. The metrics of the parts
-// are copied as they are stored; their number of bytes is needed first.
+// writeDelimited writes one MetricFamily message after its length. The metrics of the parts are copied as they are
+// stored; they are walked twice, because the length comes first.
 func (s *scrape) writeDelimited(h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 	size, before := 0, s.leftOut
 	for f := range parts {
@@ -253,8 +262,8 @@ func (s *scrape) writeDelimited(h expo.Header, name string, parts iter.Seq[*expo
 	return s.writeUnit(h)
 }
 
-// writeEscaped is writeDelimited for a family with names that are escaped: it is encoded anew, once to know its length and once to
-// write it, because all of it at once may be more than there is room for.
+// writeEscaped is writeDelimited for a family with names that are escaped. It is encoded twice, once for its length and
+// once to be written, because all of it at once may be more than there is room for.
 func (s *scrape) writeEscaped(h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
 	size, before := 0, s.leftOut
 	err := s.eachEncoded(h, name, parts, func(metrics []byte) error { size += len(metrics); return nil })
@@ -276,7 +285,9 @@ func (s *scrape) writeEscaped(h expo.Header, name string, parts iter.Seq[*expo.F
 }
 
 // eachEncoded encodes the metrics of a family whose names are escaped, piece by piece, each time alike.
-func (s *scrape) eachEncoded(h expo.Header, name string, parts iter.Seq[*expo.Family], use func(metrics []byte) error) error {
+func (s *scrape) eachEncoded(
+	h expo.Header, name string, parts iter.Seq[*expo.Family], use func(metrics []byte) error,
+) error {
 	labels := s.labelEscaper(h, parts)
 	return s.eachPiece(h, parts, func(piece *expo.Family) (bad, failed error) {
 		if s.asStored(piece, name) {
@@ -309,9 +320,11 @@ func (s *scrape) writeUnit(h expo.Header) error {
 	return err
 }
 
-// writeForPeople writes what expfmt's encoder makes of the whole family, as a text that stands for one message: its fields stand one
-// after the other, so that they can be written one after the other.
-func (s *scrape) writeForPeople(o prototext.MarshalOptions, h expo.Header, name string, parts iter.Seq[*expo.Family]) error {
+// writeForPeople writes what expfmt's encoder makes of the whole family in protobuf's text format. There the fields of
+// a message stand one after the other, so that they can be written one after the other.
+func (s *scrape) writeForPeople(
+	o prototext.MarshalOptions, h expo.Header, name string, parts iter.Seq[*expo.Family],
+) error {
 	between := fieldSeparator(o)
 	labels := s.labelEscaper(h, parts)
 	begun := false
@@ -347,10 +360,11 @@ func (s *scrape) writeForPeople(o prototext.MarshalOptions, h expo.Header, name 
 	return s.w.WriteByte('\n')
 }
 
-// fieldSeparator is what stands between the fields of a message. Protobuf's text format is made to differ from one binary to
-// another, but not from one call to the next.
+// fieldSeparator is what stands between the fields of a message. Protobuf's text format is made to differ from one
+// binary to another, but not from one call to the next.
 func fieldSeparator(o prototext.MarshalOptions) string {
 	both := o.Format(&dto.MetricFamily{Name: proto.String(""), Help: proto.String("")})
-	name, help := o.Format(&dto.MetricFamily{Name: proto.String("")}), o.Format(&dto.MetricFamily{Help: proto.String("")})
+	name := o.Format(&dto.MetricFamily{Name: proto.String("")})
+	help := o.Format(&dto.MetricFamily{Help: proto.String("")})
 	return strings.TrimSuffix(strings.TrimPrefix(both, name), help)
 }

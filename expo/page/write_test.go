@@ -24,7 +24,9 @@ import (
 )
 
 func everyScheme() []model.EscapingScheme {
-	return []model.EscapingScheme{model.NoEscaping, model.UnderscoreEscaping, model.DotsEscaping, model.ValueEncodingEscaping}
+	return []model.EscapingScheme{
+		model.NoEscaping, model.UnderscoreEscaping, model.DotsEscaping, model.ValueEncodingEscaping,
+	}
 }
 
 func written(tb testing.TB, f expfmt.Format, e expo.Exposition) string {
@@ -65,7 +67,9 @@ func TestWhatIsWrittenIsWhatExpfmtWritesForTheMergedFamilies(t *testing.T) {
 			stored = append(stored, mustCanonical(t, group, expotest.Clone(pushed)))
 		}
 		slices.SortFunc(merged, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-		for _, kind := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim, expfmt.TypeProtoText, expfmt.TypeProtoCompact} {
+		for _, kind := range []expfmt.FormatType{
+			expfmt.TypeTextPlain, expfmt.TypeProtoDelim, expfmt.TypeProtoText, expfmt.TypeProtoCompact,
+		} {
 			for _, scheme := range everyScheme() {
 				f := expfmt.NewFormat(kind).WithEscapingScheme(scheme)
 				var want bytes.Buffer
@@ -108,19 +112,23 @@ func TestDelimitedProtobufDecodesToTheMergedFamily(t *testing.T) {
 	if err := protodelim.UnmarshalFrom(bufio.NewReader(strings.NewReader(body)), mf); err != nil {
 		t.Fatal(err)
 	}
-	if mf.GetName() != "x" || mf.GetHelp() != "h" || mf.GetUnit() != "bytes" || mf.GetType() != dto.MetricType_GAUGE || len(mf.Metric) != 2 {
+	if mf.GetName() != "x" || mf.GetHelp() != "h" || mf.GetUnit() != "bytes" || mf.GetType() != dto.MetricType_GAUGE ||
+		len(mf.Metric) != 2 {
 		t.Errorf("decoded %v", mf)
 	}
 }
 
 func TestFamiliesWithoutSeriesAreNotWritten(t *testing.T) {
 	empty := &expo.Family{Header: &expo.Header{Name: "x", Help: "h", Type: dto.MetricType_GAUGE}}
-	for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact} {
+	for _, f := range []expfmt.Format{
+		expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText, expfmt.FmtProtoCompact,
+	} {
 		if got := written(t, f, expositionOf([]*expo.Family{empty})); got != "" {
 			t.Errorf("%s: wrote %q", f, got)
 		}
 		full := gaugeOf("x", "h", nil, 1)
-		if got, want := written(t, f, expositionOf([]*expo.Family{empty}, []*expo.Family{full})), written(t, f, expositionOf([]*expo.Family{full})); got != want && f == expfmt.FmtText {
+		got := written(t, f, expositionOf([]*expo.Family{empty}, []*expo.Family{full}))
+		if want := written(t, f, expositionOf([]*expo.Family{full})); got != want && f == expfmt.FmtText {
 			t.Errorf("%s: with an empty part %q, without %q", f, got, want)
 		}
 	}
@@ -137,15 +145,26 @@ func TestPartsThatCannotBeWrittenAreLeftOutAndReported(t *testing.T) {
 	good := func() *expo.Family { return gaugeOf("x", "h", expo.NewLabels(map[string]string{"job": "good"}), 1) }
 	utf8Label := mustCanonical(t, expo.NewLabels(map[string]string{"job": "u"}), []*dto.MetricFamily{{
 		Name: proto.String("x"), Help: proto.String("h"), Type: dto.MetricType_GAUGE.Enum(),
-		Metric: []*dto.Metric{{Label: []*dto.LabelPair{{Name: proto.String("a.b"), Value: proto.String("1")}}, Gauge: &dto.Gauge{}}},
+		Metric: []*dto.Metric{
+			{Label: []*dto.LabelPair{{Name: proto.String("a.b"), Value: proto.String("1")}}, Gauge: &dto.Gauge{}},
+		},
 	}})
 	table := []struct {
 		name string
 		bad  *expo.Family
 	}{
-		{"bytes that are no protobuf", expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, []byte{0xff, 0xff}, nil)},
-		{"a metric that is cut off", expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, good().Metrics()[:20], nil)},
-		{"another type than the header's", expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_COUNTER}, good().Metrics(), nil)},
+		{
+			"bytes that are no protobuf",
+			expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, []byte{0xff, 0xff}, nil),
+		},
+		{
+			"a metric that is cut off",
+			expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, good().Metrics()[:20], nil),
+		},
+		{
+			"another type than the header's",
+			expo.NewFamily(&expo.Header{Name: "x", Type: dto.MetricType_COUNTER}, good().Metrics(), nil),
+		},
 	}
 	for _, row := range table {
 		for _, f := range []expfmt.Format{expfmt.FmtText, expfmt.FmtProtoDelim, expfmt.FmtProtoText} {
@@ -285,7 +304,10 @@ func storedNaively(group expo.Labels, mf *dto.MetricFamily) []*dto.Metric {
 	}
 	slices.SortFunc(metrics, func(a, b *dto.Metric) int {
 		for i := range min(len(a.Label), len(b.Label)) {
-			if c := cmp.Or(cmp.Compare(a.Label[i].GetName(), b.Label[i].GetName()), cmp.Compare(a.Label[i].GetValue(), b.Label[i].GetValue())); c != 0 {
+			if c := cmp.Or(
+				cmp.Compare(a.Label[i].GetName(), b.Label[i].GetName()),
+				cmp.Compare(a.Label[i].GetValue(), b.Label[i].GetValue()),
+			); c != 0 {
 				return c
 			}
 		}

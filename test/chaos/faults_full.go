@@ -16,8 +16,8 @@ const (
 	mostGroups = 300
 	fillers    = 16
 	fillJob    = "full"
-	// fillPatience is what a push of a filler may take: it has others to ask.
-	fillPatience = time.Second
+	// fillTimeout is what a push of a filler may take: it has others to ask.
+	fillTimeout = time.Second
 	// filledWithin is how long other faults wait for this one, which can do little once they are on.
 	filledWithin = 4 * time.Second
 )
@@ -72,7 +72,7 @@ func fill(n *nemesis) (string, func() error, error) {
 // fillOne pushes one group and says whether it is stored.
 func (n *nemesis) fillOne(r *replica, name string) bool {
 	path := "/metrics/job/" + fillJob + "/instance/" + name
-	a, err := n.asker.do(ask{method: http.MethodPut, url: r.url(path), body: "full 1\n", timeout: fillPatience})
+	a, err := n.asker.do(ask{method: http.MethodPut, url: r.url(path), body: "full 1\n", timeout: fillTimeout})
 	if err != nil {
 		return false // that all are answered is for the writers to see
 	}

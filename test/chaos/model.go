@@ -77,21 +77,21 @@ type verdict struct {
 
 // checkGroup says whether there is an order of all operations on a group that explains what every client was told, in
 // which each takes effect once between its call and its return.
-func checkGroup(ops []operation, patience time.Duration) verdict {
-	result, info := porcupine.CheckOperationsVerbose(model(), timed(ops), patience)
+func checkGroup(ops []operation, timeout time.Duration) verdict {
+	result, info := porcupine.CheckOperationsVerbose(model(), timed(ops), timeout)
 	return verdict{result: result, text: "its history is not linearizable", info: info}
 }
 
 // checkStale says whether what a stale read has shown was true at some time before the read ended: the read may stand
 // anywhere in the order.
-func checkStale(ops []operation, stale operation, patience time.Duration) verdict {
+func checkStale(ops []operation, stale operation, timeout time.Duration) verdict {
 	for _, o := range ops {
 		if o.kind == read && o.content == stale.content && o.call < stale.ret {
 			return verdict{result: porcupine.Ok} // seen by a read that is part of the history
 		}
 	}
 	stale.call = 0
-	v := checkGroup(append([]operation{stale}, ops...), patience)
+	v := checkGroup(append([]operation{stale}, ops...), timeout)
 	v.text = fmt.Sprintf("a stale scrape shows what was never true: %s", stale)
 	return v
 }

@@ -3,7 +3,9 @@ package main
 import "time"
 
 // mutants are the planted bugs, in the order of the table in README.md.
-func mutants() []mutant {
+func mutants() []mutant { return append(mutantsOfProcesses(), mutantsOfRules()...) }
+
+func mutantsOfProcesses() []mutant {
 	return []mutant{
 		{
 			name: "no-barrier", what: "reads without the barrier",
@@ -76,7 +78,7 @@ func mutants() []mutant {
 		{
 			name: "no-fsync-bbolt", what: "the log, in bbolt, is not fsynced, and power is lost",
 			edits: []edit{
-				{"cluster/boltstore.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"},
+				{"cluster/internal/disk/boltstore.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"},
 				{"cmd/pushquorum/flags.go", "Default(cluster.LogWAL)", "Default(cluster.LogBbolt)"},
 			},
 			faults: "power", duration: 30 * time.Second, seeds: []uint64{1, 2, 3},
@@ -84,7 +86,7 @@ func mutants() []mutant {
 		{
 			name: "identity-by-name", what: "a replica's id is made of its name, and a disk is lost",
 			edits: []edit{{
-				"cluster/identity.go",
+				"cluster/internal/disk/identity.go",
 				"	fresh, err := uuid.NewRandom()\n",
 				"	fresh, err := uuid.NewSHA1(uuid.NameSpaceOID, []byte(filepath.Base(dir))), error(nil)\n",
 			}},
@@ -156,7 +158,7 @@ func mutants() []mutant {
 					"	cfg.Delegate, cfg.Events, cfg.Conflict = g, g, g\n",
 				}, {
 					"cluster/follow.go",
-					"	if r.id.get().Cluster != uuid.Nil || r.gossip == nil {\n",
+					"	if r.id.Get().Cluster != uuid.Nil || r.gossip == nil {\n",
 					"	if r.gossip != nil {\n",
 				},
 			},
@@ -188,7 +190,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "half-founded", what: "a founding that a crash has cut short is not done again",
-			edits: []edit{{"cluster/storage.go", "	return s.finishForming()\n", "	return nil\n"}},
+			edits: []edit{{"cluster/internal/disk/open.go", "	return s.finishForming()\n", "	return nil\n"}},
 			test:  "TestFoundingThatWasCutShortIsDoneAgainAlone",
 		},
 	}

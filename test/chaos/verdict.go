@@ -16,9 +16,10 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// patience is how long the check of one group may take. A check that takes longer has found nothing, and is reported as
+// checkTimeout is how long the check of one group may take. A check that takes longer has found nothing, and is
+// reported as
 // such.
-const patience = 20 * time.Second
+const checkTimeout = 20 * time.Second
 
 // judge checks histories, in between and at the end, and writes a picture of each that is wrong into dir.
 type judge struct {
@@ -67,11 +68,11 @@ func (j *judge) all() {
 		workers.Go(func() {
 			for g := range queue {
 				ops, stale := j.c.history.of(g)
-				v := checkGroup(ops, patience)
+				v := checkGroup(ops, checkTimeout)
 				j.report(g, ops, v, true)
 				if v.result == porcupine.Ok {
 					for _, s := range stale {
-						j.report(g, ops, checkStale(ops, s, patience), true)
+						j.report(g, ops, checkStale(ops, s, checkTimeout), true)
 					}
 				}
 				j.mu.Lock()

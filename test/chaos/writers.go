@@ -174,8 +174,8 @@ func (o operation) request(g *group) (q ask, path string, ok int) {
 
 func familyName(i int) string { return fmt.Sprintf("chaos_%c", 'a'+i) }
 
-// write asks replicas until one says that it is done, or patience ends, and records what came of it. Every copy of one
-// write carries the same Idempotency-Key; a write without one is asked for once.
+// write asks replicas until one says that it is done, or its time is over, and records what came of it. Every copy of
+// one write carries the same Idempotency-Key; a write without one is asked for once.
 func (w *writer) write(ctx context.Context, g *group, o operation) {
 	q, path, ok := o.request(g)
 	tries := 1

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// patience is what any single wait of a run may take; beyond it something has stopped.
-const patience = 2 * time.Minute
+// maxWait is what any single wait of a run may take; beyond it something has stopped.
+const maxWait = 2 * time.Minute
 
 // client pushes into one server, one push after another. It is used by one goroutine at a time.
 type client interface {
@@ -130,7 +130,7 @@ func (o outcome) rate() float64 { return float64(len(o.samples)) / o.elapsed.Sec
 
 // fill pushes every group from the first to the last, once.
 func (d *drive) fill() (outcome, error) {
-	return d.run(patience, func(i int, c client, began time.Time, record func(sample)) error {
+	return d.run(maxWait, func(i int, c client, began time.Time, record func(sample)) error {
 		for g := i; g < d.groups; g += len(d.clients) {
 			at := time.Since(began)
 			if err := c.push(g); err != nil {
@@ -160,7 +160,7 @@ func (d *drive) closed(length time.Duration) (outcome, error) {
 
 // count pushes n times into random groups.
 func (d *drive) count(n int) (outcome, error) {
-	return d.run(patience, func(i int, c client, began time.Time, record func(sample)) error {
+	return d.run(maxWait, func(i int, c client, began time.Time, record func(sample)) error {
 		random := rand.New(rand.NewPCG(uint64(began.UnixNano()), uint64(i)))
 		for k := i; k < n; k += len(d.clients) {
 			at := time.Since(began)
@@ -204,7 +204,7 @@ func (d *drive) run(
 	length time.Duration, work func(i int, c client, began time.Time, record func(sample)) error,
 ) (outcome, error) {
 	for _, c := range d.clients {
-		if err := c.within(length + patience); err != nil {
+		if err := c.within(length + maxWait); err != nil {
 			return outcome{}, err
 		}
 	}

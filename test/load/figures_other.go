@@ -42,7 +42,7 @@ func timeWipe(ctx context.Context, w *web) (time.Duration, error) {
 		return 0, err
 	}
 	defer c.close()
-	if err := c.within(patience); err != nil {
+	if err := c.within(maxWait); err != nil {
 		return 0, err
 	}
 	began := time.Now()

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// pairedStages put the same work on two builds of PushQuorum, this one and the one at another path: whether a change has
-// made anything slower. Each pair is of fresh processes of both, which live at the same time and are loaded in turn, so
-// that what changes on the machine changes for both.
+// pairedStages put the same work on two builds of PushQuorum, this one and the one at another path: whether a change
+// has made anything slower. Each pair is of fresh processes of both, which live at the same time and are loaded in
+// turn, so that what changes on the machine changes for both.
 func (b *bench) pairedStages(against string) []stage {
 	return []stage{
 		{"one", func(ctx context.Context) error { return b.pairedPushes(ctx, against, oneReplica, b.startOne) }},
@@ -44,8 +44,10 @@ func (b *bench) startPair(
 	return ours, theirs, nil
 }
 
-func (b *bench) pairedPushes(ctx context.Context, against, service string, start func(context.Context, ...string) (*web, error)) error {
-	name := fmt.Sprintf("push rate, %s, %s", service, clients(pairedClients))
+func (b *bench) pairedPushes(
+	ctx context.Context, against, name string, start func(context.Context, ...string) (*web, error),
+) error {
+	name = fmt.Sprintf("push rate, %s, %s", name, clients(pairedClients))
 	var ratios []float64
 	for pair := range b.size.pairs {
 		ours, theirs, err := b.startPair(ctx, against, pair+1, start)
@@ -75,7 +77,10 @@ func (b *bench) pairedScrapes(ctx context.Context, against string) error {
 		changes int
 	}{
 		{fmt.Sprintf("scrape, %s, %s series", text.name, whole(b.size.groups*seriesPerPush)), 0},
-		{fmt.Sprintf("scrape, %s, %s series, after %d pushes", text.name, whole(b.size.groups*seriesPerPush), changes), changes},
+		{
+			fmt.Sprintf("scrape, %s, %s series, after %d pushes",
+				text.name, whole(b.size.groups*seriesPerPush), changes), changes,
+		},
 	}
 	ratios := make([][]float64, len(work))
 	for pair := range b.size.pairs {

@@ -163,7 +163,7 @@ func (b *bench) besideChecked(ctx context.Context) error {
 		if err := b.fill(ctx, filled, groups); err != nil {
 			return err
 		}
-		if err := filled.servers[0].Stop(patience); err != nil {
+		if err := filled.servers[0].Stop(maxWait); err != nil {
 			return err
 		}
 		if gateway, err = b.startPushgateway(ctx, true, file); err != nil {

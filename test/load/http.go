@@ -157,7 +157,7 @@ func fetch(ctx context.Context, address, path string, header ...string) ([]byte,
 		return nil, err
 	}
 	defer c.close()
-	if err := c.within(patience); err != nil {
+	if err := c.within(maxWait); err != nil {
 		return nil, err
 	}
 	var body bytes.Buffer

@@ -31,7 +31,8 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "bin/pushquorum", "the PushQuorum to measure")
 	flag.StringVar(&o.against, "against", "", "another PushQuorum, for -mode=paired")
 	flag.StringVar(&o.mode, "mode", "bench",
-		"bench: beside the peers; scale: how it grows; paired: beside another build; profile: CPU and allocation profiles under load")
+		"bench: beside the peers; scale: how it grows; paired: beside another build; profile: CPU and allocation "+
+			"profiles under load")
 	flag.BoolVar(&o.quick, "quick", false,
 		"a run of seconds that shows that everything works; its figures say nothing and are not kept")
 	flag.StringVar(&o.only, "only", "", "a regular expression: only these stages, whose figures are not kept")
@@ -85,7 +86,8 @@ func (o options) run(ctx context.Context) error {
 			return err
 		}
 		if _, err := os.Stat(against); err != nil || o.against == "" {
-			return fmt.Errorf("-against=%q is no other build of PushQuorum: build one and give the path of its binary", o.against)
+			return fmt.Errorf("-against=%q is no other build of PushQuorum: build one and give the path of its binary",
+				o.against)
 		}
 		return o.report(b, "", "this build", b.run(ctx, b.pairedStages(against)))
 	case "profile":

@@ -44,7 +44,7 @@ func (s *scraper) scrape() (time.Duration, error) {
 
 // into takes the page, and will not take anything else for it.
 func (s *scraper) into(w io.Writer) error {
-	if err := s.conn.within(patience); err != nil {
+	if err := s.conn.within(maxWait); err != nil {
 		return err
 	}
 	a, err := s.conn.do(s.request, w)

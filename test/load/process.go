@@ -30,7 +30,7 @@ func (b *bench) start(name, program string, args ...string) (*process, error) {
 // answers waits until GET path of the address is answered with 200. Looking every 2 ms is what a restart is measured
 // with.
 func (p *process) answers(ctx context.Context, address, path string) error {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(maxWait)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -42,7 +42,7 @@ func (p *process) answers(ctx context.Context, address, path string) error {
 			return over
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s is not ready after %s: %w; its last lines:\n%s", p.Name, patience, err, p.Tail(15))
+			return fmt.Errorf("%s is not ready after %s: %w; its last lines:\n%s", p.Name, maxWait, err, p.Tail(15))
 		}
 		select {
 		case <-tick.C:

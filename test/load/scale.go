@@ -133,8 +133,8 @@ func (b *bench) snapshot(ctx context.Context, w *web) (figure, error) {
 				took = append(took, taken[i].to.Sub(taken[i].from))
 				break
 			}
-			if time.Since(waited) > patience {
-				return figure{}, fmt.Errorf("%s has taken no snapshot within %s", p.Name, patience)
+			if time.Since(waited) > maxWait {
+				return figure{}, fmt.Errorf("%s has taken no snapshot within %s", p.Name, maxWait)
 			}
 			select {
 			case <-tick.C:

@@ -334,6 +334,7 @@ func (m *model) run() error {
 }
 
 func TestTwoClustersThatShareAReplicaNeverForm(t *testing.T) {
+	t.Parallel()
 	formed, invited, resumed := 0, 0, 0
 	for seed := range uint64(4000) {
 		m := newModel(rand.New(rand.NewPCG(seed, 1)), 3+int(seed%5), seed%4 == 3, false)
@@ -363,6 +364,7 @@ func TestTwoClustersThatShareAReplicaNeverForm(t *testing.T) {
 // TestTheModelFindsDecisionsByWhatWasKnownBefore: were a question not judged by what is so when it is decided, the
 // model would show it.
 func TestTheModelFindsDecisionsByWhatWasKnownBefore(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(20000) {
 		if err := newModel(rand.New(rand.NewPCG(seed, 1)), 3+int(seed%5), true, true).run(); err != nil {
 			t.Logf("seed %d: %v", seed, err)

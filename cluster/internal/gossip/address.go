@@ -71,7 +71,8 @@ func ResolveAddresses(cfg Flags, r Resolver) (Addresses, error) {
 	a.PeerListen = cfg.PeerListenAddress
 	if a.PeerListen == "" {
 		if a.GossipBind.Port() == 65535 {
-			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for the peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
+			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for the "+
+				"peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
 		}
 		a.PeerListen = netip.AddrPortFrom(a.GossipBind.Addr(), a.GossipBind.Port()+1).String()
 	}
@@ -80,16 +81,19 @@ func ResolveAddresses(cfg Flags, r Resolver) (Addresses, error) {
 		return a, err
 	}
 	if sameListener(a.GossipBind, peer) {
-		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give the peer port another number", a.PeerListen)
+		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give the "+
+			"peer port another number", a.PeerListen)
 	}
 	a.PeerListen = peer.String()
 	advertise := netip.AddrPortFrom(a.GossipAdvertise.Addr(), peer.Port())
 	if cfg.PeerAdvertiseAddress != "" {
-		if advertise, err = resolveOne(ctx, r, "--cluster.peer-advertise-address", cfg.PeerAdvertiseAddress); err != nil {
+		advertise, err = resolveOne(ctx, r, "--cluster.peer-advertise-address", cfg.PeerAdvertiseAddress)
+		if err != nil {
 			return a, err
 		}
 		if advertise.Addr().IsUnspecified() {
-			return a, fmt.Errorf("--cluster.peer-advertise-address=%s: others cannot connect to that: give an address of this host", cfg.PeerAdvertiseAddress)
+			return a, fmt.Errorf("--cluster.peer-advertise-address=%s: others cannot connect to that: give an address of this "+
+				"host", cfg.PeerAdvertiseAddress)
 		}
 	}
 	a.PeerAdvertise = advertise.String()

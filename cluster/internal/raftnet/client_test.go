@@ -24,6 +24,7 @@ type (
 
 // A process that is stopped takes connections, by way of its kernel, and reads nothing.
 func TestAPeerThatReadsNothingHoldsUpNoOtherCallForLong(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ func newPeerOfOne(t *testing.T, term uint64) *peerOfOne {
 	store := raft.NewInmemStore()
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.Logger = nodeID, hclog.NewNullLogger()
-	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 800*time.Millisecond, 800*time.Millisecond, 500*time.Millisecond
 	err := raft.BootstrapCluster(
 		cfg,
 		store,

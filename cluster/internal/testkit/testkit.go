@@ -43,3 +43,11 @@ func Contents(t testing.TB, dir string) string {
 	}
 	return out.String()
 }
+
+// WriteFile writes a file that only its owner may read.
+func WriteFile(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,5 +1,5 @@
-// Package expotest makes what the tests of expo and of expo/page push. It does not import expo, so that the tests inside of
-// that package can use it.
+// Package expotest makes what the tests of expo and of expo/page push. It does not import expo, so that the tests
+// inside of that package can use it.
 package expotest
 
 import (

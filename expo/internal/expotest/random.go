@@ -55,11 +55,15 @@ func (r Random) exemplar() *dto.Exemplar {
 }
 
 func (r Random) histogram() *dto.Histogram {
-	h := &dto.Histogram{SampleSum: proto.Float64(r.float()), CreatedTimestamp: timestamppb.New(time.Unix(r.Int64N(1e9), 0))}
+	h := &dto.Histogram{
+		SampleSum: proto.Float64(r.float()), CreatedTimestamp: timestamppb.New(time.Unix(r.Int64N(1e9), 0)),
+	}
 	switch r.IntN(4) {
 	case 0: // native, integer
 		h.Schema, h.ZeroThreshold, h.ZeroCount = proto.Int32(3), proto.Float64(1e-128), proto.Uint64(2)
-		h.PositiveSpan = []*dto.BucketSpan{{Offset: proto.Int32(-2), Length: proto.Uint32(2)}, {Offset: proto.Int32(3), Length: proto.Uint32(1)}}
+		h.PositiveSpan = []*dto.BucketSpan{
+			{Offset: proto.Int32(-2), Length: proto.Uint32(2)}, {Offset: proto.Int32(3), Length: proto.Uint32(1)},
+		}
 		h.PositiveDelta = []int64{1, 2, -1} // 1, 3, 2
 		h.SampleCount = proto.Uint64(8)
 		h.Exemplars = []*dto.Exemplar{{Value: proto.Float64(1), Timestamp: timestamppb.New(time.Unix(5, 0))}}
@@ -76,7 +80,8 @@ func (r Random) histogram() *dto.Histogram {
 		h.SampleCount = proto.Uint64(count)
 		for _, bound := range []float64{math.Inf(-1), -1, 0, 0.1, 1e9, math.Inf(1)}[:r.IntN(7)] {
 			h.Bucket = append(h.Bucket, &dto.Bucket{
-				UpperBound: proto.Float64(bound), CumulativeCount: proto.Uint64(r.Uint64N(count + 1)), Exemplar: r.exemplar(),
+				UpperBound: proto.Float64(bound), CumulativeCount: proto.Uint64(r.Uint64N(count + 1)),
+				Exemplar: r.exemplar(),
 			})
 		}
 	}
@@ -96,7 +101,9 @@ func (r Random) Metric(t dto.MetricType, labels []*dto.LabelPair) *dto.Metric {
 	case dto.MetricType_SUMMARY:
 		m.Summary = &dto.Summary{SampleCount: proto.Uint64(r.Uint64()), SampleSum: proto.Float64(r.float())}
 		for _, q := range []float64{0, 0.5, 0.99, 1}[:r.IntN(5)] {
-			m.Summary.Quantile = append(m.Summary.Quantile, &dto.Quantile{Quantile: proto.Float64(q), Value: proto.Float64(r.float())})
+			m.Summary.Quantile = append(
+				m.Summary.Quantile, &dto.Quantile{Quantile: proto.Float64(q), Value: proto.Float64(r.float())},
+			)
 		}
 	default:
 		m.Histogram = r.histogram()
@@ -127,7 +134,9 @@ func (r Random) Families(n int, utf8 bool) []*dto.MetricFamily {
 			mf.Unit = proto.String("seconds")
 		}
 		for j := range 1 + r.IntN(5) {
-			labels := append(r.labels(labelNames), &dto.LabelPair{Name: proto.String("n"), Value: proto.String(fmt.Sprint(j))})
+			labels := append(
+				r.labels(labelNames), &dto.LabelPair{Name: proto.String("n"), Value: proto.String(fmt.Sprint(j))},
+			)
 			mf.Metric = append(mf.Metric, r.Metric(t, labels))
 		}
 		mfs = append(mfs, mf)

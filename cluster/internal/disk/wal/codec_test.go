@@ -19,6 +19,9 @@ import (
 
 // The memory of an append is that of the one before: what was written must not change with it.
 func TestEntriesOfAllSizesAreReadAsTheyWereWritten(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it stores a hundred batches of random entries")
+	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	dir := t.TempDir()
 	w := openTestWAL(t, dir, &fullDisk{VFS: walfs.New()})
@@ -107,6 +110,9 @@ func TestEntriesAreEncodedInTheMemoryOfTheAppend(t *testing.T) {
 }
 
 func TestOneAppendIsNotLargerThanItMayBe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it makes thousands of entries")
+	}
 	rng := rand.New(rand.NewPCG(9, 10))
 	c, parts := new(entryCodec), 0
 	for range 200 {
@@ -132,6 +138,7 @@ func TestOneAppendIsNotLargerThanItMayBe(t *testing.T) {
 }
 
 func TestALogInTheLibrarysCodecGoesOnInIt(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	files := filepath.Join(dir, Dir)
 	if err := os.Mkdir(files, 0o755); err != nil {

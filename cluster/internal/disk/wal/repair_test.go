@@ -80,6 +80,7 @@ func mustRead(t *testing.T, w *Store, last uint64) {
 
 // The disk is full just when a conflicting end has to be cut off: nothing may be cut, and once there is space, it is.
 func TestAnEndThatCouldNotBeCutIsCutLater(t *testing.T) {
+	t.Parallel()
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
 	if err := w.StoreLogs(testkit.Entries(1, 50, 1)); err != nil {
@@ -112,6 +113,7 @@ func TestAnEndThatCouldNotBeCutIsCutLater(t *testing.T) {
 
 // The next segment cannot be made: what was written is kept, and once there is space the log goes on.
 func TestALogGoesOnAfterASegmentCouldNotBeMade(t *testing.T) {
+	t.Parallel()
 	dir, disk := t.TempDir(), &fullDisk{VFS: walfs.New()}
 	w := openTestWAL(t, dir, disk)
 	next, failures := uint64(1), 0
@@ -138,6 +140,9 @@ func TestALogGoesOnAfterASegmentCouldNotBeMade(t *testing.T) {
 // A crash at any byte of the write that fills a segment, or between it and the making of the next one, leaves a log
 // that opens with all that was acknowledged and takes more.
 func TestACrashWhileASegmentIsSealed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it opens a log for each point where a crash may come")
+	}
 	dir := t.TempDir()
 	w := openTestWAL(t, dir, &fullDisk{VFS: walfs.New()})
 	file := filepath.Join(dir, Dir, "00000000000000000001-0000000000000000.wal")
@@ -290,6 +295,7 @@ func (f *heldFile) Close() error {
 // Two that write to the same files undo each other's work, and what the first has made and not named takes room on a
 // full disk.
 func TestALogIsClosedBeforeItIsOpenedAnewAndCanBeReadAllTheWhile(t *testing.T) {
+	t.Parallel()
 	held := &heldFiles{VFS: walfs.New()}
 	disk := &fullDisk{VFS: held}
 	w := openTestWAL(t, t.TempDir(), disk)
