@@ -109,14 +109,15 @@ func (b *batcher) withdraw(s *submission) bool {
 func (b *batcher) sendBatches(ctx context.Context) {
 	for {
 		leader, changed := b.leader()
-		if leader == "" && b.countWaiting() > 0 {
+		if leader == "" && ctx.Err() == nil {
+			if b.endIdle() {
+				return
+			}
 			select {
 			case <-changed:
 			case <-ctx.Done():
 			}
-			if ctx.Err() == nil {
-				continue
-			}
+			continue
 		}
 		b.gather()
 		batch := b.nextBatch()
@@ -125,6 +126,17 @@ func (b *batcher) sendBatches(ctx context.Context) {
 		}
 		b.sendBatch(ctx, leader, batch)
 	}
+}
+
+// endIdle ends a sender for which no command waits, and tells whether it did.
+func (b *batcher) endIdle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) > 0 {
+		return false
+	}
+	b.senders--
+	return true
 }
 
 func (b *batcher) countWaiting() int {

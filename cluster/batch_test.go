@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -281,4 +283,51 @@ func TestCommandsThatWereSentAreLetGo(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNothingIsSentToNobody: a command may come just when a sender that had nothing left finds no leader.
+func TestNothingIsSentToNobody(t *testing.T) {
+	t.Parallel()
+	l := newFakeLeader("r1")
+	var toNobody atomic.Int64
+	b := &batcher{
+		leader: l.current, run: func(f func(context.Context)) bool { go f(t.Context()); return true },
+		send: func(_ context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+			if leader == "" {
+				toNobody.Add(1)
+			}
+			return make([]fsm.Result, len(commands)), outcomeApplied, nil
+		},
+	}
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				l.become("")
+				runtime.Gosched()
+				l.become("r1")
+			}
+		}
+	})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for range 2000 {
+				if _, outcome, err := b.submit(t.Context(), []byte("x")); err != nil || outcome != outcomeApplied {
+					t.Errorf("answered with %v, %v", outcome, err)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(done)
+	all.Wait()
+	if n := toNobody.Load(); n > 0 {
+		t.Errorf("%d batches were sent to no leader", n)
+	}
 }

@@ -12,7 +12,8 @@ func TestEveryMutantFitsTheSource(t *testing.T) {
 		for _, e := range m.edits {
 			text, err := os.ReadFile("../../" + e.file)
 			if err != nil {
-				t.Fatal(err)
+				t.Error(err)
+				continue
 			}
 			if n := strings.Count(string(text), e.old); n != 1 {
 				t.Errorf("mutant %s: %s holds %d times and not once:\n%s", m.name, e.file, n, e.old)

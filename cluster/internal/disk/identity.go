@@ -101,7 +101,7 @@ type Identity struct {
 }
 
 // OpenIdentity reads replica.json, or makes one in a directory that holds no Raft state. It writes nothing yet for
-// an existing one: only [identity.started] does, after the directory has been checked.
+// an existing one: only [Identity.Started] does, after the directory has been checked.
 func OpenIdentity(dir string) (*Identity, error) {
 	id := &Identity{dir: dir}
 	b, err := os.ReadFile(id.path())

@@ -190,7 +190,7 @@ func (s *Dir) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, foun
 	return s.finishForming()
 }
 
-// finishForming does again what a crash has left undone of founding a cluster: see [identityRecord.Forming]. What
+// finishForming does again what a crash has left undone of founding a cluster: see [IdentityRecord.Forming]. What
 // raft.BootstrapCluster writes is term 1 and then the configuration, as the first entry. In term 1 nobody votes and
 // nothing is acknowledged. So without the entry it is as if Raft had not been told yet; but not in a later term, which
 // only comes after the entry.
