@@ -206,7 +206,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 	} {
 		t.Run("after "+first, func(t *testing.T) {
 			r := newReplica(t, newTestNet(), "r1", freePorts(t), 3, freePorts(t)).start()
-			r.places.wereReached() // else it would follow nobody yet
+			r.places.WereReached() // else it would follow nobody yet
 			if no := ask(r, first); no != "" {
 				t.Fatalf("%s is refused: %s", first, no)
 			}

@@ -135,7 +135,7 @@ func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*rep
 	old.start()
 	waitReady(t, all...)
 	if first, _ := leaderOf(t, all); first != old {
-		transferred := first.raft.LeadershipTransferToServer(old.serverID, server.Address{ID: old.self, Peer: old.addrs.peerAdvertise}.Encode())
+		transferred := first.raft.LeadershipTransferToServer(old.serverID, server.Address{ID: old.self, Peer: old.addrs.PeerAdvertise}.Encode())
 		if err := transferred.Error(); err != nil {
 			t.Fatal(err)
 		}

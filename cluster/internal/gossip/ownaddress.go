@@ -1,4 +1,4 @@
-package cluster
+package gossip
 
 import (
 	"context"
@@ -77,13 +77,13 @@ func sourceOf(to netip.AddrPort) (netip.Addr, error) {
 }
 
 // resolvePeers gives the addresses of the peers whose names resolve now.
-func resolvePeers(ctx context.Context, r resolver, peers []string) (out []netip.AddrPort) {
+func resolvePeers(ctx context.Context, r Resolver, peers []string) (out []netip.AddrPort) {
 	for _, peer := range peers {
-		host, port, err := splitHostPort(peer)
+		host, port, err := SplitHostPort(peer)
 		if err != nil {
 			continue
 		}
-		ips, err := lookup(ctx, r, host)
+		ips, err := Lookup(ctx, r, host)
 		if err != nil {
 			continue
 		}

@@ -1,4 +1,4 @@
-package cluster
+package gossip
 
 import (
 	"context"
@@ -7,35 +7,50 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"pushquorum/cluster/internal/listening"
 )
 
-// addresses is where a replica listens and what it tells others.
-type addresses struct {
-	gossipBind, gossipAdvertise netip.AddrPort
-	peerListen                  string // host:port
-	peerAdvertise               string // ip:port
+// Resolver is the part of net.Resolver that is used.
+type Resolver interface {
+	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
+}
+
+// Addresses is where a replica listens and what it tells others.
+type Addresses struct {
+	GossipBind, GossipAdvertise netip.AddrPort
+	PeerListen                  string // host:port
+	PeerAdvertise               string // ip:port
 }
 
 const resolveTimeout = 5 * time.Second
 
-// usualPort is the gossip port in every example, here and in the README; the peer port is the next one.
-const usualPort = "7946"
+// UsualPort is the gossip port in every example, here and in the README; the peer port is the next one.
+const UsualPort = "7946"
 
-// resolveAddresses turns the flags into addresses. Host names are resolved anew at every start.
-func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
+// Flags are the flags that say where a replica listens and what others are told; host:port, "" where the default
+// counts.
+type Flags struct {
+	ListenAddress, AdvertiseAddress         string // of the gossip
+	PeerListenAddress, PeerAdvertiseAddress string
+	Peers                                   []string
+}
+
+// ResolveAddresses turns the flags into addresses. Host names are resolved anew at every start.
+func ResolveAddresses(cfg Flags, r Resolver) (Addresses, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
 	defer cancel()
-	var a addresses
+	var a Addresses
 	var err error
-	if a.gossipBind, err = resolveOne(ctx, r, "--cluster.listen-address", cfg.ListenAddress); err != nil {
+	if a.GossipBind, err = resolveOne(ctx, r, "--cluster.listen-address", cfg.ListenAddress); err != nil {
 		return a, err
 	}
 	switch {
 	case cfg.AdvertiseAddress != "":
-		if a.gossipAdvertise, err = resolveOne(ctx, r, "--cluster.advertise-address", cfg.AdvertiseAddress); err != nil {
+		if a.GossipAdvertise, err = resolveOne(ctx, r, "--cluster.advertise-address", cfg.AdvertiseAddress); err != nil {
 			return a, err
 		}
-	case a.gossipBind.Addr().IsUnspecified():
+	case a.GossipBind.Addr().IsUnspecified():
 		has, err := hostAddresses()
 		if err != nil {
 			return a, fmt.Errorf("looking for the addresses of this host: %w", err)
@@ -43,34 +58,34 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 		ip, err := ownAddress(has, resolvePeers(ctx, r, cfg.Peers), sourceOf)
 		if err != nil {
 			return a, fmt.Errorf("--cluster.listen-address=%s listens on all addresses, and which one to tell the others is not clear (%w): "+
-				"set --cluster.advertise-address to one that they reach, for example 10.0.0.1:%s", cfg.ListenAddress, err, usualPort)
+				"set --cluster.advertise-address to one that they reach, for example 10.0.0.1:%s", cfg.ListenAddress, err, UsualPort)
 		}
-		a.gossipAdvertise = netip.AddrPortFrom(ip, a.gossipBind.Port())
+		a.GossipAdvertise = netip.AddrPortFrom(ip, a.GossipBind.Port())
 	default:
-		a.gossipAdvertise = a.gossipBind
+		a.GossipAdvertise = a.GossipBind
 	}
-	if a.gossipAdvertise.Addr().IsUnspecified() {
+	if a.GossipAdvertise.Addr().IsUnspecified() {
 		return a, fmt.Errorf("--cluster.advertise-address=%s: others cannot connect to that: give an address of this host", cfg.AdvertiseAddress)
 	}
 
-	a.peerListen = cfg.PeerListenAddress
-	if a.peerListen == "" {
-		if a.gossipBind.Port() == 65535 {
+	a.PeerListen = cfg.PeerListenAddress
+	if a.PeerListen == "" {
+		if a.GossipBind.Port() == 65535 {
 			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for the "+
 				"peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
 		}
-		a.peerListen = netip.AddrPortFrom(a.gossipBind.Addr(), a.gossipBind.Port()+1).String()
+		a.PeerListen = netip.AddrPortFrom(a.GossipBind.Addr(), a.GossipBind.Port()+1).String()
 	}
-	peer, err := resolveOne(ctx, r, "--cluster.peer-listen-address", a.peerListen)
+	peer, err := resolveOne(ctx, r, "--cluster.peer-listen-address", a.PeerListen)
 	if err != nil {
 		return a, err
 	}
-	if sameListener(a.gossipBind, peer) {
+	if sameListener(a.GossipBind, peer) {
 		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give the "+
-			"peer port another number", a.peerListen)
+			"peer port another number", a.PeerListen)
 	}
-	a.peerListen = peer.String()
-	advertise := netip.AddrPortFrom(a.gossipAdvertise.Addr(), peer.Port())
+	a.PeerListen = peer.String()
+	advertise := netip.AddrPortFrom(a.GossipAdvertise.Addr(), peer.Port())
 	if cfg.PeerAdvertiseAddress != "" {
 		advertise, err = resolveOne(ctx, r, "--cluster.peer-advertise-address", cfg.PeerAdvertiseAddress)
 		if err != nil {
@@ -81,7 +96,7 @@ func resolveAddresses(cfg *Config, r resolver) (addresses, error) {
 				"host", cfg.PeerAdvertiseAddress)
 		}
 	}
-	a.peerAdvertise = advertise.String()
+	a.PeerAdvertise = advertise.String()
 	return a, nil
 }
 
@@ -91,17 +106,17 @@ func sameListener(a, b netip.AddrPort) bool {
 }
 
 // resolveOne gives the first address of a host:port; IPv4 is preferred. An empty host is all addresses.
-func resolveOne(ctx context.Context, r resolver, flag, hostPort string) (netip.AddrPort, error) {
-	host, port, err := splitHostPort(hostPort)
+func resolveOne(ctx context.Context, r Resolver, flag, hostPort string) (netip.AddrPort, error) {
+	host, port, err := SplitHostPort(hostPort)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("%s=%s %w", flag, hostPort, err)
 	}
 	if host == "" {
 		return netip.AddrPortFrom(netip.IPv4Unspecified(), port), nil
 	}
-	ips, err := lookup(ctx, r, host)
+	ips, err := Lookup(ctx, r, host)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%s=%s: %w: give an IP address or a name that resolves", flag, hostPort, ListenFault(err))
+		return netip.AddrPort{}, fmt.Errorf("%s=%s: %w: give an IP address or a name that resolves", flag, hostPort, listening.Fault(err))
 	}
 	for _, ip := range ips {
 		if ip.Is4() {
@@ -111,20 +126,21 @@ func resolveOne(ctx context.Context, r resolver, flag, hostPort string) (netip.A
 	return netip.AddrPortFrom(ips[0], port), nil
 }
 
-func splitHostPort(hostPort string) (string, uint16, error) {
+// SplitHostPort gives the host and the port, which is not 0. The error says what is wrong, without the address.
+func SplitHostPort(hostPort string) (string, uint16, error) {
 	host, portText, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		return "", 0, fmt.Errorf("is not of the form host:port: write it so, such as 10.0.0.1:%s", usualPort)
+		return "", 0, fmt.Errorf("is not of the form host:port: write it so, such as 10.0.0.1:%s", UsualPort)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return "", 0, fmt.Errorf("has no port that others can be told: give one between 1 and 65535, such as 10.0.0.1:%s", usualPort)
+		return "", 0, fmt.Errorf("has no port that others can be told: give one between 1 and 65535, such as 10.0.0.1:%s", UsualPort)
 	}
 	return host, uint16(port), nil
 }
 
-// lookup gives all addresses of a host, at least one.
-func lookup(ctx context.Context, r resolver, host string) ([]netip.Addr, error) {
+// Lookup gives all addresses of a host, at least one.
+func Lookup(ctx context.Context, r Resolver, host string) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip.Unmap()}, nil
 	}
@@ -144,11 +160,11 @@ func lookup(ctx context.Context, r resolver, host string) ([]netip.Addr, error) 
 	return out, nil
 }
 
-// isOwnGossip tells whether this replica gossips at the address.
-func (a addresses) isOwnGossip(at netip.AddrPort) bool {
-	bind := a.gossipBind
+// IsOwnGossip tells whether this replica gossips at the address.
+func (a Addresses) IsOwnGossip(at netip.AddrPort) bool {
+	bind := a.GossipBind
 	switch {
-	case at == a.gossipAdvertise || at == bind:
+	case at == a.GossipAdvertise || at == bind:
 		return true
 	case !bind.Addr().IsUnspecified() || at.Port() != bind.Port() || bind.Addr().Is4() && !at.Addr().Is4():
 		return false

@@ -1,8 +1,7 @@
-package cluster
+package gossip
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -59,7 +58,7 @@ func TestTheAddressThatOthersAreToldIsOneThatTheyReach(t *testing.T) {
 	}
 }
 
-// The loopback is the one network that tests may use, and answers as any other would.
+// TestTheSystemSaysFromWhereAPeerIsReached loopback is the one network that tests may use, and answers as any other would.
 func TestTheSystemSaysFromWhereAPeerIsReached(t *testing.T) {
 	has, err := hostAddresses()
 	if err != nil {
@@ -77,39 +76,5 @@ func TestTheSystemSaysFromWhereAPeerIsReached(t *testing.T) {
 	}
 	if reached == 0 {
 		t.Errorf("no loopback among %v", has)
-	}
-}
-
-// A replica that listens on all addresses, IPv6 or not, is reached at the one that it tells the others.
-func TestListeningOnAllAddressesIsListeningOnTheOneThatIsTold(t *testing.T) {
-	t.Parallel()
-	_, port, err := net.SplitHostPort(freePorts(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	has, err := hostAddresses()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, all := range []string{"0.0.0.0", "::", ""} {
-		for _, ip := range has {
-			if !ip.IsLoopback() {
-				continue
-			}
-			r := newReplica(t, newTestNet(), "alone", net.JoinHostPort(all, port), 1)
-			r.cfg.AdvertiseAddress = net.JoinHostPort(ip.String(), port)
-			r.start()
-			waitReady(t, r)
-			if _, err := r.gossip.list.Join([]string{r.cfg.AdvertiseAddress}); err != nil {
-				t.Errorf("the gossip on %q is not reached at %s: %v", all, ip, err)
-			}
-			c, err := net.Dial("tcp", r.addrs.peerAdvertise)
-			if err != nil {
-				t.Errorf("the peer port of %q is not reached at %s: %v", all, ip, err)
-			} else if err := c.Close(); err != nil {
-				t.Error(err)
-			}
-			r.crash()
-		}
 	}
 }
