@@ -13,6 +13,7 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/formation"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/cluster/internal/testkit"
@@ -299,4 +300,15 @@ func (r *replicaT) openConfig() Config {
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	cfg.FSM = fsm.New(cfg.Logger)
 	return cfg
+}
+
+func TestAnotherClusterIsToldApartByWhatDecides(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1).start()
+	waitReady(t, r)
+	if err := r.bind(uuid.New()); !errors.Is(err, formation.ErrOtherCluster) {
+		t.Errorf("bound to another cluster: %v", err)
+	}
+	if err := r.bind(r.store.ClusterID()); err != nil {
+		t.Errorf("bound to its own: %v", err)
+	}
 }

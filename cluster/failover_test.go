@@ -84,8 +84,13 @@ func TestTheSameCommandAgainIsNotAppliedAgain(t *testing.T) {
 }
 
 func TestMinorityServesNoReadAndNoWriteAndCatchesUpLater(t *testing.T) {
-	t.Parallel()
-	tn, replicas := trio(t)
+	tn := newTestNet()
+	replicas := prepare(t, tn, 3)
+	for _, r := range replicas {
+		r.tune.lease = defaultTuning().lease // not parallel: as it is shipped, and short on a busy machine
+		r.start()
+	}
+	waitReady(t, replicas...)
 	leader, others := leaderOf(t, replicas)
 	push(t, leader, "before", 1)
 
