@@ -47,7 +47,8 @@ func ResolveAddresses(cfg Flags, r Resolver) (Addresses, error) {
 	}
 	switch {
 	case cfg.AdvertiseAddress != "":
-		if a.GossipAdvertise, err = resolveOne(ctx, r, "--cluster.advertise-address", cfg.AdvertiseAddress); err != nil {
+		if a.GossipAdvertise, err = resolveOne(ctx, r, "--cluster.advertise-address",
+			cfg.AdvertiseAddress); err != nil {
 			return a, err
 		}
 	case a.GossipBind.Addr().IsUnspecified():
@@ -57,22 +58,24 @@ func ResolveAddresses(cfg Flags, r Resolver) (Addresses, error) {
 		}
 		ip, err := ownAddress(has, resolvePeers(ctx, r, cfg.Peers), sourceOf)
 		if err != nil {
-			return a, fmt.Errorf("--cluster.listen-address=%s listens on all addresses, and which one to tell the others is not clear (%w): "+
-				"set --cluster.advertise-address to one that they reach, for example 10.0.0.1:%s", cfg.ListenAddress, err, UsualPort)
+			return a, fmt.Errorf("--cluster.listen-address=%s listens on all addresses, and which one to tell the "+
+				"others is not clear (%w): set --cluster.advertise-address to one that they reach, for example "+
+				"10.0.0.1:%s", cfg.ListenAddress, err, UsualPort)
 		}
 		a.GossipAdvertise = netip.AddrPortFrom(ip, a.GossipBind.Port())
 	default:
 		a.GossipAdvertise = a.GossipBind
 	}
 	if a.GossipAdvertise.Addr().IsUnspecified() {
-		return a, fmt.Errorf("--cluster.advertise-address=%s: others cannot connect to that: give an address of this host", cfg.AdvertiseAddress)
+		return a, fmt.Errorf("--cluster.advertise-address=%s: others cannot connect to that: give an address of this "+
+			"host", cfg.AdvertiseAddress)
 	}
 
 	a.PeerListen = cfg.PeerListenAddress
 	if a.PeerListen == "" {
 		if a.GossipBind.Port() == 65535 {
-			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for the "+
-				"peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
+			return a, fmt.Errorf("--cluster.listen-address=%s is the highest port, so that there is no next one for "+
+				"the peer port: set --cluster.peer-listen-address", cfg.ListenAddress)
 		}
 		a.PeerListen = netip.AddrPortFrom(a.GossipBind.Addr(), a.GossipBind.Port()+1).String()
 	}
@@ -81,8 +84,8 @@ func ResolveAddresses(cfg Flags, r Resolver) (Addresses, error) {
 		return a, err
 	}
 	if sameListener(a.GossipBind, peer) {
-		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give the "+
-			"peer port another number", a.PeerListen)
+		return a, fmt.Errorf("--cluster.peer-listen-address=%s is taken by the gossip port, which uses TCP, too: give "+
+			"the peer port another number", a.PeerListen)
 	}
 	a.PeerListen = peer.String()
 	advertise := netip.AddrPortFrom(a.GossipAdvertise.Addr(), peer.Port())
@@ -92,8 +95,8 @@ func ResolveAddresses(cfg Flags, r Resolver) (Addresses, error) {
 			return a, err
 		}
 		if advertise.Addr().IsUnspecified() {
-			return a, fmt.Errorf("--cluster.peer-advertise-address=%s: others cannot connect to that: give an address of this "+
-				"host", cfg.PeerAdvertiseAddress)
+			return a, fmt.Errorf("--cluster.peer-advertise-address=%s: others cannot connect to that: give an address "+
+				"of this host", cfg.PeerAdvertiseAddress)
 		}
 	}
 	a.PeerAdvertise = advertise.String()
@@ -116,7 +119,8 @@ func resolveOne(ctx context.Context, r Resolver, flag, hostPort string) (netip.A
 	}
 	ips, err := Lookup(ctx, r, host)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%s=%s: %w: give an IP address or a name that resolves", flag, hostPort, listening.Fault(err))
+		return netip.AddrPort{}, fmt.Errorf("%s=%s: %w: give an IP address or a name that resolves", flag, hostPort,
+			listening.Fault(err))
 	}
 	for _, ip := range ips {
 		if ip.Is4() {
@@ -134,7 +138,8 @@ func SplitHostPort(hostPort string) (string, uint16, error) {
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return "", 0, fmt.Errorf("has no port that others can be told: give one between 1 and 65535, such as 10.0.0.1:%s", UsualPort)
+		return "", 0, fmt.Errorf("has no port that others can be told: give one between 1 and 65535, such as "+
+			"10.0.0.1:%s", UsualPort)
 	}
 	return host, uint16(port), nil
 }
@@ -176,7 +181,8 @@ func (a Addresses) IsOwnGossip(at netip.AddrPort) bool {
 		return false
 	}
 	for _, local := range locals {
-		if prefix, err := netip.ParsePrefix(local.String()); err == nil && prefix.Addr().Unmap() == at.Addr().WithZone("") {
+		if prefix, err := netip.ParsePrefix(local.String()); err == nil &&
+			prefix.Addr().Unmap() == at.Addr().WithZone("") {
 			return true
 		}
 	}

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Discovery keeps trying to reach the configured peers. A peer is a name, not an address: it is resolved anew each time,
-// because what it stands for changes when replicas move.
+// Discovery keeps trying to reach the configured peers. A peer is a name, not an address: it is resolved anew each
+// time, because what it stands for changes when replicas move.
 //
-// While nothing is settled it joins those whom the gossip holds for alive as well. The gossip tells of a newcomer a few times
-// and then compares notes with one other replica in half a minute; who could not hear at the time, a leader that was cut off
-// for example, would not know the newcomer, and it would not know that.
+// While nothing is settled it joins those whom the gossip holds for alive as well. The gossip tells of a newcomer a few
+// times and then compares notes with one other replica in half a minute; who could not hear at the time, a leader that
+// was cut off for example, would not know the newcomer, and it would not know that.
 type Discovery struct {
 	Peers    []string
 	Resolver Resolver
@@ -31,7 +31,8 @@ type Discovery struct {
 	Failed map[string]string // peer → last failure, so that each is logged once
 }
 
-// Run resolves and joins until ctx ends. It returns when the last attempt to join has ended, a few seconds later at most.
+// Run resolves and joins until ctx ends. It returns when the last attempt to join has ended, a few seconds later at
+// most.
 func (d *Discovery) Run(ctx context.Context) {
 	if len(d.Peers) == 0 {
 		return

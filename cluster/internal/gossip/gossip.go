@@ -95,7 +95,8 @@ func (g *Membership) Start(label string, tune func(*memberlist.Config)) error {
 	if !given {
 		var err error
 		if inner, err = memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-			BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: slog.NewLogLogger(gossipHandler{slog.DiscardHandler, cfg.LogOutput}, slog.LevelInfo),
+			BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort,
+			Logger: slog.NewLogLogger(gossipHandler{slog.DiscardHandler, cfg.LogOutput}, slog.LevelInfo),
 		}); err != nil {
 			return failed(err)
 		}
@@ -199,7 +200,8 @@ func (g *Membership) Addresses() map[string]bool {
 func (g *Membership) note(n *memberlist.Node, alive bool) {
 	m, err := DecodeMeta(n.Meta)
 	if err != nil {
-		g.logger.Warn("a gossip member is not a replica of this kind; is the port shared with another program?", "member", n.Name, "address", n.Address(), "err", err)
+		g.logger.Warn("a gossip member is not a replica of this kind; is the port shared with another program?",
+			"member", n.Name, "address", n.Address(), "err", err)
 		return
 	}
 	g.mu.Lock()
@@ -231,7 +233,8 @@ func (g *Membership) note(n *memberlist.Node, alive bool) {
 	twin := alive && m.ID == g.self && m.Starts > g.Starts
 	g.mu.Unlock()
 	if twin {
-		g.logger.Error("another process runs with this replica's id: a data directory was copied; stop one of the two and delete its directory", "id", g.self, "address", n.Address())
+		g.logger.Error("another process runs with this replica's id: a data directory was copied; stop one of the two "+
+			"and delete its directory", "id", g.self, "address", n.Address())
 	}
 	if newest && alive && m.Peer != have.Peer {
 		g.Moved(m.ID, m.Peer)
@@ -273,7 +276,8 @@ func ForeignTo(cluster, other uuid.UUID) bool {
 func (g *Membership) NotifyAlive(n *memberlist.Node) error {
 	m, err := DecodeMeta(n.Meta)
 	if err == nil && m.ID != g.self && ForeignTo(g.Meta().Cluster, m.Cluster) {
-		if have, ok := g.LastSeen(m.ID); !ok || m.Starts >= have.Starts { // else it is old news of one that has started again
+		// else it is old news of one that has started again
+		if have, ok := g.LastSeen(m.ID); !ok || m.Starts >= have.Starts {
 			g.Forget(m.ID)
 			g.Stranger(m)
 		}
@@ -319,7 +323,8 @@ func (g *Membership) NotifyUpdate(n *memberlist.Node) { g.note(n, true) }
 
 // NotifyConflict implements memberlist.ConflictDelegate: one start of one replica at two addresses.
 func (g *Membership) NotifyConflict(existing, other *memberlist.Node) {
-	g.logger.Error("two processes run with one replica id: a data directory was copied; stop one of the two and delete its directory", "id", existing.Name, "address", existing.Address(), "other", other.Address())
+	g.logger.Error("two processes run with one replica id: a data directory was copied; stop one of the two and "+
+		"delete its directory", "id", existing.Name, "address", existing.Address(), "other", other.Address())
 }
 
 // NodeMeta implements memberlist.Delegate.

@@ -60,7 +60,8 @@ func TestGossipRefusesAnotherClustersReplicas(t *testing.T) {
 		{"a new replica", ours, Meta{ID: uuid.New()}, false},
 		{"one of another cluster", ours, Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true}, true},
 		{"one that another cluster has invited", ours, Meta{ID: uuid.New(), Cluster: theirs}, true},
-		{"a cluster's replica, seen by a new one", uuid.Nil, Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true}, false},
+		{"a cluster's replica, seen by a new one", uuid.Nil, Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true},
+			false},
 		{"this replica itself", ours, self, false},
 		{"a copy of this replica, in another cluster", ours, Meta{ID: self.ID, Starts: 3, Cluster: theirs}, false},
 	} {
@@ -89,7 +90,8 @@ func knows(g *Membership, id uuid.UUID) (alive, remembered bool) {
 	return slices.ContainsFunc(g.Alive(), func(m Meta) bool { return m.ID == id }), remembered
 }
 
-// TestAReplicaThatTurnsOutToBeForeignIsForgotten came as a new replica, and another cluster has bound it since. Memberlist goes on with what it said at first.
+// TestAReplicaThatTurnsOutToBeForeignIsForgotten came as a new replica, and another cluster has bound it since.
+// Memberlist goes on with what it said at first.
 func TestAReplicaThatTurnsOutToBeForeignIsForgotten(t *testing.T) {
 	ours, theirs, other := uuid.New(), uuid.New(), uuid.New()
 	g := unopened(Meta{ID: uuid.New(), Cluster: ours})
@@ -120,7 +122,8 @@ func TestBoundToAClusterAReplicaForgetsTheOther(t *testing.T) {
 	g := unopened(Meta{ID: uuid.New()})
 	var told []uuid.UUID
 	g.Stranger = func(m Meta) { told = append(told, m.ID) }
-	for _, m := range []Meta{{ID: friend, Cluster: ours, HasRaftState: true}, {ID: foreigner, Cluster: theirs, HasRaftState: true}, {ID: fresh}} {
+	for _, m := range []Meta{{ID: friend, Cluster: ours, HasRaftState: true},
+		{ID: foreigner, Cluster: theirs, HasRaftState: true}, {ID: fresh}} {
 		if err := g.NotifyAlive(listed(t, m)); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +132,8 @@ func TestBoundToAClusterAReplicaForgetsTheOther(t *testing.T) {
 	g.dropForeigners(ours)
 	for id, want := range map[uuid.UUID]bool{friend: true, foreigner: false, fresh: true} {
 		if alive, remembered := knows(g, id); alive != want || remembered != want {
-			t.Errorf("friend %t, fresh %t: alive %t, remembered %t, want %t", id == friend, id == fresh, alive, remembered, want)
+			t.Errorf("friend %t, fresh %t: alive %t, remembered %t, want %t", id == friend, id == fresh, alive,
+				remembered, want)
 		}
 	}
 	if !slices.Equal(told, []uuid.UUID{foreigner}) {

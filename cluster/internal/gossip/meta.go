@@ -38,7 +38,8 @@ func EncodeMeta(m Meta) ([]byte, error) {
 		case m.Name != "":
 			m.Name = m.Name[:len(m.Name)/2]
 		default:
-			return nil, fmt.Errorf("the gossip about this replica has %d bytes, more than %d", len(b), memberlist.MetaMaxSize)
+			return nil, fmt.Errorf("the gossip about this replica has %d bytes, more than %d", len(b),
+				memberlist.MetaMaxSize)
 		}
 	}
 }
