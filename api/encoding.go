@@ -85,7 +85,7 @@ func snappyFault(wire []byte, _ error) string {
 		return fmt.Sprintf("the body is framed snappy that is cut off after %d bytes: send all of it", len(wire))
 	}
 	return fmt.Sprintf("the body begins like framed snappy, and is damaged somewhere in its %d bytes, "+
-		"or does not fit its checksums: send it as it was compressed, in binary", len(wire))
+		"or has a checksum mismatch: send it as it was compressed, in binary", len(wire))
 }
 
 // foreign says that a body is not what Content-Encoding says.

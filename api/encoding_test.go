@@ -134,7 +134,7 @@ func TestEncodingsOfABody(t *testing.T) {
 		},
 		"snappy that was changed": {
 			"snappy", snapped[:len(snapped)-1] + "x", http.StatusBadRequest,
-			"does not fit its checksums",
+			"checksum mismatch",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func waitNoted(t *testing.T, replicas []*replicaT) {
 		eventually(t, "the configuration says where "+r.cfg.Name+" is now", func() bool {
 			for _, s := range replicas[0].raft.GetConfiguration().Configuration().Servers {
 				if a, err := server.ParseAddress(s.Address); err == nil && a.ID == r.self {
-					return a.Peer == r.addrs.peerAdvertise && a.Name == r.cfg.Name
+					return a.Peer == r.addrs.PeerAdvertise && a.Name == r.cfg.Name
 				}
 			}
 			return false

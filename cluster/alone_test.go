@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pushquorum/cluster/internal/gossip"
 )
 
 func TestOwnGossipAddresses(t *testing.T) {
@@ -36,8 +38,8 @@ func TestOwnGossipAddresses(t *testing.T) {
 		"all, at the host itself over IPv6":         {"[::]:7946", "203.0.113.7:7946", "[::1]:7946", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := addresses{gossipBind: netip.MustParseAddrPort(c.bind), gossipAdvertise: netip.MustParseAddrPort(c.advertise)}
-			if got := a.isOwnGossip(netip.MustParseAddrPort(c.at)); got != c.want {
+			a := gossip.Addresses{GossipBind: netip.MustParseAddrPort(c.bind), GossipAdvertise: netip.MustParseAddrPort(c.advertise)}
+			if got := a.IsOwnGossip(netip.MustParseAddrPort(c.at)); got != c.want {
 				t.Errorf("listening on %s and told as %s, %s is its own: %t", c.bind, c.advertise, c.at, got)
 			}
 		})

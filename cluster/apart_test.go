@@ -9,12 +9,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/memberlist"
+
+	"pushquorum/cluster/internal/gossip"
 )
 
 // sees tells whether the gossip of a replica shows exactly these.
 func sees(r *replicaT, want ...*replicaT) bool {
 	var seen, ids []uuid.UUID
-	for _, m := range r.gossip.alive() {
+	for _, m := range r.gossip.Alive() {
 		seen = append(seen, m.ID)
 	}
 	for _, w := range want {
@@ -98,7 +100,7 @@ func TestALabelKeepsStrangersOut(t *testing.T) {
 	c.start()
 	waitReady(t, c)
 	if !sees(a, a, c) || !sees(b, b) {
-		t.Errorf("a sees %d replicas and b %d, want a and c to see each other, and nobody b", len(a.gossip.alive()), len(b.gossip.alive()))
+		t.Errorf("a sees %d replicas and b %d, want a and c to see each other, and nobody b", len(a.gossip.Alive()), len(b.gossip.Alive()))
 	}
 }
 
@@ -112,18 +114,18 @@ func TestWhoHasJoinedAnotherClusterMeanwhileIsForgotten(t *testing.T) {
 	waitReady(t, a, b)
 	meet := func() {
 		before := b.ownMeta()
-		before.Cluster, before.Member = uuid.Nil, false
-		text, err := encodeMeta(before)
+		before.Cluster, before.HasRaftState = uuid.Nil, false
+		text, err := gossip.EncodeMeta(before)
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.gossip.NotifyJoin(&memberlist.Node{Name: nodeName(b.self, before.Starts), Addr: net.IPv4(127, 0, 0, 1), Port: 1, Meta: text})
+		a.gossip.NotifyJoin(&memberlist.Node{Name: gossip.NodeName(b.self, before.Starts), Addr: net.IPv4(127, 0, 0, 1), Port: 1, Meta: text})
 	}
 	meet()
 	eventually(t, "the leader that invited it has forgotten it and says why", func() bool {
 		return sees(a, a) && strings.Contains(a.logs.String(), "belongs to another cluster")
 	})
-	if _, known := a.gossip.lastSeen(b.self); known {
+	if _, known := a.gossip.LastSeen(b.self); known {
 		t.Error("it is remembered")
 	}
 	meet()

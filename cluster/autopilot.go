@@ -191,7 +191,7 @@ func (p *pilot) note(times *map[raft.ServerID]time.Time, id raft.ServerID) {
 
 func (p *pilot) gossiped() map[raft.ServerID]bool {
 	out := map[raft.ServerID]bool{}
-	for _, m := range p.r.gossip.alive() {
+	for _, m := range p.r.gossip.Alive() {
 		if m.Cluster == p.r.store.ClusterID() {
 			out[serverID(m.ID)] = true
 		}

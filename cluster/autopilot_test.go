@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/server"
 )
 
@@ -323,7 +324,7 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	old.start() // with a log of its own
 	hole := swallows(t)
 	for range 200 { // and with a gossip full of members that nobody has met
-		old.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Peer: hole, Member: true, Cluster: leader.store.ClusterID()}))
+		old.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Peer: hole, HasRaftState: true, Cluster: leader.store.ClusterID()}))
 	}
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())

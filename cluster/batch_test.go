@@ -286,8 +286,8 @@ func TestCommandsThatWereSentAreLetGo(t *testing.T) {
 }
 
 // TestNothingIsSentToNobody: a command may come just when a sender that had nothing left finds no leader.
+// It is not parallel, because it keeps a processor busy.
 func TestNothingIsSentToNobody(t *testing.T) {
-	t.Parallel()
 	l := newFakeLeader("r1")
 	var toNobody atomic.Int64
 	b := &batcher{

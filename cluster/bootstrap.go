@@ -14,6 +14,7 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/server"
 )
 
@@ -107,8 +108,8 @@ func (r *Replica) founders(ctx context.Context) ([]uuid.UUID, error) {
 		return []uuid.UUID{r.self}, r.alone.Check(ctx, time.Now(), r.others())
 	}
 	var alive []formation.Candidate
-	for _, m := range r.gossip.alive() {
-		alive = append(alive, formation.Candidate{ID: m.ID, Name: m.Name, HasRaftState: m.Member, Expect: m.Expect})
+	for _, m := range r.gossip.Alive() {
+		alive = append(alive, formation.Candidate{ID: m.ID, Name: m.Name, HasRaftState: m.HasRaftState, Expect: m.Expect})
 	}
 	set, err := formation.Founders(alive, r.cfg.BootstrapExpect)
 	if errors.Is(err, formation.ErrTooFew) {
@@ -120,7 +121,7 @@ func (r *Replica) founders(ctx context.Context) ([]uuid.UUID, error) {
 // dnsHint is what to look at when fewer are seen than there should be, and a peer is a name.
 func dnsHint(peers []string) string {
 	for _, peer := range peers {
-		host, _, err := splitHostPort(peer)
+		host, _, err := gossip.SplitHostPort(peer)
 		if err != nil {
 			continue
 		}
@@ -155,7 +156,7 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 	for i, id := range set {
 		m := r.ownMeta()
 		if id != r.self {
-			m, _ = r.gossip.lastSeen(id)
+			m, _ = r.gossip.LastSeen(id)
 		}
 		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: server.Address{ID: id, Peer: m.Peer, Name: m.Name}.Encode()}
 	}
@@ -231,13 +232,13 @@ func (r *Replica) bind(cluster uuid.UUID) error {
 // newAlone is what this replica asks before it forms a cluster of one.
 func (r *Replica) newAlone() *formation.Alone {
 	a := &formation.Alone{
-		Name: r.cfg.Name, Own: r.addrs.isOwnGossip, Every: r.tune.quickRejoin, Settle: r.tune.settleAlone,
+		Name: r.cfg.Name, Own: r.addrs.IsOwnGossip, Every: r.tune.quickRejoin, Settle: r.tune.settleAlone,
 		Resolve: func(ctx context.Context, peer string) ([]netip.AddrPort, error) {
-			return resolvePeer(ctx, r.tune.resolver, peer)
+			return gossip.ResolvePeer(ctx, r.tune.resolver, peer)
 		},
 	}
 	for _, peer := range r.cfg.Peers {
-		host, _, _ := splitHostPort(peer) // complete has looked at it
+		host, _, _ := gossip.SplitHostPort(peer) // complete has looked at it
 		a.Peers = append(a.Peers, formation.Peer{Address: peer, Host: host})
 	}
 	return a
@@ -248,8 +249,8 @@ func (r *Replica) localView() formation.LocalView {
 	rec := r.id.Get()
 	view := formation.LocalView{Now: time.Now(), HasState: rec.HasRaftState, Bound: rec.Cluster}
 	if r.gossip != nil {
-		for _, m := range r.gossip.alive() {
-			if m.Member && m.ID != r.self {
+		for _, m := range r.gossip.Alive() {
+			if m.HasRaftState && m.ID != r.self {
 				view.Member = m.Name
 			}
 		}
@@ -263,7 +264,7 @@ func (r *Replica) seenNames() string {
 
 // others are the names of those who are there beside this replica.
 func (r *Replica) others() (names []string) {
-	for _, m := range r.gossip.alive() {
+	for _, m := range r.gossip.Alive() {
 		if m.ID != r.self {
 			names = append(names, m.Name)
 		}

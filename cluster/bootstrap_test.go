@@ -13,6 +13,7 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/formation"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
@@ -207,7 +208,7 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 	} {
 		t.Run("after "+first, func(t *testing.T) {
 			r := newReplica(t, newTestNet(), "r1", freePorts(t), 3, freePorts(t)).start()
-			r.places.wereReached() // else it would follow nobody yet
+			r.places.WereReached() // else it would follow nobody yet
 			if no := ask(r, first); no != "" {
 				t.Fatalf("%s is refused: %s", first, no)
 			}
@@ -268,4 +269,15 @@ func (r *replicaT) openConfig() Config {
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	cfg.FSM = fsm.New(cfg.Logger)
 	return cfg
+}
+
+func TestAnotherClusterIsToldApartByWhatDecides(t *testing.T) {
+	r := newReplica(t, nil, "alone", "", 1).start()
+	waitReady(t, r)
+	if err := r.bind(uuid.New()); !errors.Is(err, formation.ErrOtherCluster) {
+		t.Errorf("bound to another cluster: %v", err)
+	}
+	if err := r.bind(r.store.ClusterID()); err != nil {
+		t.Errorf("bound to its own: %v", err)
+	}
 }

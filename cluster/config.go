@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/fsm"
 )
@@ -66,7 +66,15 @@ const (
 	maxVersionLength       = 64
 )
 
-const needsListenAddress = "needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:" + usualPort
+const needsListenAddress = "needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:" + gossip.UsualPort
+
+// addressFlags are the flags that say where this replica is.
+func (c *Config) addressFlags() gossip.Flags {
+	return gossip.Flags{
+		ListenAddress: c.ListenAddress, AdvertiseAddress: c.AdvertiseAddress,
+		PeerListenAddress: c.PeerListenAddress, PeerAdvertiseAddress: c.PeerAdvertiseAddress, Peers: c.Peers,
+	}
+}
 
 func (c *Config) standalone() bool { return c.ListenAddress == "" }
 
@@ -113,7 +121,7 @@ func (c *Config) complete() error {
 		return fmt.Errorf("--cluster.label has %d bytes: give at most %d, the same on every replica of the cluster", len(c.Label), memberlist.LabelMaxSize)
 	}
 	for _, peer := range c.Peers {
-		if _, _, err := splitHostPort(peer); err != nil {
+		if _, _, err := gossip.SplitHostPort(peer); err != nil {
 			return fmt.Errorf("--cluster.peer=%s %w", peer, err)
 		}
 	}
@@ -166,12 +174,7 @@ type tuning struct {
 
 	gossip   func(*memberlist.Config) // last changes to memberlist's configuration
 	dial     raftnet.DialFunc         // for the peer port
-	resolver resolver
-}
-
-// resolver is the part of net.Resolver that is used.
-type resolver interface {
-	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
+	resolver gossip.Resolver
 }
 
 // segmentSize is how large segments of the log are on the file system of a directory. Bytes.

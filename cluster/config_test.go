@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/fsm"
 )
 
@@ -49,8 +50,8 @@ func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
 				t.Errorf("got %q, want one line that names %s", err, c.want)
 			} else {
 				for _, port := range regexp.MustCompile(`:\d+`).FindAllString(err.Error(), -1) {
-					if given := fmt.Sprint(cfg.Peers, cfg.ListenAddress, cfg.AdvertiseAddress, cfg.PeerListenAddress); !strings.Contains(given, port) && port != ":"+usualPort {
-						t.Errorf("%q proposes port %s; everywhere else it is %s", err, port, usualPort)
+					if given := fmt.Sprint(cfg.Peers, cfg.ListenAddress, cfg.AdvertiseAddress, cfg.PeerListenAddress); !strings.Contains(given, port) && port != ":"+gossip.UsualPort {
+						t.Errorf("%q proposes port %s; everywhere else it is %s", err, port, gossip.UsualPort)
 					}
 				}
 			}
@@ -79,12 +80,12 @@ func TestAddressesThatAreLeftOutFollowFromTheOthers(t *testing.T) {
 		{"IPv6", Config{ListenAddress: "[::1]:7946"}, "[::1]:7946", "[::1]:7947", "[::1]:7947"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, err := resolveAddresses(&c.cfg, dns)
+			a, err := gossip.ResolveAddresses(c.cfg.addressFlags(), dns)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a.gossipAdvertise.String() != c.gossip || a.peerListen != c.peerListen || a.peerAdvertise != c.peerAdvertise {
-				t.Errorf("got %s, %s, %s; want %s, %s, %s", a.gossipAdvertise, a.peerListen, a.peerAdvertise, c.gossip, c.peerListen, c.peerAdvertise)
+			if a.GossipAdvertise.String() != c.gossip || a.PeerListen != c.peerListen || a.PeerAdvertise != c.peerAdvertise {
+				t.Errorf("got %s, %s, %s; want %s, %s, %s", a.GossipAdvertise, a.PeerListen, a.PeerAdvertise, c.gossip, c.peerListen, c.peerAdvertise)
 			}
 		})
 	}

@@ -44,17 +44,28 @@ func quickToNotice(r *replicaT) *fakeDisk {
 
 var full = &os.PathError{Op: "write", Path: "/data/probe", Err: syscall.ENOSPC}
 
+// removeInUse removes a directory in which a replica makes files meanwhile, so that it may be full again just before it
+// goes.
+func removeInUse(path string) (err error) {
+	for range 100 {
+		if err = os.RemoveAll(path); !errors.Is(err, syscall.ENOTEMPTY) {
+			return err
+		}
+	}
+	return err
+}
+
 func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(dir string) error
 		says string
 	}{
-		{"deleted", os.RemoveAll, "is gone"},
+		{"deleted", removeInUse, "is gone"},
 		{"emptied", func(dir string) error {
 			files, err := filepath.Glob(filepath.Join(dir, "*"))
 			for _, f := range files {
-				err = errors.Join(err, os.RemoveAll(f))
+				err = errors.Join(err, removeInUse(f))
 			}
 			return err
 		}, "is gone"},
@@ -65,8 +76,8 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			}
 			return os.CopyFS(dir, os.DirFS(dir+".old"))
 		}, disk.ErrGone.Error()}, // gone or another file: it may be looked at while it is copied
-		{"without its log", func(dir string) error { return os.RemoveAll(filepath.Join(dir, wal.Dir)) }, wal.SegmentsFile + " is gone"},
-		{"without its snapshots", func(dir string) error { return os.RemoveAll(filepath.Join(dir, disk.SnapshotsDir)) }, disk.SnapshotsDir + " is gone"},
+		{"without its log", func(dir string) error { return removeInUse(filepath.Join(dir, wal.Dir)) }, wal.SegmentsFile + " is gone"},
+		{"without its snapshots", func(dir string) error { return removeInUse(filepath.Join(dir, disk.SnapshotsDir)) }, disk.SnapshotsDir + " is gone"},
 		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, disk.IdentityFile)) }, disk.IdentityFile + " is gone"},
 		{"with raft.db restored", func(dir string) error {
 			path := filepath.Join(dir, disk.RaftFile)
@@ -104,7 +115,7 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 				t.Errorf("said %d times, want once", n)
 			}
 			// What is put back later is not what it knows: it stays ill.
-			_ = os.RemoveAll(r.cfg.DataDir)
+			_ = removeInUse(r.cfg.DataDir)
 			if err := os.MkdirAll(r.cfg.DataDir, 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +138,7 @@ func TestNothingIsAcknowledgedThatNobodyFindsAgain(t *testing.T) {
 			r.start()
 			waitReady(t, r)
 			push(t, r, "before", 1)
-			if err := os.RemoveAll(r.cfg.DataDir); err != nil {
+			if err := removeInUse(r.cfg.DataDir); err != nil {
 				t.Fatal(err)
 			}
 			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, disk.ErrGone) {
@@ -153,7 +164,7 @@ func TestAMemberWithoutItsDirectoryHandsOverAndEnds(t *testing.T) {
 	waitReady(t, replicas...)
 	leader, others := leaderOf(t, replicas)
 	push(t, leader, "before", 1)
-	if err := os.RemoveAll(leader.cfg.DataDir); err != nil {
+	if err := removeInUse(leader.cfg.DataDir); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -38,7 +38,7 @@ func (r *Replica) Leave(ctx context.Context) {
 	if r.gossip == nil {
 		return
 	}
-	if err := r.gossip.list.Leave(leaveTimeout); err != nil {
+	if err := r.gossip.Leave(leaveTimeout); err != nil {
 		r.logger.Debug("the goodbye was not heard by all", "err", err)
 		return
 	}

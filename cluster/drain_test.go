@@ -48,7 +48,7 @@ func TestADrainingLeaderHandsOverAndRefusesNothing(t *testing.T) { // not parall
 	wg.Wait()
 	eventually(t, "the others know that it has left", func() bool {
 		for _, o := range others {
-			for _, m := range o.gossip.alive() {
+			for _, m := range o.gossip.Alive() {
 				if m.ID == leader.self {
 					return false
 				}

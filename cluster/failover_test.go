@@ -84,8 +84,13 @@ func TestTheSameCommandAgainIsNotAppliedAgain(t *testing.T) {
 }
 
 func TestMinorityServesNoReadAndNoWriteAndCatchesUpLater(t *testing.T) {
-	t.Parallel()
-	tn, replicas := trio(t)
+	tn := newTestNet()
+	replicas := prepare(t, tn, 3)
+	for _, r := range replicas {
+		r.tune.lease = defaultTuning().lease // not parallel: as it is shipped, and short on a busy machine
+		r.start()
+	}
+	waitReady(t, replicas...)
 	leader, others := leaderOf(t, replicas)
 	push(t, leader, "before", 1)
 
@@ -135,7 +140,7 @@ func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*rep
 	old.start()
 	waitReady(t, all...)
 	if first, _ := leaderOf(t, all); first != old {
-		transferred := first.raft.LeadershipTransferToServer(old.serverID, server.Address{ID: old.self, Peer: old.addrs.peerAdvertise}.Encode())
+		transferred := first.raft.LeadershipTransferToServer(old.serverID, server.Address{ID: old.self, Peer: old.addrs.PeerAdvertise}.Encode())
 		if err := transferred.Error(); err != nil {
 			t.Fatal(err)
 		}

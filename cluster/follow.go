@@ -3,42 +3,11 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 )
-
-// places are the gossip addresses that --cluster.peer leads to: what each name last resolved to.
-type places struct {
-	reached chan struct{} // closed when one of them has answered, or all of them are this replica itself
-	once    sync.Once
-
-	mu sync.Mutex
-	of map[string][]string // by peer
-}
-
-func newPlaces() *places { return &places{reached: make(chan struct{}), of: map[string][]string{}} }
-
-func (p *places) set(peer string, addresses []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.of[peer] = addresses
-}
-
-func (p *places) wereReached() { p.once.Do(func() { close(p.reached) }) }
-
-func (p *places) has(address string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, addresses := range p.of {
-		if slices.Contains(addresses, address) {
-			return true
-		}
-	}
-	return false
-}
 
 // reachedWithin bounds how long an invitation waits for the first answer of a peer.
 const reachedWithin = time.Second
@@ -50,18 +19,18 @@ func (r *Replica) mayFollow(cluster uuid.UUID) error {
 	if r.id.Get().Cluster != uuid.Nil || r.gossip == nil {
 		return nil // promises decide
 	}
-	led := r.gossip.clustersAt(r.places.has)
+	led := r.gossip.ClustersAt(r.places.Has)
 	if len(led) == 0 && len(r.cfg.Peers) > 0 {
 		select {
-		case <-r.places.reached:
-			led = r.gossip.clustersAt(r.places.has)
+		case <-r.places.Reached:
+			led = r.gossip.ClustersAt(r.places.Has)
 		case <-r.ctx.Done():
 			return errClosing
 		case <-time.After(reachedWithin):
 			return errors.New("has not reached its --cluster.peer yet")
 		}
 	}
-	err := whomToFollow(cluster, led, r.gossip.clustersAt(func(string) bool { return true }))
+	err := whomToFollow(cluster, led, r.gossip.ClustersAt(func(string) bool { return true }))
 	if err != nil && r.refusals.Allow("invitation", time.Now()) {
 		r.logger.Warn("this replica was invited to a cluster and refused: it "+err.Error(), "invited_by", cluster)
 	}

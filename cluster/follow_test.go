@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/loglimit"
 )
 
@@ -53,8 +54,8 @@ func followerT(t *testing.T, logs *logBuffer, peers ...string) *Replica {
 		t.Fatal(err)
 	}
 	r := &Replica{
-		cfg: Config{Peers: peers}, id: id, places: newPlaces(), refusals: loglimit.New(), ctx: t.Context(),
-		logger: slog.New(slog.NewTextHandler(logs, nil)), gossip: gossipOf(nodeMeta{ID: id.Get().ID}),
+		cfg: Config{Peers: peers}, id: id, places: gossip.NewPlaces(), refusals: loglimit.New(), ctx: t.Context(),
+		logger: slog.New(slog.NewTextHandler(logs, nil)), gossip: gossipOf(gossip.Meta{ID: id.Get().ID}),
 	}
 	return r
 }
@@ -67,8 +68,8 @@ func TestAnInvitationIsJudgedByWhoIsAtThePeersAddresses(t *testing.T) {
 	if err := r.mayFollow(y); err == nil || !strings.Contains(err.Error(), "not reached") {
 		t.Errorf("before it has asked its peers: %v, want a refusal", err)
 	}
-	r.places.set("peers.test:7946", []string{"127.0.0.1:7946"}) // where gossipNode is
-	r.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Cluster: x, Member: true}))
+	r.places.Set("peers.test:7946", []string{"127.0.0.1:7946"}) // where gossipNode is
+	r.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Cluster: x, HasRaftState: true}))
 	if err := r.mayFollow(x); err != nil {
 		t.Errorf("the cluster of its peer: %v", err)
 	}
@@ -90,10 +91,10 @@ func TestAnInvitationIsJudgedByWhoIsAtThePeersAddresses(t *testing.T) {
 
 func TestAPeerThatNobodyGossipsAtIsNoReasonToRefuse(t *testing.T) {
 	r := followerT(t, &logBuffer{}, "balancer.test:7946")
-	r.places.set("balancer.test:7946", []string{"10.1.1.1:7946"})
-	r.places.wereReached()
+	r.places.Set("balancer.test:7946", []string{"10.1.1.1:7946"})
+	r.places.WereReached()
 	x := uuid.New()
-	r.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Cluster: x, Member: true}))
+	r.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Cluster: x, HasRaftState: true}))
 	if err := r.mayFollow(x); err != nil {
 		t.Error(err)
 	}
@@ -101,11 +102,11 @@ func TestAPeerThatNobodyGossipsAtIsNoReasonToRefuse(t *testing.T) {
 
 func TestPlacesKeepWhatANameLastResolvedTo(t *testing.T) {
 	dns := &fakeDNS{hosts: map[string][]string{}}
-	p := newPlaces()
-	d := &discovery{
-		peers: []string{"replicas.test:7946"}, resolver: dns, logger: slog.New(slog.DiscardHandler), places: p, failed: map[string]string{},
-		known: func() map[string]bool { return nil }, settled: func() bool { return false }, join: func(string) error { return nil },
-		own: map[string]bool{},
+	p := gossip.NewPlaces()
+	d := &gossip.Discovery{
+		Peers: []string{"replicas.test:7946"}, Resolver: dns, Logger: slog.New(slog.DiscardHandler), Places: p,
+		Known: func() map[string]bool { return nil }, Settled: func() bool { return false }, Join: func(string) error { return nil },
+		Own: map[string]bool{},
 	}
 	for _, step := range []struct {
 		name      string
@@ -118,10 +119,10 @@ func TestPlacesKeepWhatANameLastResolvedTo(t *testing.T) {
 	} {
 		dns.set("replicas.test", step.addresses...)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		d.round(ctx)
+		d.Round(ctx)
 		cancel()
-		if !p.has(step.has) || p.has(step.not) {
-			t.Errorf("%s: has %s: %t, has %s: %t", step.name, step.has, p.has(step.has), step.not, p.has(step.not))
+		if !p.Has(step.has) || p.Has(step.not) {
+			t.Errorf("%s: has %s: %t, has %s: %t", step.name, step.has, p.Has(step.has), step.not, p.Has(step.not))
 		}
 	}
 }
@@ -141,16 +142,16 @@ func TestPeersAreReachedWhenOneHasAnsweredOrThereIsNoOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dns := &fakeDNS{hosts: map[string][]string{}}
 			dns.set("replicas.test", c.addresses...)
-			p := newPlaces()
-			d := &discovery{
-				peers: []string{"replicas.test:7946"}, resolver: dns, logger: slog.New(slog.DiscardHandler), places: p, failed: map[string]string{},
-				known: func() map[string]bool { return nil }, settled: func() bool { return false }, join: func(string) error { return c.joins },
-				own: map[string]bool{own: true},
+			p := gossip.NewPlaces()
+			d := &gossip.Discovery{
+				Peers: []string{"replicas.test:7946"}, Resolver: dns, Logger: slog.New(slog.DiscardHandler), Places: p,
+				Known: func() map[string]bool { return nil }, Settled: func() bool { return false }, Join: func(string) error { return c.joins },
+				Own: map[string]bool{own: true},
 			}
-			d.round(t.Context())
+			d.Round(t.Context())
 			reached := false
 			select {
-			case <-p.reached:
+			case <-p.Reached:
 				reached = true
 			default:
 			}

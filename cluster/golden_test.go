@@ -15,6 +15,8 @@ import (
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/durable"
 	"pushquorum/test/golden"
+
+	"pushquorum/cluster/internal/listening"
 )
 
 // TestGoldenFaults holds what is said of disks, directories and addresses to the rule of test/golden: most of it cannot
@@ -24,7 +26,7 @@ func TestGoldenFaults(t *testing.T) {
 	listen := func(err error) error {
 		return &net.OpError{Op: "listen", Net: "tcp", Err: &os.SyscallError{Syscall: "bind", Err: err}}
 	}
-	address := func(err error) error { return cannotListen("--cluster.listen-address", "10.0.0.1:7946", err) }
+	address := func(err error) error { return listening.Error("--cluster.listen-address", "10.0.0.1:7946", err) }
 	damage := errors.New("checksum mismatch")
 	var file strings.Builder
 	file.WriteString("What is said of disks, directories and addresses.\n")

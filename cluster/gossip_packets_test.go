@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pushquorum/cluster/internal/gossip"
 )
 
 // The types of memberlist's messages that the tests make.
@@ -81,7 +83,7 @@ func sendPacket(t *testing.T, r *replicaT, message []byte) {
 	if _, err := conn.Write(message); err != nil {
 		t.Fatal(err)
 	}
-	ping := packet(packetPing, msgpackMap("SeqNo", 7, "Node", nodeName(r.self, r.gossip.starts)))
+	ping := packet(packetPing, msgpackMap("SeqNo", 7, "Node", gossip.NodeName(r.self, r.gossip.Starts)))
 	eventually(t, "a ping is answered", func() bool {
 		if _, err := conn.Write(ping); err != nil {
 			return false
@@ -123,7 +125,7 @@ func TestNoPacketEndsAReplica(t *testing.T) {
 	waitReady(t, victim)
 	for _, r := range replicas[1:] {
 		eventually(t, r.cfg.Name+" keeps it", func() bool {
-			for _, m := range r.gossip.alive() {
+			for _, m := range r.gossip.Alive() {
 				if m.ID == victim.self {
 					return true
 				}

@@ -230,7 +230,7 @@ func (r *replicaT) open() error {
 	r.Replica = replica
 	if r.net != nil {
 		r.net.mu.Lock()
-		r.net.owner[replica.addrs.peerAdvertise] = r.cfg.Name
+		r.net.owner[replica.addrs.PeerAdvertise] = r.cfg.Name
 		r.net.mu.Unlock()
 	}
 	ctx, cancel := context.WithCancel(context.Background())

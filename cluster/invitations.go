@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/gossip"
 )
 
 const (
@@ -24,7 +26,7 @@ var errDeclined = errors.New("declined")
 
 func newInvitations(r *Replica) *invitations {
 	return &invitations{
-		ask: r.invite, run: r.spawn, done: r.gossip.poke, pause: r.tune.reconcile, logger: r.logger, asking: map[uuid.UUID]bool{},
+		ask: r.invite, run: r.spawn, done: r.gossip.Poke, pause: r.tune.reconcile, logger: r.logger, asking: map[uuid.UUID]bool{},
 	}
 }
 
@@ -34,7 +36,7 @@ func newInvitations(r *Replica) *invitations {
 // because the others have had their chance. Who has accepted and has not come in is asked again, too: its disk may have
 // been put back to what it was before its answer.
 type invitations struct {
-	ask    func(ctx context.Context, m nodeMeta) error
+	ask    func(ctx context.Context, m gossip.Meta) error
 	run    func(func(context.Context)) bool // starts a goroutine that ends with the replica; false: it is closing
 	done   func()                           // called when a question has ended
 	pause  time.Duration                    // before the same one is asked again
@@ -47,7 +49,7 @@ type invitations struct {
 
 // guest is one who may join.
 type guest struct {
-	nodeMeta
+	gossip.Meta
 	accepted bool
 	failures int       // since it last answered
 	next     time.Time // when it may be asked again
@@ -55,7 +57,7 @@ type guest struct {
 
 // offer is told who may join now, and gives those who have accepted, in the order in which they came. All others are
 // forgotten.
-func (i *invitations) offer(now time.Time, present []nodeMeta) (accepted []nodeMeta) {
+func (i *invitations) offer(now time.Time, present []gossip.Meta) (accepted []gossip.Meta) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.update(present)
@@ -69,24 +71,24 @@ func (i *invitations) offer(now time.Time, present []nodeMeta) (accepted []nodeM
 		}
 	}
 	slices.SortFunc(due, func(a, b *guest) int {
-		return cmp.Or(cmp.Compare(a.failures, b.failures), cmp.Compare(b.seen, a.seen))
+		return cmp.Or(cmp.Compare(a.failures, b.failures), cmp.Compare(b.Seen, a.Seen))
 	})
 	for _, g := range due[:min(len(due), maxAsked-len(i.asking))] {
-		m := g.nodeMeta
+		m := g.Meta
 		if !i.run(func(ctx context.Context) { i.invite(ctx, g, m) }) {
 			break
 		}
 		i.asking[m.ID] = true
 	}
-	slices.SortFunc(willing, func(a, b *guest) int { return cmp.Compare(a.seen, b.seen) })
+	slices.SortFunc(willing, func(a, b *guest) int { return cmp.Compare(a.Seen, b.Seen) })
 	for _, g := range willing {
-		accepted = append(accepted, g.nodeMeta)
+		accepted = append(accepted, g.Meta)
 	}
 	return accepted
 }
 
 // update makes guests those who are present. One that has started again has forgotten its answer.
-func (i *invitations) update(present []nodeMeta) {
+func (i *invitations) update(present []gossip.Meta) {
 	old := i.guests
 	i.guests = make(map[uuid.UUID]*guest, len(present))
 	for _, m := range present {
@@ -94,12 +96,12 @@ func (i *invitations) update(present []nodeMeta) {
 		if g == nil || g.Starts != m.Starts {
 			g = &guest{}
 		}
-		g.nodeMeta = m
+		g.Meta = m
 		i.guests[m.ID] = g
 	}
 }
 
-func (i *invitations) invite(ctx context.Context, g *guest, m nodeMeta) {
+func (i *invitations) invite(ctx context.Context, g *guest, m gossip.Meta) {
 	err := i.ask(ctx, m)
 	if err != nil {
 		i.logger.Debug("cannot invite a replica yet", "name", m.Name, "id", m.ID, "err", err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"pushquorum/cluster/internal/gossip"
 )
 
 // inviteesT are those who are asked, by id: each answers in its own way and time.
@@ -25,7 +27,7 @@ type inviteesT struct {
 	began  time.Time
 }
 
-func (v *inviteesT) ask(ctx context.Context, m nodeMeta) error {
+func (v *inviteesT) ask(ctx context.Context, m gossip.Meta) error {
 	v.mu.Lock()
 	v.asked[m.ID] = append(v.asked[m.ID], time.Since(v.began))
 	v.busy[m.ID]++
@@ -57,7 +59,7 @@ func accepts(context.Context) error { return nil }
 type party struct {
 	*inviteesT
 	i       *invitations
-	present []nodeMeta
+	present []gossip.Meta
 	woken   chan struct{}
 }
 
@@ -66,12 +68,12 @@ func (p *party) comes(answer func(context.Context) error) uuid.UUID {
 	p.mu.Lock()
 	p.answer[id] = answer
 	p.mu.Unlock()
-	p.present = append(p.present, nodeMeta{ID: id, Starts: 1, seen: len(p.present)})
+	p.present = append(p.present, gossip.Meta{ID: id, Starts: 1, Seen: len(p.present)})
 	return id
 }
 
 // until offers, as reconcile does, until the condition holds or time is up; it gives who has accepted.
-func (p *party) until(limit time.Duration, cond func(accepted []nodeMeta) bool) bool {
+func (p *party) until(limit time.Duration, cond func(accepted []gossip.Meta) bool) bool {
 	deadline := time.After(limit)
 	for {
 		if cond(p.i.offer(time.Now(), p.present)) {
@@ -93,13 +95,13 @@ func (p *party) questions(id uuid.UUID) []time.Duration {
 	return slices.Clone(p.asked[id])
 }
 
-func hasAccepted(id uuid.UUID) func([]nodeMeta) bool {
-	return func(accepted []nodeMeta) bool {
-		return slices.ContainsFunc(accepted, func(m nodeMeta) bool { return m.ID == id })
+func hasAccepted(id uuid.UUID) func([]gossip.Meta) bool {
+	return func(accepted []gossip.Meta) bool {
+		return slices.ContainsFunc(accepted, func(m gossip.Meta) bool { return m.ID == id })
 	}
 }
 
-func never([]nodeMeta) bool { return false }
+func never([]gossip.Meta) bool { return false }
 
 func atAParty(t *testing.T, f func(t *testing.T, p *party)) {
 	t.Helper()
@@ -215,7 +217,7 @@ func TestWhoAcceptedAndDoesNotComeInIsAskedAgain(t *testing.T) {
 		if !p.until(time.Second, hasAccepted(guest)) {
 			t.Fatal("it has not accepted")
 		}
-		if p.until(10*time.Second, func(accepted []nodeMeta) bool { return len(accepted) == 0 }) {
+		if p.until(10*time.Second, func(accepted []gossip.Meta) bool { return len(accepted) == 0 }) {
 			t.Error("while it is asked again, it is none of those who have accepted")
 		}
 		if got := len(p.questions(guest)); got < 5 {
@@ -275,7 +277,7 @@ func TestAReplicaJoinsPastPhantoms(t *testing.T) { // not parallel, because it m
 	waitReady(t, r)
 	hole := swallows(t)
 	for i := range 2000 {
-		r.gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Name: fmt.Sprintf("phantom%d", i), Peer: hole, Starts: 1}))
+		r.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Name: fmt.Sprintf("phantom%d", i), Peer: hole, Starts: 1}))
 	}
 	began := time.Now()
 	second := newReplica(t, tn, "r2", freePorts(t), 1, r.cfg.ListenAddress).start()
@@ -292,7 +294,7 @@ func TestTheStatusOfAClusterDoesNotWaitForPhantoms(t *testing.T) { // not parall
 	_, replicas := trio(t)
 	hole := swallows(t)
 	for range 500 {
-		replicas[0].gossip.NotifyJoin(gossipNode(t, nodeMeta{ID: uuid.New(), Peer: hole, Starts: 1}))
+		replicas[0].gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Peer: hole, Starts: 1}))
 	}
 	began := time.Now()
 	healthy := 0

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/server"
 )
 
@@ -33,7 +34,7 @@ func (r *Replica) reconcile(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.gossip.changed:
+		case <-r.gossip.Changed():
 		case <-time.After(r.tune.reconcile):
 		}
 	}
@@ -48,21 +49,21 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 	}
 	own := r.store.ClusterID()
 	leading := r.raft.State() == raft.Leader
-	alive := r.gossip.alive()
-	var guests []nodeMeta // who might join, as gossip says; each is asked before anything is changed for it
+	alive := r.gossip.Alive()
+	var guests []gossip.Meta // who might join, as gossip says; each is asked before anything is changed for it
 	for _, m := range alive {
 		if ctx.Err() != nil {
 			return
 		}
 		_, configured := servers[m.ID]
 		switch {
-		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.Member && !configured && m.Cluster != own:
+		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.HasRaftState && !configured && m.Cluster != own:
 			r.warnOfStranger(m)
-		case m.ID != r.self && !m.Member && m.Cluster == uuid.Nil && (configured || leading):
+		case m.ID != r.self && !m.HasRaftState && m.Cluster == uuid.Nil && (configured || leading):
 			// A configured one too, leader or not: it may have missed the bootstrap, and the cluster may need its vote.
 			guests = append(guests, m)
 		case m.ID != r.self && leading && !configured && m.Cluster == own:
-			if !m.Member || r.isWelcomeBack(m, alive, servers) {
+			if !m.HasRaftState || r.isWelcomeBack(m, alive, servers) {
 				guests = append(guests, m)
 			}
 		case leading && configured:
@@ -79,7 +80,7 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 // isWelcomeBack tells whether a replica that was removed and has come back may be added again. It may if its place is
 // free, because it remembers its term and vote, and the cluster treats it like any other that was away for long.
 // Otherwise that is logged once.
-func (r *Replica) isWelcomeBack(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server) bool {
+func (r *Replica) isWelcomeBack(m gossip.Meta, alive []gossip.Meta, servers map[uuid.UUID]raft.Server) bool {
 	other, taken := nameTakenBy(m, alive, servers)
 	if !taken {
 		r.warned.forget(m.ID)
@@ -93,17 +94,17 @@ func (r *Replica) isWelcomeBack(m nodeMeta, alive []nodeMeta, servers map[uuid.U
 }
 
 // nameTakenBy gives the living member of the configuration that has the name of a replica outside it, if there is one.
-func nameTakenBy(m nodeMeta, alive []nodeMeta, servers map[uuid.UUID]raft.Server) (other nodeMeta, taken bool) {
+func nameTakenBy(m gossip.Meta, alive []gossip.Meta, servers map[uuid.UUID]raft.Server) (other gossip.Meta, taken bool) {
 	for _, other := range alive {
 		if _, configured := servers[other.ID]; configured && other.Name == m.Name {
 			return other, true
 		}
 	}
-	return nodeMeta{}, false
+	return gossip.Meta{}, false
 }
 
 // warnOfStranger logs, once, that a replica of another cluster has come into the gossip.
-func (r *Replica) warnOfStranger(m nodeMeta) {
+func (r *Replica) warnOfStranger(m gossip.Meta) {
 	r.warnOnce(m.ID, "a replica belongs to another cluster and is not added; if its data is not needed, stop it "+
 		"and delete its data directory, otherwise take it out of --cluster.peer",
 		"name", m.Name, "id", m.ID, "peer", m.Peer, "its_cluster", m.Cluster, "this_cluster", r.store.ClusterID())
@@ -116,7 +117,7 @@ func (r *Replica) warnOnce(about uuid.UUID, msg string, args ...any) {
 	}
 }
 
-func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
+func (r *Replica) invite(ctx context.Context, m gossip.Meta) error {
 	ctx, cancel := context.WithTimeout(ctx, inviteTimeout)
 	defer cancel()
 	var reply AgreeReply
@@ -133,14 +134,14 @@ func (r *Replica) invite(ctx context.Context, m nodeMeta) error {
 // disown forgets what gossip says of a replica that has just said that it belongs to another cluster. Gossip may have
 // met it before it belonged to any, and its news of that goes to those whom it gossips with, who are others by now.
 func (r *Replica) disown(id, cluster uuid.UUID) {
-	if !foreignTo(r.store.ClusterID(), cluster) {
+	if !gossip.ForeignTo(r.store.ClusterID(), cluster) {
 		return
 	}
-	if m, ok := r.gossip.lastSeen(id); ok {
+	if m, ok := r.gossip.LastSeen(id); ok {
 		m.Cluster = cluster
-		r.gossip.forget(id)
+		r.gossip.Forget(id)
 		r.warnOfStranger(m)
-		r.gossip.poke()
+		r.gossip.Poke()
 	}
 }
 
@@ -152,11 +153,11 @@ func (r *Replica) acceptInvite(cluster uuid.UUID) error {
 	if err := r.promises.Invite(cluster); err != nil {
 		return err
 	}
-	r.gossip.poke()
+	r.gossip.Poke()
 	return nil
 }
 
-func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) {
+func (r *Replica) addNonvoter(ctx context.Context, m gossip.Meta, servers map[uuid.UUID]raft.Server) {
 	if r.raft.State() != raft.Leader || ctx.Err() != nil {
 		return
 	}
@@ -173,12 +174,12 @@ func (r *Replica) addNonvoter(ctx context.Context, m nodeMeta, servers map[uuid.
 		return
 	}
 	r.logger.Info("added a replica, it becomes a voter when it has caught up",
-		"name", m.Name, "id", m.ID, "returned", m.Member)
+		"name", m.Name, "id", m.ID, "returned", m.HasRaftState)
 }
 
 // predecessors are the configured servers of the newcomer's name that do not answer. They are asked, because gossip
 // holds a process that was restarted with an empty directory for alive for some seconds.
-func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid.UUID]raft.Server) []uuid.UUID {
+func (r *Replica) predecessors(ctx context.Context, m gossip.Meta, servers map[uuid.UUID]raft.Server) []uuid.UUID {
 	var namesakes, silent []uuid.UUID
 	for id, s := range servers {
 		a, err := server.ParseAddress(s.Address)
@@ -202,7 +203,7 @@ func (r *Replica) predecessors(ctx context.Context, m nodeMeta, servers map[uuid
 
 // refreshAddress writes a server's present name and address into the configuration, where a recovery and a leader that
 // has never met the server look for them. A server that was removed meanwhile is not added again.
-func (r *Replica) refreshAddress(ctx context.Context, m nodeMeta) {
+func (r *Replica) refreshAddress(ctx context.Context, m gossip.Meta) {
 	if err := r.reconfigure(ctx, func(c raft.Configuration) (raft.Future, error) {
 		present := serverOf(c, serverID(m.ID))
 		if present == nil {

@@ -110,7 +110,7 @@ func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
 	if voters(a) != 1 || voters(b) != 1 || hasJob(a, "of-b") || hasJob(b, "of-a") {
 		t.Fatal("the two have merged")
 	}
-	if _, err := raftnet.Dial(testContext(t), a.tune.dial, b.addrs.peerAdvertise,
+	if _, err := raftnet.Dial(testContext(t), a.tune.dial, b.addrs.PeerAdvertise,
 		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self, Cluster: a.store.ClusterID()}); !errors.Is(err, raftnet.OtherCluster) {
 		t.Fatalf("Raft traffic of another cluster: %v, want a refusal", err)
 	}
@@ -132,7 +132,7 @@ func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
 	if err := replacement.ReadBarrier(testContext(t)); err != nil || !hasJob(replacement, "before") {
 		t.Fatalf("the replacement lacks data: %v", err)
 	}
-	if _, err := raftnet.Dial(testContext(t), others[1].tune.dial, replacement.addrs.peerAdvertise,
+	if _, err := raftnet.Dial(testContext(t), others[1].tune.dial, replacement.addrs.PeerAdvertise,
 		raftnet.Hello{Kind: raftnet.KindRaft, Target: dead.self, Cluster: others[1].store.ClusterID()}); !errors.Is(err, raftnet.NotMe) {
 		t.Fatalf("asked for the dead one: %v, want a refusal", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 )
@@ -60,14 +61,14 @@ func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, clust
 }
 
 // placesOfPeers gives the peer ports that belong to the configured gossip ports: the next port, as when none is set.
-func placesOfPeers(ctx context.Context, cfg *Config, r resolver) ([]string, error) {
+func placesOfPeers(ctx context.Context, cfg *Config, r gossip.Resolver) ([]string, error) {
 	var out []string
 	for _, peer := range cfg.Peers {
-		host, port, err := splitHostPort(peer)
+		host, port, err := gossip.SplitHostPort(peer)
 		if err != nil {
 			return nil, err
 		}
-		ips, err := lookup(ctx, r, host)
+		ips, err := gossip.Lookup(ctx, r, host)
 		if err != nil {
 			cfg.Logger.Warn("--cluster.peer does not resolve, so nobody can be asked there", "peer", peer, "err", err)
 			continue

@@ -75,3 +75,21 @@ func TestWhoIsAboutToStopIsNotGivenAVote(t *testing.T) {
 		t.Errorf("promoted %v", got.Promotions)
 	}
 }
+
+// TestWhatALeaderTellsOfAbsencesIsTakenOver in milliseconds, and nothing below zero, whoever sends it.
+func TestWhatALeaderTellsOfAbsencesIsTakenOver(t *testing.T) {
+	now := time.Now()
+	there, gone := uuid.UUID{1}, uuid.UUID{2}
+	leader := newAbsences(time.Minute)
+	servers := []raft.ServerID{serverID(there), serverID(gone)}
+	leader.look(now, slices.Values(servers), map[raft.ServerID]bool{serverID(there): true})
+	follower := newAbsences(time.Minute)
+	follower.told(now, leader.missing())
+	if got := follower.of(serverID(gone)); got != time.Minute || follower.of(serverID(there)) != 0 {
+		t.Errorf("missing for %s, want a minute; and the one that is there for %s", got, follower.of(serverID(there)))
+	}
+	follower.told(now, []MissingServer{{ID: gone, ForMs: -5}})
+	if got := follower.of(serverID(gone)); got < 0 {
+		t.Errorf("missing for %s", got)
+	}
+}

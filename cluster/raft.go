@@ -15,6 +15,7 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/raftnet"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
@@ -51,13 +52,13 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(server.Address{ID: r.self}.Encode())
 	} else {
-		r.gossip = newGossip(r.logger, r.self, r.id.Get().Starts, r.addrs, gossipHooks{meta: r.ownMeta, moved: r.moved, stranger: r.warnOfStranger})
+		r.gossip = gossip.New(r.logger, r.self, r.id.Get().Starts, r.addrs, gossip.Hooks{Meta: r.ownMeta, Moved: r.moved, Stranger: r.warnOfStranger})
 		r.alone = r.newAlone()
 		r.mux = raftnet.NewMux(ln, r.logger, r.admit, r.servePeer)
-		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.peerAdvertise, r.store.ClusterID, r.tune.dial)
+		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.PeerAdvertise, r.store.ClusterID, r.tune.dial)
 		network := raftnet.NewTransport(raftnet.TransportConfig{
 			Streams:   r.stream,
-			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.peerAdvertise, Gossiped: r.peerAddress, Configured: configured},
+			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.PeerAdvertise, Gossiped: r.peerAddress, Configured: configured},
 			RaftLog:   logger, Logger: r.logger, Trim: r.store.Trim,
 			Term: func() uint64 {
 				if running := ref.Load(); running != nil {

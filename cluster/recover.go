@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pushquorum/cluster/internal/disk"
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/server"
 	"pushquorum/fsm"
 )
@@ -85,9 +86,9 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 		return rec, err
 	}
 	self := id.Get().ID
-	var address addresses
+	var address gossip.Addresses
 	if !cfg.standalone() {
-		if address, err = resolveAddresses(&cfg, tune.resolver); err != nil {
+		if address, err = gossip.ResolveAddresses(cfg.addressFlags(), tune.resolver); err != nil {
 			return rec, err
 		}
 	}
@@ -134,7 +135,7 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	_, trans := raft.NewInmemTransport(server.Address{ID: self}.Encode())
 	defer trans.Close() //nolint:errcheck // it holds nothing
 	sole := raft.Configuration{Servers: []raft.Server{{
-		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.peerAdvertise, Name: cfg.Name}.Encode(),
+		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.PeerAdvertise, Name: cfg.Name}.Encode(),
 	}}}
 	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.Log(), store.Stable(), store.Snapshots(), trans, sole); err != nil {
 		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)

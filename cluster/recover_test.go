@@ -73,7 +73,7 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 		return strings.Contains(survivor.logs.String(), "belongs to another cluster") && strings.Contains(survivor.logs.String(), other.self.String())
 	})
 	for _, cluster := range []uuid.UUID{oldCluster, other.store.ClusterID()} {
-		if _, err := raftnet.Dial(testContext(t), other.tune.dial, survivor.addrs.peerAdvertise,
+		if _, err := raftnet.Dial(testContext(t), other.tune.dial, survivor.addrs.PeerAdvertise,
 			raftnet.Hello{Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self, Cluster: cluster}); !errors.Is(err, raftnet.OtherCluster) {
 			t.Errorf("Raft traffic of the old cluster: %v, want a refusal", err)
 		}

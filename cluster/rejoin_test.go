@@ -97,7 +97,7 @@ func TestLeaderThatWasCutOffLearnsOfAReplicaThatCameMeanwhile(t *testing.T) {
 	}
 	lost.start()
 	eventually(t, "the one that stayed sees the newcomer", func() bool {
-		m, ok := others[1].gossip.lastSeen(lost.self)
+		m, ok := others[1].gossip.LastSeen(lost.self)
 		return ok && m.ID == lost.self
 	})
 	eventually(t, "the newcomer waits", func() bool { return strings.Contains(lost.logs.String(), "waiting for a cluster") })

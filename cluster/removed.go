@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/gossip"
 )
 
 // errRemoved is why a replica that was removed from its cluster is not ready.
@@ -32,7 +34,7 @@ type evictionWatch struct {
 	// leader gives the present leader, "" when none is known, and since when that has been so.
 	leader func() (raft.ServerID, time.Time)
 	// members gives the living members of the cluster but this one, those in the configuration first.
-	members func() []nodeMeta
+	members func() []gossip.Meta
 	ask     func(context.Context, uuid.UUID) (StatusReply, error)
 	logger  *slog.Logger
 
@@ -64,7 +66,7 @@ func (w *evictionWatch) check(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, evictionTimeout)
 	defer cancel()
 	var mu sync.Mutex
-	sideBySide(w.members(), func(m nodeMeta) {
+	sideBySide(w.members(), func(m gossip.Meta) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -88,11 +90,11 @@ func (w *evictionWatch) check(ctx context.Context) {
 
 // livingMembers are those whom gossip shows as living members of this cluster, but this replica, those in the
 // configuration first, because gossip may show any number.
-func (r *Replica) livingMembers() []nodeMeta {
-	members := slices.DeleteFunc(r.gossip.alive(), func(m nodeMeta) bool {
-		return m.ID == r.self || !m.Member || m.Cluster != r.store.ClusterID()
+func (r *Replica) livingMembers() []gossip.Meta {
+	members := slices.DeleteFunc(r.gossip.Alive(), func(m gossip.Meta) bool {
+		return m.ID == r.self || !m.HasRaftState || m.Cluster != r.store.ClusterID()
 	})
 	configured := configuredIDs(r.raft.GetConfiguration().Configuration())
-	before(members, func(m nodeMeta) bool { return slices.Contains(configured, m.ID) })
+	before(members, func(m gossip.Meta) bool { return slices.Contains(configured, m.ID) })
 	return members
 }

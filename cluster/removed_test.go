@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/gossip"
 )
 
 // TestWhoeverIsMissedByALeadersFollowerWasRemoved goes through what the others may say to a replica that has no leader.
@@ -49,7 +51,7 @@ func TestWhoeverIsMissedByALeadersFollowerWasRemoved(t *testing.T) {
 			w := &evictionWatch{
 				self: self, cluster: func() uuid.UUID { return cluster }, logger: slog.New(slog.DiscardHandler),
 				leader:  func() (raft.ServerID, time.Time) { return leader, time.Now().Add(-tc.without) },
-				members: func() []nodeMeta { return []nodeMeta{{ID: other, Name: "b"}} },
+				members: func() []gossip.Meta { return []gossip.Meta{{ID: other, Name: "b"}} },
 				ask: func(context.Context, uuid.UUID) (StatusReply, error) {
 					asked = true
 					return tc.answer, tc.err

@@ -18,6 +18,9 @@ import (
 
 	"pushquorum/cluster/internal/loglimit"
 	"pushquorum/cluster/internal/raftnet"
+
+	"pushquorum/cluster/internal/gossip"
+	"pushquorum/cluster/internal/listening"
 )
 
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.
@@ -31,7 +34,7 @@ type Replica struct {
 	logger   *slog.Logger
 	self     uuid.UUID
 	serverID raft.ServerID
-	addrs    addresses
+	addrs    gossip.Addresses
 
 	lock     *disk.Lock
 	dir      *disk.Watch
@@ -40,12 +43,12 @@ type Replica struct {
 	store    *disk.Dir
 	promises *formation.Promises
 	attempt  *formation.Attempt
-	alone    *formation.Alone // nil when standalone
-	gossip   *gossip          // nil when standalone
-	mux      *raftnet.Mux     // nil when standalone
-	stream   *raftnet.Streams // nil when standalone
-	injector injector         // nil when standalone
-	trans    raft.Transport   // the network, or one that reaches nobody
+	alone    *formation.Alone   // nil when standalone
+	gossip   *gossip.Membership // nil when standalone
+	mux      *raftnet.Mux       // nil when standalone
+	stream   *raftnet.Streams   // nil when standalone
+	injector injector           // nil when standalone
+	trans    raft.Transport     // the network, or one that reaches nobody
 	raft     *raft.Raft
 	stopRaft func() error
 	peers    *raftnet.Client
@@ -61,7 +64,7 @@ type Replica struct {
 	eviction  *evictionWatch
 	turns     turns // to change the configuration
 	invites   *invitations
-	places    *places         // that --cluster.peer leads to
+	places    *gossip.Places  // that --cluster.peer leads to
 	warned    seenIDs         // which replicas are not wanted
 	refusals  *loglimit.Limit // of invitations
 	watch     *watchdog
@@ -90,7 +93,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	r := &Replica{
 		cfg: cfg, tune: tune, logger: cfg.Logger, metrics: newMetrics(),
-		places: newPlaces(), turns: make(turns, 1), refusals: loglimit.New(),
+		places: gossip.NewPlaces(), turns: make(turns, 1), refusals: loglimit.New(),
 		watch: newWatchdog(tune.stuckEvery, tune.stuckAfter, cfg.Logger),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -100,7 +103,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 		}
 	}()
 	if !cfg.standalone() {
-		if r.addrs, err = resolveAddresses(&r.cfg, tune.resolver); err != nil {
+		if r.addrs, err = gossip.ResolveAddresses(r.cfg.addressFlags(), tune.resolver); err != nil {
 			return nil, err
 		}
 	}
@@ -109,8 +112,8 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	}
 	var ln net.Listener
 	if !cfg.standalone() {
-		if ln, err = net.Listen("tcp", r.addrs.peerListen); err != nil {
-			return nil, cannotListen("--cluster.peer-listen-address", r.addrs.peerListen, err)
+		if ln, err = net.Listen("tcp", r.addrs.PeerListen); err != nil {
+			return nil, listening.Error("--cluster.peer-listen-address", r.addrs.PeerListen, err)
 		}
 	}
 	if err := r.startRaft(ln); err != nil {
@@ -135,7 +138,7 @@ func open(cfg Config, tune tuning) (_ *Replica, err error) {
 	r.spawn(func(ctx context.Context) { r.space.Run(ctx, tune.stuckEvery) })
 	if r.mux != nil {
 		r.mux.Start()
-		if err := r.gossip.start(cfg.Label, tune.gossip); err != nil {
+		if err := r.gossip.Start(cfg.Label, tune.gossip); err != nil {
 			return nil, err
 		}
 	}
@@ -206,17 +209,17 @@ func serverID(id uuid.UUID) raft.ServerID { return raft.ServerID(id.String()) }
 func (r *Replica) hasState() bool { return r.id.Get().HasRaftState }
 
 // ownMeta is what gossip tells about this replica.
-func (r *Replica) ownMeta() nodeMeta {
+func (r *Replica) ownMeta() gossip.Meta {
 	rec := r.id.Get()
-	return nodeMeta{
-		ID: rec.ID, Name: r.cfg.Name, Peer: r.addrs.peerAdvertise, Starts: rec.Starts,
-		Member: rec.HasRaftState, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
+	return gossip.Meta{
+		ID: rec.ID, Name: r.cfg.Name, Peer: r.addrs.PeerAdvertise, Starts: rec.Starts,
+		HasRaftState: rec.HasRaftState, Cluster: rec.Cluster, Expect: r.cfg.BootstrapExpect, Version: r.cfg.Version,
 	}
 }
 
 func (r *Replica) refreshGossip() {
-	if r.gossip != nil && r.gossip.list != nil {
-		r.gossip.refresh()
+	if r.gossip != nil {
+		r.gossip.Refresh()
 	}
 }
 
@@ -225,7 +228,7 @@ func (r *Replica) peerAddress(id uuid.UUID) (string, bool) {
 	if r.gossip == nil {
 		return "", false
 	}
-	m, ok := r.gossip.lastSeen(id)
+	m, ok := r.gossip.LastSeen(id)
 	return m.Peer, ok
 }
 
@@ -267,20 +270,17 @@ func (r *Replica) Run(ctx context.Context) error {
 	wg.Go(func() { r.fresh.keep(ctx, r.ReadBarrier, r.tune.freshEvery, r.tune.retryMax) })
 	wg.Go(func() { newSnapshotter(r).run(ctx, min(snapshotTick, r.tune.reconcile)) })
 	if r.gossip != nil {
-		d := &discovery{
-			peers: r.cfg.Peers, resolver: r.tune.resolver, logger: r.logger, places: r.places,
-			own: r.gossip.ownAddresses(), known: r.gossip.gossipAddresses,
-			settled: func() bool {
+		d := &gossip.Discovery{
+			Peers: r.cfg.Peers, Resolver: r.tune.resolver, Logger: r.logger, Places: r.places,
+			Own: r.gossip.OwnAddresses(), Known: r.gossip.Addresses,
+			Settled: func() bool {
 				leader, _ := r.leader.current()
-				return leader != "" && len(r.gossip.alive()) > 1
+				return leader != "" && len(r.gossip.Alive()) > 1
 			},
-			join: func(address string) error {
-				_, err := r.gossip.list.Join([]string{address})
-				return err
-			},
-			quick: r.tune.quickRejoin, slow: r.tune.slowRejoin,
+			Join:  r.gossip.Join,
+			Quick: r.tune.quickRejoin, Slow: r.tune.slowRejoin,
 		}
-		wg.Go(func() { d.run(ctx) })
+		wg.Go(func() { d.Run(ctx) })
 		wg.Go(func() {
 			if err := r.form(ctx); err != nil {
 				halfFormed <- err

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 
+	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/server"
 )
 
@@ -58,7 +59,7 @@ func (r *Replica) Status(ctx context.Context) Status {
 				return
 			}
 		}
-		if foreignTo(own.Cluster, status.Cluster) && !slices.Contains(configured, id) {
+		if gossip.ForeignTo(own.Cluster, status.Cluster) && !slices.Contains(configured, id) {
 			m.ID = "" // gossip has not heard of that yet
 			return
 		}
@@ -102,7 +103,7 @@ func (r *Replica) listMembers() []*Member {
 	}
 	get(r.self.String())
 	if r.gossip != nil {
-		for _, alive := range r.gossip.alive() {
+		for _, alive := range r.gossip.Alive() {
 			m := get(alive.ID.String())
 			m.Name, m.PeerAddress, m.Version = alive.Name, alive.Peer, alive.Version
 		}
@@ -149,7 +150,7 @@ func (r *Replica) ownStatus() StatusReply {
 	return StatusReply{
 		LastLogIndex: lastIndex, LastLogTerm: lastTerm, LastContactMs: contact,
 		Servers: configuredIDs(r.raft.GetConfiguration().Configuration()),
-		ID:      r.self, Cluster: r.store.ClusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.peerAdvertise,
+		ID:      r.self, Cluster: r.store.ClusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.PeerAdvertise,
 		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
 		AppliedIndex: view.Index(), StateHash: view.Hash(), Draining: r.draining.Load(), NoSpace: r.space.Shortage(),
 	}
@@ -184,7 +185,7 @@ func (r *Replica) nameOf(id raft.ServerID) string {
 	}
 	if r.gossip != nil {
 		if u, err := uuid.Parse(string(id)); err == nil {
-			if m, ok := r.gossip.lastSeen(u); ok && m.Name != "" {
+			if m, ok := r.gossip.LastSeen(u); ok && m.Name != "" {
 				return m.Name
 			}
 		}

@@ -153,7 +153,7 @@ func mutantsOfProcesses() []mutant {
 			name: "merged-gossip", what: "gossip takes in members of another cluster, and a newcomer follows any",
 			edits: []edit{
 				{
-					"cluster/gossip.go",
+					"cluster/internal/gossip/gossip.go",
 					"	cfg.Delegate, cfg.Events, cfg.Conflict, cfg.Alive = g, g, g, g\n",
 					"	cfg.Delegate, cfg.Events, cfg.Conflict = g, g, g\n",
 				}, {

@@ -1,5 +1,5 @@
-// Package connlimit bounds the connections that others open, because each takes one of the descriptors that the log, the
-// snapshots and the clients need.
+// Package connlimit bounds the connections that others open, because each takes one of the descriptors that the log,
+// the snapshots and the clients need.
 package connlimit
 
 import (

@@ -50,17 +50,25 @@ func TestOneIsAloneWhenAllThatItsPeersLeadToIsItself(t *testing.T) {
 		seen  []string
 		wait  string // "" = it founds
 	}{
-		"no peers":                                {nil, nil, nil, ""},
-		"its own address":                         {[]string{self + ":7946"}, nil, nil, ""},
-		"the name of all, who are away":           {[]string{"x:7946"}, map[string][]string{"x": {self}}, nil, "none names this replica alone"},
-		"its full name":                           {[]string{"x-0.x.svc:7946"}, map[string][]string{"x-0.x.svc": {self}}, nil, ""},
-		"its own name":                            {[]string{"x-0:7946"}, map[string][]string{"x-0": {self}}, nil, ""},
-		"two names of its own":                    {[]string{"x-0:7946", "x:7946"}, map[string][]string{"x-0": {self}, "x": {self}}, nil, ""},
-		"a service that knows more":               {[]string{"x-0:7946", "x:7946"}, map[string][]string{"x-0": {self}, "x": {self, "10.0.0.2"}}, nil, "x:7946 leads to 10.0.0.2:7946, which is not this replica"},
-		"the first one is another":                {[]string{"x-0:7946", "x:7946"}, map[string][]string{"x-0": {"10.0.0.2"}, "x": {self}}, nil, "x-0:7946 leads to 10.0.0.2:7946"},
-		"the first one is nowhere":                {[]string{"x-0:7946", "x:7946"}, map[string][]string{"x": {self}}, nil, "x-0:7946 has no address yet"},
-		"its own address with another port":       {[]string{self + ":7947"}, nil, nil, "leads to 10.0.0.1:7947"},
-		"somebody who has come by himself":        {[]string{"x-0:7946"}, map[string][]string{"x-0": {self}}, []string{"x-1"}, "x-1 is here, too"},
+		"no peers":        {nil, nil, nil, ""},
+		"its own address": {[]string{self + ":7946"}, nil, nil, ""},
+		"the name of all, who are away": {[]string{"x:7946"}, map[string][]string{"x": {self}}, nil,
+			"none names this replica alone"},
+		"its full name": {[]string{"x-0.x.svc:7946"},
+			map[string][]string{"x-0.x.svc": {self}}, nil, ""},
+		"its own name": {[]string{"x-0:7946"}, map[string][]string{"x-0": {self}}, nil, ""},
+		"two names of its own": {[]string{"x-0:7946", "x:7946"},
+			map[string][]string{"x-0": {self}, "x": {self}}, nil, ""},
+		"a service that knows more": {[]string{"x-0:7946", "x:7946"},
+			map[string][]string{"x-0": {self}, "x": {self, "10.0.0.2"}}, nil,
+			"x:7946 leads to 10.0.0.2:7946, which is not this replica"},
+		"the first one is another": {[]string{"x-0:7946", "x:7946"},
+			map[string][]string{"x-0": {"10.0.0.2"}, "x": {self}}, nil, "x-0:7946 leads to 10.0.0.2:7946"},
+		"the first one is nowhere": {[]string{"x-0:7946", "x:7946"}, map[string][]string{"x": {self}},
+			nil, "x-0:7946 has no address yet"},
+		"its own address with another port": {[]string{self + ":7947"}, nil, nil, "leads to 10.0.0.1:7947"},
+		"somebody who has come by himself": {[]string{"x-0:7946"}, map[string][]string{"x-0": {self}},
+			[]string{"x-1"}, "x-1 is here, too"},
 		"a silent peer, which may be only silent": {[]string{"10.0.0.9:7946"}, nil, nil, "leads to 10.0.0.9:7946"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +85,8 @@ func TestOneIsAloneWhenAllThatItsPeersLeadToIsItself(t *testing.T) {
 			switch {
 			case c.wait == "" && err != nil:
 				t.Fatalf("after 6 s it waits %v", err)
-			case c.wait != "" && (err == nil || !strings.Contains(err.Error(), c.wait) || !strings.Contains(err.Error(), "--cluster.bootstrap-expect")):
+			case c.wait != "" && (err == nil || !strings.Contains(err.Error(), c.wait) ||
+				!strings.Contains(err.Error(), "--cluster.bootstrap-expect")):
 				t.Fatalf("after 6 s it waits %v, want %q and what to do", err, c.wait)
 			}
 		})

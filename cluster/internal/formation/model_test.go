@@ -347,7 +347,8 @@ func TestTwoClustersThatShareAReplicaNeverForm(t *testing.T) {
 	}
 	if formed < 300 || invited < 300 || resumed < 100 {
 		t.Fatalf(
-			"only %d clusters formed in all runs, %d foundings were done again, %d replicas joined an old member: this test shows little",
+			"only %d clusters formed in all runs, %d foundings were done again, %d replicas joined an old member: "+
+				"this test shows little",
 			formed,
 			resumed,
 			invited,
@@ -379,9 +380,12 @@ func TestTheModelFindsDecisionsByWhatWasKnownBefore(t *testing.T) {
 func TestWhatIsDecidedIsReadDecidedAndWrittenInOneStep(t *testing.T) {
 	self, cluster := uuid.UUID{1}, uuid.UUID{2}
 	for name, decide := range map[string]func(*Promises) error{
-		"a promise":         func(p *Promises) error { return p.Prepare(cluster, uuid.UUID{3}, []uuid.UUID{self}) },
-		"an invitation":     func(p *Promises) error { return p.Invite(cluster) },
-		"a hello of Raft's": func(p *Promises) error { p.held = Promise{cluster, uuid.UUID{3}}; return p.Admit(cluster) },
+		"a promise":     func(p *Promises) error { return p.Prepare(cluster, uuid.UUID{3}, []uuid.UUID{self}) },
+		"an invitation": func(p *Promises) error { return p.Invite(cluster) },
+		"a hello of Raft's": func(p *Promises) error {
+			p.held = Promise{cluster, uuid.UUID{3}}
+			return p.Admit(cluster)
+		},
 		"a founding": func(p *Promises) error {
 			p.held = Promise{cluster, self}
 			return p.Found(cluster, func() error { return p.env.Bind(cluster) })

@@ -49,7 +49,7 @@ func TestAPeerThatReadsNothingHoldsUpNoOtherCallForLong(t *testing.T) {
 		defer p.mu.Unlock()
 		return p.conns[id] != nil
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), testkit.Deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	err = p.Call(ctx, id, "ReadIndex", &Question{}, new(Reply))
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
@@ -60,7 +60,7 @@ func TestAPeerThatReadsNothingHoldsUpNoOtherCallForLong(t *testing.T) {
 		if err == nil || errors.Is(err, ErrNotSent) {
 			t.Errorf("the large call: %v, want an error that leaves open whether it was seen", err)
 		}
-	case <-time.After(testkit.Deadline):
+	case <-time.After(10 * time.Second):
 		t.Error("the large call still waits")
 	}
 }
@@ -157,11 +157,18 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 			},
 			took: time.Second, dials: 4,
 		},
-		{name: "a short call, and another one after a while", dead: true, steps: []step{status(0, 10*time.Millisecond), status(5*time.Second, time.Second)}, took: time.Second, dials: 2},
+		{name: "a short call, and another one after a while", dead: true,
+			steps: []step{status(0, 10*time.Millisecond), status(5*time.Second, time.Second)}, took: time.Second,
+			dials: 2},
 		{name: "one long call", dead: true, steps: []step{apply(0, time.Minute)}, took: silentAfter, dials: 1},
-		{name: "a long call after a short one", dead: true, steps: []step{status(0, time.Second), apply(500*time.Millisecond, time.Minute)}, took: 500 * time.Millisecond, dials: 1},
-		{name: "a living one that is asked now and then", steps: []step{status(0, time.Second), status(time.Minute, time.Second)}, dials: 1},
-		{name: "a living one with a slow answer, given up", steps: []step{apply(0, time.Second), status(500*time.Millisecond, time.Second), status(time.Minute, time.Second)}, dials: 1},
+		{name: "a long call after a short one", dead: true,
+			steps: []step{status(0, time.Second), apply(500*time.Millisecond, time.Minute)},
+			took:  500 * time.Millisecond, dials: 1},
+		{name: "a living one that is asked now and then",
+			steps: []step{status(0, time.Second), status(time.Minute, time.Second)}, dials: 1},
+		{name: "a living one with a slow answer, given up",
+			steps: []step{apply(0, time.Second), status(500*time.Millisecond, time.Second),
+				status(time.Minute, time.Second)}, dials: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -242,7 +249,8 @@ func TestAConnectionToWhereAPeerWasIsGivenUp(t *testing.T) {
 		p.Moved(id, "new")
 		if err := <-waiting; err == nil || errors.Is(err, ErrNotSent) || time.Since(began) > 0 {
 			t.Errorf(
-				"the call at the old place ended after %s with %v, want an error at once that leaves open whether it was seen",
+				"the call at the old place ended after %s with %v, want an error at once that leaves open whether it "+
+					"was seen",
 				time.Since(began),
 				err,
 			)

@@ -12,8 +12,9 @@ type heardConn struct {
 	net.Conn
 
 	mu      sync.Mutex
-	waiting int       // calls
-	since   time.Time // of the oldest question without an answer, or of the last byte if that came later; zero: nothing is owed
+	waiting int // calls
+	// of the oldest question without an answer, or of the last byte if that came later; zero: nothing is owed
+	since time.Time
 }
 
 func (c *heardConn) Read(p []byte) (int, error) {

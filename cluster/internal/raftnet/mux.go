@@ -50,7 +50,8 @@ func NewMux(ln net.Listener, logger *slog.Logger, admit func(Hello) Answer, serv
 		raft: make(
 			chan net.Conn,
 		), done: make(chan struct{}), conns: map[net.Conn]struct{}{}, known: map[net.Conn]struct{}{},
-		limit: connlimit.PerPort(), newcomers: connlimit.NewNewest(min(maxNewcomers, connlimit.PerPort())), full: loglimit.New(),
+		limit: connlimit.PerPort(), newcomers: connlimit.NewNewest(min(maxNewcomers, connlimit.PerPort())),
+		full: loglimit.New(),
 	}
 }
 

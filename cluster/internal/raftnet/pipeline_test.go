@@ -51,7 +51,8 @@ func TestAPipelineWhoseAnswersNobodyTakesDoesNotLockUp(t *testing.T) {
 	sent := make(chan error, 1)
 	go func() {
 		for range requests {
-			if _, err := p.AppendEntries(&raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{}); err != nil {
+			if _, err := p.AppendEntries(&raft.AppendEntriesRequest{Term: 1},
+				&raft.AppendEntriesResponse{}); err != nil {
 				sent <- err
 				return
 			}

@@ -62,7 +62,8 @@ func newPeerOfOne(t *testing.T, term uint64) *peerOfOne {
 	store := raft.NewInmemStore()
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.Logger = nodeID, hclog.NewNullLogger()
-	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 800*time.Millisecond, 800*time.Millisecond, 500*time.Millisecond
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 800*time.Millisecond, 800*time.Millisecond,
+		500*time.Millisecond
 	err := raft.BootstrapCluster(
 		cfg,
 		store,
@@ -98,7 +99,8 @@ func (p *peerOfOne) serve(done chan struct{}) {
 			honest := lie == 0
 			switch req := rpc.Command.(type) {
 			case *raft.AppendEntriesRequest:
-				resp := &raft.AppendEntriesResponse{Term: max(req.Term, lie), Success: honest, LastLog: req.PrevLogEntry + uint64(len(req.Entries))}
+				resp := &raft.AppendEntriesResponse{Term: max(req.Term, lie), Success: honest,
+					LastLog: req.PrevLogEntry + uint64(len(req.Entries))}
 				rpc.Respond(resp, nil)
 			case *raft.RequestVoteRequest:
 				rpc.Respond(&raft.RequestVoteResponse{Term: max(req.Term, lie), Granted: honest}, nil)
@@ -127,30 +129,41 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 		term := p.raft.CurrentTerm()
 		for name, send := range map[string]func() error{
 			"AppendEntries": func() error {
-				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{RPCHeader: header, Term: leap, PrevLogEntry: 1, PrevLogTerm: 1}, new(raft.AppendEntriesResponse))
+				return p.AppendEntries(node, address,
+					&raft.AppendEntriesRequest{RPCHeader: header, Term: leap, PrevLogEntry: 1,
+						PrevLogTerm: 1}, new(raft.AppendEntriesResponse))
 			},
 			"a heartbeat": func() error {
-				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{RPCHeader: header, Term: leap}, new(raft.AppendEntriesResponse))
+				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{RPCHeader: header, Term: leap},
+					new(raft.AppendEntriesResponse))
 			},
 			"RequestVote": func() error {
-				return p.RequestVote(node, address, &raft.RequestVoteRequest{RPCHeader: header, Term: leap, LastLogIndex: 1 << 40, LastLogTerm: leap, LeadershipTransfer: true}, new(raft.RequestVoteResponse))
+				return p.RequestVote(node, address,
+					&raft.RequestVoteRequest{RPCHeader: header, Term: leap, LastLogIndex: 1 << 40, LastLogTerm: leap,
+						LeadershipTransfer: true}, new(raft.RequestVoteResponse))
 			},
 			"RequestPreVote": func() error {
-				return p.RequestPreVote(node, address, &raft.RequestPreVoteRequest{RPCHeader: header, Term: leap, LastLogIndex: 1 << 40, LastLogTerm: leap}, new(raft.RequestPreVoteResponse))
+				return p.RequestPreVote(node, address,
+					&raft.RequestPreVoteRequest{RPCHeader: header, Term: leap, LastLogIndex: 1 << 40,
+						LastLogTerm: leap}, new(raft.RequestPreVoteResponse))
 			},
 			"InstallSnapshot": func() error {
 				req := &raft.InstallSnapshotRequest{
-					RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax, Term: leap, LastLogIndex: 1 << 40, LastLogTerm: 1,
+					RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax, Term: leap, LastLogIndex: 1 << 40,
+					LastLogTerm:   1,
 					Configuration: configuration, Size: 1 << 20,
 				}
-				return p.InstallSnapshot(node, address, req, new(raft.InstallSnapshotResponse), bytes.NewReader(make([]byte, 1<<20)))
+				return p.InstallSnapshot(node, address, req, new(raft.InstallSnapshotResponse),
+					bytes.NewReader(make([]byte, 1<<20)))
 			},
 			"a snapshot with a bogus configuration": func() error {
 				req := &raft.InstallSnapshotRequest{
-					RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax, Term: term, LastLogIndex: 1 << 40, LastLogTerm: 1,
+					RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax, Term: term, LastLogIndex: 1 << 40,
+					LastLogTerm:   1,
 					Configuration: []byte("bogus"), Size: 5,
 				}
-				return p.InstallSnapshot(node, address, req, new(raft.InstallSnapshotResponse), strings.NewReader("bogus"))
+				return p.InstallSnapshot(node, address, req, new(raft.InstallSnapshotResponse),
+					strings.NewReader("bogus"))
 			},
 			"a bogus configuration": func() error {
 				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{
@@ -160,7 +173,8 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 			},
 			"an entry of a later term than its request": func() error {
 				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{
-					RPCHeader: header, Term: term, PrevLogEntry: 1, PrevLogTerm: 1, Entries: []*raft.Log{{Index: 2, Term: term + 1}},
+					RPCHeader: header, Term: term, PrevLogEntry: 1, PrevLogTerm: 1,
+					Entries: []*raft.Log{{Index: 2, Term: term + 1}},
 				}, new(raft.AppendEntriesResponse))
 			},
 		} {
@@ -184,7 +198,8 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 	}
 	// A step that elections make is followed.
 	resp := new(raft.AppendEntriesResponse)
-	if err := p.AppendEntries(node, address, &raft.AppendEntriesRequest{RPCHeader: header, Term: p.raft.CurrentTerm() + 1000, PrevLogEntry: 1, PrevLogTerm: 1}, resp); err != nil {
+	if err := p.AppendEntries(node, address, &raft.AppendEntriesRequest{RPCHeader: header,
+		Term: p.raft.CurrentTerm() + 1000, PrevLogEntry: 1, PrevLogTerm: 1}, resp); err != nil {
 		t.Errorf("a leader of a later term: %v", err)
 	}
 }

@@ -15,9 +15,9 @@ import (
 //	<id>@<host:port>/<id,…>/<name>            as it is configured: with whom it replaces, and its name
 //
 // The id makes it unique in a configuration (a replacement often has the address of the replica it replaces), binds a
-// vote to a replica and not to an address that may wander, and tells the dialer who is expected to answer. Host and port
-// are where it was last seen; they are only used when gossip knows nothing. Name and replaces are here because every
-// leader needs them, and gossip forgets the dead.
+// vote to a replica and not to an address that may wander, and tells the dialer who is expected to answer. Host and
+// port are where it was last seen; they are only used when gossip knows nothing. Name and replaces are here because
+// every leader needs them, and gossip forgets the dead.
 type Address struct {
 	ID   uuid.UUID
 	Peer string // host:port, "" when it is not known

@@ -21,7 +21,8 @@ func TestServerAddressesKeepWhatTheySay(t *testing.T) {
 			t.Errorf("%+v becomes %q becomes %+v, %v", a, a.Encode(), got, err)
 		}
 	}
-	for _, bad := range []raft.ServerAddress{"", "10.0.0.1:9095", "x@h:1", Address{ID: uuid.UUID{1}}.Encode() + "/x/name"} {
+	for _, bad := range []raft.ServerAddress{"", "10.0.0.1:9095", "x@h:1", Address{ID: uuid.UUID{1}}.Encode() +
+		"/x/name"} {
 		if _, err := ParseAddress(bad); err == nil {
 			t.Errorf("%q is taken for an address", bad)
 		}

@@ -84,7 +84,8 @@ func (w *Store) open() (_ *raftwal.WAL, _ *segmentList, err error) {
 		codec = nil // A log that an earlier version began goes on in the library's codec: it reads one only.
 	}
 	log, err := raftwal.Open(w.dir, raftwal.WithMetaStore(list),
-		raftwal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)), raftwal.WithSegmentSize(w.size), raftwal.WithLogger(w.logger), raftwal.WithCodec(codec))
+		raftwal.WithSegmentFiler(segment.NewFiler(w.dir, w.vfs)), raftwal.WithSegmentSize(w.size),
+		raftwal.WithLogger(w.logger), raftwal.WithCodec(codec))
 	if err != nil {
 		return nil, nil, durable.DamagedLog(list.suspect(), "cannot be read: %w", err)
 	}

@@ -59,7 +59,7 @@ func Read(r io.Reader) (groups []*fsm.Group, skipped []error, err error) {
 		return nil, nil, fmt.Errorf("it is damaged, or was not written by a Pushgateway (%w): copy it again", err)
 	}
 	if _, err := in.ReadByte(); err == nil {
-		return nil, nil, errors.New("it is damaged, there are bytes after its end: copy it again")
+		return nil, nil, errors.New("it is damaged, there is trailing data: copy it again")
 	}
 
 	taken := map[string]bool{}

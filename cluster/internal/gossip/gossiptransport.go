@@ -1,4 +1,4 @@
-package cluster
+package gossip
 
 import (
 	"context"
@@ -12,7 +12,8 @@ import (
 	"pushquorum/cluster/internal/connlimit"
 )
 
-// gossipTransport is memberlist's, with a bound on the streams that others have open at a time. Memberlist gives each a few seconds.
+// gossipTransport is memberlist's, with a bound on the streams that others have open at a time. Memberlist gives each a
+// few seconds.
 type gossipTransport struct {
 	memberlist.NodeAwareTransport
 	streams chan net.Conn
@@ -22,7 +23,8 @@ type gossipTransport struct {
 }
 
 func newGossipTransport(inner memberlist.NodeAwareTransport, limit int) *gossipTransport {
-	t := &gossipTransport{NodeAwareTransport: inner, streams: make(chan net.Conn), done: make(chan struct{}), open: connlimit.NewNewest(limit)}
+	t := &gossipTransport{NodeAwareTransport: inner, streams: make(chan net.Conn), done: make(chan struct{}),
+		open: connlimit.NewNewest(limit)}
 	t.stop = sync.OnceFunc(func() { close(t.done) })
 	go t.pass()
 	return t

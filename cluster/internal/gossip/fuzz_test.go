@@ -1,4 +1,4 @@
-package cluster
+package gossip
 
 import (
 	"testing"
@@ -8,21 +8,21 @@ import (
 
 // FuzzGossipMeta: whatever a stranger sends is refused or makes sense, and ours always fits.
 func FuzzGossipMeta(f *testing.F) {
-	b, err := encodeMeta(nodeMeta{ID: uuid.UUID{1}, Name: "r1", Peer: "127.0.0.1:1", Expect: 3, Version: "v"})
+	b, err := EncodeMeta(Meta{ID: uuid.UUID{1}, Name: "r1", Peer: "127.0.0.1:1", Expect: 3, Version: "v"})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b, "r1")
 	f.Add([]byte(`{"i":"x"}`), "")
 	f.Fuzz(func(t *testing.T, b []byte, name string) {
-		if m, err := decodeMeta(b); err == nil && m.ID == uuid.Nil {
+		if m, err := DecodeMeta(b); err == nil && m.ID == uuid.Nil {
 			t.Fatal("accepted without an id")
 		}
-		own, err := encodeMeta(nodeMeta{ID: uuid.UUID{1}, Name: name, Version: name})
+		own, err := EncodeMeta(Meta{ID: uuid.UUID{1}, Name: name, Version: name})
 		if err != nil || len(own) > 512 {
 			t.Fatalf("%d bytes, %v", len(own), err)
 		}
-		if _, err := decodeMeta(own); err != nil {
+		if _, err := DecodeMeta(own); err != nil {
 			t.Fatal(err)
 		}
 	})

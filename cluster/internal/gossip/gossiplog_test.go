@@ -1,4 +1,4 @@
-package cluster
+package gossip
 
 import (
 	"bytes"
@@ -22,7 +22,8 @@ func TestWhatGossipSaysIsAValue(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 	}
-	if got, want := b.String(), ` level=INFO msg=gossip said="Conflicting address for EVIL]. Mine: 1 Theirs: 2"`+"\n"; !strings.HasSuffix(got, want) || strings.Count(got, "\n") != 1 {
+	got, want := b.String(), ` level=INFO msg=gossip said="Conflicting address for EVIL]. Mine: 1 Theirs: 2"`+"\n"
+	if !strings.HasSuffix(got, want) || strings.Count(got, "\n") != 1 {
 		t.Errorf("got %q, want one line with %q", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package cluster
+package gossip
 
 import (
 	"context"
@@ -17,7 +17,8 @@ func internet() netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]by
 // ownAddress chooses what a replica that listens on all addresses tells the others: the private IPv4 address of the
 // default route; else the one from which this host reaches a peer; else the only one that it has. has are the addresses
 // of its interfaces, and route gives the source address of packets to another.
-func ownAddress(has []netip.Addr, peers []netip.AddrPort, route func(netip.AddrPort) (netip.Addr, error)) (netip.Addr, error) {
+func ownAddress(has []netip.Addr, peers []netip.AddrPort, route func(netip.AddrPort) (netip.Addr, error)) (netip.Addr,
+	error) {
 	if ip, err := route(internet()); err == nil && ip.Is4() && ip.IsPrivate() {
 		return ip, nil
 	}
@@ -77,13 +78,13 @@ func sourceOf(to netip.AddrPort) (netip.Addr, error) {
 }
 
 // resolvePeers gives the addresses of the peers whose names resolve now.
-func resolvePeers(ctx context.Context, r resolver, peers []string) (out []netip.AddrPort) {
+func resolvePeers(ctx context.Context, r Resolver, peers []string) (out []netip.AddrPort) {
 	for _, peer := range peers {
-		host, port, err := splitHostPort(peer)
+		host, port, err := SplitHostPort(peer)
 		if err != nil {
 			continue
 		}
-		ips, err := lookup(ctx, r, host)
+		ips, err := Lookup(ctx, r, host)
 		if err != nil {
 			continue
 		}
