@@ -11,8 +11,8 @@ import (
 )
 
 // Raft's leader reads the address of a peer in three places without the lock under which it changes it
-// (github.com/hashicorp/raft/issues/681, in 1.8.0 too): when a peer has taken entries, where it uses only the id, which is
-// the same before and after, and when it logs an error. The race detector is right to complain, in one of a hundred
+// (github.com/hashicorp/raft/issues/681, in 1.8.0 too): when a peer has taken entries, where it uses only the id, which
+// is the same before and after, and when it logs an error. The race detector is right to complain, in one of a hundred
 // runs, and there is nothing here to be mended: these tests run without it.
 
 func TestAddressesMayChangeAllAtOnce(t *testing.T) {

@@ -26,11 +26,13 @@ func TestOwnGossipAddresses(t *testing.T) {
 		bind, advertise, at string
 		want                bool
 	}{
-		"where it listens":                          {"127.0.0.1:7946", "127.0.0.1:7946", "127.0.0.1:7946", true},
-		"another port":                              {"127.0.0.1:7946", "127.0.0.1:7946", "127.0.0.1:7948", false},
-		"another address of the host":               {"127.0.0.5:7946", "127.0.0.5:7946", local.String() + ":7946", false},
-		"an address that is translated":             {"10.0.0.1:7946", "203.0.113.7:17946", "203.0.113.7:17946", true},
-		"all, at an address of the host":            {"0.0.0.0:7946", "203.0.113.7:7946", local.String() + ":7946", true},
+		"where it listens": {"127.0.0.1:7946", "127.0.0.1:7946", "127.0.0.1:7946", true},
+		"another port":     {"127.0.0.1:7946", "127.0.0.1:7946", "127.0.0.1:7948", false},
+		"another address of the host": {"127.0.0.5:7946", "127.0.0.5:7946", local.String() + ":7946",
+			false},
+		"an address that is translated": {"10.0.0.1:7946", "203.0.113.7:17946", "203.0.113.7:17946", true},
+		"all, at an address of the host": {"0.0.0.0:7946", "203.0.113.7:7946", local.String() + ":7946",
+			true},
 		"all, at the host itself":                   {"0.0.0.0:7946", "203.0.113.7:7946", "127.0.0.1:7946", true},
 		"all, at another port":                      {"0.0.0.0:7946", "203.0.113.7:7946", "127.0.0.1:7948", false},
 		"all, at another host":                      {"0.0.0.0:7946", "203.0.113.7:7946", "203.0.113.8:7946", false},
@@ -38,7 +40,8 @@ func TestOwnGossipAddresses(t *testing.T) {
 		"all, at the host itself over IPv6":         {"[::]:7946", "203.0.113.7:7946", "[::1]:7946", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := gossip.Addresses{GossipBind: netip.MustParseAddrPort(c.bind), GossipAdvertise: netip.MustParseAddrPort(c.advertise)}
+			a := gossip.Addresses{GossipBind: netip.MustParseAddrPort(c.bind),
+				GossipAdvertise: netip.MustParseAddrPort(c.advertise)}
 			if got := a.IsOwnGossip(netip.MustParseAddrPort(c.at)); got != c.want {
 				t.Errorf("listening on %s and told as %s, %s is its own: %t", c.bind, c.advertise, c.at, got)
 			}
@@ -57,7 +60,8 @@ type statefulSet struct {
 }
 
 func newStatefulSet(t *testing.T) *statefulSet {
-	s := &statefulSet{t: t, net: newTestNet(), dns: &fakeDNS{hosts: map[string][]string{}}, ips: []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}}
+	s := &statefulSet{t: t, net: newTestNet(), dns: &fakeDNS{hosts: map[string][]string{}},
+		ips: []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}}
 	s.port = freePortOn(t, s.ips...)
 	return s
 }
@@ -65,7 +69,8 @@ func newStatefulSet(t *testing.T) *statefulSet {
 // add makes the next replica, and an address for it, without starting it.
 func (s *statefulSet) add() *replicaT {
 	i := len(s.all)
-	r := newReplica(s.t, s.net, fmt.Sprintf("x-%d", i), net.JoinHostPort(s.ips[i], s.port), 1, "x-0.x.test:"+s.port, "x.test:"+s.port)
+	r := newReplica(s.t, s.net, fmt.Sprintf("x-%d", i), net.JoinHostPort(s.ips[i], s.port), 1, "x-0.x.test:"+s.port,
+		"x.test:"+s.port)
 	r.tune.resolver, r.tune.waitLog = s.dns, 100*time.Millisecond
 	s.all = append(s.all, r)
 	s.dns.set(r.cfg.Name+".x.test", s.ips[i])
@@ -102,8 +107,10 @@ func TestThreeThatExpectOneAndNameEachOtherWaitAndSayWhy(t *testing.T) {
 		r.start()
 	}
 	for i, r := range s.all {
-		eventually(t, r.cfg.Name+" says why it waits", func() bool { return strings.Contains(r.logs.String(), ", which is not this replica") })
-		eventually(t, r.cfg.Name+" goes on waiting", func() bool { return strings.Count(r.logs.String(), "waiting for a cluster") > 5 })
+		eventually(t, r.cfg.Name+" says why it waits",
+			func() bool { return strings.Contains(r.logs.String(), ", which is not this replica") })
+		eventually(t, r.cfg.Name+" goes on waiting",
+			func() bool { return strings.Count(r.logs.String(), "waiting for a cluster") > 5 })
 		if r.hasState() {
 			t.Errorf("replica %d has founded a cluster", i)
 		}

@@ -46,7 +46,8 @@ func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
 	b[0].start()
 	waitReady(t, b[0])
 	eventually(t, "both sides say that there is a stranger", func() bool {
-		return strings.Contains(a.logs.String(), "belongs to another cluster") && strings.Contains(b[0].logs.String(), "belongs to another cluster")
+		return strings.Contains(a.logs.String(), "belongs to another cluster") &&
+			strings.Contains(b[0].logs.String(), "belongs to another cluster")
 	})
 	b[2].crash()
 	if err := os.RemoveAll(b[2].cfg.DataDir); err != nil {
@@ -55,7 +56,8 @@ func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
 	b[2].start()
 	waitReady(t, b[2])
 	if got := b[2].store.ClusterID(); got != clusterB || !hasJob(b[2], "of-b") || hasJob(b[2], "of-a") {
-		t.Errorf("the replacement is in cluster %s and holds the jobs of a: %t, of b: %t; want %s, false, true", got, hasJob(b[2], "of-a"), hasJob(b[2], "of-b"), clusterB)
+		t.Errorf("the replacement is in cluster %s and holds the jobs of a: %t, of b: %t; want %s, false, true", got,
+			hasJob(b[2], "of-a"), hasJob(b[2], "of-b"), clusterB)
 	}
 	for _, r := range b {
 		eventually(t, r.cfg.Name+" sees its own cluster alone", func() bool { return sees(r, b...) })
@@ -100,7 +102,8 @@ func TestALabelKeepsStrangersOut(t *testing.T) {
 	c.start()
 	waitReady(t, c)
 	if !sees(a, a, c) || !sees(b, b) {
-		t.Errorf("a sees %d replicas and b %d, want a and c to see each other, and nobody b", len(a.gossip.Alive()), len(b.gossip.Alive()))
+		t.Errorf("a sees %d replicas and b %d, want a and c to see each other, and nobody b", len(a.gossip.Alive()),
+			len(b.gossip.Alive()))
 	}
 }
 
@@ -119,7 +122,8 @@ func TestWhoHasJoinedAnotherClusterMeanwhileIsForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.gossip.NotifyJoin(&memberlist.Node{Name: gossip.NodeName(b.self, before.Starts), Addr: net.IPv4(127, 0, 0, 1), Port: 1, Meta: text})
+		a.gossip.NotifyJoin(&memberlist.Node{Name: gossip.NodeName(b.self, before.Starts), Addr: net.IPv4(127, 0, 0, 1),
+			Port: 1, Meta: text})
 	}
 	meet()
 	eventually(t, "the leader that invited it has forgotten it and says why", func() bool {

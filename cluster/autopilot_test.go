@@ -60,7 +60,9 @@ func TestDisksMayBeLostOneAfterTheOther(t *testing.T) {
 		if r.self == old {
 			t.Fatal("a replica without a disk has its old id")
 		}
-		eventually(t, r.cfg.Name+" votes and its predecessor is removed", func() bool { return exactly(replicas, replicas...) })
+		eventually(t, r.cfg.Name+" votes and its predecessor is removed", func() bool {
+			return exactly(replicas, replicas...)
+		})
 		push(t, r, r.cfg.Name, float64(i))
 	}
 	waitReady(t, replicas...)
@@ -122,7 +124,8 @@ func TestGrowingFromOneToFiveAndShrinkingToThreeTakesNothingButProcesses(t *test
 	sameState(t, members...)
 }
 
-// withLostDisk is a cluster of three whose last replica has been replaced by one with an empty directory and another address.
+// withLostDisk is a cluster of three whose last replica has been replaced by one with an empty directory and another
+// address.
 func withLostDisk(t *testing.T) (replicas []*replicaT, old *replicaT) {
 	_, replicas = trio(t)
 	old = replicas[2]
@@ -209,7 +212,8 @@ func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
 	leader, others := leaderOf(t, replicas)
 	away := others[0]
 	away.crash()
-	fourth := newReplica(t, tn, "same", freePorts(t), 1, replicas[0].cfg.ListenAddress, replicas[1].cfg.ListenAddress, replicas[2].cfg.ListenAddress)
+	fourth := newReplica(t, tn, "same", freePorts(t), 1, replicas[0].cfg.ListenAddress, replicas[1].cfg.ListenAddress,
+		replicas[2].cfg.ListenAddress)
 	start(fourth)
 	replaced := func(r *replicaT) []uuid.UUID {
 		for _, s := range r.raft.GetConfiguration().Configuration().Servers {
@@ -219,7 +223,8 @@ func TestANamesakeThatHasAnsweredSinceIsMissedForTheWholeGrace(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, "the fourth is added in the place of the one that is away", func() bool { return slices.Contains(replaced(leader), away.self) })
+	eventually(t, "the fourth is added in the place of the one that is away",
+		func() bool { return slices.Contains(replaced(leader), away.self) })
 	away.start()
 	all := slices.Concat(replicas, []*replicaT{fourth})
 	eventually(t, "four vote", func() bool { return exactly(all, all...) })
@@ -289,7 +294,8 @@ func TestANewLeaderGoesOnCountingAbsences(t *testing.T) {
 	rest := others[1:]
 	now, _ := leaderOf(t, rest)
 	eventually(t, "the new leader looks", func() bool { return now.pilot.gone.of(missing.serverID) > 0 })
-	if got := now.pilot.gone.of(missing.serverID); got < long-2*now.tune.pilotLook { // what the last look had found was not told
+	// what the last look had found was not told
+	if got := now.pilot.gone.of(missing.serverID); got < long-2*now.tune.pilotLook {
 		t.Fatalf("the new leader has missed it for %s, the one before for more than %s", got, long)
 	}
 }
@@ -324,14 +330,18 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	old.start() // with a log of its own
 	hole := swallows(t)
 	for range 200 { // and with a gossip full of members that nobody has met
-		old.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Peer: hole, HasRaftState: true, Cluster: leader.store.ClusterID()}))
+		old.gossip.NotifyJoin(
+			gossipNode(t, gossip.Meta{ID: uuid.New(), Peer: hole, HasRaftState: true,
+				Cluster: leader.store.ClusterID()}))
 	}
 	eventually(t, "the leader says what to do", func() bool {
-		return strings.Contains(leader.logs.String(), "another of its name has taken its place") && strings.Contains(leader.logs.String(), old.self.String())
+		return strings.Contains(leader.logs.String(), "another of its name has taken its place") &&
+			strings.Contains(leader.logs.String(), old.self.String())
 	})
 	eventually(t, "the old one says that it was removed", func() bool {
 		err := old.Ready()
-		return err != nil && strings.Contains(err.Error(), "removed") && strings.Contains(old.logs.String(), "was removed from its cluster")
+		return err != nil && strings.Contains(err.Error(), "removed") &&
+			strings.Contains(old.logs.String(), "was removed from its cluster")
 	})
 	push(t, leader, "after", 1)
 	if !exactly(replicas, replicas...) || campaigns() > 0 {
@@ -346,7 +356,9 @@ func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
 	replicas[2].crash()
 	old.start()
 	members := []*replicaT{replicas[0], replicas[1], old}
-	eventually(t, "the old one votes again and the new one is removed", func() bool { return exactly(members, members...) })
+	eventually(t, "the old one votes again and the new one is removed", func() bool {
+		return exactly(members, members...)
+	})
 	waitReady(t, members...)
 	if err := old.ReadBarrier(testContext(t)); err != nil || !hasJob(old, "meanwhile") {
 		t.Fatalf("it has not caught up: %v", err)

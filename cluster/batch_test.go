@@ -73,7 +73,8 @@ func (l *fakeLeader) sent() [][]string {
 	return append([][]string(nil), l.batches...)
 }
 
-// inBubble runs a test of a batcher in a bubble of its own, where time is fake and synctest.Wait tells when all is still.
+// inBubble runs a test of a batcher in a bubble of its own, where time is fake and synctest.Wait tells when all is
+// still.
 func inBubble(t *testing.T, leader raft.ServerID, f func(t *testing.T, b *batcher, l *fakeLeader)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -41,7 +41,8 @@ func (r *Replica) form(ctx context.Context) error {
 		}
 		if waiting != "" && time.Since(logged) >= r.tune.waitLog {
 			logged = time.Now()
-			r.logger.Info("waiting for a cluster: "+waiting, "seen", r.seenNames(), "since", time.Since(started).Round(time.Second))
+			r.logger.Info("waiting for a cluster: "+waiting, "seen", r.seenNames(), "since",
+				time.Since(started).Round(time.Second))
 		}
 		select {
 		case <-ctx.Done():
@@ -53,7 +54,8 @@ func (r *Replica) form(ctx context.Context) error {
 }
 
 // decided tells whether this replica has formed the cluster, or has written down that it founds it: then no promise for
-// it is given back any more. Nobody forms a cluster but by binding itself to it, so of all others the promises are void.
+// it is given back any more. Nobody forms a cluster but by binding itself to it, so of all others the promises are
+// void.
 func (r *Replica) decided(cluster uuid.UUID) bool {
 	rec := r.id.Get()
 	return (rec.HasRaftState || len(rec.Forming) > 0) && rec.Cluster == cluster
@@ -77,7 +79,8 @@ func (r *Replica) askRelease(ctx context.Context) {
 		r.logger.Debug("cannot ask for a promise back", "coordinator", held.Coordinator, "err", err)
 	case reply.Error != "":
 		if r.refusals.Allow("release", time.Now()) {
-			r.logger.Warn("a promise is not given back: it "+reply.Error, "coordinator", held.Coordinator, "cluster", held.Cluster)
+			r.logger.Warn("a promise is not given back: it "+reply.Error, "coordinator", held.Coordinator, "cluster",
+				held.Cluster)
 		}
 	default:
 		if err := r.promises.Release(held.Cluster); err != nil {
@@ -109,7 +112,8 @@ func (r *Replica) founders(ctx context.Context) ([]uuid.UUID, error) {
 	}
 	var alive []formation.Candidate
 	for _, m := range r.gossip.Alive() {
-		alive = append(alive, formation.Candidate{ID: m.ID, Name: m.Name, HasRaftState: m.HasRaftState, Expect: m.Expect})
+		alive = append(alive, formation.Candidate{ID: m.ID, Name: m.Name, HasRaftState: m.HasRaftState,
+			Expect: m.Expect})
 	}
 	set, err := formation.Founders(alive, r.cfg.BootstrapExpect)
 	if errors.Is(err, formation.ErrTooFew) {
@@ -126,7 +130,8 @@ func dnsHint(peers []string) string {
 			continue
 		}
 		if _, err := netip.ParseAddr(host); err != nil {
-			return fmt.Sprintf("; if %s is a headless Service, it must publish the addresses of those that are not ready (publishNotReadyAddresses: true)", host)
+			return fmt.Sprintf("; if %s is a headless Service, it must publish the addresses of those that are not "+
+				"ready (publishNotReadyAddresses: true)", host)
 		}
 	}
 	return ""
@@ -147,7 +152,8 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 		return err
 	}
 	if err := r.promises.Prepare(cluster, r.self, set); err != nil {
-		return fmt.Errorf("this replica %w; should that one be gone for good, stop this one and delete its data directory, which holds no data yet", err)
+		return fmt.Errorf("this replica %w; should that one be gone for good, stop this one and delete its data "+
+			"directory, which holds no data yet", err)
 	}
 	if err := r.collectPromises(ctx, cluster, set); err != nil {
 		return err
@@ -158,7 +164,8 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 		if id != r.self {
 			m, _ = r.gossip.LastSeen(id)
 		}
-		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id), Address: server.Address{ID: id, Peer: m.Peer, Name: m.Name}.Encode()}
+		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id),
+			Address: server.Address{ID: id, Peer: m.Peer, Name: m.Name}.Encode()}
 	}
 	return r.attempt.Commit(cluster, func() error {
 		// From here on there is no way back: a start that finds this does what is missing.
@@ -183,7 +190,8 @@ func (r *Replica) collectPromises(ctx context.Context, cluster uuid.UUID, set []
 			name := r.nameOf(serverID(id))
 			args := &PrepareArgs{Cluster: cluster, Coordinator: r.self, Set: set}
 			if err := r.peers.Call(ctx, id, "Prepare", args, &reply); err != nil {
-				errs[i] = fmt.Errorf("%s was asked to form a new one with this replica and did not answer: %w", name, err)
+				errs[i] = fmt.Errorf("%s was asked to form a new one with this replica and did not answer: %w", name,
+					err)
 			} else if reply.Error != "" {
 				errs[i] = fmt.Errorf("%s was asked to form a new one with this replica: it %s", name, reply.Error)
 			}

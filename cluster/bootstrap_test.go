@@ -33,7 +33,8 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	if err := id.Started(false); err != nil {
 		t.Fatal(err)
 	}
-	store, err := disk.Open(r.cfg.DataDir, id, disk.LogOptions{Store: disk.LogWAL, SegmentSize: 64 << 10}, fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
+	store, err := disk.Open(r.cfg.DataDir, id, disk.LogOptions{Store: disk.LogWAL, SegmentSize: 64 << 10},
+		fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,8 @@ func halfFounded(t *testing.T, r *replicaT, others ...uuid.UUID) (cluster uuid.U
 	for _, other := range append(others, id.Get().ID) {
 		servers = append(servers, raft.Server{ID: serverID(other), Address: server.Address{ID: other}.Encode()})
 	}
-	if err := errors.Join(id.Found(cluster, servers), store.Stable().SetUint64([]byte("CurrentTerm"), 1), store.Close()); err != nil {
+	if err := errors.Join(id.Found(cluster, servers), store.Stable().SetUint64([]byte("CurrentTerm"), 1),
+		store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return cluster
@@ -72,7 +74,8 @@ func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, r := range replicas[1:] {
-		withID(t, r, disk.IdentityRecord{Version: 1, ID: others[i], Starts: 1, Promised: cluster, PromisedTo: coordinator.Get().ID})
+		withID(t, r, disk.IdentityRecord{Version: 1, ID: others[i], Starts: 1, Promised: cluster,
+			PromisedTo: coordinator.Get().ID})
 	}
 	for _, r := range replicas {
 		r.start()
@@ -102,7 +105,8 @@ func withID(t *testing.T, r *replicaT, rec disk.IdentityRecord) {
 func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, dir string, id *disk.Identity, s *disk.Dir) error{
 		"its log, in a later term": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
-			return errors.Join(s.Stable().SetUint64([]byte("CurrentTerm"), 2), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+			return errors.Join(s.Stable().SetUint64([]byte("CurrentTerm"), 2), s.Close(),
+				os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, after the first entry": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
 			return errors.Join(s.Log().StoreLog(entry(1, 1)), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
@@ -111,10 +115,13 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, disk.RaftFile)))
 		},
 		"everything but what it is": func(_ *testing.T, dir string, _ *disk.Identity, s *disk.Dir) error {
-			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, disk.RaftFile)), os.Remove(filepath.Join(dir, disk.TailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+			return errors.Join(s.Close(), os.Remove(filepath.Join(dir, disk.RaftFile)),
+				os.Remove(filepath.Join(dir, disk.TailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
-		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *disk.Identity, s *disk.Dir) error {
-			return errors.Join(s.Log().StoreLog(entry(1, 1)), id.Founded(), s.Close(), os.RemoveAll(filepath.Join(dir, wal.Dir)))
+		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *disk.Identity,
+			s *disk.Dir) error {
+			return errors.Join(s.Log().StoreLog(entry(1, 1)), id.Founded(), s.Close(),
+				os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +136,8 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 			if err := id.Founded(); err != nil {
 				t.Fatal(err)
 			}
-			s, err := disk.Open(r.cfg.DataDir, id, disk.LogOptions{Store: disk.LogWAL, SegmentSize: 64 << 10}, fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
+			s, err := disk.Open(r.cfg.DataDir, id, disk.LogOptions{Store: disk.LogWAL, SegmentSize: 64 << 10},
+				fsm.VerifySnapshot, newRaftLogger(slog.New(slog.DiscardHandler)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +147,9 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 			if err := lose(t, r.cfg.DataDir, id, s); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.open(); err == nil || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), "damaged") && !strings.Contains(err.Error(), "must not start empty") && !strings.Contains(err.Error(), "missing") {
+			if err := r.open(); err == nil || !strings.Contains(err.Error(), r.cfg.DataDir) ||
+				!strings.Contains(err.Error(), "damaged") && !strings.Contains(err.Error(), "must not start empty") &&
+					!strings.Contains(err.Error(), "missing") {
 				t.Fatalf("it starts with %v, want that it is refused by the name of the file", err)
 			}
 		})
@@ -187,11 +197,13 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 		var err error
 		switch what {
 		case "Prepare":
-			err = p.Prepare(&PrepareArgs{Cluster: x, Coordinator: coordinator, Set: []uuid.UUID{coordinator, r.self, uuid.New()}}, &reply)
+			err = p.Prepare(&PrepareArgs{Cluster: x, Coordinator: coordinator,
+				Set: []uuid.UUID{coordinator, r.self, uuid.New()}}, &reply)
 		case "Invite":
 			err = p.Invite(&InviteArgs{Cluster: y}, &reply)
 		case "hello":
-			if answer := r.admit(raftnet.Hello{Kind: raftnet.KindRaft, Target: r.self, Cluster: y}); answer != raftnet.Accepted {
+			if answer := r.admit(raftnet.Hello{Kind: raftnet.KindRaft, Target: r.self,
+				Cluster: y}); answer != raftnet.Accepted {
 				return answer.Error()
 			}
 		case "found":
@@ -256,7 +268,8 @@ func TestWaitingBehindANameSaysThatItMayHideOthers(t *testing.T) {
 			r.tune.resolver = &fakeDNS{hosts: map[string][]string{}}
 			r.start()
 			_, err := r.founders(t.Context())
-			if err == nil || !strings.Contains(err.Error(), "1 of 3 new replicas") || strings.Contains(err.Error(), "publishNotReadyAddresses") != c.hint {
+			if err == nil || !strings.Contains(err.Error(), "1 of 3 new replicas") ||
+				strings.Contains(err.Error(), "publishNotReadyAddresses") != c.hint {
 				t.Errorf("it waits: %v; want the hint: %t", err, c.hint)
 			}
 		})

@@ -90,8 +90,8 @@ func TestReaderDoesNotWaitForTheNextEntryWhenItsLogIsLate(t *testing.T) {
 	}
 }
 
-// TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm: a follower that hears from a reader what the leader has committed may
-// still hold the entry of a deposed leader there.
+// TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm: a follower that hears from a reader what the leader has committed
+// may still hold the entry of a deposed leader there.
 func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
 	const leaderTerm = 2
 	store, config := raft.NewInmemStore(), raft.DefaultConfig()
@@ -100,7 +100,8 @@ func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
 	address, transport := raft.NewInmemTransport("")
 	_, leader := raft.NewInmemTransport("leader")
 	leader.Connect(address, transport)
-	follower, err := raft.NewRaft(config, fsm.New(slog.New(slog.DiscardHandler)), store, store, raft.NewInmemSnapshotStore(), transport)
+	follower, err := raft.NewRaft(config, fsm.New(slog.New(slog.DiscardHandler)), store, store,
+		raft.NewInmemSnapshotStore(), transport)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +119,9 @@ func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
 	}
 	mustAppend := func(term uint64) {
 		request := &raft.AppendEntriesRequest{
-			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")},
-			Term:      leaderTerm,
+			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"),
+				Addr: []byte("leader")},
+			Term: leaderTerm,
 		}
 		for index := range uint64(5) {
 			request.Entries = append(request.Entries, &raft.Log{Index: index + 1, Term: term, Data: fsm.EncodeNoop()})

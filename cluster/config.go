@@ -24,10 +24,12 @@ type Config struct {
 	DataDir string // made if missing
 
 	// ListenAddress is the gossip port, TCP and UDP; empty means standalone: no port is opened.
-	ListenAddress    string
-	AdvertiseAddress string // what others are told; default: ListenAddress, or if that is unspecified what ownAddress finds
-	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress with
-	// the port + 1.
+	ListenAddress string
+	// AdvertiseAddress is what others are told. Default: ListenAddress, or a private address of this host where that
+	// one is unspecified.
+	AdvertiseAddress string
+	// PeerListenAddress is the peer port, TCP: Raft and the calls between replicas share it. Default: ListenAddress
+	// with the port + 1.
 	PeerListenAddress    string
 	PeerAdvertiseAddress string // default: the host of AdvertiseAddress with the port of PeerListenAddress
 
@@ -38,19 +40,22 @@ type Config struct {
 	Peers           []string // gossip ports; a DNS name stands for all its addresses and is resolved again and again
 	BootstrapExpect int      // how many new replicas form a new cluster; 0 means 1
 
-	// DeadServerGrace is how long a replica may be missing before it is removed from the configuration; 0 means 10 minutes.
+	// DeadServerGrace is how long a replica may be missing before it is removed from the configuration; 0 means 10
+	// minutes.
 	DeadServerGrace time.Duration
 
-	// A snapshot is taken after so many log entries, and as many are kept after one; 0 means 65536. Or after so many bytes of
-	// log data, but not before there are twice as many as in the last snapshot; 0 means 64 MiB. Each up to a quarter later.
+	// A snapshot is taken after so many log entries, and as many are kept after one; 0 means 65536. Or after so many
+	// bytes of log data, but not before there are twice as many as in the last snapshot; 0 means 64 MiB. Each up to a
+	// quarter later.
 	SnapshotEntries, SnapshotBytes uint64
 
 	LogStore string // LogWAL or LogBbolt; empty means LogWAL
 
 	Limits fsm.Limits // what may be stored, while this replica leads
 
-	// MinFree is how much of the data directory's file system is to stay free, beside room for the next snapshot: below it nothing
-	// is stored, while it is still possible to delete. 0 means a twentieth of it or 200 MB, whichever is less, and less than 0 nothing at all. Bytes.
+	// MinFree is how much of the data directory's file system is to stay free, beside room for the next snapshot: below
+	// it nothing is stored, while it is still possible to delete. 0 means a twentieth of it or 200 MB, whichever is
+	// less, and less than 0 nothing at all. Bytes.
 	MinFree int64
 
 	FSM        *fsm.FSM
@@ -66,7 +71,8 @@ const (
 	maxVersionLength       = 64
 )
 
-const needsListenAddress = "needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:" + gossip.UsualPort
+const needsListenAddress = "needs --cluster.listen-address: add it, for example --cluster.listen-address=0.0.0.0:" +
+	gossip.UsualPort
 
 // addressFlags are the flags that say where this replica is.
 func (c *Config) addressFlags() gossip.Flags {
@@ -93,13 +99,15 @@ func (c *Config) complete() error {
 		c.Version = c.Version[:maxVersionLength]
 	}
 	if c.BootstrapExpect < 0 {
-		return fmt.Errorf("--cluster.bootstrap-expect=%d: give the number of replicas that form the cluster, such as 3", c.BootstrapExpect)
+		return fmt.Errorf("--cluster.bootstrap-expect=%d: give the number of replicas that form the cluster, such as 3",
+			c.BootstrapExpect)
 	}
 	if c.BootstrapExpect == 0 {
 		c.BootstrapExpect = 1
 	}
 	if c.DeadServerGrace < 0 {
-		return fmt.Errorf("--cluster.dead-server-grace=%s: give the time after which a missing replica is removed, such as 10m", c.DeadServerGrace)
+		return fmt.Errorf("--cluster.dead-server-grace=%s: give the time after which a missing replica is removed, "+
+			"such as 10m", c.DeadServerGrace)
 	}
 	if c.DeadServerGrace == 0 {
 		c.DeadServerGrace = defaultDeadServerGrace
@@ -118,7 +126,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("--storage.log=%s is unknown: use %s or %s", c.LogStore, disk.LogWAL, disk.LogBbolt)
 	}
 	if len(c.Label) > memberlist.LabelMaxSize {
-		return fmt.Errorf("--cluster.label has %d bytes: give at most %d, the same on every replica of the cluster", len(c.Label), memberlist.LabelMaxSize)
+		return fmt.Errorf("--cluster.label has %d bytes: give at most %d, the same on every replica of the cluster",
+			len(c.Label), memberlist.LabelMaxSize)
 	}
 	for _, peer := range c.Peers {
 		if _, _, err := gossip.SplitHostPort(peer); err != nil {
@@ -190,9 +199,11 @@ func defaultTuning() tuning {
 		pilotLook: time.Second, pilotAct: time.Second, stabilize: 2 * time.Second,
 		quickRejoin: 500 * time.Millisecond, slowRejoin: 10 * time.Second,
 		stuckEvery: time.Second, stuckAfter: 30 * time.Second,
-		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second, promiseTTL: 2 * time.Second,
-		retryMin: 10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second, walSegment: wal.SegmentSize,
-		probe: disk.ProbeWrite, measure: disk.MeasureSpace, reopenEvery: 5 * time.Second,
+		lockWait: 10 * time.Second, waitLog: 10 * time.Second, settleAlone: 3 * time.Second,
+		promiseTTL: 2 * time.Second,
+		retryMin:   10 * time.Millisecond, retryMax: 100 * time.Millisecond, statusTimeout: time.Second,
+		walSegment: wal.SegmentSize,
+		probe:      disk.ProbeWrite, measure: disk.MeasureSpace, reopenEvery: 5 * time.Second,
 		dial:     raftnet.DialTCP,
 		resolver: net.DefaultResolver,
 	}

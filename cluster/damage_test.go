@@ -56,7 +56,8 @@ func openedHash(t *testing.T, store, dir string) (string, error) {
 // readHash is the hash of what a replica that only reads serves.
 func readHash(store, dir string) (string, error) {
 	logger := slog.New(slog.DiscardHandler)
-	r, err := openReadOnly(Config{Name: "r1", DataDir: dir, LogStore: store, FSM: fsm.New(logger), Logger: logger}, testTuning(), full)
+	r, err := openReadOnly(Config{Name: "r1", DataDir: dir, LogStore: store, FSM: fsm.New(logger), Logger: logger},
+		testTuning(), full)
 	if err != nil {
 		return "", err
 	}
@@ -213,7 +214,8 @@ func TestMissingFilesAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	const store = LogWAL
 	dir, _ := dataDirectory(t, store)
-	for _, name := range []string{disk.IdentityFile, disk.RaftFile, disk.TailFileName, disk.SnapshotsDir, wal.Dir, filepath.Join(wal.Dir, wal.SegmentsFile)} {
+	for _, name := range []string{disk.IdentityFile, disk.RaftFile, disk.TailFileName, disk.SnapshotsDir, wal.Dir,
+		filepath.Join(wal.Dir, wal.SegmentsFile)} {
 		t.Run(name, func(t *testing.T) {
 			work := copyDir(t, dir)
 			if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
@@ -236,7 +238,8 @@ func TestDirectoryInUseIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("got %v, want that the directory is in use", err)
 	}
-	if _, err = readHash(r.cfg.LogStore, r.cfg.DataDir); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+	if _, err = readHash(r.cfg.LogStore, r.cfg.DataDir); err == nil ||
+		!strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("to be read: got %v, want that the directory is in use", err)
 	}
 }
@@ -255,7 +258,8 @@ func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
 		},
 		"a snapshot half deleted": func(dir, snapshot string) error {
 			old := filepath.Join(dir, disk.SnapshotsDir, "1-1-1"+".tmp")
-			return errors.Join(os.MkdirAll(old, 0o755), os.WriteFile(filepath.Join(old, "state.bin"), []byte("x"), 0o600))
+			return errors.Join(os.MkdirAll(old, 0o755),
+				os.WriteFile(filepath.Join(old, "state.bin"), []byte("x"), 0o600))
 		},
 		"a snapshot without its sidecar": func(dir, snapshot string) error {
 			return os.Remove(filepath.Join(dir, disk.SnapshotsDir, snapshot, "meta.crc32c"))

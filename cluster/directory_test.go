@@ -76,9 +76,12 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			}
 			return os.CopyFS(dir, os.DirFS(dir+".old"))
 		}, disk.ErrGone.Error()}, // gone or another file: it may be looked at while it is copied
-		{"without its log", func(dir string) error { return removeInUse(filepath.Join(dir, wal.Dir)) }, wal.SegmentsFile + " is gone"},
-		{"without its snapshots", func(dir string) error { return removeInUse(filepath.Join(dir, disk.SnapshotsDir)) }, disk.SnapshotsDir + " is gone"},
-		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, disk.IdentityFile)) }, disk.IdentityFile + " is gone"},
+		{"without its log", func(dir string) error { return removeInUse(filepath.Join(dir, wal.Dir)) },
+			wal.SegmentsFile + " is gone"},
+		{"without its snapshots", func(dir string) error { return removeInUse(filepath.Join(dir, disk.SnapshotsDir)) },
+			disk.SnapshotsDir + " is gone"},
+		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, disk.IdentityFile)) },
+			disk.IdentityFile + " is gone"},
 		{"with raft.db restored", func(dir string) error {
 			path := filepath.Join(dir, disk.RaftFile)
 			b, err := os.ReadFile(path)
@@ -95,11 +98,14 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			if err := c.do(r.cfg.DataDir); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "it is neither healthy nor ready", func() bool { return r.Healthy() != nil && r.Ready() != nil })
-			if err := r.Healthy(); !errors.Is(err, disk.ErrGone) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), r.cfg.DataDir) || strings.Contains(err.Error(), "\n") {
+			eventually(t, "it is neither healthy nor ready",
+				func() bool { return r.Healthy() != nil && r.Ready() != nil })
+			if err := r.Healthy(); !errors.Is(err, disk.ErrGone) || !strings.Contains(err.Error(), c.says) ||
+				!strings.Contains(err.Error(), r.cfg.DataDir) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("unhealthy with %q, want one line that names the directory and says %q", err, c.says)
 			}
-			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, disk.ErrGone) {
+			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) ||
+				!errors.Is(err, disk.ErrGone) {
 				t.Errorf("a push was answered with %v, %v", result, err)
 			}
 			if err := r.stopRaft(); err != nil {
@@ -141,10 +147,12 @@ func TestNothingIsAcknowledgedThatNobodyFindsAgain(t *testing.T) {
 			if err := removeInUse(r.cfg.DataDir); err != nil {
 				t.Fatal(err)
 			}
-			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, disk.ErrGone) {
+			if result, err := r.Apply(testContext(t), pushCommand(r, "after", 1)); !errors.Is(err, ErrUnavailable) ||
+				!errors.Is(err, disk.ErrGone) {
 				t.Errorf("a push was answered with %v, %v", result, err)
 			}
-			eventually(t, "the failed append says that the directory is gone", func() bool { return errors.Is(r.Healthy(), disk.ErrGone) })
+			eventually(t, "the failed append says that the directory is gone",
+				func() bool { return errors.Is(r.Healthy(), disk.ErrGone) })
 			if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
 				t.Errorf("what it has in memory is not served: %v", err)
 			}
@@ -169,7 +177,8 @@ func TestAMemberWithoutItsDirectoryHandsOverAndEnds(t *testing.T) {
 	}
 	select {
 	case err := <-ended[leader]:
-		if !errors.Is(err, disk.ErrGone) || !strings.Contains(err.Error(), "joins as a new one") || strings.Contains(err.Error(), "\n") {
+		if !errors.Is(err, disk.ErrGone) || !strings.Contains(err.Error(), "joins as a new one") ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("it ended with %q", err)
 		}
 		ended[leader] <- nil
@@ -192,7 +201,8 @@ func TestAMemberWithoutItsDirectoryHandsOverAndEnds(t *testing.T) {
 func (r *replicaT) startRunningApart() chan error {
 	r.t.Helper()
 	r.logs = &logBuffer{}
-	r.cfg.Logger = slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})).With("r", r.cfg.Name)
+	r.cfg.Logger = slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})).With("r",
+		r.cfg.Name)
 	r.cfg.FSM = fsm.New(r.cfg.Logger)
 	var err error
 	if r.Replica, err = open(r.cfg, r.tune); err != nil {
@@ -224,7 +234,8 @@ func TestAFullDiskIsSaidAndReadsGoOn(t *testing.T) {
 		fake.set(full)
 		eventually(t, "it is neither healthy nor ready", func() bool { return r.Healthy() != nil && r.Ready() != nil })
 		if err := r.Healthy(); !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) ||
-			!strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "make room") || strings.Contains(err.Error(), "\n") {
+			!strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "make room") ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("unhealthy with %q", err)
 		}
 		if err := r.ReadBarrier(testContext(t)); err != nil || !hasJob(r, "before") {
@@ -270,7 +281,8 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, disk.RaftFile), Err: syscall.EROFS}
+	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, disk.RaftFile),
+		Err: syscall.EROFS}
 	below.err.Store(&readOnly)
 	fake.set(readOnly)
 	ctx, cancel := context.WithTimeout(testContext(t), 300*time.Millisecond)
@@ -334,7 +346,8 @@ func TestADirectoryThatCannotBeWrittenIsLeftAsItIs(t *testing.T) {
 			fake := quickToNotice(r)
 			fake.set(&os.PathError{Op: "open", Path: filepath.Join(r.cfg.DataDir, "probe"), Err: c.err})
 			err := r.open()
-			if !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+			if !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), r.cfg.DataDir) ||
+				!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line that names the directory and says %q", err, c.says)
 			}
 			if after := contents(t, r.cfg.DataDir); after != before {
@@ -356,8 +369,10 @@ func contents(t *testing.T, dir string) string { return testkit.Contents(t, dir)
 // What to do about damage is to throw the directory away. That must never be the advice when the directory is whole.
 func TestNobodyIsToldToDeleteWhatCannotBeWritten(t *testing.T) {
 	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM} {
-		err := disk.IfRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w", &os.PathError{Op: "open", Path: "/data/wal/1.wal", Err: cause}))
-		if !errors.Is(err, disk.ErrCannotWrite) || strings.Contains(err.Error(), "delete") || strings.Contains(err.Error(), "restore") || !strings.Contains(err.Error(), "/data/wal/1.wal") {
+		err := disk.IfRefused("/data", durable.Damaged("/data/wal", "cannot be read: %w",
+			&os.PathError{Op: "open", Path: "/data/wal/1.wal", Err: cause}))
+		if !errors.Is(err, disk.ErrCannotWrite) || strings.Contains(err.Error(), "delete") ||
+			strings.Contains(err.Error(), "restore") || !strings.Contains(err.Error(), "/data/wal/1.wal") {
 			t.Errorf("%v: %v", cause, err)
 		}
 	}

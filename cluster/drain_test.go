@@ -22,7 +22,8 @@ func TestADrainingLeaderHandsOverAndRefusesNothing(t *testing.T) { // not parall
 					return
 				default:
 				}
-				if _, err := r.Apply(testContext(t), pushCommand(r, fmt.Sprintf("drain%d", i), float64(n))); err != nil {
+				if _, err := r.Apply(testContext(t),
+					pushCommand(r, fmt.Sprintf("drain%d", i), float64(n))); err != nil {
 					t.Errorf("push %d through %s: %v", n, r.cfg.Name, err)
 					return
 				}

@@ -112,7 +112,8 @@ func TestMinorityServesNoReadAndNoWriteAndCatchesUpLater(t *testing.T) {
 		t.Fatalf("the majority does not serve reads: %v", err)
 	}
 
-	// A push whose outcome is unknown on the minority side is retried with the same bytes and goes through after healing.
+	// A push whose outcome is unknown on the minority side is retried with the same bytes and goes through after
+	// healing.
 	command := pushCommand(leader, "healed", 3)
 	done := make(chan error, 1)
 	go func() {
@@ -129,8 +130,8 @@ func TestMinorityServesNoReadAndNoWriteAndCatchesUpLater(t *testing.T) {
 	sameState(t, replicas...)
 }
 
-// patientLeader is a trio led by a replica that does not notice when Raft's traffic no longer reaches it, as one that was
-// paused (SIGSTOP) does not.
+// patientLeader is a trio led by a replica that does not notice when Raft's traffic no longer reaches it, as one that
+// was paused (SIGSTOP) does not.
 func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*replicaT) {
 	t.Helper()
 	tn, all = trio(t)
@@ -140,7 +141,8 @@ func patientLeader(t *testing.T) (tn *testNet, old *replicaT, others, all []*rep
 	old.start()
 	waitReady(t, all...)
 	if first, _ := leaderOf(t, all); first != old {
-		transferred := first.raft.LeadershipTransferToServer(old.serverID, server.Address{ID: old.self, Peer: old.addrs.PeerAdvertise}.Encode())
+		transferred := first.raft.LeadershipTransferToServer(old.serverID,
+			server.Address{ID: old.self, Peer: old.addrs.PeerAdvertise}.Encode())
 		if err := transferred.Error(); err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +218,8 @@ func TestDeposedLeaderNeverConfirmsARead(t *testing.T) {
 	}
 	for _, o := range others {
 		var reply ReadIndexReply
-		args := &ReadIndexArgs{Cluster: o.store.ClusterID(), Term: o.raft.CurrentTerm(), Requester: o.self, TimeoutMs: 500}
+		args := &ReadIndexArgs{Cluster: o.store.ClusterID(), Term: o.raft.CurrentTerm(), Requester: o.self,
+			TimeoutMs: 500}
 		if err := o.peers.Call(testContext(t), old.self, "ReadIndex", args, &reply); err != nil || reply.Error == "" {
 			t.Errorf("the deposed leader gives %s the read index %d, err %v", o.cfg.Name, reply.Index, err)
 		}
@@ -249,7 +252,8 @@ func TestClosingFailsCallsUnderWayQuickly(t *testing.T) { // not parallel, becau
 	if took := time.Since(closed); took > 8*time.Second {
 		t.Errorf("closing took %s", took)
 	}
-	if _, err := others[0].Apply(testContext(t), pushCommand(others[0], "x", 1)); !errors.Is(err, ErrUnavailable) || !notApplied(err) {
+	if _, err := others[0].Apply(testContext(t), pushCommand(others[0], "x", 1)); !errors.Is(err, ErrUnavailable) ||
+		!notApplied(err) {
 		t.Errorf("after closing: got %v, want ErrUnavailable, and that it was not applied", err)
 	}
 	if err := others[0].Ready(); err == nil {

@@ -51,7 +51,8 @@ func beReplica(text string) error {
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	r, err := open(Config{
-		Name: c.Name, Version: "test", DataDir: c.DataDir, ListenAddress: c.ListenAddress, LogStore: c.LogStore, Peers: c.Peers,
+		Name: c.Name, Version: "test", DataDir: c.DataDir, ListenAddress: c.ListenAddress, LogStore: c.LogStore,
+		Peers:           c.Peers,
 		BootstrapExpect: c.BootstrapExpect, FSM: fsm.New(logger), Logger: logger,
 	}, testTuning())
 	if err != nil {
@@ -148,7 +149,8 @@ func TestEveryCrashPointOfAFirstStartAlone(t *testing.T) {
 				if len(before.Forming) > 0 {
 					founding++
 				}
-				if before.Cluster != uuid.Nil && after.Cluster != before.Cluster || before.ID != uuid.Nil && after.ID != before.ID || !after.HasRaftState || len(after.Forming) > 0 {
+				if before.Cluster != uuid.Nil && after.Cluster != before.Cluster || before.ID != uuid.Nil &&
+					after.ID != before.ID || !after.HasRaftState || len(after.Forming) > 0 {
 					t.Errorf("after a crash at %s: %+v has become %+v", p.when, before, after)
 				}
 			}
@@ -182,7 +184,8 @@ func (p crashPoint) stage(t *testing.T) string {
 		recorded = binary.BigEndian.Uint64(b[12:])
 	}
 	return fmt.Sprintf("started %d, promised %t, bound %t, forming %t, member %t, raft.db %t, recorded up to %d",
-		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(rec.Forming) > 0, rec.HasRaftState, hasDB, min(recorded, 2))
+		rec.Starts, rec.Promised != uuid.Nil, rec.Cluster != uuid.Nil, len(
+			rec.Forming) > 0, rec.HasRaftState, hasDB, min(recorded, 2))
 }
 
 // TestEveryCrashPointOfACoordinatorsFirstStart: whenever it dies, it comes back either as one that has founded the
@@ -270,12 +273,14 @@ func checkCoordinator(t *testing.T, r *replicaT, p crashPoint) bool {
 	decided := before.HasRaftState || len(before.Forming) > 0
 	servers := replica.raft.GetConfiguration().Configuration().Servers
 	switch release := replica.attempt.Release(before.Promised); {
-	case decided && (!after.HasRaftState || len(after.Forming) > 0 || after.Cluster != before.Cluster || len(servers) != 3):
+	case decided && (!after.HasRaftState || len(after.Forming) > 0 || after.Cluster != before.Cluster ||
+		len(servers) != 3):
 		t.Errorf("after a crash at %s: %+v has become %+v, servers %v", p.when, before, after, servers)
 	case decided && release == nil:
 		t.Errorf("after a crash at %s: it gives promises back and has founded the cluster", p.when)
 	case !decided && (after.HasRaftState || after.Cluster != uuid.Nil || len(servers) != 0 || release != nil):
-		t.Errorf("after a crash at %s: %+v has become %+v, servers %v, and gives promises back with %v", p.when, before, after, servers, release)
+		t.Errorf("after a crash at %s: %+v has become %+v, servers %v, and gives promises back with %v", p.when, before,
+			after, servers, release)
 	}
 	return decided
 }
@@ -324,7 +329,8 @@ func TestEveryCrashPointOfAFollowersFirstStart(t *testing.T) {
 				t.Run(stage, func(t *testing.T) {
 					r := follower.again(t, p).start()
 					waitReady(t, r)
-					if !slices.ContainsFunc(r.raft.GetConfiguration().Configuration().Servers, func(s raft.Server) bool { return s.ID == r.serverID }) {
+					if !slices.ContainsFunc(r.raft.GetConfiguration().Configuration().Servers,
+						func(s raft.Server) bool { return s.ID == r.serverID }) {
 						t.Error("it is ready and not a member")
 					}
 					r.crash()

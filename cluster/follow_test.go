@@ -15,7 +15,8 @@ import (
 )
 
 func TestANewReplicaFollowsWhomItsPeersLeadTo(t *testing.T) {
-	x, y := uuid.MustParse("11111111-1111-4111-8111-111111111111"), uuid.MustParse("22222222-2222-4222-8222-222222222222")
+	x, y := uuid.MustParse("11111111-1111-4111-8111-111111111111"), uuid.MustParse(
+		"22222222-2222-4222-8222-222222222222")
 	for _, c := range []struct {
 		name      string
 		led, seen []uuid.UUID
@@ -25,12 +26,14 @@ func TestANewReplicaFollowsWhomItsPeersLeadTo(t *testing.T) {
 		{"its peers belong to the cluster", []uuid.UUID{x}, []uuid.UUID{x}, x, ""},
 		{"its peers belong to the cluster, and another is there as well", []uuid.UUID{x}, []uuid.UUID{x, y}, x, ""},
 		{"its peers belong to another", []uuid.UUID{x}, []uuid.UUID{x, y}, y, "is led to cluster " + x.String()},
-		{"its peers belong to another, and that alone is seen", []uuid.UUID{x}, []uuid.UUID{x}, y, "is led to cluster " + x.String()},
+		{"its peers belong to another, and that alone is seen", []uuid.UUID{x}, []uuid.UUID{x}, y,
+			"is led to cluster " + x.String()},
 		{"its peers belong to two", []uuid.UUID{x, y}, []uuid.UUID{x, y}, x, "is led to two clusters"},
 		{"its peers are a load balancer, with one cluster behind it", nil, []uuid.UUID{x}, x, ""},
 		{"it has no peers and knows nobody", nil, nil, x, ""},
 		{"its peers lead to nobody, and two clusters are seen", nil, []uuid.UUID{x, y}, x, "sees two clusters"},
-		{"its peers lead to nobody, and another cluster is seen than the one that invites", nil, []uuid.UUID{x}, y, "sees two clusters"},
+		{"its peers lead to nobody, and another cluster is seen than the one that invites", nil, []uuid.UUID{x}, y,
+			"sees two clusters"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := whomToFollow(c.invited, c.led, c.seen)
@@ -39,7 +42,8 @@ func TestANewReplicaFollowsWhomItsPeersLeadTo(t *testing.T) {
 				t.Errorf("it refuses: %v", err)
 			case c.refusal != "" && err == nil:
 				t.Error("it follows")
-			case c.refusal != "" && (!strings.Contains(err.Error(), c.refusal) || !strings.Contains(err.Error(), x.String()) || !strings.Contains(err.Error(), y.String())):
+			case c.refusal != "" && (!strings.Contains(err.Error(), c.refusal) ||
+				!strings.Contains(err.Error(), x.String()) || !strings.Contains(err.Error(), y.String())):
 				t.Errorf("it says %q, want %q and both clusters", err, c.refusal)
 			}
 		})
@@ -105,8 +109,9 @@ func TestPlacesKeepWhatANameLastResolvedTo(t *testing.T) {
 	p := gossip.NewPlaces()
 	d := &gossip.Discovery{
 		Peers: []string{"replicas.test:7946"}, Resolver: dns, Logger: slog.New(slog.DiscardHandler), Places: p,
-		Known: func() map[string]bool { return nil }, Settled: func() bool { return false }, Join: func(string) error { return nil },
-		Own: map[string]bool{},
+		Known: func() map[string]bool { return nil }, Settled: func() bool { return false },
+		Join: func(string) error { return nil },
+		Own:  map[string]bool{},
 	}
 	for _, step := range []struct {
 		name      string
@@ -145,8 +150,9 @@ func TestPeersAreReachedWhenOneHasAnsweredOrThereIsNoOther(t *testing.T) {
 			p := gossip.NewPlaces()
 			d := &gossip.Discovery{
 				Peers: []string{"replicas.test:7946"}, Resolver: dns, Logger: slog.New(slog.DiscardHandler), Places: p,
-				Known: func() map[string]bool { return nil }, Settled: func() bool { return false }, Join: func(string) error { return c.joins },
-				Own: map[string]bool{own: true},
+				Known: func() map[string]bool { return nil }, Settled: func() bool { return false },
+				Join: func(string) error { return c.joins },
+				Own:  map[string]bool{own: true},
 			}
 			d.Round(t.Context())
 			reached := false

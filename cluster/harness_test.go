@@ -27,8 +27,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// Tests that mostly wait run at once. What measures a time, pushes as fast as it can or keeps a processor busy runs alone,
-// because beside it the others miss their heartbeats.
+// Tests that mostly wait run at once. What measures a time, pushes as fast as it can or keeps a processor busy runs
+// alone, because beside it the others miss their heartbeats.
 
 const testDeadline = testkit.Deadline
 
@@ -130,8 +130,8 @@ var nextPort = func() *atomic.Uint32 { // somewhere, so that test runs side by s
 }()
 
 // freePorts gives a loopback address whose port and the next one are free for TCP and UDP. The ports lie below those
-// that the kernel gives to outgoing connections, which would otherwise take them while a replica restarts. None is given
-// twice until all have been.
+// that the kernel gives to outgoing connections, which would otherwise take them while a replica restarts. None is
+// given twice until all have been.
 func freePorts(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
@@ -221,7 +221,8 @@ func (r *replicaT) start() *replicaT {
 
 func (r *replicaT) open() error {
 	r.logs = &logBuffer{}
-	r.cfg.Logger = slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})).With("r", r.cfg.Name)
+	r.cfg.Logger = slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})).With("r",
+		r.cfg.Name)
 	r.cfg.FSM = fsm.New(r.cfg.Logger)
 	replica, err := open(r.cfg, r.tune)
 	if err != nil {
@@ -334,7 +335,8 @@ func leaderOf(t testing.TB, replicas []*replicaT) (leader *replicaT, others []*r
 func pushCommand(r *replicaT, job string, value float64) []byte {
 	group := expo.NewLabels(map[string]string{"job": job})
 	return fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, group, true,
-		[]*expo.Family{expo.Gauge(&expo.Header{Name: "test_value", Help: "help", Type: dto.MetricType_GAUGE}, group.Key(), value)})
+		[]*expo.Family{expo.Gauge(&expo.Header{Name: "test_value", Help: "help", Type: dto.MetricType_GAUGE},
+			group.Key(), value)})
 }
 
 func testContext(t testing.TB) context.Context {

@@ -24,9 +24,12 @@ func isBenign(msg string, args []any) bool {
 		}
 	}
 	switch msg {
-	case "no known peers, aborting election", "failed to get previous log", "appendEntries rejected, sending older logs",
-		"not part of stable configuration, aborting election", "found temporary snapshot", "previous log term mis-match",
-		"heartbeat timeout reached, not part of a stable configuration or a non-voter, not triggering a leader election":
+	case "no known peers, aborting election", "failed to get previous log",
+		"appendEntries rejected, sending older logs",
+		"not part of stable configuration, aborting election", "found temporary snapshot",
+		"previous log term mis-match",
+		"heartbeat timeout reached, not part of a stable configuration or a non-voter, "+
+			"not triggering a leader election":
 		return true
 	}
 	return false

@@ -26,7 +26,8 @@ var errDeclined = errors.New("declined")
 
 func newInvitations(r *Replica) *invitations {
 	return &invitations{
-		ask: r.invite, run: r.spawn, done: r.gossip.Poke, pause: r.tune.reconcile, logger: r.logger, asking: map[uuid.UUID]bool{},
+		ask: r.invite, run: r.spawn, done: r.gossip.Poke, pause: r.tune.reconcile, logger: r.logger,
+		asking: map[uuid.UUID]bool{},
 	}
 }
 

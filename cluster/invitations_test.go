@@ -108,7 +108,8 @@ func atAParty(t *testing.T, f func(t *testing.T, p *party)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var background sync.WaitGroup
-		v := &inviteesT{answer: map[uuid.UUID]func(context.Context) error{}, asked: map[uuid.UUID][]time.Duration{}, busy: map[uuid.UUID]int{}, began: time.Now()}
+		v := &inviteesT{answer: map[uuid.UUID]func(context.Context) error{}, asked: map[uuid.UUID][]time.Duration{},
+			busy: map[uuid.UUID]int{}, began: time.Now()}
 		p := &party{inviteesT: v, woken: make(chan struct{}, 1)}
 		p.i = &invitations{
 			ask: v.ask, pause: time.Second, logger: slog.New(slog.DiscardHandler), asking: map[uuid.UUID]bool{},
@@ -137,7 +138,8 @@ func TestThousandsWhoDoNotAnswerHoldUpNobody(t *testing.T) {
 		{name: "it comes after them", before: 2000, within: 1100 * time.Millisecond},
 		{name: "they come after it", after: 2000, alone: true, within: 0},
 		{name: "they come in the same moment", before: 1000, after: 1000, within: 40 * time.Second},
-		{name: "it declines at first", before: 2000, first: fmt.Errorf("%w: it has promised", errDeclined), within: 2 * time.Second},
+		{name: "it declines at first", before: 2000, first: fmt.Errorf("%w: it has promised", errDeclined),
+			within: 2 * time.Second},
 		{name: "it does not answer at first", before: 2000, first: errors.New("no answer"), within: 70 * time.Second},
 		{name: "a black hole beside it", before: 1, within: 0},
 	} {
@@ -173,7 +175,8 @@ func TestWhoDoesNotAnswerIsAskedLessAndLessOften(t *testing.T) {
 	atAParty(t, func(t *testing.T, p *party) {
 		hole, no := p.comes(blackHole), p.comes(func(context.Context) error { return errDeclined })
 		p.until(40*time.Second, never)
-		want := []time.Duration{0, 2 * time.Second, 5 * time.Second, 10 * time.Second, 19 * time.Second, 28 * time.Second, 37 * time.Second}
+		want := []time.Duration{0, 2 * time.Second, 5 * time.Second, 10 * time.Second, 19 * time.Second,
+			28 * time.Second, 37 * time.Second}
 		if got := p.questions(hole); !slices.Equal(got, want) {
 			t.Errorf("a black hole is asked at %v, want %v", got, want)
 		}
@@ -200,7 +203,8 @@ func TestWhoIsGoneOrStartsAgainIsForgotten(t *testing.T) {
 			t.Errorf("come back, it is asked %d times at once, want once", got-before)
 		}
 		if !p.until(time.Second, hasAccepted(guest)) || len(p.questions(guest)) != beforeGuest+1 {
-			t.Errorf("who accepted was asked %d times at once, want once: it has been away", len(p.questions(guest))-beforeGuest)
+			t.Errorf("who accepted was asked %d times at once, want once: it has been away",
+				len(p.questions(guest))-beforeGuest)
 		}
 		p.present = slices.Clone(all)
 		p.present[1].Starts++
@@ -277,7 +281,8 @@ func TestAReplicaJoinsPastPhantoms(t *testing.T) { // not parallel, because it m
 	waitReady(t, r)
 	hole := swallows(t)
 	for i := range 2000 {
-		r.gossip.NotifyJoin(gossipNode(t, gossip.Meta{ID: uuid.New(), Name: fmt.Sprintf("phantom%d", i), Peer: hole, Starts: 1}))
+		r.gossip.NotifyJoin(
+			gossipNode(t, gossip.Meta{ID: uuid.New(), Name: fmt.Sprintf("phantom%d", i), Peer: hole, Starts: 1}))
 	}
 	began := time.Now()
 	second := newReplica(t, tn, "r2", freePorts(t), 1, r.cfg.ListenAddress).start()

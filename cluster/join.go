@@ -57,7 +57,8 @@ func (r *Replica) reconcileOnce(ctx context.Context) {
 		}
 		_, configured := servers[m.ID]
 		switch {
-		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.HasRaftState && !configured && m.Cluster != own:
+		case m.ID != r.self && m.Cluster != uuid.Nil && m.Cluster != own, m.HasRaftState && !configured &&
+			m.Cluster != own:
 			r.warnOfStranger(m)
 		case m.ID != r.self && !m.HasRaftState && m.Cluster == uuid.Nil && (configured || leading):
 			// A configured one too, leader or not: it may have missed the bootstrap, and the cluster may need its vote.
@@ -94,7 +95,8 @@ func (r *Replica) isWelcomeBack(m gossip.Meta, alive []gossip.Meta, servers map[
 }
 
 // nameTakenBy gives the living member of the configuration that has the name of a replica outside it, if there is one.
-func nameTakenBy(m gossip.Meta, alive []gossip.Meta, servers map[uuid.UUID]raft.Server) (other gossip.Meta, taken bool) {
+func nameTakenBy(m gossip.Meta, alive []gossip.Meta, servers map[uuid.UUID]raft.Server) (other gossip.Meta,
+	taken bool) {
 	for _, other := range alive {
 		if _, configured := servers[other.ID]; configured && other.Name == m.Name {
 			return other, true
@@ -169,7 +171,8 @@ func (r *Replica) addNonvoter(ctx context.Context, m gossip.Meta, servers map[uu
 		return
 	}
 	if len(address.Replaces) > 0 {
-		r.logger.Info("added a replica in the place of one that does not answer; it becomes a voter when it has caught up",
+		r.logger.Info("added a replica in the place of one that does not answer; it becomes a voter when it has "+
+			"caught up",
 			"name", m.Name, "id", m.ID, "replaces", address.Replaces)
 		return
 	}

@@ -67,7 +67,9 @@ func (n *fakeNode) lead(term uint64) {
 // newLeadershipOf watches a fake node; gains counts what onNewLeader was called for.
 func newLeadershipOf(n *fakeNode, gains *int) *leadership {
 	return &leadership{
-		raft: n, self: "self", logger: slog.New(slog.DiscardHandler), nameOf: func(id raft.ServerID) string { return string(id) },
+		raft: n, self: "self", logger: slog.New(slog.DiscardHandler), nameOf: func(id raft.ServerID) string {
+			return string(id)
+		},
 		onNewLeader: func() { *gains++ }, changed: make(chan struct{}), since: time.Now(),
 	}
 }

@@ -35,7 +35,8 @@ func limited(t *testing.T, groups int) (*testNet, []*replicaT) {
 
 func deleteGroup(t *testing.T, r *replicaT, job string) {
 	t.Helper()
-	command := fsm.EncodeDelete(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, expo.NewLabels(map[string]string{"job": job}))
+	command := fsm.EncodeDelete(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()},
+		expo.NewLabels(map[string]string{"job": job}))
 	if result, err := r.Apply(testContext(t), command); err != nil || result != (fsm.Result{}) {
 		t.Fatalf("%s is not deleted through %s: %+v, %v", job, r.cfg.Name, result, err)
 	}
@@ -46,7 +47,8 @@ func wantFull(t *testing.T, r *replicaT, job, reason string) {
 	t.Helper()
 	result, err := r.Apply(testContext(t), pushCommand(r, job, 1))
 	if err != nil || result.Status != fsm.Full || !strings.Contains(result.Reason, reason) {
-		t.Errorf("a push of %s through %s: %+v, %v; want that there is no room, and %q", job, r.cfg.Name, result, err, reason)
+		t.Errorf("a push of %s through %s: %+v, %v; want that there is no room, and %q", job, r.cfg.Name, result, err,
+			reason)
 	}
 }
 
@@ -143,18 +145,21 @@ func TestWhatThereIsNoRoomForIsAnsweredAmongOthers(t *testing.T) {
 		return reply
 	}
 	before := r.raft.LastIndex()
-	reply := ask(pushCommand(r, "b", 1), pushCommand(r, "c", 1), unknownCommand(), pushCommand(r, "a", 2), pushCommand(r, "d", 1))
+	reply := ask(pushCommand(r, "b", 1), pushCommand(r, "c", 1), unknownCommand(), pushCommand(r, "a", 2),
+		pushCommand(r, "d", 1))
 	var got []fsm.Status
 	for _, result := range reply.Results {
 		got = append(got, result.Status)
 	}
-	if want := []fsm.Status{fsm.Applied, fsm.Full, fsm.Unreadable, fsm.Applied, fsm.Full}; reply.Outcome != outcomeApplied || !slices.Equal(got, want) {
+	if want := []fsm.Status{fsm.Applied, fsm.Full, fsm.Unreadable, fsm.Applied,
+		fsm.Full}; reply.Outcome != outcomeApplied || !slices.Equal(got, want) {
 		t.Errorf("the answer is %+v, want %v", reply, want)
 	}
 	if r.raft.LastIndex() != before+1 {
 		t.Errorf("the log has %d entries more", r.raft.LastIndex()-before)
 	}
-	if reply := ask(pushCommand(r, "e", 1)); reply.Outcome != outcomeApplied || reply.Results[0].Status != fsm.Full || r.raft.LastIndex() != before+1 {
+	if reply := ask(pushCommand(r, "e", 1)); reply.Outcome != outcomeApplied || reply.Results[0].Status != fsm.Full ||
+		r.raft.LastIndex() != before+1 {
 		t.Errorf("one alone: %+v, and the log has %d entries more", reply, r.raft.LastIndex()-before)
 	}
 	idle(t, r)
@@ -172,7 +177,8 @@ func TestALeaderThatIsCutOffHasNothingUnderWayInTheEnd(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
-			if _, err := leader.Apply(short, pushCommand(leader, fmt.Sprint("lost", i), 1)); !errors.Is(err, ErrUnavailable) {
+			if _, err := leader.Apply(short, pushCommand(leader, fmt.Sprint("lost", i), 1)); !errors.Is(err,
+				ErrUnavailable) {
 				t.Errorf("the cut-off leader acknowledges a push: %v", err)
 			}
 		})
@@ -217,7 +223,8 @@ func TestAnEntryEndsWhenItsFateIsKnown(t *testing.T) {
 			synctest.Wait()
 			return node.future.answer, what
 		}
-		for err, want := range map[error]outcome{nil: outcomeApplied, raft.ErrNotLeader: outcomeNotAppended, raft.ErrLeadershipLost: outcomeUnknown} {
+		for err, want := range map[error]outcome{nil: outcomeApplied, raft.ErrNotLeader: outcomeNotAppended,
+			raft.ErrLeadershipLost: outcomeUnknown} {
 			answer, what := attempt(t.Context())
 			if ended != 0 {
 				t.Error("ended before it was known")
@@ -249,8 +256,8 @@ func TestAnEntryEndsWhenItsFateIsKnown(t *testing.T) {
 	})
 }
 
-// There is no room, because an earlier attempt of the same push, of which nothing is known, has it already: to say that it
-// was refused would be a lie.
+// There is no room, because an earlier attempt of the same push, of which nothing is known, has it already: to say that
+// it was refused would be a lie.
 func TestWhatMayHaveBeenAppliedIsNotRefused(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1).start()
@@ -306,12 +313,14 @@ func TestTheMetricsTellWhatIsStored(t *testing.T) {
 		group := expo.NewLabels(map[string]string{"job": job})
 		f := expo.Gauge(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, group.Key(), 1)
 		command := fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, group, true, []*expo.Family{f})
-		machine.Apply(&raft.Log{Index: index, Type: raft.LogCommand, Data: fsm.Seal([][]byte{command}, time.Unix(at, 0))})
+		machine.Apply(&raft.Log{Index: index, Type: raft.LogCommand,
+			Data: fsm.Seal([][]byte{command}, time.Unix(at, 0))})
 	}
 	apply(100, "a")
 	apply(200, "b")
 	now = now.Add(surveyEvery)
-	if got, want := shown(), "groups 2\nlimit/groups 5\nlimit/state_bytes 1000\noldest_push_timestamp_seconds 100\nseries 2\n"; got != want {
+	if got, want := shown(), "groups 2\nlimit/groups 5\nlimit/state_bytes 1000\noldest_push_timestamp_seconds "+
+		"100\nseries 2\n"; got != want {
 		t.Errorf("of two groups:\n%s", got)
 	}
 	apply(300, "a")
@@ -324,7 +333,8 @@ func TestTheMetricsTellWhatIsStored(t *testing.T) {
 	}
 }
 
-// What earlier leaders have left in the log may fill the store: until it is applied, nobody can tell what there is room for.
+// What earlier leaders have left in the log may fill the store: until it is applied, nobody can tell what there is room
+// for.
 func TestANewLeaderAppendsNothingBeforeItKnowsWhatIsStored(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t, nil, "alone", "", 1).start()

@@ -30,7 +30,9 @@ func TestTheSuccessorOfAProcessThatIsEndingWaitsForItsDirectory(t *testing.T) {
 		}
 		opened <- err
 	}()
-	eventually(t, "it says what it waits for", func() bool { return strings.Contains(logs.String(), "waiting for the process that still holds") })
+	eventually(t, "it says what it waits for", func() bool {
+		return strings.Contains(logs.String(), "waiting for the process that still holds")
+	})
 	r.crash()
 	if err := <-opened; err != nil {
 		t.Fatal(err)

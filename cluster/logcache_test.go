@@ -23,7 +23,9 @@ func largePush(r *replicaT, job string, size int) []byte {
 	for i := 0; size > 0; i++ {
 		help := bytes.Repeat([]byte("x"), min(size, 8<<10))
 		size -= len(help)
-		families = append(families, expo.Gauge(&expo.Header{Name: fmt.Sprintf("test_value_%04d", i), Help: string(help), Type: dto.MetricType_GAUGE}, group.Key(), 1))
+		families = append(families,
+			expo.Gauge(&expo.Header{Name: fmt.Sprintf("test_value_%04d", i), Help: string(help),
+				Type: dto.MetricType_GAUGE}, group.Key(), 1))
 	}
 	return fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, group, true, families)
 }
@@ -47,8 +49,8 @@ func (m *appendMeter) append(logs []*raft.Log) error {
 	return nil
 }
 
-// A follower that was away gets large entries a few at a time, and both sides apply what was acknowledged; so does a replica that
-// starts, whose log holds more than should be in memory.
+// A follower that was away gets large entries a few at a time, and both sides apply what was acknowledged; so does a
+// replica that starts, whose log holds more than should be in memory.
 func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long, because it sends entries of many megabytes")
@@ -72,7 +74,8 @@ func TestAFollowerThatWasAwayCatchesUpOverLargeEntries(t *testing.T) {
 	sameState(t, replicas...)
 	meter.mu.Lock()
 	if meter.largest > disk.MaxSent || meter.largest == 0 {
-		t.Errorf("%d bytes were sent at a time, want more than one entry and at most %d bytes", meter.largest, disk.MaxSent)
+		t.Errorf("%d bytes were sent at a time, want more than one entry and at most %d bytes", meter.largest,
+			disk.MaxSent)
 	}
 	meter.mu.Unlock()
 	for i := range 6 { // now it is sent to in a pipeline

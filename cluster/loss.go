@@ -25,7 +25,8 @@ func enterDirectory(dir string, tune tuning, logger *slog.Logger) (*disk.Lock, e
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(disk.GiveUpReserve(dir, tune.segmentSize(dir), tune.measure), tune.probe(dir, disk.ProbeSize)); err != nil {
+	if err := errors.Join(disk.GiveUpReserve(dir, tune.segmentSize(dir), tune.measure),
+		tune.probe(dir, disk.ProbeSize)); err != nil {
 		_ = lock.Close() // nothing has been written under it
 		return nil, disk.CannotWrite(dir, err)
 	}
@@ -46,7 +47,8 @@ func (r *Replica) afterLoss(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
 	defer cancel()
 	r.handOver(ctx)
-	return fmt.Errorf("%w; start this replica again: with an empty directory it joins as a new one, with its own put back it goes on", r.dir.IsGone())
+	return fmt.Errorf("%w; start this replica again: with an empty directory it joins as a new one, with its own put "+
+		"back it goes on", r.dir.IsGone())
 }
 
 // OnlyVoter tells whether nobody but this replica can acknowledge anything.

@@ -111,7 +111,8 @@ func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
 		t.Fatal("the two have merged")
 	}
 	if _, err := raftnet.Dial(testContext(t), a.tune.dial, b.addrs.PeerAdvertise,
-		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self, Cluster: a.store.ClusterID()}); !errors.Is(err, raftnet.OtherCluster) {
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self,
+			Cluster: a.store.ClusterID()}); !errors.Is(err, raftnet.OtherCluster) {
 		t.Fatalf("Raft traffic of another cluster: %v, want a refusal", err)
 	}
 }
@@ -133,7 +134,8 @@ func TestEmptyReplicaAtTheAddressOfADeadOneDoesNotSpeakForIt(t *testing.T) {
 		t.Fatalf("the replacement lacks data: %v", err)
 	}
 	if _, err := raftnet.Dial(testContext(t), others[1].tune.dial, replacement.addrs.PeerAdvertise,
-		raftnet.Hello{Kind: raftnet.KindRaft, Target: dead.self, Cluster: others[1].store.ClusterID()}); !errors.Is(err, raftnet.NotMe) {
+		raftnet.Hello{Kind: raftnet.KindRaft, Target: dead.self, Cluster: others[1].store.ClusterID()}); !errors.Is(
+		err, raftnet.NotMe) {
 		t.Fatalf("asked for the dead one: %v, want a refusal", err)
 	}
 	eventually(t, "the dead one is listed as unhealthy", func() bool {
@@ -183,7 +185,9 @@ func TestReplicaThatWasAwayCatchesUpFromASnapshot(t *testing.T) {
 	}
 	last := away.raft.LastIndex()
 	left := []*replicaT{others[1], mustOther(replicas, away, others[1])} // either may lead when it comes back
-	eventually(t, "the log that the absent one needs is gone", func() bool { return first(left[0]) > last+1 && first(left[1]) > last+1 })
+	eventually(t, "the log that the absent one needs is gone", func() bool {
+		return first(left[0]) > last+1 && first(left[1]) > last+1
+	})
 	away.start()
 	waitReady(t, away)
 	sameState(t, replicas...)

@@ -20,8 +20,9 @@ import (
 // probeTimeout is how long a recovery waits for each address at which a member might be.
 const probeTimeout = 3 * time.Second
 
-// refuseIfAnybodyAnswers asks at every address where a member might be, and returns an error when there is one. Those who are no
-// members are noted. Who is somewhere else cannot be found: the report names the members, for people to know.
+// refuseIfAnybodyAnswers asks at every address where a member might be, and returns an error when there is one. Those
+// who are no members are noted. Who is somewhere else cannot be found: the report names the members, for people to
+// know.
 func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, cluster uuid.UUID,
 	configuration raft.Configuration, self uuid.UUID, rec *Recovery,
 ) error {
@@ -49,7 +50,9 @@ func refuseIfAnybodyAnswers(ctx context.Context, cfg *Config, tune tuning, clust
 		var refused raftnet.Answer
 		switch a := answers[i]; {
 		case errs[i] == nil && a.Cluster == cluster && a.ID != self:
-			return fmt.Errorf("%s (%s) answers at %s and is a member of this cluster: its data may be newer than this, and together the two may have a quorum; start this replica as usual, or stop that one first if its data is to be given up",
+			return fmt.Errorf("%s (%s) answers at %s and is a member of this cluster: its data may be newer than "+
+				"this, and together the two may have a quorum; start this replica as usual, or stop that one first if "+
+				"its data is to be given up",
 				a.Name, a.ID, place)
 		case errs[i] == nil:
 			rec.Strangers = append(rec.Strangers, fmt.Sprintf("%s at %s", a.Name, place))

@@ -13,9 +13,9 @@ import (
 	"pushquorum/cluster/internal/formation"
 )
 
-// promoter tells autopilot, which has no grace period of its own, whom it may remove: see [formation.Removable]. Who was
-// replaced is removed when its successor is promoted: see pilot.promote. Who is promoted, the library's stable promoter
-// decides, but for those who are about to stop.
+// promoter tells autopilot, which has no grace period of its own, whom it may remove: see [formation.Removable]. Who
+// was replaced is removed when its successor is promoted: see pilot.promote. Who is promoted, the library's stable
+// promoter decides, but for those who are about to stop.
 type promoter struct {
 	autopilot.StablePromoter
 	grace      time.Duration
@@ -31,9 +31,11 @@ func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autop
 }
 
 // FilterFailedServerRemovals implements autopilot.Promoter.
-func (p *promoter) FilterFailedServerRemovals(_ *autopilot.Config, state *autopilot.State, failed *autopilot.FailedServers) *autopilot.FailedServers {
+func (p *promoter) FilterFailedServerRemovals(_ *autopilot.Config, state *autopilot.State,
+	failed *autopilot.FailedServers) *autopilot.FailedServers {
 	absent := func(id uuid.UUID) time.Duration { return p.gone.Of(id) }
-	voters, others := formation.Removable(idsOf(failed.FailedVoters), idsOf(failed.FailedNonVoters), len(state.Voters), absent, p.grace)
+	voters, others := formation.Removable(idsOf(failed.FailedVoters), idsOf(failed.FailedNonVoters), len(state.Voters),
+		absent, p.grace)
 	return &autopilot.FailedServers{
 		FailedVoters: only(failed.FailedVoters, voters), FailedNonVoters: only(failed.FailedNonVoters, others),
 	}

@@ -52,14 +52,16 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = r.tune.alone, r.tune.alone, r.tune.alone
 		_, r.trans = raft.NewInmemTransport(server.Address{ID: r.self}.Encode())
 	} else {
-		r.gossip = gossip.New(r.logger, r.self, r.id.Get().Starts, r.addrs, gossip.Hooks{Meta: r.ownMeta, Moved: r.moved, Stranger: r.warnOfStranger})
+		r.gossip = gossip.New(r.logger, r.self, r.id.Get().Starts, r.addrs,
+			gossip.Hooks{Meta: r.ownMeta, Moved: r.moved, Stranger: r.warnOfStranger})
 		r.alone = r.newAlone()
 		r.mux = raftnet.NewMux(ln, r.logger, r.admit, r.servePeer)
 		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.PeerAdvertise, r.store.ClusterID, r.tune.dial)
 		network := raftnet.NewTransport(raftnet.TransportConfig{
-			Streams:   r.stream,
-			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.PeerAdvertise, Gossiped: r.peerAddress, Configured: configured},
-			RaftLog:   logger, Logger: r.logger, Trim: r.store.Trim,
+			Streams: r.stream,
+			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.PeerAdvertise, Gossiped: r.peerAddress,
+				Configured: configured},
+			RaftLog: logger, Logger: r.logger, Trim: r.store.Trim,
 			Term: func() uint64 {
 				if running := ref.Load(); running != nil {
 					return running.CurrentTerm()
@@ -89,9 +91,11 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		parsed, _ := server.ParseAddress(address) // an unknown one has no peer
 		return parsed.Peer
 	}
-	r.peers = raftnet.NewClient(where, errClosing, func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
-		return raftnet.Dial(ctx, r.tune.dial, address, raftnet.Hello{Kind: raftnet.KindRPC, Target: id, Sender: r.self, Cluster: r.store.ClusterID()})
-	})
+	r.peers = raftnet.NewClient(where, errClosing,
+		func(ctx context.Context, id uuid.UUID, address string) (net.Conn, error) {
+			return raftnet.Dial(ctx, r.tune.dial, address,
+				raftnet.Hello{Kind: raftnet.KindRPC, Target: id, Sender: r.self, Cluster: r.store.ClusterID()})
+		})
 	r.leader = &leadership{
 		raft: r.raft, self: r.serverID, logger: r.logger, nameOf: r.nameOf,
 		onNewLeader: r.metrics.leaderChanges.Inc, changed: make(chan struct{}), since: time.Now(),

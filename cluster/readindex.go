@@ -197,7 +197,8 @@ func (r *Replica) confirmTerm(ctx context.Context, term uint64, voters []uuid.UU
 	for _, id := range voters {
 		go func() { // ends with ctx at the latest
 			var reply ConfirmTermReply
-			err := r.peers.Call(ctx, id, "ConfirmTerm", &ConfirmTermArgs{Cluster: r.store.ClusterID(), Term: term}, &reply)
+			err := r.peers.Call(ctx, id, "ConfirmTerm", &ConfirmTermArgs{Cluster: r.store.ClusterID(), Term: term},
+				&reply)
 			switch {
 			case err != nil:
 				err = fmt.Errorf("%s did not answer: %w", r.nameOf(raft.ServerID(id.String())), err)

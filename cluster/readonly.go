@@ -52,7 +52,8 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 			err = disk.IfRefused(cfg.DataDir, errors.Join(err, r.Close()))
 		}
 	}()
-	if r.lock, err = disk.LockDirReadOnly(cfg.DataDir, tune.lockWait, cfg.Logger); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if r.lock, err = disk.LockDirReadOnly(cfg.DataDir, tune.lockWait, cfg.Logger); err != nil &&
+		!errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	id, err := disk.OpenIdentity(cfg.DataDir)
@@ -63,13 +64,15 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
 	r.id = id.Get().ID.String()
-	store, err := disk.Open(cfg.DataDir, id, disk.LogOptions{Store: cfg.LogStore, SegmentSize: tune.segmentSize(cfg.DataDir), ReadOnly: true}, fsm.VerifySnapshot, newRaftLogger(cfg.Logger))
+	store, err := disk.Open(cfg.DataDir, id, disk.LogOptions{Store: cfg.LogStore,
+		SegmentSize: tune.segmentSize(cfg.DataDir), ReadOnly: true}, fsm.VerifySnapshot, newRaftLogger(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if !onlyVoter(store.Configuration(), raft.ServerID(r.id)) {
-		return nil, fmt.Errorf("%s belongs to a replica of a cluster of %d, whose others may know more", cfg.DataDir, len(store.Configuration().Servers))
+		return nil, fmt.Errorf("%s belongs to a replica of a cluster of %d, whose others may know more", cfg.DataDir,
+			len(store.Configuration().Servers))
 	}
 	if r.term, err = store.Term(); err != nil {
 		return nil, err
@@ -79,7 +82,8 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 	}
 	if cfg.Registerer != nil {
 		for _, c := range []prometheus.Collector{
-			stuckGauge("directory", func() float64 { return time.Since(r.since).Seconds() }), newUsageCollector(cfg.FSM, cfg.Limits),
+			stuckGauge("directory", func() float64 { return time.Since(r.since).Seconds() }),
+			newUsageCollector(cfg.FSM, cfg.Limits),
 		} {
 			if err := cfg.Registerer.Register(c); err != nil {
 				return nil, err
@@ -87,7 +91,8 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 			r.gauges = append(r.gauges, c)
 		}
 	}
-	cfg.Logger.Warn("read-only: what is stored is served, and nothing is taken, until the data directory can be written: " + why.Error())
+	cfg.Logger.Warn("read-only: what is stored is served, and nothing is taken, until the data directory can be " +
+		"written: " + why.Error())
 	return r, nil
 }
 
@@ -136,11 +141,13 @@ func (r *ReadOnly) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if r.tune.probe(r.cfg.DataDir, disk.ProbeSize) != nil || r.tune.probe(r.cfg.DataDir, r.tune.segmentSize(r.cfg.DataDir)+disk.ProbeSize) != nil {
+		if r.tune.probe(r.cfg.DataDir, disk.ProbeSize) != nil ||
+			r.tune.probe(r.cfg.DataDir, r.tune.segmentSize(r.cfg.DataDir)+disk.ProbeSize) != nil {
 			continue
 		}
 		err := fmt.Errorf("%s: %w: this replica starts again", r.cfg.DataDir, ErrWritable)
-		r.cfg.Logger.Info("no longer read-only: this replica starts again", "dir", r.cfg.DataDir, "after", time.Since(r.since).Round(time.Second))
+		r.cfg.Logger.Info("no longer read-only: this replica starts again", "dir", r.cfg.DataDir, "after",
+			time.Since(r.since).Round(time.Second))
 		r.end(err)
 		return err
 	}
@@ -182,7 +189,8 @@ func (r *ReadOnly) Status(context.Context) Status {
 	return Status{
 		Self: r.cfg.Name, Term: r.term, CommitIndex: view.Index(), AppliedIndex: view.Index(), StateHash: view.Hash(),
 		Members: []Member{{
-			Name: r.cfg.Name, ID: r.id, Role: "voter", State: "unknown", AppliedIndex: view.Index(), Version: r.cfg.Version,
+			Name: r.cfg.Name, ID: r.id, Role: "voter", State: "unknown", AppliedIndex: view.Index(),
+			Version: r.cfg.Version,
 		}},
 	}
 }

@@ -39,17 +39,20 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	go func() { done <- r.Run(ctx) }()
 
 	status := r.Status(ctx)
-	if status.StateHash != hash || status.Self != "r1" || len(status.Members) != 1 || status.Members[0].Role != "voter" || status.Term == 0 || status.AppliedIndex == 0 {
+	if status.StateHash != hash || status.Self != "r1" || len(status.Members) != 1 ||
+		status.Members[0].Role != "voter" || status.Term == 0 || status.AppliedIndex == 0 {
 		t.Errorf("status %+v, want the state %s", status, hash)
 	}
 	if age, ok := r.Staleness(); r.ReadBarrier(ctx) != nil || age != 0 || !ok {
 		t.Errorf("reads are not served: %s, %v", age, ok)
 	}
-	if result, err := r.Apply(ctx, fsm.EncodeNoop()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, disk.ErrCannotWrite) || !notApplied(err) {
+	if result, err := r.Apply(ctx, fsm.EncodeNoop()); !errors.Is(err, ErrUnavailable) ||
+		!errors.Is(err, disk.ErrCannotWrite) || !notApplied(err) {
 		t.Errorf("a push was answered with %v, %v", result, err)
 	}
 	for _, err := range []error{r.Healthy(), r.Ready()} {
-		if !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
+		if !errors.Is(err, disk.ErrCannotWrite) || !strings.Contains(err.Error(), dir) ||
+			!strings.Contains(err.Error(), "read-only") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("it says %v, want in one line what and where", err)
 		}
 	}
@@ -58,7 +61,8 @@ func TestAReadOnlyReplicaServesAllAndTakesNothing(t *testing.T) {
 	for _, mf := range shown {
 		metrics = append(metrics, mf.GetName())
 	}
-	want := "[pushquorum_groups pushquorum_oldest_push_timestamp_seconds pushquorum_series pushquorum_state_bytes pushquorum_stuck_seconds]"
+	want := "[pushquorum_groups pushquorum_oldest_push_timestamp_seconds pushquorum_series pushquorum_state_bytes " +
+		"pushquorum_stuck_seconds]"
 	if err != nil || fmt.Sprint(metrics) != want {
 		t.Errorf("its metrics are %v, %v; want %s", metrics, err, want)
 	}

@@ -42,8 +42,10 @@ func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
 			return reply
 		}
 		before := r.raft.LastIndex()
-		if reply := ask(tc.bad); reply.Outcome != outcomeNotAppended || !strings.Contains(reply.Error, tc.says) || r.raft.LastIndex() != before {
-			t.Errorf("%s, alone: %+v, want that it is not appended; the log ends with %d, and with %d before", name, reply, r.raft.LastIndex(), before)
+		if reply := ask(tc.bad); reply.Outcome != outcomeNotAppended || !strings.Contains(reply.Error, tc.says) ||
+			r.raft.LastIndex() != before {
+			t.Errorf("%s, alone: %+v, want that it is not appended; the log ends with %d, and with %d before", name,
+				reply, r.raft.LastIndex(), before)
 		}
 		// Beside others it spoils nothing.
 		reply := ask(pushCommand(r, name+" 1", 1), tc.bad, pushCommand(r, name+" 2", 1), tc.bad)
@@ -52,19 +54,24 @@ func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
 		}
 		for i, want := range []fsm.Status{fsm.Applied, fsm.Unreadable, fsm.Applied, fsm.Unreadable} {
 			got := reply.Results[i]
-			if got.Status != want || (want == fsm.Unreadable && (!strings.Contains(got.Reason, tc.says) || strings.Contains(got.Reason, "\n"))) {
+			if got.Status != want ||
+				(want == fsm.Unreadable && (!strings.Contains(got.Reason, tc.says) ||
+					strings.Contains(got.Reason, "\n"))) {
 				t.Errorf("%s, among others: result %d is %+v, want %d", name, i, got, want)
 			}
 		}
 		if r.raft.LastIndex() != before+1 || !hasJob(r, name+" 1") || !hasJob(r, name+" 2") {
-			t.Errorf("%s, among others: the log has %d entries more, want one with the others", name, r.raft.LastIndex()-before)
+			t.Errorf("%s, among others: the log has %d entries more, want one with the others", name,
+				r.raft.LastIndex()-before)
 		}
 	}
 	// Each is small enough, all are too much for an entry.
 	large := padded(fsm.EncodeNoop(), disk.MaxSealed/2)
-	args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: [][]byte{large, large}, TimeoutMs: testDeadline.Milliseconds()}
+	args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: [][]byte{large, large},
+		TimeoutMs: testDeadline.Milliseconds()}
 	var reply ApplyReply
-	if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil || reply.Outcome != outcomeNotAppended || !strings.Contains(reply.Error, "at most") {
+	if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil || reply.Outcome != outcomeNotAppended ||
+		!strings.Contains(reply.Error, "at most") {
 		t.Errorf("more than an entry may have: %v, outcome %d, %s", err, reply.Outcome, reply.Error)
 	}
 	if err := r.cfg.FSM.Err(); err != nil {

@@ -45,12 +45,12 @@ type Recovery struct {
 	NewCluster uuid.UUID
 }
 
-// Recover makes a new cluster, with this replica as its only member, out of one data directory of a cluster that has lost its
-// quorum for good. It first calls found, and goes on when that returns nil. It refuses while another member answers, be it at
-// the address in the configuration or at one of cfg.Peers.
+// Recover makes a new cluster, with this replica as its only member, out of one data directory of a cluster that has
+// lost its quorum for good. It first calls found, and goes on when that returns nil. It refuses while another member
+// answers, be it at the address in the configuration or at one of cfg.Peers.
 //
-// What is in the log becomes the state, whether it was committed or not. The new cluster has an id of its own: a replica of the
-// old one can neither be spoken to nor mix its entries in.
+// What is in the log becomes the state, whether it was committed or not. The new cluster has an id of its own: a
+// replica of the old one can neither be spoken to nor mix its entries in.
 //
 // A log with an entry that cannot be read, by the log itself or by the state machine, is cut there: with nil found
 // accepts that, too. So is the log of a replica that is the only member of its cluster, which otherwise has nothing to
@@ -59,15 +59,18 @@ func Recover(ctx context.Context, cfg Config, found func(Recovery) error) (Recov
 	return recoverCluster(ctx, cfg, defaultTuning(), found)
 }
 
-func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Recovery) error) (rec Recovery, err error) {
+func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Recovery) error) (rec Recovery,
+	err error) {
 	defer func() { err = disk.IfRefused(cfg.DataDir, err) }()
 	if err := cfg.complete(); err != nil {
 		return rec, err
 	}
 	if !disk.HoldsReplica(cfg.DataDir) {
-		return rec, nothingToRecover(fmt.Sprintf("--storage.path=%s holds no replica: give the data directory of one", cfg.DataDir))
+		return rec, nothingToRecover(fmt.Sprintf("--storage.path=%s holds no replica: give the data directory of one",
+			cfg.DataDir))
 	}
-	lock, err := disk.LockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger) // whoever calls this waits, and sees who has it
+	// whoever calls this waits, and sees who has it
+	lock, err := disk.LockDir(cfg.DataDir, min(tune.lockWait, time.Second), cfg.Logger)
 	if err != nil {
 		return rec, err
 	}
@@ -135,9 +138,11 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	_, trans := raft.NewInmemTransport(server.Address{ID: self}.Encode())
 	defer trans.Close() //nolint:errcheck // it holds nothing
 	sole := raft.Configuration{Servers: []raft.Server{{
-		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.PeerAdvertise, Name: cfg.Name}.Encode(),
+		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.PeerAdvertise,
+			Name: cfg.Name}.Encode(),
 	}}}
-	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.Log(), store.Stable(), store.Snapshots(), trans, sole); err != nil {
+	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.Log(), store.Stable(),
+		store.Snapshots(), trans, sole); err != nil {
 		return rec, fmt.Errorf("recovering %s: %w", cfg.DataDir, err)
 	}
 	return rec, store.KeepOnly(sole)
@@ -195,9 +200,11 @@ func surveyStorage(s *disk.Dir, name string, self uuid.UUID) (Recovery, error) {
 	servers := s.Configuration().Servers
 	switch {
 	case !s.HasState() || len(servers) == 0:
-		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover", s.Path()))
+		return rec, nothingToRecover(fmt.Sprintf("%s: holds no state of a cluster, so there is nothing to recover",
+			s.Path()))
 	case len(servers) == 1 && servers[0].ID == serverID(self):
-		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start it as usual", s.Path()))
+		return rec, nothingToRecover(fmt.Sprintf("%s: this replica is the only member of its cluster already: start "+
+			"it as usual", s.Path()))
 	}
 	snapshots, err := s.Snapshots().List()
 	if err != nil {
@@ -221,8 +228,8 @@ func surveyStorage(s *disk.Dir, name string, self uuid.UUID) (Recovery, error) {
 	return rec, err
 }
 
-// strictFSM lets a recovery fail that raft.RecoverCluster would finish without all of the data: it skips a snapshot that cannot
-// be restored, and does not ask whether entries could be applied.
+// strictFSM lets a recovery fail that raft.RecoverCluster would finish without all of the data: it skips a snapshot
+// that cannot be restored, and does not ask whether entries could be applied.
 type strictFSM struct {
 	raft.FSM
 	halted   func() error

@@ -37,7 +37,8 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 	oldCluster := replicas[0].store.ClusterID()
 	survivor, other, lost := replicas[0], replicas[1], replicas[2]
 	survivor.crash()
-	if _, err := recoverIt(t, survivor, true); err == nil || !strings.Contains(err.Error(), "answers at") || !strings.Contains(err.Error(), "is a member of this cluster") {
+	if _, err := recoverIt(t, survivor, true); err == nil || !strings.Contains(err.Error(), "answers at") ||
+		!strings.Contains(err.Error(), "is a member of this cluster") {
 		t.Fatalf("with two members alive: %v", err)
 	}
 	lost.crash()
@@ -50,7 +51,8 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 	if err == nil || !strings.Contains(err.Error(), "only looking") {
 		t.Fatalf("looking: %v", err)
 	}
-	if rec.Cluster != oldCluster || rec.LastIndex == 0 || rec.LastTerm == 0 || len(rec.Others) != 2 || !strings.Contains(strings.Join(rec.Others, " "), "r3 at ") {
+	if rec.Cluster != oldCluster || rec.LastIndex == 0 || rec.LastTerm == 0 || len(rec.Others) != 2 ||
+		!strings.Contains(strings.Join(rec.Others, " "), "r3 at ") {
 		t.Errorf("the report is %+v", rec)
 	}
 	again, err := recoverIt(t, survivor, true)
@@ -70,11 +72,13 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 	// An old member comes back with its data, and stays out.
 	other.start()
 	eventually(t, "the old member is told from a new one", func() bool {
-		return strings.Contains(survivor.logs.String(), "belongs to another cluster") && strings.Contains(survivor.logs.String(), other.self.String())
+		return strings.Contains(survivor.logs.String(), "belongs to another cluster") &&
+			strings.Contains(survivor.logs.String(), other.self.String())
 	})
 	for _, cluster := range []uuid.UUID{oldCluster, other.store.ClusterID()} {
 		if _, err := raftnet.Dial(testContext(t), other.tune.dial, survivor.addrs.PeerAdvertise,
-			raftnet.Hello{Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self, Cluster: cluster}); !errors.Is(err, raftnet.OtherCluster) {
+			raftnet.Hello{Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self,
+				Cluster: cluster}); !errors.Is(err, raftnet.OtherCluster) {
 			t.Errorf("Raft traffic of the old cluster: %v, want a refusal", err)
 		}
 	}
@@ -126,7 +130,8 @@ func TestARecoveryStartsFromASnapshotAndMayBeRepeatedAfterAFailure(t *testing.T)
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	cfg.FSM = fsm.New(cfg.Logger)
 	cfg.FSM.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte("damaged")})
-	if _, err := recoverCluster(testContext(t), cfg, survivor.tune, func(Recovery) error { return nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := recoverCluster(testContext(t), cfg, survivor.tune, func(Recovery) error { return nil }); err == nil ||
+		!strings.Contains(err.Error(), "damaged") {
 		t.Fatalf("with a halted state machine: %v", err)
 	}
 	if _, err := recoverIt(t, survivor, true); err != nil {

@@ -53,8 +53,8 @@ func (t *cutTransport) DialAddressTimeout(a memberlist.Address, timeout time.Dur
 	return t.NetTransport.DialAddressTimeout(a, timeout)
 }
 
-// tuneGossip puts the cut into the gossip of a replica, which then never gives anybody up, never compares notes by itself, and
-// looks at its peers only when it has a reason to.
+// tuneGossip puts the cut into the gossip of a replica, which then never gives anybody up, never compares notes by
+// itself, and looks at its peers only when it has a reason to.
 func (c *gossipCut) tuneGossip(t *testing.T, r *replicaT) {
 	tune := r.tune.gossip
 	r.tune.slowRejoin = time.Hour
@@ -63,7 +63,8 @@ func (c *gossipCut) tuneGossip(t *testing.T, r *replicaT) {
 		cfg.SuspicionMult = 10_000
 		cfg.PushPullInterval = time.Hour
 		inner, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-			BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+			BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort,
+			Logger: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -72,8 +73,9 @@ func (c *gossipCut) tuneGossip(t *testing.T, r *replicaT) {
 	}
 }
 
-// A leader is cut off while another replica loses its disk. Afterwards the leader leads again, and the gossip, which has told of
-// the newcomer while the leader could not hear, does not repeat itself: the newcomer has to introduce itself to all.
+// A leader is cut off while another replica loses its disk. Afterwards the leader leads again, and the gossip, which
+// has told of the newcomer while the leader could not hear, does not repeat itself: the newcomer has to introduce
+// itself to all.
 func TestLeaderThatWasCutOffLearnsOfAReplicaThatCameMeanwhile(t *testing.T) {
 	t.Parallel()
 	tn, cut := newTestNet(), &gossipCut{}
@@ -89,7 +91,8 @@ func TestLeaderThatWasCutOffLearnsOfAReplicaThatCameMeanwhile(t *testing.T) {
 	cut.set(leader.cfg.ListenAddress)
 	last := leader.raft.LastIndex()
 	leader.raft.Apply(fsm.Seal([][]byte{pushCommand(leader, "cut-off", 1)}, time.Now()), 0)
-	eventually(t, "the leader's log is the longest, so that it alone can lead again", func() bool { return leader.raft.LastIndex() > last })
+	eventually(t, "the leader's log is the longest, so that it alone can lead again",
+		func() bool { return leader.raft.LastIndex() > last })
 	lost := others[0]
 	lost.crash()
 	if err := os.RemoveAll(lost.cfg.DataDir); err != nil {
@@ -100,7 +103,9 @@ func TestLeaderThatWasCutOffLearnsOfAReplicaThatCameMeanwhile(t *testing.T) {
 		m, ok := others[1].gossip.LastSeen(lost.self)
 		return ok && m.ID == lost.self
 	})
-	eventually(t, "the newcomer waits", func() bool { return strings.Contains(lost.logs.String(), "waiting for a cluster") })
+	eventually(t, "the newcomer waits", func() bool {
+		return strings.Contains(lost.logs.String(), "waiting for a cluster")
+	})
 
 	tn.isolate(leader.cfg.Name, false, names(replicas))
 	cut.set("")

@@ -28,13 +28,15 @@ func TestWhoeverIsMissedByALeadersFollowerWasRemoved(t *testing.T) {
 			"", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}}, nil, true, true,
 		},
 		"the leader's configuration has it": {
-			"", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other, self}}, nil, true, false,
+			"", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other, self}}, nil, true,
+			false,
 		},
 		"who answers has no leader": {
 			"", time.Minute, StatusReply{Cluster: cluster, Servers: []uuid.UUID{other}}, nil, true, false,
 		},
 		"who answers is of another cluster": {
-			"", time.Minute, StatusReply{Cluster: uuid.New(), Leader: "b", Servers: []uuid.UUID{other}}, nil, true, false,
+			"", time.Minute, StatusReply{Cluster: uuid.New(), Leader: "b", Servers: []uuid.UUID{other}}, nil, true,
+			false,
 		},
 		"nobody answers": {
 			"", time.Minute, StatusReply{}, errors.New("no answer"), true, false,
@@ -43,7 +45,8 @@ func TestWhoeverIsMissedByALeadersFollowerWasRemoved(t *testing.T) {
 			"", time.Second, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}}, nil, false, false,
 		},
 		"it has a leader": {
-			"b", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}}, nil, false, false,
+			"b", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}}, nil, false,
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -183,7 +183,8 @@ func (r *Replica) openDirectory() (err error) {
 		return fmt.Errorf("looking into the data directory: %w", err)
 	}
 	rec := r.id.Get()
-	r.promises = formation.OpenPromises(r.self, r.tune.promiseTTL, formation.Promise{Cluster: rec.Promised, Coordinator: rec.PromisedTo},
+	r.promises = formation.OpenPromises(r.self, r.tune.promiseTTL,
+		formation.Promise{Cluster: rec.Promised, Coordinator: rec.PromisedTo},
 		formation.Environment{View: r.localView, Save: r.savePromise, Bind: r.bind})
 	r.attempt = formation.NewAttempt(r.promises, uuid.NewRandom, r.decided)
 	return nil
@@ -295,7 +296,8 @@ func (r *Replica) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case err = <-halfFormed:
 		case <-r.cfg.FSM.Halted():
-			err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost without it", r.store.Path(), r.cfg.FSM.Err())
+			err = fmt.Errorf("%s: %w; if no newer version can read it, the command recover says what would be lost "+
+				"without it", r.store.Path(), r.cfg.FSM.Err())
 		case <-r.store.Replaced():
 			err = fmt.Errorf("%s: %w", r.store.Path(), disk.ErrReplaced)
 		case <-lost:

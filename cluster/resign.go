@@ -52,7 +52,8 @@ func (r *Replica) askToTakeVote(ctx context.Context) error {
 		return errNoLeader
 	}
 	var reply AgreeReply
-	if err := r.peers.Call(ctx, id, "Resign", &ResignArgs{Cluster: r.store.ClusterID(), ID: r.self}, &reply); err != nil {
+	if err := r.peers.Call(ctx, id, "Resign", &ResignArgs{Cluster: r.store.ClusterID(), ID: r.self},
+		&reply); err != nil {
 		return fmt.Errorf("leader %s did not answer: %w", r.nameOf(leader), causeOf(ctx, err))
 	}
 	if reply.Error != "" {

@@ -13,8 +13,8 @@ import (
 	"pushquorum/fsm"
 )
 
-// The peer protocol: net/rpc with gob, so that two versions may speak with one another as long as fields are only added.
-// Every call about replicated state names the cluster: an answer from another one must never count.
+// The peer protocol: net/rpc with gob, so that two versions may speak with one another as long as fields are only
+// added. Every call about replicated state names the cluster: an answer from another one must never count.
 
 // ApplyArgs asks the leader to append commands, which are not sealed yet, as one entry.
 type ApplyArgs struct {
@@ -38,7 +38,8 @@ type ReadIndexArgs struct {
 	TimeoutMs int64
 }
 
-// ReadIndexReply holds the index and the leader's term if Error is empty; no term comes from versions that did not tell it.
+// ReadIndexReply holds the index and the leader's term if Error is empty; no term comes from versions that did not tell
+// it.
 type ReadIndexReply struct {
 	Index, Term uint64
 	Error       string
@@ -118,7 +119,8 @@ type StatusReply struct {
 	Servers []uuid.UUID
 	// Draining: it is about to stop, and should not be given a vote.
 	Draining bool
-	// NoSpace is why it should store nothing more, in one line; empty while its disk has room, and from versions that do not tell.
+	// NoSpace is why it should store nothing more, in one line; empty while its disk has room, and from versions that
+	// do not tell.
 	NoSpace string
 }
 
@@ -226,7 +228,8 @@ func (p *Peer) Resign(args *ResignArgs, reply *AgreeReply) error {
 
 // Status tells about this replica.
 func (p *Peer) Status(args *StatusArgs, reply *StatusReply) error {
-	if p.r.pilot != nil && p.of(args.Cluster) == nil && args.Term == p.r.raft.CurrentTerm() && p.r.raft.State() != raft.Leader {
+	if p.r.pilot != nil && p.of(args.Cluster) == nil && args.Term == p.r.raft.CurrentTerm() &&
+		p.r.raft.State() != raft.Leader {
 		p.r.pilot.gone.told(time.Now(), args.Missing)
 	}
 	*reply = p.r.ownStatus()

@@ -49,7 +49,8 @@ func TestASnapshotThatDoesNotFitIsNotMeasuredAgainAndAgain(t *testing.T) {
 	}()
 	r.Replica = replica
 	for range 2 { // so that the log is larger than the state
-		if result, err := r.Apply(testContext(t), largePush(r, "large", 4*int(r.space.ReserveSize()))); err != nil || result.Status != fsm.Applied {
+		if result, err := r.Apply(testContext(t), largePush(r, "large", 4*int(r.space.ReserveSize()))); err != nil ||
+			result.Status != fsm.Applied {
 			t.Fatalf("a push is answered with %v, %v", result, err)
 		}
 	}

@@ -22,7 +22,8 @@ import (
 // insideSmallDisks says to the process of a test that it is the one with file systems of its own.
 const insideSmallDisks = "PUSHQUORUM_TEST_SMALL_DISKS"
 
-// inOwnMounts runs the test in a process that may mount file systems that nobody else sees, and tells whether this is that process.
+// inOwnMounts runs the test in a process that may mount file systems that nobody else sees, and tells whether this is
+// that process.
 func inOwnMounts(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideSmallDisks) != "" {
@@ -46,7 +47,8 @@ func inOwnMounts(t *testing.T) bool {
 func onSmallDisk(t *testing.T, r *replicaT) {
 	t.Helper()
 	mount := t.TempDir()
-	if err := errors.Join(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""), unix.Mount("tmpfs", mount, "tmpfs", 0, "size=64m")); err != nil {
+	if err := errors.Join(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""),
+		unix.Mount("tmpfs", mount, "tmpfs", 0, "size=64m")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
@@ -74,7 +76,8 @@ func fillUp(t *testing.T, r *replicaT, prefix string) int {
 func deleteJobs(t *testing.T, r *replicaT, prefix string, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		if result, err := r.Apply(testContext(t), deleteCommand(r, fmt.Sprintf("%s%d", prefix, i))); err != nil || result.Status != fsm.Applied {
+		if result, err := r.Apply(testContext(t), deleteCommand(r, fmt.Sprintf("%s%d", prefix, i))); err != nil ||
+			result.Status != fsm.Applied {
 			t.Fatalf("delete %d was answered with %v, %v", i, result, err)
 		}
 	}
@@ -90,8 +93,8 @@ func wantJobs(t *testing.T, r *replicaT, prefix string, from, to int) {
 	}
 }
 
-// stuff fills what is left of a file system with what is nobody's business, and gives the file. What the replica frees later stays
-// free until the next call.
+// stuff fills what is left of a file system with what is nobody's business, and gives the file. What the replica frees
+// later stays free until the next call.
 func stuff(t *testing.T, r *replicaT) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(r.cfg.DataDir), "foreign")
@@ -159,8 +162,8 @@ func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
 	wantJobs(t, r, "a", n/2, n)
 	wantJobs(t, r, "b", 0, m)
 
-	// Now somebody else fills the disk to its last byte, and goes on while the replica still frees what it does not need: the log
-	// behind a snapshot that was taken in the meantime, and the snapshots before that.
+	// Now somebody else fills the disk to its last byte, and goes on while the replica still frees what it does not
+	// need: the log behind a snapshot that was taken in the meantime, and the snapshots before that.
 	var foreign string
 	eventually(t, "it gives up the reserve", func() bool {
 		foreign = stuff(t, r)
@@ -234,8 +237,8 @@ func TestAClusterOnDisksThatFillUp(t *testing.T) {
 	wantJobs(t, replicas[0], "b", 0, n/4)
 }
 
-// A disk on which nothing fits any more though the log is as short as it can be: only a snapshot of what is left after a delete makes
-// room, and nobody pushes who would make one due.
+// A disk on which nothing fits any more though the log is as short as it can be: only a snapshot of what is left after
+// a delete makes room, and nobody pushes who would make one due.
 func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
 	t.Parallel()
 	if !inOwnMounts(t) {
@@ -251,7 +254,8 @@ func TestWhatIsDeletedMakesRoomOnADiskThatIsFullOfState(t *testing.T) {
 	}
 	for !settled() {
 		n += fillUp(t, r, fmt.Sprintf("a%d-", n))
-		eventually(t, "there is room, or the log holds nothing that the snapshot does not", func() bool { return r.noSpace() == "" || settled() })
+		eventually(t, "there is room, or the log holds nothing that the snapshot does not",
+			func() bool { return r.noSpace() == "" || settled() })
 	}
 	var jobs []string
 	for g := range r.cfg.FSM.View().Groups() {

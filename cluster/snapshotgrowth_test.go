@@ -27,7 +27,8 @@ func TestWhatComesWhileASnapshotIsWrittenCountsForTheNextOne(t *testing.T) {
 	}
 	came := meanwhile(50) // between the state machine's view and the sink
 	_, trans := raft.NewInmemTransport("a")
-	own, err := r.store.Snapshots().Create(raft.SnapshotVersionMax, index, term, r.raft.GetConfiguration().Configuration(), 1, trans)
+	own, err := r.store.Snapshots().Create(raft.SnapshotVersionMax, index, term,
+		r.raft.GetConfiguration().Configuration(), 1, trans)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,8 @@ func TestALargeSnapshotIsTakenWhenTheLogHasGrownByTwiceAsMuch(t *testing.T) {
 		{"and then due", 10, 5 << 18, 0, 1.25, true},
 	} {
 		if got := c.snapshotDue(tc.entries, tc.bytes, tc.size, tc.late); got != tc.want {
-			t.Errorf("%s: %d entries, %d bytes after a snapshot of %d bytes: due is %v", tc.name, tc.entries, tc.bytes, tc.size, got)
+			t.Errorf("%s: %d entries, %d bytes after a snapshot of %d bytes: due is %v", tc.name, tc.entries, tc.bytes,
+				tc.size, got)
 		}
 	}
 	seen := map[float64]bool{}
@@ -101,7 +102,8 @@ func TestASnapshotThatIsUnderWayDoesNotHoldUpTheEnd(t *testing.T) {
 		closing := make(chan struct{})
 		time.AfterFunc(10*time.Millisecond, func() { close(closing) })
 		sink := &slowSink{takes: 3 * time.Millisecond}
-		if err := (&pacedSnapshot{writes{}, pace{closing, rests}}).Persist(sink); !errors.Is(err, errClosing) || sink.taken != 100 {
+		if err := (&pacedSnapshot{writes{}, pace{closing, rests}}).Persist(sink); !errors.Is(err, errClosing) ||
+			sink.taken != 100 {
 			t.Errorf("after %d bytes: %v, want %v", sink.taken, err, errClosing)
 		}
 	})

@@ -52,7 +52,8 @@ func storageBytes(t *testing.T, registry *prometheus.Registry) map[string]float6
 }
 
 func deleteCommand(r *replicaT, job string) []byte {
-	return fsm.EncodeDelete(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, expo.NewLabels(map[string]string{"job": job}))
+	return fsm.EncodeDelete(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()},
+		expo.NewLabels(map[string]string{"job": job}))
 }
 
 // What must not be refused is what makes room.
@@ -70,16 +71,20 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 		t.Fatalf("a push is answered with %v, %v", result, err)
 	}
 	eventually(t, "there are all gauges", func() bool { return len(storageBytes(t, registry)) == 6 })
-	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 || got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
+	if got := storageBytes(t, registry); got["log"] < 1 || got["size"] != 1<<30 || got["free"] != 1<<29 ||
+		got["required"] < 1<<20 || got["required"] > 2<<20 || len(got) != 6 {
 		t.Errorf("the gauges say %v", got)
 	}
-	eventually(t, "there is a reserve", func() bool { return storageBytes(t, registry)["reserve"] == float64(r.space.ReserveSize()) })
+	eventually(t, "there is a reserve", func() bool {
+		return storageBytes(t, registry)["reserve"] == float64(r.space.ReserveSize())
+	})
 	space.free.Store(1<<20 - 1)
 	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
 	for name, command := range map[string][]byte{
-		"a push":        pushCommand(r, "after", 1),
-		"a failed push": fsm.EncodeReject(fsm.Request{ID: fsm.NewRequestID()}, expo.NewLabels(map[string]string{"job": "after"})),
-		"an import":     fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID()}, nil),
+		"a push": pushCommand(r, "after", 1),
+		"a failed push": fsm.EncodeReject(fsm.Request{ID: fsm.NewRequestID()},
+			expo.NewLabels(map[string]string{"job": "after"})),
+		"an import": fsm.EncodeImport(fsm.Request{ID: fsm.NewRequestID()}, nil),
 	} {
 		result, err := r.Apply(testContext(t), command)
 		if err != nil || result.Status != fsm.NoSpace {
@@ -95,13 +100,18 @@ func TestOnADiskThatIsNearlyFullNothingIsStoredAndAllCanBeDeleted(t *testing.T) 
 		t.Error("what was refused is stored")
 	}
 	at := r.cfg.FSM.Applied()
-	if result, err := r.Apply(testContext(t), before); err != nil || result.Status != fsm.Applied || r.cfg.FSM.Applied() != at {
-		t.Errorf("what was applied before is answered with %v, %v, after %d entries more", result, err, r.cfg.FSM.Applied()-at)
+	if result, err := r.Apply(testContext(t), before); err != nil || result.Status != fsm.Applied ||
+		r.cfg.FSM.Applied() != at {
+		t.Errorf("what was applied before is answered with %v, %v, after %d entries more", result, err,
+			r.cfg.FSM.Applied()-at)
 	}
-	if result, err := r.Apply(testContext(t), deleteCommand(r, "before")); err != nil || result.Status != fsm.Applied || hasJob(r, "before") {
+	if result, err := r.Apply(testContext(t), deleteCommand(r, "before")); err != nil || result.Status != fsm.Applied ||
+		hasJob(r, "before") {
 		t.Errorf("nothing can be deleted: %v, %v", result, err)
 	}
-	if result, err := r.Apply(testContext(t), fsm.EncodeWipe(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()})); err != nil || result.Status != fsm.Applied {
+	if result, err := r.Apply(testContext(t),
+		fsm.EncodeWipe(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()})); err != nil ||
+		result.Status != fsm.Applied {
 		t.Errorf("nothing can be wiped: %v, %v", result, err)
 	}
 	space.free.Store(1 << 29)
@@ -119,7 +129,8 @@ func TestWhatIsRefusedAmongOthersIsAnsweredAlone(t *testing.T) {
 	push(t, r, "a", 1)
 	space.free.Store(0)
 	eventually(t, "it is short of room", func() bool { return r.noSpace() != "" })
-	results, what, err := r.appendForwarded(testContext(t), [][]byte{pushCommand(r, "b", 1), deleteCommand(r, "a"), {0xff}, pushCommand(r, "c", 1)})
+	results, what, err := r.appendForwarded(testContext(t),
+		[][]byte{pushCommand(r, "b", 1), deleteCommand(r, "a"), {0xff}, pushCommand(r, "c", 1)})
 	if what != outcomeApplied || err != nil {
 		t.Fatalf("the call ended with %d, %v", what, err)
 	}
@@ -142,17 +153,18 @@ func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
 	waitReady(t, r)
 	ctx, cancel := context.WithCancel(testContext(t))
 	tries := 0
-	r.toLog = &batcher{leader: r.toLog.leader, run: r.spawn, send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
-		if tries++; tries == 1 {
-			space.free.Store(0)
-			r.space.Measure()
-			return nil, outcomeUnknown, errors.New("no answer")
-		}
-		if tries == 4 { // the caller has had refusals by now, and would go on until its time is up
-			cancel()
-		}
-		return r.appendBatch(ctx, leader, commands)
-	}}
+	r.toLog = &batcher{leader: r.toLog.leader, run: r.spawn,
+		send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
+			if tries++; tries == 1 {
+				space.free.Store(0)
+				r.space.Measure()
+				return nil, outcomeUnknown, errors.New("no answer")
+			}
+			if tries == 4 { // the caller has had refusals by now, and would go on until its time is up
+				cancel()
+			}
+			return r.appendBatch(ctx, leader, commands)
+		}}
 	result, err := r.Apply(ctx, pushCommand(r, "a", 1))
 	if !errors.Is(err, ErrUnavailable) || notApplied(err) || !strings.Contains(err.Error(), "min-free") {
 		t.Errorf("answered with %v, %v", result, err)
@@ -166,7 +178,8 @@ func TestTheQuorumDecidesWhetherThereIsRoom(t *testing.T) {
 		short  bool
 	}{
 		"one alone": {"r", false}, "one alone, short": {"l", true},
-		"three": {"rrr", false}, "one of three": {"lrr", false}, "two of three": {"llr", true}, "one of three, and one is silent": {"lrs", true},
+		"three": {"rrr", false}, "one of three": {"lrr", false}, "two of three": {"llr", true},
+		"one of three, and one is silent":         {"lrs", true},
 		"two silent: nothing is known against it": {"rss", false}, "non-voters do not count": {"rrrnn", false},
 		"one of two": {"lr", true}, "two of five": {"llrrr", false}, "three of five": {"lllrr", true},
 	} {
@@ -215,11 +228,13 @@ func TestAClusterStoresForAsLongAsAMajorityHasRoom(t *testing.T) {
 	eventually(t, "the leader knows", func() bool { return leader.noSpace() != "" })
 	for _, r := range replicas {
 		result, err := r.Apply(testContext(t), pushCommand(r, "b", 1))
-		if err != nil || result.Status != fsm.NoSpace || !strings.Contains(result.Reason, first.cfg.DataDir) || strings.Contains(result.Reason, "\n") {
+		if err != nil || result.Status != fsm.NoSpace || !strings.Contains(result.Reason, first.cfg.DataDir) ||
+			strings.Contains(result.Reason, "\n") {
 			t.Errorf("a push through %s is answered with %v, %v", r.cfg.Name, result, err)
 		}
 	}
-	if result, err := others[0].Apply(testContext(t), deleteCommand(others[0], "a")); err != nil || result.Status != fsm.Applied {
+	if result, err := others[0].Apply(testContext(t), deleteCommand(others[0], "a")); err != nil ||
+		result.Status != fsm.Applied {
 		t.Errorf("nothing can be deleted: %v, %v", result, err)
 	}
 	spaces[first.cfg.Name].free.Store(1 << 29)
@@ -311,14 +326,20 @@ func TestWhoTakesOverFromALeaderWithoutRoom(t *testing.T) {
 		tried raft.ServerID
 		want  raft.ServerID
 	}{
-		"nobody answers":                            {nil, "", ""},
-		"the most of the log":                       {map[raft.ServerID]answer{"a": at(90), "b": at(10), "c": at(30), "d": at(20)}, "", "c"},
-		"not who was tried last":                    {map[raft.ServerID]answer{"b": at(10), "c": at(30), "d": at(20)}, "c", "d"},
-		"nor where that comes first":                {map[raft.ServerID]answer{"b": at(30), "c": at(10), "d": at(20)}, "b", "d"},
-		"unless there is no other":                  {map[raft.ServerID]answer{"c": at(30)}, "c", "c"},
-		"none that is short, stops or may not vote": {map[raft.ServerID]answer{"b": {StatusReply: StatusReply{NoSpace: "no"}}, "c": {StatusReply: StatusReply{Draining: true}}, "n": at(90)}, "", ""},
+		"nobody answers": {nil, "", ""},
+		"the most of the log": {map[raft.ServerID]answer{"a": at(90), "b": at(10), "c": at(30),
+			"d": at(20)}, "", "c"},
+		"not who was tried last": {map[raft.ServerID]answer{"b": at(10), "c": at(30), "d": at(20)},
+			"c", "d"},
+		"nor where that comes first": {map[raft.ServerID]answer{"b": at(30), "c": at(10), "d": at(20)},
+			"b", "d"},
+		"unless there is no other": {map[raft.ServerID]answer{"c": at(30)}, "c", "c"},
+		"none that is short, stops or may not vote": {
+			map[raft.ServerID]answer{"b": {StatusReply: StatusReply{NoSpace: "no"}},
+				"c": {StatusReply: StatusReply{Draining: true}}, "n": at(90)}, "", ""},
 	} {
-		configuration := raft.Configuration{Servers: []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d"}, {ID: "n", Suffrage: raft.Nonvoter}}}
+		configuration := raft.Configuration{Servers: []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d"},
+			{ID: "n", Suffrage: raft.Nonvoter}}}
 		got := raft.ServerID("")
 		if s := successor(configuration, c.heard, "a", c.tried); s != nil {
 			got = s.ID

@@ -21,9 +21,9 @@ func clusters(replicas []*replicaT) map[uuid.UUID]int {
 	return out
 }
 
-// TestStartsInAnyOrderWithPartitionsMakeOneCluster starts five in random order and with random delays, while links between their
-// peer ports are cut and healed and replicas are restarted, until one cluster is there. The gossip stays whole: so everybody
-// thinks that it can be done, and tries.
+// TestStartsInAnyOrderWithPartitionsMakeOneCluster starts five in random order and with random delays, while links
+// between their peer ports are cut and healed and replicas are restarted, until one cluster is there. The gossip stays
+// whole: so everybody thinks that it can be done, and tries.
 func TestStartsInAnyOrderWithPartitionsMakeOneCluster(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -103,7 +103,8 @@ func TestOneOldMemberAmongNewOnesIsJoinedHoweverLateItComes(t *testing.T) {
 		r.start()
 	}
 	eventually(t, "both wait for the third", func() bool {
-		return strings.Contains(replicas[1].logs.String(), "2 of 3 new replicas") && strings.Contains(replicas[2].logs.String(), "2 of 3 new replicas")
+		return strings.Contains(replicas[1].logs.String(), "2 of 3 new replicas") &&
+			strings.Contains(replicas[2].logs.String(), "2 of 3 new replicas")
 	})
 	if c := clusters(replicas[1:]); len(c) != 0 {
 		t.Fatalf("two of three have formed a cluster: %v", c)
@@ -116,8 +117,8 @@ func TestOneOldMemberAmongNewOnesIsJoinedHoweverLateItComes(t *testing.T) {
 		t.Fatalf("clusters %v", c)
 	}
 
-	// The other way round: two of the three lose their disks at once. The one that is left has no majority, and the two new ones
-	// know it: nobody forms anything, and nothing is lost.
+	// The other way round: two of the three lose their disks at once. The one that is left has no majority, and the two
+	// new ones know it: nobody forms anything, and nothing is lost.
 	for _, r := range replicas[1:] {
 		r.crash()
 		if err := os.RemoveAll(r.cfg.DataDir); err != nil {
@@ -132,7 +133,8 @@ func TestOneOldMemberAmongNewOnesIsJoinedHoweverLateItComes(t *testing.T) {
 		r.start()
 	}
 	eventually(t, "both see that there is one with state", func() bool {
-		return strings.Contains(replicas[1].logs.String(), "has state: waiting to be added") && strings.Contains(replicas[2].logs.String(), "has state: waiting to be added")
+		return strings.Contains(replicas[1].logs.String(), "has state: waiting to be added") &&
+			strings.Contains(replicas[2].logs.String(), "has state: waiting to be added")
 	})
 	if c := clusters(replicas); len(c) != 1 || c[old.store.ClusterID()] != 1 {
 		t.Fatalf("clusters %v, want the old one's alone", c)

@@ -150,8 +150,9 @@ func (r *Replica) ownStatus() StatusReply {
 	return StatusReply{
 		LastLogIndex: lastIndex, LastLogTerm: lastTerm, LastContactMs: contact,
 		Servers: configuredIDs(r.raft.GetConfiguration().Configuration()),
-		ID:      r.self, Cluster: r.store.ClusterID(), Name: r.cfg.Name, Version: r.cfg.Version, PeerAddress: r.addrs.PeerAdvertise,
-		State: state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
+		ID:      r.self, Cluster: r.store.ClusterID(), Name: r.cfg.Name, Version: r.cfg.Version,
+		PeerAddress: r.addrs.PeerAdvertise,
+		State:       state, Leader: string(leader), Term: r.raft.CurrentTerm(), CommitIndex: r.raft.CommitIndex(),
 		AppliedIndex: view.Index(), StateHash: view.Hash(), Draining: r.draining.Load(), NoSpace: r.space.Shortage(),
 	}
 }

@@ -59,7 +59,8 @@ func appendUnreadable(t *testing.T, r *replicaT) (index uint64) {
 	if err := f.Error(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.raft.Apply(fsm.Seal([][]byte{pushCommand(r, "behind", 1)}, time.Now()), time.Second).Error(); err != nil {
+	if err := r.raft.Apply(fsm.Seal([][]byte{pushCommand(r, "behind", 1)}, time.Now()),
+		time.Second).Error(); err != nil {
 		t.Fatal(err)
 	}
 	return f.Index()
@@ -84,8 +85,10 @@ func TestASoleReplicaGoesOnWithoutAnEntryThatItCannotApply(t *testing.T) {
 			_ = r.stop() // again after each restart
 
 			rec := mustLookOnly(t, r)
-			if u := rec.Unreadable; !rec.Sole || rec.InSnapshot != nil || u == nil || u.Index != index || u.Last < index+1 || u.Entries() != u.Last-index+1 || u.Bytes == 0 ||
-				u.From.IsZero() || u.To.Before(u.From) || !strings.Contains(u.Why.Error(), "cannot be applied by this program") || rec.LastIndex != index-1 {
+			if u := rec.Unreadable; !rec.Sole || rec.InSnapshot != nil || u == nil || u.Index != index ||
+				u.Last < index+1 || u.Entries() != u.Last-index+1 || u.Bytes == 0 ||
+				u.From.IsZero() || u.To.Before(u.From) ||
+				!strings.Contains(u.Why.Error(), "cannot be applied by this program") || rec.LastIndex != index-1 {
 				t.Fatalf("the report is %+v, %+v", rec, u)
 			}
 			if _, err := recoverIt(t, r, true); err != nil {
@@ -97,7 +100,8 @@ func TestASoleReplicaGoesOnWithoutAnEntryThatItCannotApply(t *testing.T) {
 			r.start()
 			waitReady(t, r)
 			if r.store.ClusterID() != cluster || r.self != self || !hasJob(r, "before") || hasJob(r, "behind") {
-				t.Errorf("cluster %s, was %s; id %s, was %s; before: %v, behind: %v", r.store.ClusterID(), cluster, r.self, self, hasJob(r, "before"), hasJob(r, "behind"))
+				t.Errorf("cluster %s, was %s; id %s, was %s; before: %v, behind: %v", r.store.ClusterID(), cluster,
+					r.self, self, hasJob(r, "before"), hasJob(r, "behind"))
 			}
 			push(t, r, "after", 1)
 			r.crash()
@@ -118,13 +122,16 @@ func TestOneOfThreeGoesOnWithoutAnEntryThatNoneCanApply(t *testing.T) {
 	leader, _ := leaderOf(t, replicas)
 	index := appendUnreadable(t, leader)
 	for _, r := range replicas {
-		eventually(t, r.cfg.Name+" has halted", func() bool { return r.cfg.FSM.Err() != nil && r.store.LastIndex() > index })
+		eventually(t, r.cfg.Name+" has halted", func() bool {
+			return r.cfg.FSM.Err() != nil && r.store.LastIndex() > index
+		})
 	}
 	for _, r := range replicas {
 		_ = r.stop() // and says why
 	}
 	rec := mustLookOnly(t, leader)
-	if rec.Sole || len(rec.Others) != 2 || rec.Unreadable == nil || rec.Unreadable.Index != index || rec.LastIndex != index-1 {
+	if rec.Sole || len(rec.Others) != 2 || rec.Unreadable == nil || rec.Unreadable.Index != index ||
+		rec.LastIndex != index-1 {
 		t.Fatalf("the report is %+v", rec)
 	}
 	if _, err := recoverIt(t, leader, true); err != nil {
@@ -132,7 +139,8 @@ func TestOneOfThreeGoesOnWithoutAnEntryThatNoneCanApply(t *testing.T) {
 	}
 	leader.start()
 	waitReady(t, leader)
-	if !exactly([]*replicaT{leader}, leader) || leader.store.ClusterID() == rec.Cluster || !hasJob(leader, "before") || hasJob(leader, "behind") {
+	if !exactly([]*replicaT{leader}, leader) || leader.store.ClusterID() == rec.Cluster || !hasJob(leader, "before") ||
+		hasJob(leader, "behind") {
 		t.Errorf("members %v, cluster %s, was %s", configured(leader), leader.store.ClusterID(), rec.Cluster)
 	}
 	push(t, leader, "after", 1)
@@ -243,7 +251,8 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 		}, 40, false},
 		{"a byte behind a snapshot", disk.LogWAL, true, flipped(damagedPushes - 50), damagedPushes - 50, false},
 		{"a byte that is in the snapshot", disk.LogWAL, true, flipped(damagedPushes - 150), damagedPushes, true},
-		{"a byte in bbolt that is in the snapshot", disk.LogBbolt, true, flipped(damagedPushes - 150), damagedPushes, true},
+		{"a byte in bbolt that is in the snapshot", disk.LogBbolt, true, flipped(damagedPushes - 150), damagedPushes,
+			true},
 		{"a byte in the snapshot and one behind it", disk.LogWAL, true, func(t *testing.T, r *replicaT) {
 			flipped(damagedPushes-150)(t, r)
 			flipped(damagedPushes-50)(t, r)
@@ -262,7 +271,8 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 			}
 			if tc.lost == 0 {
 				// Nothing before it, no snapshot: there is nothing to go on with.
-				if _, err := recoverIt(t, r, true); err == nil || !strings.Contains(err.Error(), "nothing can be recovered") {
+				if _, err := recoverIt(t, r, true); err == nil ||
+					!strings.Contains(err.Error(), "nothing can be recovered") {
 					t.Errorf("without a single entry: %v", err)
 				}
 				return
@@ -278,7 +288,8 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 			if !rec.Sole || (rec.InSnapshot != nil) != tc.inSnapshot {
 				t.Errorf("the report is %+v, %+v", rec, rec.InSnapshot)
 			}
-			if u := rec.Unreadable; (u != nil) != (lost < damagedPushes) || (u != nil && (u.Index != pushIndex(lost) || u.Last != pushIndex(damagedPushes-1))) {
+			if u := rec.Unreadable; (u != nil) != (lost < damagedPushes) ||
+				(u != nil && (u.Index != pushIndex(lost) || u.Last != pushIndex(damagedPushes-1))) {
 				t.Errorf("lost is %+v, want entries %d to %d", u, pushIndex(lost), pushIndex(damagedPushes-1))
 			}
 			if rec.LastIndex != pushIndex(lost)-1 {
@@ -313,7 +324,8 @@ func TestALogWithAnEntryThatIsTooLargeIsCutBeforeIt(t *testing.T) {
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	large := &raft.Log{Index: r.store.LastIndex() + 1, Term: 2, Type: raft.LogCommand, Data: make([]byte, wal.MaxEntry+1), AppendedAt: time.Now()}
+	large := &raft.Log{Index: r.store.LastIndex() + 1, Term: 2, Type: raft.LogCommand,
+		Data: make([]byte, wal.MaxEntry+1), AppendedAt: time.Now()}
 	if err := r.store.Log().StoreLog(large); err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +333,8 @@ func TestALogWithAnEntryThatIsTooLargeIsCutBeforeIt(t *testing.T) {
 	if err := r.open(); err == nil || !strings.Contains(err.Error(), "MaxEntrySize") {
 		t.Fatalf("it opens with %v: this test shows nothing", err)
 	}
-	if rec := mustLookOnly(t, r); rec.Unreadable == nil || rec.Unreadable.Index != large.Index || rec.Unreadable.Entries() != 1 || rec.LastIndex != large.Index-1 {
+	if rec := mustLookOnly(t, r); rec.Unreadable == nil || rec.Unreadable.Index != large.Index ||
+		rec.Unreadable.Entries() != 1 || rec.LastIndex != large.Index-1 {
 		t.Errorf("the report is %+v, %+v", rec, rec.Unreadable)
 	}
 	if _, err := recoverIt(t, r, true); err != nil {
