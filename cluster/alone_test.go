@@ -28,11 +28,15 @@ func TestOwnGossipAddresses(t *testing.T) {
 	}{
 		"where it listens": {"127.0.0.1:7946", "127.0.0.1:7946", "127.0.0.1:7946", true},
 		"another port":     {"127.0.0.1:7946", "127.0.0.1:7946", "127.0.0.1:7948", false},
-		"another address of the host": {"127.0.0.5:7946", "127.0.0.5:7946", local.String() + ":7946",
-			false},
+		"another address of the host": {
+			"127.0.0.5:7946", "127.0.0.5:7946", local.String() + ":7946",
+			false,
+		},
 		"an address that is translated": {"10.0.0.1:7946", "203.0.113.7:17946", "203.0.113.7:17946", true},
-		"all, at an address of the host": {"0.0.0.0:7946", "203.0.113.7:7946", local.String() + ":7946",
-			true},
+		"all, at an address of the host": {
+			"0.0.0.0:7946", "203.0.113.7:7946", local.String() + ":7946",
+			true,
+		},
 		"all, at the host itself":                   {"0.0.0.0:7946", "203.0.113.7:7946", "127.0.0.1:7946", true},
 		"all, at another port":                      {"0.0.0.0:7946", "203.0.113.7:7946", "127.0.0.1:7948", false},
 		"all, at another host":                      {"0.0.0.0:7946", "203.0.113.7:7946", "203.0.113.8:7946", false},
@@ -40,8 +44,10 @@ func TestOwnGossipAddresses(t *testing.T) {
 		"all, at the host itself over IPv6":         {"[::]:7946", "203.0.113.7:7946", "[::1]:7946", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := gossip.Addresses{GossipBind: netip.MustParseAddrPort(c.bind),
-				GossipAdvertise: netip.MustParseAddrPort(c.advertise)}
+			a := gossip.Addresses{
+				GossipBind:      netip.MustParseAddrPort(c.bind),
+				GossipAdvertise: netip.MustParseAddrPort(c.advertise),
+			}
 			if got := a.IsOwnGossip(netip.MustParseAddrPort(c.at)); got != c.want {
 				t.Errorf("listening on %s and told as %s, %s is its own: %t", c.bind, c.advertise, c.at, got)
 			}
@@ -60,8 +66,10 @@ type statefulSet struct {
 }
 
 func newStatefulSet(t *testing.T) *statefulSet {
-	s := &statefulSet{t: t, net: newTestNet(), dns: &fakeDNS{hosts: map[string][]string{}},
-		ips: []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}}
+	s := &statefulSet{
+		t: t, net: newTestNet(), dns: &fakeDNS{hosts: map[string][]string{}},
+		ips: []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"},
+	}
 	s.port = freePortOn(t, s.ips...)
 	return s
 }

@@ -122,8 +122,10 @@ func TestWhoHasJoinedAnotherClusterMeanwhileIsForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.gossip.NotifyJoin(&memberlist.Node{Name: gossip.NodeName(b.self, before.Starts), Addr: net.IPv4(127, 0, 0, 1),
-			Port: 1, Meta: text})
+		a.gossip.NotifyJoin(&memberlist.Node{
+			Name: gossip.NodeName(b.self, before.Starts), Addr: net.IPv4(127, 0, 0, 1),
+			Port: 1, Meta: text,
+		})
 	}
 	meet()
 	eventually(t, "the leader that invited it has forgotten it and says why", func() bool {

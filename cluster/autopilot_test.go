@@ -331,8 +331,10 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 	hole := swallows(t)
 	for range 200 { // and with a gossip full of members that nobody has met
 		old.gossip.NotifyJoin(
-			gossipNode(t, gossip.Meta{ID: uuid.New(), Peer: hole, HasRaftState: true,
-				Cluster: leader.store.ClusterID()}))
+			gossipNode(t, gossip.Meta{
+				ID: uuid.New(), Peer: hole, HasRaftState: true,
+				Cluster: leader.store.ClusterID(),
+			}))
 	}
 	eventually(t, "the leader says what to do", func() bool {
 		return strings.Contains(leader.logs.String(), "another of its name has taken its place") &&

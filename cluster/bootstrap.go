@@ -112,8 +112,10 @@ func (r *Replica) founders(ctx context.Context) ([]uuid.UUID, error) {
 	}
 	var alive []formation.Candidate
 	for _, m := range r.gossip.Alive() {
-		alive = append(alive, formation.Candidate{ID: m.ID, Name: m.Name, HasRaftState: m.HasRaftState,
-			Expect: m.Expect})
+		alive = append(alive, formation.Candidate{
+			ID: m.ID, Name: m.Name, HasRaftState: m.HasRaftState,
+			Expect: m.Expect,
+		})
 	}
 	set, err := formation.Founders(alive, r.cfg.BootstrapExpect)
 	if errors.Is(err, formation.ErrTooFew) {
@@ -164,8 +166,10 @@ func (r *Replica) coordinate(ctx context.Context, set []uuid.UUID) error {
 		if id != r.self {
 			m, _ = r.gossip.LastSeen(id)
 		}
-		servers[i] = raft.Server{Suffrage: raft.Voter, ID: serverID(id),
-			Address: server.Address{ID: id, Peer: m.Peer, Name: m.Name}.Encode()}
+		servers[i] = raft.Server{
+			Suffrage: raft.Voter, ID: serverID(id),
+			Address: server.Address{ID: id, Peer: m.Peer, Name: m.Name}.Encode(),
+		}
 	}
 	return r.attempt.Commit(cluster, func() error {
 		// From here on there is no way back: a start that finds this does what is missing.

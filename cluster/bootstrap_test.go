@@ -74,8 +74,10 @@ func TestFoundingThatWasCutShortIsDoneAgainWithThoseWhoPromised(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, r := range replicas[1:] {
-		withID(t, r, disk.IdentityRecord{Version: 1, ID: others[i], Starts: 1, Promised: cluster,
-			PromisedTo: coordinator.Get().ID})
+		withID(t, r, disk.IdentityRecord{
+			Version: 1, ID: others[i], Starts: 1, Promised: cluster,
+			PromisedTo: coordinator.Get().ID,
+		})
 	}
 	for _, r := range replicas {
 		r.start()
@@ -119,7 +121,8 @@ func TestWhatLostItsLogIsNotTakenForAFounding(t *testing.T) {
 				os.Remove(filepath.Join(dir, disk.TailFileName)), os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
 		"its log, when the founding was recorded as done": func(_ *testing.T, dir string, id *disk.Identity,
-			s *disk.Dir) error {
+			s *disk.Dir,
+		) error {
 			return errors.Join(s.Log().StoreLog(entry(1, 1)), id.Founded(), s.Close(),
 				os.RemoveAll(filepath.Join(dir, wal.Dir)))
 		},
@@ -197,13 +200,17 @@ func TestOneReplicaIsPromisedOrInvitedAndNotBoth(t *testing.T) {
 		var err error
 		switch what {
 		case "Prepare":
-			err = p.Prepare(&PrepareArgs{Cluster: x, Coordinator: coordinator,
-				Set: []uuid.UUID{coordinator, r.self, uuid.New()}}, &reply)
+			err = p.Prepare(&PrepareArgs{
+				Cluster: x, Coordinator: coordinator,
+				Set: []uuid.UUID{coordinator, r.self, uuid.New()},
+			}, &reply)
 		case "Invite":
 			err = p.Invite(&InviteArgs{Cluster: y}, &reply)
 		case "hello":
-			if answer := r.admit(raftnet.Hello{Kind: raftnet.KindRaft, Target: r.self,
-				Cluster: y}); answer != raftnet.Accepted {
+			if answer := r.admit(raftnet.Hello{
+				Kind: raftnet.KindRaft, Target: r.self,
+				Cluster: y,
+			}); answer != raftnet.Accepted {
 				return answer.Error()
 			}
 		case "found":

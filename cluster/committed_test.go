@@ -119,8 +119,10 @@ func TestACommitOfTheLeadersCommitsNoEntryOfAnotherTerm(t *testing.T) {
 	}
 	mustAppend := func(term uint64) {
 		request := &raft.AppendEntriesRequest{
-			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"),
-				Addr: []byte("leader")},
+			RPCHeader: raft.RPCHeader{
+				ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"),
+				Addr: []byte("leader"),
+			},
 			Term: leaderTerm,
 		}
 		for index := range uint64(5) {

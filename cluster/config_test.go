@@ -24,21 +24,27 @@ func TestSettingsThatCannotWorkAreRefusedWithTheFlag(t *testing.T) {
 		{"a negative number of replicas", func(c *Config) { c.BootstrapExpect = -1 }, "--cluster.bootstrap-expect"},
 		{"peers without an address", func(c *Config) { c.Peers = []string{"a:1"} }, "--cluster.listen-address"},
 		{"three expected without an address", func(c *Config) { c.BootstrapExpect = 3 }, "--cluster.listen-address"},
-		{"an advertised address without a gossip", func(c *Config) { c.AdvertiseAddress = "a:1" },
-			"--cluster.listen-address"},
+		{
+			"an advertised address without a gossip", func(c *Config) { c.AdvertiseAddress = "a:1" },
+			"--cluster.listen-address",
+		},
 		{"a peer port without a gossip", func(c *Config) { c.PeerListenAddress = "a:1" }, "--cluster.listen-address"},
 		{"no such log", func(c *Config) { c.LogStore = "tape" }, "--storage.log"},
 		{"a negative grace", func(c *Config) { c.DeadServerGrace = -1 }, "--cluster.dead-server-grace"},
-		{"a peer without a port", func(c *Config) { c.ListenAddress, c.Peers = "127.0.0.1:7946", []string{"a"} },
-			"--cluster.peer"},
+		{
+			"a peer without a port", func(c *Config) { c.ListenAddress, c.Peers = "127.0.0.1:7946", []string{"a"} },
+			"--cluster.peer",
+		},
 		{"a label without an address", func(c *Config) { c.Label = "a" }, "--cluster.label"},
 		{"a label too long for gossip", func(c *Config) {
 			c.ListenAddress, c.Label = "127.0.0.1:7946", strings.Repeat("x", 256)
 		}, "--cluster.label"},
 		{"an address without a port", func(c *Config) { c.ListenAddress = "127.0.0.1" }, "--cluster.listen-address"},
 		{"port zero", func(c *Config) { c.ListenAddress = "127.0.0.1:0" }, "--cluster.listen-address"},
-		{"no room for the peer port", func(c *Config) { c.ListenAddress = "127.0.0.1:65535" },
-			"--cluster.peer-listen-address"},
+		{
+			"no room for the peer port", func(c *Config) { c.ListenAddress = "127.0.0.1:65535" },
+			"--cluster.peer-listen-address",
+		},
 		{"gossip and peers on one port", func(c *Config) {
 			c.ListenAddress, c.PeerListenAddress = "127.0.0.1:7946", "127.0.0.1:7946"
 		}, "--cluster.peer-listen-address"},
@@ -86,8 +92,10 @@ func TestAddressesThatAreLeftOutFollowFromTheOthers(t *testing.T) {
 		},
 		{
 			"a peer port of its own",
-			Config{ListenAddress: "127.0.0.1:7946", PeerListenAddress: ":7000",
-				PeerAdvertiseAddress: "peer.test:17000"},
+			Config{
+				ListenAddress: "127.0.0.1:7946", PeerListenAddress: ":7000",
+				PeerAdvertiseAddress: "peer.test:17000",
+			},
 			"127.0.0.1:7946", "0.0.0.0:7000", "10.9.9.9:17000",
 		},
 		{"IPv6", Config{ListenAddress: "[::1]:7946"}, "[::1]:7946", "[::1]:7947", "[::1]:7947"},

@@ -214,8 +214,10 @@ func TestMissingFilesAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	const store = LogWAL
 	dir, _ := dataDirectory(t, store)
-	for _, name := range []string{disk.IdentityFile, disk.RaftFile, disk.TailFileName, disk.SnapshotsDir, wal.Dir,
-		filepath.Join(wal.Dir, wal.SegmentsFile)} {
+	for _, name := range []string{
+		disk.IdentityFile, disk.RaftFile, disk.TailFileName, disk.SnapshotsDir, wal.Dir,
+		filepath.Join(wal.Dir, wal.SegmentsFile),
+	} {
 		t.Run(name, func(t *testing.T) {
 			work := copyDir(t, dir)
 			if err := os.RemoveAll(filepath.Join(work, name)); err != nil {

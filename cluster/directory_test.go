@@ -76,12 +76,20 @@ func TestADirectoryThatIsNotTheOneThatIsOpenIsNoticed(t *testing.T) {
 			}
 			return os.CopyFS(dir, os.DirFS(dir+".old"))
 		}, disk.ErrGone.Error()}, // gone or another file: it may be looked at while it is copied
-		{"without its log", func(dir string) error { return removeInUse(filepath.Join(dir, wal.Dir)) },
-			wal.SegmentsFile + " is gone"},
-		{"without its snapshots", func(dir string) error { return removeInUse(filepath.Join(dir, disk.SnapshotsDir)) },
-			disk.SnapshotsDir + " is gone"},
-		{"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, disk.IdentityFile)) },
-			disk.IdentityFile + " is gone"},
+		{
+			"without its log", func(dir string) error { return removeInUse(filepath.Join(dir, wal.Dir)) },
+			wal.SegmentsFile + " is gone",
+		},
+		{
+			"without its snapshots", func(dir string) error {
+				return removeInUse(filepath.Join(dir, disk.SnapshotsDir))
+			},
+			disk.SnapshotsDir + " is gone",
+		},
+		{
+			"without its identity", func(dir string) error { return os.Remove(filepath.Join(dir, disk.IdentityFile)) },
+			disk.IdentityFile + " is gone",
+		},
 		{"with raft.db restored", func(dir string) error {
 			path := filepath.Join(dir, disk.RaftFile)
 			b, err := os.ReadFile(path)
@@ -281,8 +289,10 @@ func TestAReplicaWhoseDiskRefusesEveryWriteServesAndComesBack(t *testing.T) {
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	var readOnly error = &os.PathError{Op: "write", Path: filepath.Join(r.cfg.DataDir, disk.RaftFile),
-		Err: syscall.EROFS}
+	var readOnly error = &os.PathError{
+		Op: "write", Path: filepath.Join(r.cfg.DataDir, disk.RaftFile),
+		Err: syscall.EROFS,
+	}
 	below.err.Store(&readOnly)
 	fake.set(readOnly)
 	ctx, cancel := context.WithTimeout(testContext(t), 300*time.Millisecond)

@@ -218,8 +218,10 @@ func TestDeposedLeaderNeverConfirmsARead(t *testing.T) {
 	}
 	for _, o := range others {
 		var reply ReadIndexReply
-		args := &ReadIndexArgs{Cluster: o.store.ClusterID(), Term: o.raft.CurrentTerm(), Requester: o.self,
-			TimeoutMs: 500}
+		args := &ReadIndexArgs{
+			Cluster: o.store.ClusterID(), Term: o.raft.CurrentTerm(), Requester: o.self,
+			TimeoutMs: 500,
+		}
 		if err := o.peers.Call(testContext(t), old.self, "ReadIndex", args, &reply); err != nil || reply.Error == "" {
 			t.Errorf("the deposed leader gives %s the read index %d, err %v", o.cfg.Name, reply.Index, err)
 		}

@@ -26,14 +26,23 @@ func TestANewReplicaFollowsWhomItsPeersLeadTo(t *testing.T) {
 		{"its peers belong to the cluster", []uuid.UUID{x}, []uuid.UUID{x}, x, ""},
 		{"its peers belong to the cluster, and another is there as well", []uuid.UUID{x}, []uuid.UUID{x, y}, x, ""},
 		{"its peers belong to another", []uuid.UUID{x}, []uuid.UUID{x, y}, y, "is led to cluster " + x.String()},
-		{"its peers belong to another, and that alone is seen", []uuid.UUID{x}, []uuid.UUID{x}, y,
-			"is led to cluster " + x.String()},
+		{
+			"its peers belong to another, and that alone is seen",
+			[]uuid.UUID{x},
+			[]uuid.UUID{x},
+			y,
+			"is led to cluster " + x.String(),
+		},
 		{"its peers belong to two", []uuid.UUID{x, y}, []uuid.UUID{x, y}, x, "is led to two clusters"},
 		{"its peers are a load balancer, with one cluster behind it", nil, []uuid.UUID{x}, x, ""},
 		{"it has no peers and knows nobody", nil, nil, x, ""},
 		{"its peers lead to nobody, and two clusters are seen", nil, []uuid.UUID{x, y}, x, "sees two clusters"},
-		{"its peers lead to nobody, and another cluster is seen than the one that invites", nil, []uuid.UUID{x}, y,
-			"sees two clusters"},
+		{
+			"its peers lead to nobody, and another cluster is seen than the one that invites", nil,
+			[]uuid.UUID{x},
+			y,
+			"sees two clusters",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := whomToFollow(c.invited, c.led, c.seen)

@@ -109,12 +109,16 @@ func TestNoPacketEndsAReplica(t *testing.T) {
 		name    string
 		message []byte
 	}{
-		{"22 bytes with the length of a message to come",
-			[]byte("\x08\x81\xaaUserMsgLen\xd3\x40\x00\x00\x00\x00\x00\x00\x00")},
+		{
+			"22 bytes with the length of a message to come",
+			[]byte("\x08\x81\xaaUserMsgLen\xd3\x40\x00\x00\x00\x00\x00\x00\x00"),
+		},
 		{"an empty compressed message", compressed(t, 0)},
 		{"a compressed message of 42 MB", compressed(t, 42<<20)},
-		{"a member with one version number",
-			packet(packetPushPull, msgpackMap("Nodes", 1, "UserStateLen", 0, "Join", false), node(1))},
+		{
+			"a member with one version number",
+			packet(packetPushPull, msgpackMap("Nodes", 1, "UserStateLen", 0, "Join", false), node(1)),
+		},
 		{"a living member with four version numbers", packet(packetAlive, node(1, 5, 2, 2))},
 	} {
 		t.Run(c.name, func(t *testing.T) {

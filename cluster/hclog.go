@@ -28,7 +28,7 @@ func isBenign(msg string, args []any) bool {
 		"appendEntries rejected, sending older logs",
 		"not part of stable configuration, aborting election", "found temporary snapshot",
 		"previous log term mis-match",
-		"heartbeat timeout reached, not part of a stable configuration or a non-voter, "+
+		"heartbeat timeout reached, not part of a stable configuration or a non-voter, " +
 			"not triggering a leader election":
 		return true
 	}

@@ -108,8 +108,10 @@ func atAParty(t *testing.T, f func(t *testing.T, p *party)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var background sync.WaitGroup
-		v := &inviteesT{answer: map[uuid.UUID]func(context.Context) error{}, asked: map[uuid.UUID][]time.Duration{},
-			busy: map[uuid.UUID]int{}, began: time.Now()}
+		v := &inviteesT{
+			answer: map[uuid.UUID]func(context.Context) error{}, asked: map[uuid.UUID][]time.Duration{},
+			busy: map[uuid.UUID]int{}, began: time.Now(),
+		}
 		p := &party{inviteesT: v, woken: make(chan struct{}, 1)}
 		p.i = &invitations{
 			ask: v.ask, pause: time.Second, logger: slog.New(slog.DiscardHandler), asking: map[uuid.UUID]bool{},
@@ -138,8 +140,10 @@ func TestThousandsWhoDoNotAnswerHoldUpNobody(t *testing.T) {
 		{name: "it comes after them", before: 2000, within: 1100 * time.Millisecond},
 		{name: "they come after it", after: 2000, alone: true, within: 0},
 		{name: "they come in the same moment", before: 1000, after: 1000, within: 40 * time.Second},
-		{name: "it declines at first", before: 2000, first: fmt.Errorf("%w: it has promised", errDeclined),
-			within: 2 * time.Second},
+		{
+			name: "it declines at first", before: 2000, first: fmt.Errorf("%w: it has promised", errDeclined),
+			within: 2 * time.Second,
+		},
 		{name: "it does not answer at first", before: 2000, first: errors.New("no answer"), within: 70 * time.Second},
 		{name: "a black hole beside it", before: 1, within: 0},
 	} {
@@ -175,8 +179,10 @@ func TestWhoDoesNotAnswerIsAskedLessAndLessOften(t *testing.T) {
 	atAParty(t, func(t *testing.T, p *party) {
 		hole, no := p.comes(blackHole), p.comes(func(context.Context) error { return errDeclined })
 		p.until(40*time.Second, never)
-		want := []time.Duration{0, 2 * time.Second, 5 * time.Second, 10 * time.Second, 19 * time.Second,
-			28 * time.Second, 37 * time.Second}
+		want := []time.Duration{
+			0, 2 * time.Second, 5 * time.Second, 10 * time.Second, 19 * time.Second,
+			28 * time.Second, 37 * time.Second,
+		}
 		if got := p.questions(hole); !slices.Equal(got, want) {
 			t.Errorf("a black hole is asked at %v, want %v", got, want)
 		}

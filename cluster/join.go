@@ -96,7 +96,8 @@ func (r *Replica) isWelcomeBack(m gossip.Meta, alive []gossip.Meta, servers map[
 
 // nameTakenBy gives the living member of the configuration that has the name of a replica outside it, if there is one.
 func nameTakenBy(m gossip.Meta, alive []gossip.Meta, servers map[uuid.UUID]raft.Server) (other gossip.Meta,
-	taken bool) {
+	taken bool,
+) {
 	for _, other := range alive {
 		if _, configured := servers[other.ID]; configured && other.Name == m.Name {
 			return other, true

@@ -151,8 +151,10 @@ func TestWhatThereIsNoRoomForIsAnsweredAmongOthers(t *testing.T) {
 	for _, result := range reply.Results {
 		got = append(got, result.Status)
 	}
-	if want := []fsm.Status{fsm.Applied, fsm.Full, fsm.Unreadable, fsm.Applied,
-		fsm.Full}; reply.Outcome != outcomeApplied || !slices.Equal(got, want) {
+	if want := []fsm.Status{
+		fsm.Applied, fsm.Full, fsm.Unreadable, fsm.Applied,
+		fsm.Full,
+	}; reply.Outcome != outcomeApplied || !slices.Equal(got, want) {
 		t.Errorf("the answer is %+v, want %v", reply, want)
 	}
 	if r.raft.LastIndex() != before+1 {
@@ -223,8 +225,10 @@ func TestAnEntryEndsWhenItsFateIsKnown(t *testing.T) {
 			synctest.Wait()
 			return node.future.answer, what
 		}
-		for err, want := range map[error]outcome{nil: outcomeApplied, raft.ErrNotLeader: outcomeNotAppended,
-			raft.ErrLeadershipLost: outcomeUnknown} {
+		for err, want := range map[error]outcome{
+			nil: outcomeApplied, raft.ErrNotLeader: outcomeNotAppended,
+			raft.ErrLeadershipLost: outcomeUnknown,
+		} {
 			answer, what := attempt(t.Context())
 			if ended != 0 {
 				t.Error("ended before it was known")
@@ -313,8 +317,10 @@ func TestTheMetricsTellWhatIsStored(t *testing.T) {
 		group := expo.NewLabels(map[string]string{"job": job})
 		f := expo.Gauge(&expo.Header{Name: "x", Type: dto.MetricType_GAUGE}, group.Key(), 1)
 		command := fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID()}, group, true, []*expo.Family{f})
-		machine.Apply(&raft.Log{Index: index, Type: raft.LogCommand,
-			Data: fsm.Seal([][]byte{command}, time.Unix(at, 0))})
+		machine.Apply(&raft.Log{
+			Index: index, Type: raft.LogCommand,
+			Data: fsm.Seal([][]byte{command}, time.Unix(at, 0)),
+		})
 	}
 	apply(100, "a")
 	apply(200, "b")

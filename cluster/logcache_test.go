@@ -24,8 +24,10 @@ func largePush(r *replicaT, job string, size int) []byte {
 		help := bytes.Repeat([]byte("x"), min(size, 8<<10))
 		size -= len(help)
 		families = append(families,
-			expo.Gauge(&expo.Header{Name: fmt.Sprintf("test_value_%04d", i), Help: string(help),
-				Type: dto.MetricType_GAUGE}, group.Key(), 1))
+			expo.Gauge(&expo.Header{
+				Name: fmt.Sprintf("test_value_%04d", i), Help: string(help),
+				Type: dto.MetricType_GAUGE,
+			}, group.Key(), 1))
 	}
 	return fsm.EncodePush(fsm.Request{ID: fsm.NewRequestID(), Seen: r.cfg.FSM.Applied()}, group, true, families)
 }

@@ -111,8 +111,10 @@ func TestReplicasWithStateOfDifferentClustersNeverMerge(t *testing.T) {
 		t.Fatal("the two have merged")
 	}
 	if _, err := raftnet.Dial(testContext(t), a.tune.dial, b.addrs.PeerAdvertise,
-		raftnet.Hello{Kind: raftnet.KindRaft, Target: b.self, Sender: a.self,
-			Cluster: a.store.ClusterID()}); !errors.Is(err, raftnet.OtherCluster) {
+		raftnet.Hello{
+			Kind: raftnet.KindRaft, Target: b.self, Sender: a.self,
+			Cluster: a.store.ClusterID(),
+		}); !errors.Is(err, raftnet.OtherCluster) {
 		t.Fatalf("Raft traffic of another cluster: %v, want a refusal", err)
 	}
 }

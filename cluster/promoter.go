@@ -32,7 +32,8 @@ func (p *promoter) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autop
 
 // FilterFailedServerRemovals implements autopilot.Promoter.
 func (p *promoter) FilterFailedServerRemovals(_ *autopilot.Config, state *autopilot.State,
-	failed *autopilot.FailedServers) *autopilot.FailedServers {
+	failed *autopilot.FailedServers,
+) *autopilot.FailedServers {
 	absent := func(id uuid.UUID) time.Duration { return p.gone.Of(id) }
 	voters, others := formation.Removable(idsOf(failed.FailedVoters), idsOf(failed.FailedNonVoters), len(state.Voters),
 		absent, p.grace)

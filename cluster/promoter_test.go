@@ -16,8 +16,10 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 	id := func(n byte) uuid.UUID { return uuid.UUID{n} }
 	voter := func(n byte, healthy bool, replaces ...uuid.UUID) *autopilot.ServerState {
 		return &autopilot.ServerState{
-			Server: autopilot.Server{ID: serverID(id(n)),
-				Address: server.Address{ID: id(n), Peer: "h:1", Name: "x", Replaces: replaces}.Encode()},
+			Server: autopilot.Server{
+				ID:      serverID(id(n)),
+				Address: server.Address{ID: id(n), Peer: "h:1", Name: "x", Replaces: replaces}.Encode(),
+			},
 			State: autopilot.RaftVoter, Health: autopilot.ServerHealth{Healthy: healthy},
 		}
 	}
@@ -28,18 +30,38 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 		want         []byte // removed voters
 		wantRest     []byte
 	}{
-		"within the grace": {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false)},
-			map[byte]time.Duration{4: 9}, []byte{4}, nil, nil, nil},
-		"after the grace": {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false)},
-			map[byte]time.Duration{4: 10}, []byte{4}, nil, []byte{4}, nil},
-		"one of three": {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, false)},
-			map[byte]time.Duration{3: 99}, []byte{3}, nil, nil, nil},
-		"two of five": {[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false),
-			voter(5, false)}, map[byte]time.Duration{4: 10, 5: 20}, []byte{4, 5}, nil, []byte{4, 5}, nil},
-		"of the name of a voter that took a place": {[]*autopilot.ServerState{voter(1, true), voter(2, true),
-			voter(3, true, id(4)), voter(4, false)}, map[byte]time.Duration{4: 1}, []byte{4}, nil, nil, nil},
-		"who does not vote": {[]*autopilot.ServerState{voter(1, true), voter(2, true),
-			voter(3, true)}, map[byte]time.Duration{8: 10, 9: 9}, nil, []byte{8, 9}, nil, []byte{8}},
+		"within the grace": {
+			[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false)},
+			map[byte]time.Duration{4: 9},
+			[]byte{4},
+			nil, nil, nil,
+		},
+		"after the grace": {
+			[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, true), voter(4, false)},
+			map[byte]time.Duration{4: 10},
+			[]byte{4},
+			nil,
+			[]byte{4},
+			nil,
+		},
+		"one of three": {
+			[]*autopilot.ServerState{voter(1, true), voter(2, true), voter(3, false)},
+			map[byte]time.Duration{3: 99},
+			[]byte{3},
+			nil, nil, nil,
+		},
+		"two of five": {[]*autopilot.ServerState{
+			voter(1, true), voter(2, true), voter(3, true), voter(4, false),
+			voter(5, false),
+		}, map[byte]time.Duration{4: 10, 5: 20}, []byte{4, 5}, nil, []byte{4, 5}, nil},
+		"of the name of a voter that took a place": {[]*autopilot.ServerState{
+			voter(1, true), voter(2, true),
+			voter(3, true, id(4)), voter(4, false),
+		}, map[byte]time.Duration{4: 1}, []byte{4}, nil, nil, nil},
+		"who does not vote": {[]*autopilot.ServerState{
+			voter(1, true), voter(2, true),
+			voter(3, true),
+		}, map[byte]time.Duration{8: 10, 9: 9}, nil, []byte{8, 9}, nil, []byte{8}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &promoter{grace: 10, gone: newAbsences(time.Second)}
@@ -65,8 +87,10 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 			if len(got.StaleVoters)+len(got.StaleNonVoters) != 0 {
 				t.Errorf("removed without a grace: %v", got.StaleVoters)
 			}
-			for _, x := range []struct{ got, want []*autopilot.Server }{{got.FailedVoters, list(c.want)},
-				{got.FailedNonVoters, list(c.wantRest)}} {
+			for _, x := range []struct{ got, want []*autopilot.Server }{
+				{got.FailedVoters, list(c.want)},
+				{got.FailedNonVoters, list(c.wantRest)},
+			} {
 				if !slices.EqualFunc(x.got, x.want, func(a, b *autopilot.Server) bool { return a.ID == b.ID }) {
 					t.Errorf("removed %v, want %v", x.got, x.want)
 				}
@@ -76,8 +100,10 @@ func TestOnlyTheLongAbsentAreRemovedAndNeverBelowThreeVoters(t *testing.T) {
 }
 
 func TestWhoIsAboutToStopIsNotGivenAVote(t *testing.T) {
-	stable := &autopilot.ServerState{State: autopilot.RaftNonVoter,
-		Health: autopilot.ServerHealth{Healthy: true, StableSince: time.Now().Add(-time.Hour)}}
+	stable := &autopilot.ServerState{
+		State:  autopilot.RaftNonVoter,
+		Health: autopilot.ServerHealth{Healthy: true, StableSince: time.Now().Add(-time.Hour)},
+	}
 	p := &promoter{mayNotVote: func(id raft.ServerID) bool { return id == "leaving" }}
 	got := p.CalculatePromotionsAndDemotions(&autopilot.Config{},
 		&autopilot.State{Servers: map[raft.ServerID]*autopilot.ServerState{"leaving": stable, "staying": stable}})

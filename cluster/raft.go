@@ -59,8 +59,10 @@ func (r *Replica) startRaft(ln net.Listener) (err error) {
 		r.stream = raftnet.NewStreams(r.mux, r.self, r.addrs.PeerAdvertise, r.store.ClusterID, r.tune.dial)
 		network := raftnet.NewTransport(raftnet.TransportConfig{
 			Streams: r.stream,
-			Addresses: &raftnet.AddressBook{Self: r.self, Advertise: r.addrs.PeerAdvertise, Gossiped: r.peerAddress,
-				Configured: configured},
+			Addresses: &raftnet.AddressBook{
+				Self: r.self, Advertise: r.addrs.PeerAdvertise, Gossiped: r.peerAddress,
+				Configured: configured,
+			},
 			RaftLog: logger, Logger: r.logger, Trim: r.store.Trim,
 			Term: func() uint64 {
 				if running := ref.Load(); running != nil {

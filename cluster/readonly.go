@@ -64,8 +64,10 @@ func openReadOnly(cfg Config, tune tuning, why error) (_ *ReadOnly, err error) {
 		return nil, fmt.Errorf("%s holds no replica yet", cfg.DataDir)
 	}
 	r.id = id.Get().ID.String()
-	store, err := disk.Open(cfg.DataDir, id, disk.LogOptions{Store: cfg.LogStore,
-		SegmentSize: tune.segmentSize(cfg.DataDir), ReadOnly: true}, fsm.VerifySnapshot, newRaftLogger(cfg.Logger))
+	store, err := disk.Open(cfg.DataDir, id, disk.LogOptions{
+		Store:       cfg.LogStore,
+		SegmentSize: tune.segmentSize(cfg.DataDir), ReadOnly: true,
+	}, fsm.VerifySnapshot, newRaftLogger(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}

@@ -67,8 +67,10 @@ func TestWhatTheLeaderCannotApplyReachesNoLog(t *testing.T) {
 	}
 	// Each is small enough, all are too much for an entry.
 	large := padded(fsm.EncodeNoop(), disk.MaxSealed/2)
-	args := &ApplyArgs{Cluster: r.store.ClusterID(), Commands: [][]byte{large, large},
-		TimeoutMs: testDeadline.Milliseconds()}
+	args := &ApplyArgs{
+		Cluster: r.store.ClusterID(), Commands: [][]byte{large, large},
+		TimeoutMs: testDeadline.Milliseconds(),
+	}
 	var reply ApplyReply
 	if err := (&Peer{r.Replica}).Apply(args, &reply); err != nil || reply.Outcome != outcomeNotAppended ||
 		!strings.Contains(reply.Error, "at most") {

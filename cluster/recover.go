@@ -60,7 +60,8 @@ func Recover(ctx context.Context, cfg Config, found func(Recovery) error) (Recov
 }
 
 func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Recovery) error) (rec Recovery,
-	err error) {
+	err error,
+) {
 	defer func() { err = disk.IfRefused(cfg.DataDir, err) }()
 	if err := cfg.complete(); err != nil {
 		return rec, err
@@ -138,8 +139,10 @@ func recoverCluster(ctx context.Context, cfg Config, tune tuning, found func(Rec
 	_, trans := raft.NewInmemTransport(server.Address{ID: self}.Encode())
 	defer trans.Close() //nolint:errcheck // it holds nothing
 	sole := raft.Configuration{Servers: []raft.Server{{
-		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{ID: self, Peer: address.PeerAdvertise,
-			Name: cfg.Name}.Encode(),
+		Suffrage: raft.Voter, ID: serverID(self), Address: server.Address{
+			ID: self, Peer: address.PeerAdvertise,
+			Name: cfg.Name,
+		}.Encode(),
 	}}}
 	if err := raft.RecoverCluster(raftCfg, &strictFSM{FSM: cfg.FSM, halted: cfg.FSM.Err}, store.Log(), store.Stable(),
 		store.Snapshots(), trans, sole); err != nil {

@@ -77,8 +77,10 @@ func TestOneSurvivingDirectoryBecomesANewClusterThatOldMembersCannotEnter(t *tes
 	})
 	for _, cluster := range []uuid.UUID{oldCluster, other.store.ClusterID()} {
 		if _, err := raftnet.Dial(testContext(t), other.tune.dial, survivor.addrs.PeerAdvertise,
-			raftnet.Hello{Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self,
-				Cluster: cluster}); !errors.Is(err, raftnet.OtherCluster) {
+			raftnet.Hello{
+				Kind: raftnet.KindRaft, Target: survivor.self, Sender: other.self,
+				Cluster: cluster,
+			}); !errors.Is(err, raftnet.OtherCluster) {
 			t.Errorf("Raft traffic of the old cluster: %v, want a refusal", err)
 		}
 	}

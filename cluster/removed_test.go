@@ -28,14 +28,18 @@ func TestWhoeverIsMissedByALeadersFollowerWasRemoved(t *testing.T) {
 			"", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}}, nil, true, true,
 		},
 		"the leader's configuration has it": {
-			"", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other, self}}, nil, true,
+			"", time.Minute,
+			StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other, self}},
+			nil, true,
 			false,
 		},
 		"who answers has no leader": {
 			"", time.Minute, StatusReply{Cluster: cluster, Servers: []uuid.UUID{other}}, nil, true, false,
 		},
 		"who answers is of another cluster": {
-			"", time.Minute, StatusReply{Cluster: uuid.New(), Leader: "b", Servers: []uuid.UUID{other}}, nil, true,
+			"", time.Minute,
+			StatusReply{Cluster: uuid.New(), Leader: "b", Servers: []uuid.UUID{other}},
+			nil, true,
 			false,
 		},
 		"nobody answers": {
@@ -45,7 +49,9 @@ func TestWhoeverIsMissedByALeadersFollowerWasRemoved(t *testing.T) {
 			"", time.Second, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}}, nil, false, false,
 		},
 		"it has a leader": {
-			"b", time.Minute, StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}}, nil, false,
+			"b", time.Minute,
+			StatusReply{Cluster: cluster, Leader: "b", Servers: []uuid.UUID{other}},
+			nil, false,
 			false,
 		},
 	} {

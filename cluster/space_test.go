@@ -153,7 +153,8 @@ func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
 	waitReady(t, r)
 	ctx, cancel := context.WithCancel(testContext(t))
 	tries := 0
-	r.toLog = &batcher{leader: r.toLog.leader, run: r.spawn,
+	r.toLog = &batcher{
+		leader: r.toLog.leader, run: r.spawn,
 		send: func(ctx context.Context, leader raft.ServerID, commands [][]byte) ([]fsm.Result, outcome, error) {
 			if tries++; tries == 1 {
 				space.free.Store(0)
@@ -164,7 +165,8 @@ func TestARefusalAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
 				cancel()
 			}
 			return r.appendBatch(ctx, leader, commands)
-		}}
+		},
+	}
 	result, err := r.Apply(ctx, pushCommand(r, "a", 1))
 	if !errors.Is(err, ErrUnavailable) || notApplied(err) || !strings.Contains(err.Error(), "min-free") {
 		t.Errorf("answered with %v, %v", result, err)
@@ -327,19 +329,33 @@ func TestWhoTakesOverFromALeaderWithoutRoom(t *testing.T) {
 		want  raft.ServerID
 	}{
 		"nobody answers": {nil, "", ""},
-		"the most of the log": {map[raft.ServerID]answer{"a": at(90), "b": at(10), "c": at(30),
-			"d": at(20)}, "", "c"},
-		"not who was tried last": {map[raft.ServerID]answer{"b": at(10), "c": at(30), "d": at(20)},
-			"c", "d"},
-		"nor where that comes first": {map[raft.ServerID]answer{"b": at(30), "c": at(10), "d": at(20)},
-			"b", "d"},
+		"the most of the log": {map[raft.ServerID]answer{
+			"a": at(90), "b": at(10), "c": at(30),
+			"d": at(20),
+		}, "", "c"},
+		"not who was tried last": {
+			map[raft.ServerID]answer{"b": at(10), "c": at(30), "d": at(20)},
+			"c", "d",
+		},
+		"nor where that comes first": {
+			map[raft.ServerID]answer{"b": at(30), "c": at(10), "d": at(20)},
+			"b", "d",
+		},
 		"unless there is no other": {map[raft.ServerID]answer{"c": at(30)}, "c", "c"},
 		"none that is short, stops or may not vote": {
-			map[raft.ServerID]answer{"b": {StatusReply: StatusReply{NoSpace: "no"}},
-				"c": {StatusReply: StatusReply{Draining: true}}, "n": at(90)}, "", ""},
+			map[raft.ServerID]answer{
+				"b": {StatusReply: StatusReply{NoSpace: "no"}},
+				"c": {StatusReply: StatusReply{Draining: true}}, "n": at(90),
+			}, "", "",
+		},
 	} {
-		configuration := raft.Configuration{Servers: []raft.Server{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d"},
-			{ID: "n", Suffrage: raft.Nonvoter}}}
+		configuration := raft.Configuration{Servers: []raft.Server{
+			{ID: "a"},
+			{ID: "b"},
+			{ID: "c"},
+			{ID: "d"},
+			{ID: "n", Suffrage: raft.Nonvoter},
+		}}
 		got := raft.ServerID("")
 		if s := successor(configuration, c.heard, "a", c.tried); s != nil {
 			got = s.ID

@@ -251,8 +251,10 @@ func TestALogThatCannotBeReadToItsEndIsCutAtTheLastGoodEntry(t *testing.T) {
 		}, 40, false},
 		{"a byte behind a snapshot", disk.LogWAL, true, flipped(damagedPushes - 50), damagedPushes - 50, false},
 		{"a byte that is in the snapshot", disk.LogWAL, true, flipped(damagedPushes - 150), damagedPushes, true},
-		{"a byte in bbolt that is in the snapshot", disk.LogBbolt, true, flipped(damagedPushes - 150), damagedPushes,
-			true},
+		{
+			"a byte in bbolt that is in the snapshot", disk.LogBbolt, true, flipped(damagedPushes - 150), damagedPushes,
+			true,
+		},
 		{"a byte in the snapshot and one behind it", disk.LogWAL, true, func(t *testing.T, r *replicaT) {
 			flipped(damagedPushes-150)(t, r)
 			flipped(damagedPushes-50)(t, r)
@@ -324,8 +326,10 @@ func TestALogWithAnEntryThatIsTooLargeIsCutBeforeIt(t *testing.T) {
 	r.start()
 	waitReady(t, r)
 	push(t, r, "before", 1)
-	large := &raft.Log{Index: r.store.LastIndex() + 1, Term: 2, Type: raft.LogCommand,
-		Data: make([]byte, wal.MaxEntry+1), AppendedAt: time.Now()}
+	large := &raft.Log{
+		Index: r.store.LastIndex() + 1, Term: 2, Type: raft.LogCommand,
+		Data: make([]byte, wal.MaxEntry+1), AppendedAt: time.Now(),
+	}
 	if err := r.store.Log().StoreLog(large); err != nil {
 		t.Fatal(err)
 	}

@@ -33,8 +33,10 @@ func mutantsOfRules() []mutant {
 		},
 		{
 			name: "unwritten-promise", what: "a promise is not on disk when it is given",
-			edits: []edit{{"cluster/internal/formation/promises.go", "err := p.env.Save(held)",
-				"err := error(nil)"}},
+			edits: []edit{{
+				"cluster/internal/formation/promises.go", "err := p.env.Save(held)",
+				"err := error(nil)",
+			}},
 			test:     "TestTwoClustersThatShareAReplicaNeverForm",
 			packages: "./cluster/internal/formation",
 		},
@@ -62,8 +64,10 @@ func mutantsOfRules() []mutant {
 		},
 		{
 			name: "unwatched-absence", what: "time in which nobody looked counts as absence",
-			edits: []edit{{"cluster/internal/formation/absences.go", "min(now.Sub(a.looked), 2*a.every)",
-				"now.Sub(a.looked)"}},
+			edits: []edit{{
+				"cluster/internal/formation/absences.go", "min(now.Sub(a.looked), 2*a.every)",
+				"now.Sub(a.looked)",
+			}},
 			test:     "TestTimeInWhichNobodyLookedIsNoAbsence",
 			packages: "./cluster/internal/formation",
 		},

@@ -15,16 +15,24 @@ func TestFoundersAreTheSameForAllWhoSeeTheSame(t *testing.T) {
 		alive []Candidate
 		want  []uuid.UUID
 	}{
-		"three of three": {[]Candidate{seen(3, 3, false), seen(1, 3, false), seen(2, 3, false)},
-			[]uuid.UUID{{1}, {2}, {3}}},
-		"the smallest three of four": {[]Candidate{seen(4, 3, false), seen(3, 3, false), seen(1, 3, false),
-			seen(2, 3, false)}, []uuid.UUID{{1}, {2}, {3}}},
+		"three of three": {
+			[]Candidate{seen(3, 3, false), seen(1, 3, false), seen(2, 3, false)},
+			[]uuid.UUID{{1}, {2}, {3}},
+		},
+		"the smallest three of four": {[]Candidate{
+			seen(4, 3, false), seen(3, 3, false), seen(1, 3, false),
+			seen(2, 3, false),
+		}, []uuid.UUID{{1}, {2}, {3}}},
 		"two of three":               {[]Candidate{seen(1, 3, false), seen(2, 3, false)}, nil},
 		"one expects something else": {[]Candidate{seen(1, 3, false), seen(2, 3, false), seen(3, 1, false)}, nil},
-		"one has state": {[]Candidate{seen(1, 3, false), seen(2, 3, false), seen(3, 3, false),
-			seen(4, 3, true)}, nil},
-		"one with state expects other": {[]Candidate{seen(1, 3, false), seen(2, 3, false), seen(3, 3, false),
-			seen(4, 1, true)}, nil},
+		"one has state": {[]Candidate{
+			seen(1, 3, false), seen(2, 3, false), seen(3, 3, false),
+			seen(4, 3, true),
+		}, nil},
+		"one with state expects other": {[]Candidate{
+			seen(1, 3, false), seen(2, 3, false), seen(3, 3, false),
+			seen(4, 1, true),
+		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Founders(c.alive, 3)

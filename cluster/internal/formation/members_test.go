@@ -33,8 +33,12 @@ func TestOnlyTheLongAbsentAreRemovableAndNeverBelowThreeVoters(t *testing.T) {
 		"two of four: the first":      {4, map[byte]time.Duration{3: 10, 4: 20}, idsT(3, 4), nil, idsT(3), nil},
 		"of two of four one in grace": {4, map[byte]time.Duration{3: 1, 4: 20}, idsT(3, 4), nil, idsT(4), nil},
 		"who does not vote":           {3, map[byte]time.Duration{8: 10, 9: 9}, nil, idsT(8, 9), nil, idsT(8)},
-		"non-voters count for no quota": {3, map[byte]time.Duration{3: 10, 8: 10, 9: 10}, idsT(3), idsT(8, 9), nil,
-			idsT(8, 9)},
+		"non-voters count for no quota": {
+			3,
+			map[byte]time.Duration{3: 10, 8: 10, 9: 10},
+			idsT(3), idsT(8, 9), nil,
+			idsT(8, 9),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed, others := slices.Clone(c.failed), slices.Clone(c.others)
@@ -69,17 +73,23 @@ func TestPredecessorsAreTheSilentAndOfSeveralVotersTheAbsent(t *testing.T) {
 		"a dead voter that the gossip still shows": {[]Replaced{voter(1, false, 0)}, idsT(1)},
 		"one that was only away":                   {[]Replaced{voter(1, true, 0)}, nil},
 		"one that answers, whatever is counted":    {[]Replaced{voter(1, true, time.Hour)}, nil},
-		"of two silent voters the absent one": {[]Replaced{voter(1, false, 0), voter(2, false, time.Second)},
-			idsT(2)},
+		"of two silent voters the absent one": {
+			[]Replaced{voter(1, false, 0), voter(2, false, time.Second)},
+			idsT(2),
+		},
 		"two silent voters that gossip still":    {[]Replaced{voter(1, false, 0), voter(2, false, 0)}, nil},
 		"two absent voters":                      {[]Replaced{voter(1, false, 1), voter(2, false, 1)}, idsT(1, 2)},
 		"a silent voter beside one that answers": {[]Replaced{voter(1, false, 0), voter(2, true, 0)}, idsT(1)},
 		"a silent one without a vote":            {[]Replaced{other(1, false)}, idsT(1)},
-		"several without a vote": {[]Replaced{other(1, false), other(2, false), other(3, true)},
-			idsT(1, 2)},
+		"several without a vote": {
+			[]Replaced{other(1, false), other(2, false), other(3, true)},
+			idsT(1, 2),
+		},
 		"a voter and one without a vote": {[]Replaced{voter(1, false, 0), other(2, false)}, idsT(1, 2)},
-		"two voters and one without a vote": {[]Replaced{voter(1, false, 0), voter(2, false, 0),
-			other(3, false)}, idsT(3)},
+		"two voters and one without a vote": {[]Replaced{
+			voter(1, false, 0), voter(2, false, 0),
+			other(3, false),
+		}, idsT(3)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := Predecessors(c.replaced); !slices.Equal(got, c.want) {

@@ -60,8 +60,11 @@ func TestGossipRefusesAnotherClustersReplicas(t *testing.T) {
 		{"a new replica", ours, Meta{ID: uuid.New()}, false},
 		{"one of another cluster", ours, Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true}, true},
 		{"one that another cluster has invited", ours, Meta{ID: uuid.New(), Cluster: theirs}, true},
-		{"a cluster's replica, seen by a new one", uuid.Nil, Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true},
-			false},
+		{
+			"a cluster's replica, seen by a new one", uuid.Nil,
+			Meta{ID: uuid.New(), Cluster: theirs, HasRaftState: true},
+			false,
+		},
 		{"this replica itself", ours, self, false},
 		{"a copy of this replica, in another cluster", ours, Meta{ID: self.ID, Starts: 3, Cluster: theirs}, false},
 	} {
@@ -122,8 +125,11 @@ func TestBoundToAClusterAReplicaForgetsTheOther(t *testing.T) {
 	g := unopened(Meta{ID: uuid.New()})
 	var told []uuid.UUID
 	g.Stranger = func(m Meta) { told = append(told, m.ID) }
-	for _, m := range []Meta{{ID: friend, Cluster: ours, HasRaftState: true},
-		{ID: foreigner, Cluster: theirs, HasRaftState: true}, {ID: fresh}} {
+	for _, m := range []Meta{
+		{ID: friend, Cluster: ours, HasRaftState: true},
+		{ID: foreigner, Cluster: theirs, HasRaftState: true},
+		{ID: fresh},
+	} {
 		if err := g.NotifyAlive(listed(t, m)); err != nil {
 			t.Fatal(err)
 		}

@@ -23,8 +23,10 @@ type gossipTransport struct {
 }
 
 func newGossipTransport(inner memberlist.NodeAwareTransport, limit int) *gossipTransport {
-	t := &gossipTransport{NodeAwareTransport: inner, streams: make(chan net.Conn), done: make(chan struct{}),
-		open: connlimit.NewNewest(limit)}
+	t := &gossipTransport{
+		NodeAwareTransport: inner, streams: make(chan net.Conn), done: make(chan struct{}),
+		open: connlimit.NewNewest(limit),
+	}
 	t.stop = sync.OnceFunc(func() { close(t.done) })
 	go t.pass()
 	return t

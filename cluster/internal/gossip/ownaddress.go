@@ -18,7 +18,8 @@ func internet() netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]by
 // default route; else the one from which this host reaches a peer; else the only one that it has. has are the addresses
 // of its interfaces, and route gives the source address of packets to another.
 func ownAddress(has []netip.Addr, peers []netip.AddrPort, route func(netip.AddrPort) (netip.Addr, error)) (netip.Addr,
-	error) {
+	error,
+) {
 	if ip, err := route(internet()); err == nil && ip.Is4() && ip.IsPrivate() {
 		return ip, nil
 	}

@@ -157,18 +157,28 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 			},
 			took: time.Second, dials: 4,
 		},
-		{name: "a short call, and another one after a while", dead: true,
+		{
+			name: "a short call, and another one after a while", dead: true,
 			steps: []step{status(0, 10*time.Millisecond), status(5*time.Second, time.Second)}, took: time.Second,
-			dials: 2},
+			dials: 2,
+		},
 		{name: "one long call", dead: true, steps: []step{apply(0, time.Minute)}, took: silentAfter, dials: 1},
-		{name: "a long call after a short one", dead: true,
+		{
+			name: "a long call after a short one", dead: true,
 			steps: []step{status(0, time.Second), apply(500*time.Millisecond, time.Minute)},
-			took:  500 * time.Millisecond, dials: 1},
-		{name: "a living one that is asked now and then",
-			steps: []step{status(0, time.Second), status(time.Minute, time.Second)}, dials: 1},
-		{name: "a living one with a slow answer, given up",
-			steps: []step{apply(0, time.Second), status(500*time.Millisecond, time.Second),
-				status(time.Minute, time.Second)}, dials: 1},
+			took:  500 * time.Millisecond, dials: 1,
+		},
+		{
+			name:  "a living one that is asked now and then",
+			steps: []step{status(0, time.Second), status(time.Minute, time.Second)}, dials: 1,
+		},
+		{
+			name: "a living one with a slow answer, given up",
+			steps: []step{
+				apply(0, time.Second), status(500*time.Millisecond, time.Second),
+				status(time.Minute, time.Second),
+			}, dials: 1,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -99,8 +99,10 @@ func (p *peerOfOne) serve(done chan struct{}) {
 			honest := lie == 0
 			switch req := rpc.Command.(type) {
 			case *raft.AppendEntriesRequest:
-				resp := &raft.AppendEntriesResponse{Term: max(req.Term, lie), Success: honest,
-					LastLog: req.PrevLogEntry + uint64(len(req.Entries))}
+				resp := &raft.AppendEntriesResponse{
+					Term: max(req.Term, lie), Success: honest,
+					LastLog: req.PrevLogEntry + uint64(len(req.Entries)),
+				}
 				rpc.Respond(resp, nil)
 			case *raft.RequestVoteRequest:
 				rpc.Respond(&raft.RequestVoteResponse{Term: max(req.Term, lie), Granted: honest}, nil)
@@ -130,8 +132,10 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 		for name, send := range map[string]func() error{
 			"AppendEntries": func() error {
 				return p.AppendEntries(node, address,
-					&raft.AppendEntriesRequest{RPCHeader: header, Term: leap, PrevLogEntry: 1,
-						PrevLogTerm: 1}, new(raft.AppendEntriesResponse))
+					&raft.AppendEntriesRequest{
+						RPCHeader: header, Term: leap, PrevLogEntry: 1,
+						PrevLogTerm: 1,
+					}, new(raft.AppendEntriesResponse))
 			},
 			"a heartbeat": func() error {
 				return p.AppendEntries(node, address, &raft.AppendEntriesRequest{RPCHeader: header, Term: leap},
@@ -139,13 +143,17 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 			},
 			"RequestVote": func() error {
 				return p.RequestVote(node, address,
-					&raft.RequestVoteRequest{RPCHeader: header, Term: leap, LastLogIndex: 1 << 40, LastLogTerm: leap,
-						LeadershipTransfer: true}, new(raft.RequestVoteResponse))
+					&raft.RequestVoteRequest{
+						RPCHeader: header, Term: leap, LastLogIndex: 1 << 40, LastLogTerm: leap,
+						LeadershipTransfer: true,
+					}, new(raft.RequestVoteResponse))
 			},
 			"RequestPreVote": func() error {
 				return p.RequestPreVote(node, address,
-					&raft.RequestPreVoteRequest{RPCHeader: header, Term: leap, LastLogIndex: 1 << 40,
-						LastLogTerm: leap}, new(raft.RequestPreVoteResponse))
+					&raft.RequestPreVoteRequest{
+						RPCHeader: header, Term: leap, LastLogIndex: 1 << 40,
+						LastLogTerm: leap,
+					}, new(raft.RequestPreVoteResponse))
 			},
 			"InstallSnapshot": func() error {
 				req := &raft.InstallSnapshotRequest{
@@ -198,8 +206,10 @@ func TestARequestInATermThatLeapsLeavesTermAndLeaderAlone(t *testing.T) {
 	}
 	// A step that elections make is followed.
 	resp := new(raft.AppendEntriesResponse)
-	if err := p.AppendEntries(node, address, &raft.AppendEntriesRequest{RPCHeader: header,
-		Term: p.raft.CurrentTerm() + 1000, PrevLogEntry: 1, PrevLogTerm: 1}, resp); err != nil {
+	if err := p.AppendEntries(node, address, &raft.AppendEntriesRequest{
+		RPCHeader: header,
+		Term:      p.raft.CurrentTerm() + 1000, PrevLogEntry: 1, PrevLogTerm: 1,
+	}, resp); err != nil {
 		t.Errorf("a leader of a later term: %v", err)
 	}
 }
