@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// eraser deletes files and directories that nothing refers to any more, in the background and piece by piece: a file
-// system that frees 16 MB at once, and tells the disk, makes the next append to the log wait for 5 to 10 ms. What is
-// left when the process ends is taken for rubbish, and goes, at the next start.
+// eraser deletes files and directories that nothing refers to any more, in the background and piece by piece,
+// because a file system that frees a whole segment at once, and tells the disk, makes the next append to the log wait.
+// What is left when the process ends is deleted at the next start.
 type eraser struct {
 	logger  hclog.Logger
 	closing chan struct{}

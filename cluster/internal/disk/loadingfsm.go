@@ -8,9 +8,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Loading gives Raft's state machine a front that hands it every entry with its data, which the log defers. An entry that
-// cannot be read is told to fail; its result is nil. One that is missing because a newer snapshot holds it is left out,
-// because that snapshot is restored next. It is called after WatchedBy.
+// Loading gives Raft a state machine that hands every entry with its data to the one given, because the log defers
+// large data. An entry that cannot be read has the result nil and is told to fail, unless a snapshot holds it, which
+// Raft then restores next. It is called after [Dir.WatchedBy].
 func (s *Dir) Loading(machine raft.BatchingFSM, fail func(error)) raft.BatchingFSM {
 	return &loadingFSM{
 		BatchingFSM: machine, logs: s.logs, fail: fail,

@@ -15,9 +15,9 @@ const (
 	cachedEntries = 32
 	// cachedBytes bounds the data of these entries.
 	cachedBytes = 8 << 20
-	// deferredSize is the size of the largest entry that Raft gets with its data from the disk. Raft reads 64 entries
-	// for a follower that was away, whatever their size, and keeps 128 times 64 before the state machine at a start.
-	// Bytes.
+	// deferredSize is the size of the largest entry that Raft gets with its data from the disk. Raft reads
+	// entries for a follower that was away by their number, whatever their size, and at a start it keeps thousands of
+	// them before the state machine. Bytes.
 	deferredSize = 4 << 10
 	// knownSize is the size of the largest entry that is read again to find out that its data is deferred. Bytes.
 	knownSize = 32 << 10

@@ -69,8 +69,8 @@ type logStore struct {
 	grown   chan struct{} // closed at the next append, nil when nobody waits for one
 }
 
-// newLogStore makes a log over a store of entries and the record of what that holds at least. Nothing can be read before it
-// was opened.
+// newLogStore makes a log over a store of entries and the record of what that holds at least. Nothing can be read
+// before it was opened.
 func newLogStore(fileOf func(index uint64) string, inner entryStore, saver tailSaver, onState func() error) *logStore {
 	return &logStore{fileOf: fileOf, inner: inner, saver: saver, onState: onState, growth: newGrowth()}
 }
@@ -216,7 +216,7 @@ func (s *logStore) wait(ctx context.Context, index uint64) error {
 // the record, which therefore comes first.
 func (s *logStore) dropLeftover() error {
 	if s.unsure {
-		if err := s.lookAgain(); err != nil {
+		if err := s.findEnds(); err != nil {
 			return err
 		}
 	}
@@ -282,9 +282,9 @@ func (s *logStore) shorten(next tail, minIndex, maxIndex uint64) error {
 	return nil
 }
 
-// lookAgain finds out what a deletion that was reported as failed has left. It may have taken effect: what is written
+// findEnds finds out what a deletion that was reported as failed has left. It may have taken effect: what is written
 // into the record next must not speak of what is gone.
-func (s *logStore) lookAgain() error {
+func (s *logStore) findEnds() error {
 	first, last, err := s.ends()
 	if err != nil {
 		return err

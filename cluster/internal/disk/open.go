@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -71,7 +72,10 @@ type Dir struct {
 
 // Open checks the directory from the outside in: identity, raft.tail, pages of raft.db, snapshots, then every entry
 // through the same code that Raft will use. It changes nothing but interrupted work until everything has been checked.
-func Open(dir string, id *Identity, where LogOptions, verify snapshotVerifier, logger hclog.Logger) (*Dir, error) {
+// verify reads a snapshot that another replica sends to its end, and gives the index that it says it was taken at.
+func Open(dir string, id *Identity, where LogOptions, verify func(io.Reader) (applied uint64, err error),
+	logger hclog.Logger,
+) (*Dir, error) {
 	s := &Dir{
 		path: filepath.Join(dir, RaftFile), id: id, replaced: make(chan struct{}), eraser: newEraser(logger),
 		verify: verify, hooks: where.Hooks,
@@ -345,8 +349,8 @@ func (s *Dir) WaitForEntry(ctx context.Context, index uint64) error {
 }
 
 // WatchedBy has a watch hear of every write, and refuse them for good when the directory is gone, and has space count
-// what is written; lock is [Lock.Info]. It is called once, before Raft has the stores; from then on [Dir.Log] gives large
-// entries without their data.
+// what is written; lock is [Lock.Info]. It is called once, before Raft has the stores; from then on [Dir.Log] gives
+// large entries without their data.
 func (s *Dir) WatchedBy(d *Watch, space *Space, lock os.FileInfo) error {
 	d.fence, d.full, d.stored = s.log.refuse, space.full, space.wrote
 	s.snaps.wrote = func(err error) { d.wrote(writeSnapshot, err) }

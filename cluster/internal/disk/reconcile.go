@@ -25,7 +25,7 @@ func (b *snapshotEnd) entry(index uint64) (raft.Log, bool) {
 	return raft.Log{Index: b.Index, Term: b.Term, Type: raft.LogNoop}, true
 }
 
-// ErrReplaced ends the process: see onSnapshotSaved.
+// ErrReplaced ends the process, because Raft goes on with the entry that was last before: see [Dir.Replaced].
 var ErrReplaced = errors.New("the last entry of this replica's log was replaced by a snapshot from the leader, which Raft only sees at its start: start this replica again")
 
 // onSnapshotSaved is called with a snapshot that has become final.

@@ -195,7 +195,8 @@ func (w *Space) Measured() (now FileSystem, required uint64, known bool) {
 	return now, w.least(), now.Size > 0
 }
 
-// Room is how much was free when it was measured last, in bytes, and whether that is less than what must be free and so many bytes more.
+// Room is how much was free when it was measured last, in bytes, and whether that is less than what must be free and so
+// many bytes more.
 func (w *Space) Room(more uint64) (free uint64, tight bool) {
 	now, required, known := w.Measured()
 	return now.Free, known && now.Free < required+more
@@ -253,7 +254,7 @@ func (zeros) Read(p []byte) (int, error) {
 // FileSizes is what the files of a data directory take. Bytes.
 type FileSizes struct{ Log, Snapshots, Reserve uint64 }
 
-// measureFiles looks at all files, of which there are a few dozen.
+// measureFiles adds up all files, of which there are a few dozen.
 func (w *Space) measureFiles() *FileSizes {
 	return &FileSizes{
 		Log:       sizeBelow(filepath.Join(w.dir, wal.Dir)) + sizeBelow(filepath.Join(w.dir, RaftFile)),

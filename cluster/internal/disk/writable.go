@@ -13,7 +13,8 @@ import (
 )
 
 // ErrCannotWrite is wrapped by the error of [Open] when the data directory cannot be written: a full disk, a file
-// system that is read-only, a directory that belongs to another user. What was in it still is; see [OpenReadOnly].
+// system that is read-only, a directory that belongs to another user. What was in it still is; it can be opened with
+// [LogOptions].ReadOnly.
 var ErrCannotWrite = errors.New("the data directory cannot be written")
 
 // CannotWrite is such an error, in one line with what to do.
