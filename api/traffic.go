@@ -19,7 +19,7 @@ type traffic struct {
 	looked, moved time.Time
 }
 
-// pushesActive is an page.Busy. It returns false at the first question in a while, because it is not known when the
+// pushesActive is a page.Busy. It returns false at the first question in a while, because it is not known when the
 // index moved.
 func (t *traffic) pushesActive() bool {
 	t.mu.Lock()

@@ -20,7 +20,9 @@ import (
 func BenchmarkStoreLogs(b *testing.B) {
 	for _, store := range []string{LogWAL, LogBbolt} {
 		for _, size := range []int{1, 16, 64} {
-			b.Run(fmt.Sprintf("store=%s/batch=%d", store, size), func(b *testing.B) { benchmarkStoreLogs(b, store, size) })
+			b.Run(fmt.Sprintf("store=%s/batch=%d", store, size), func(b *testing.B) {
+				benchmarkStoreLogs(b, store, size)
+			})
 		}
 	}
 }

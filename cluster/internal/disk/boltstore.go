@@ -24,8 +24,11 @@ const (
 
 func boltOptions(path string) raftboltdb.Options {
 	return raftboltdb.Options{
-		Path:                    path,
-		BoltOptions:             &bbolt.Options{Timeout: boltLockWait, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
+		Path: path,
+		BoltOptions: &bbolt.Options{
+			Timeout: boltLockWait, NoFreelistSync: true,
+			FreelistType: bbolt.FreelistMapType,
+		},
 		MsgpackUseNewTimeFormat: true,
 	}
 }
@@ -50,7 +53,8 @@ func readBoltStore(path string) (*raftboltdb.BoltStore, error) {
 func boltStore(o raftboltdb.Options) (*raftboltdb.BoltStore, error) {
 	store, err := raftboltdb.New(o)
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: in use by another process: stop it, or give this replica a directory of its own with --storage.path", o.Path)
+		return nil, fmt.Errorf("%s: in use by another process: stop it, or give this replica a directory of its own "+
+			"with --storage.path", o.Path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", o.Path, err)

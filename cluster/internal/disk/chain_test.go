@@ -43,7 +43,8 @@ func testCallersEntries(t *testing.T, where LogOptions) {
 	if l.Extensions != nil {
 		t.Fatalf("Extensions became %x", l.Extensions)
 	}
-	if room := extended.Extensions[:64]; string(extended.Extensions) != "theirs" || !bytes.Equal(room[6:], make([]byte, 58)) {
+	if room := extended.Extensions[:64]; string(extended.Extensions) != "theirs" ||
+		!bytes.Equal(room[6:], make([]byte, 58)) {
 		t.Fatalf("Extensions became %x", room)
 	}
 }
@@ -128,7 +129,8 @@ func testEveryBit(t *testing.T, where LogOptions) {
 		l.AppendedAt, l.Extensions = at, []byte("theirs")
 		logs = append(logs, l)
 	}
-	for batch := range slices.Chunk(logs, 20) { // so that there are many segments, of which only the last is checked by raft-wal
+	// so that there are many segments, of which only the last is checked by raft-wal
+	for batch := range slices.Chunk(logs, 20) {
 		if err := s.StoreLogs(batch); err != nil {
 			t.Fatal(err)
 		}
@@ -227,12 +229,15 @@ func changeEntries(t testing.TB, dir string, change func(i int, value []byte)) {
 // FuzzStoredEntry: an entry comes back as it was given, whatever is in it; a changed one does not come back as another.
 func FuzzStoredEntry(f *testing.F) {
 	f.Add(uint64(1), uint8(0), int64(0), int64(0), []byte("data"), []byte(nil), uint32(0), byte(1))
-	f.Add(uint64(math.MaxUint64), uint8(255), int64(math.MaxInt64), int64(999_999_999), []byte(nil), []byte("x"), uint32(70), byte(0x80))
-	f.Add(uint64(7), uint8(5), int64(-62135596800), int64(0), []byte{}, []byte{}, uint32(20), byte(0xff)) // the zero time
+	f.Add(uint64(math.MaxUint64), uint8(255), int64(math.MaxInt64), int64(999_999_999), []byte(nil), []byte("x"),
+		uint32(70), byte(0x80))
+	// the zero time
+	f.Add(uint64(7), uint8(5), int64(-62135596800), int64(0), []byte{}, []byte{}, uint32(20), byte(0xff))
 	f.Add(uint64(7), uint8(5), int64(1<<34), int64(1), []byte{0}, []byte{0}, uint32(9), byte(4))
 	f.Fuzz(func(t *testing.T, term uint64, kind uint8, sec, nsec int64, data, extensions []byte, at uint32, mask byte) {
 		want := &raft.Log{
-			Index: 1, Term: term, Type: raft.LogType(kind), AppendedAt: time.Unix(sec, nsec), Data: data, Extensions: extensions,
+			Index: 1, Term: term, Type: raft.LogType(kind), AppendedAt: time.Unix(sec, nsec), Data: data,
+			Extensions: extensions,
 		}
 		dir := t.TempDir()
 		s, _, closeLog := openTestLog(t, inBbolt, dir)
@@ -252,7 +257,8 @@ func FuzzStoredEntry(f *testing.F) {
 		}
 		defer func() { _, _ = bolt.Close(), file.Close() }()
 		var l raft.Log
-		if _, _, err := (&logStore{fileOf: func(uint64) string { return dir }, inner: bolt}).read(1, &l); err == nil && !sameEntry(&l, want) {
+		if _, _, err := (&logStore{fileOf: func(uint64) string { return dir }, inner: bolt}).read(1, &l); err == nil &&
+			!sameEntry(&l, want) {
 			t.Fatalf("byte %d changed by %#02x: %+v, was %+v", at, mask, l, want)
 		}
 	})

@@ -133,7 +133,8 @@ func testEveryCrashPoint(t *testing.T, where LogOptions) {
 				for _, want := range must {
 					var got raft.Log
 					if err := s.GetLog(want.Index, &got); err != nil || !sameEntry(&got, want) {
-						t.Fatalf("seed %d, a crash %s: entry %d is %+v, %v; want %+v", seed, when, want.Index, got, err, want)
+						t.Fatalf("seed %d, a crash %s: entry %d is %+v, %v; want %+v", seed, when, want.Index, got, err,
+							want)
 					}
 				}
 				// It goes on from there.
@@ -145,7 +146,10 @@ func testEveryCrashPoint(t *testing.T, where LogOptions) {
 				closeLog()
 			}
 		}
-		s := newLogStore(func(uint64) string { return dir }, disk, disk, func() error { disk.at("before the record"); return nil })
+		s := newLogStore(func(uint64) string { return dir }, disk, disk, func() error {
+			disk.at("before the record")
+			return nil
+		})
 		if _, err := s.open(found.record, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -194,10 +198,16 @@ func testEveryCrashPoint(t *testing.T, where LogOptions) {
 func TestCrashDuringTheFirstStart(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(dir string){
-		"nothing yet":       func(string) {},
-		"raft.tail half":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, TailFileName+".tmp"), []byte("x")) },
-		"raft.tail made":    func(dir string) { testkit.WriteFile(t, filepath.Join(dir, TailFileName), encodeTail(tail{})) },
-		"raft.db half made": func(dir string) { testkit.WriteFile(t, filepath.Join(dir, RaftFile+".tmp"), make([]byte, 4096)) },
+		"nothing yet": func(string) {},
+		"raft.tail half": func(dir string) {
+			testkit.WriteFile(t, filepath.Join(dir, TailFileName+".tmp"), []byte("x"))
+		},
+		"raft.tail made": func(dir string) {
+			testkit.WriteFile(t, filepath.Join(dir, TailFileName), encodeTail(tail{}))
+		},
+		"raft.db half made": func(dir string) {
+			testkit.WriteFile(t, filepath.Join(dir, RaftFile+".tmp"), make([]byte, 4096))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -266,7 +276,8 @@ func testOtherLogs(t *testing.T, where LogOptions) {
 	}
 	store := func(l *raft.Log) func() error { return func() error { return s.StoreLog(l) } }
 	cut := func(first, last uint64) func() error { return func() error { return s.DeleteRange(first, last) } }
-	five, _ := at(store(testkit.Entry(1, 1)), store(testkit.Entry(2, 1)), store(testkit.Entry(3, 1)), store(testkit.Entry(4, 1)), store(testkit.Entry(5, 1)))
+	five, _ := at(store(testkit.Entry(1, 1)), store(testkit.Entry(2, 1)), store(testkit.Entry(3, 1)),
+		store(testkit.Entry(4, 1)), store(testkit.Entry(5, 1)))
 	six, sixRecord := at(store(testkit.Entry(6, 1)))
 	fork, forkRecord := at(cut(5, 6), store(testkit.Entry(5, 2)))
 	longFork, _ := at(store(testkit.Entry(6, 2)))

@@ -182,7 +182,10 @@ func (d *Watch) wrote(kind string, err error) {
 		}
 		d.note(func() {
 			if err != nil {
-				d.failed[kind] = &failedWrite{fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err), time.Now()}
+				d.failed[kind] = &failedWrite{
+					fmt.Errorf("%s: the last write of %s failed: %w", d.path, kind, err),
+					time.Now(),
+				}
 			} else if len(d.failed) > 0 {
 				delete(d.failed, kind)
 			}
@@ -199,9 +202,11 @@ func (d *Watch) note(change func()) {
 	switch now := d.errLocked(); {
 	case before == nil && now != nil:
 		d.since = time.Now()
-		d.logger.Error("the data directory is not well; neither healthy nor ready: " + now.Error()) // whole: values are cut
+		// whole: values are cut
+		d.logger.Error("the data directory is not well; neither healthy nor ready: " + now.Error())
 	case before != nil && now == nil:
-		d.logger.Info("the data directory is well again", "dir", d.path, "after", time.Since(d.since).Round(time.Millisecond))
+		d.logger.Info("the data directory is well again", "dir", d.path, "after",
+			time.Since(d.since).Round(time.Millisecond))
 	case now != nil && errors.Is(now, ErrGone) && !errors.Is(before, ErrGone):
 		d.logger.Error("the data directory is gone; nothing is acknowledged any more: " + now.Error())
 	}

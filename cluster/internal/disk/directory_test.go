@@ -19,7 +19,8 @@ func TestTheLastWriteOfEachKindCounts(t *testing.T) {
 			}
 		}
 		d.Check()
-		if err := d.Err(); err == nil || !strings.Contains(err.Error(), failed) || !strings.Contains(err.Error(), "/data") {
+		if err := d.Err(); err == nil || !strings.Contains(err.Error(), failed) ||
+			!strings.Contains(err.Error(), "/data") {
 			t.Errorf("%s could not be written: %v", failed, err)
 		}
 		if d.Lasts() <= 0 {

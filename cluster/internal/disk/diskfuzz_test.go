@@ -14,7 +14,10 @@ import (
 
 // FuzzIdentity: what is accepted has a right checksum, and is written as it was read.
 func FuzzIdentity(f *testing.F) {
-	b, err := encodeIdentity(IdentityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}})
+	b, err := encodeIdentity(IdentityRecord{
+		Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true,
+		Cluster: uuid.UUID{2},
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -63,7 +66,8 @@ func FuzzStableValues(f *testing.F) {
 
 // FuzzSnapshotMeta: meta.json never makes the check stumble.
 func FuzzSnapshotMeta(f *testing.F) {
-	b, err := json.Marshal(snapshotMetaRecord{SnapshotMeta: raft.SnapshotMeta{Version: 1, ID: "1-2-3", Index: 2, Term: 1}})
+	b, err := json.Marshal(
+		snapshotMetaRecord{SnapshotMeta: raft.SnapshotMeta{Version: 1, ID: "1-2-3", Index: 2, Term: 1}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -73,7 +73,8 @@ func (e *eraser) run() {
 			return
 		}
 		if err := os.RemoveAll(path); err != nil {
-			e.logger.Warn("cannot delete what is no longer needed; the next start tries again", "path", path, "error", err)
+			e.logger.Warn("cannot delete what is no longer needed; the next start tries again", "path", path, "error",
+				err)
 		}
 	}
 }

@@ -104,7 +104,8 @@ func TestLeftoverSegmentsGoAtTheNextStart(t *testing.T) {
 	closed.Close() // the process ends before anything is deleted
 	w := open(closed)
 	for i := range uint64(200) {
-		if err := w.StoreLogs([]*raft.Log{{Index: i + 1, Term: 1, Data: bytes.Repeat([]byte{'x'}, 2<<10)}}); err != nil {
+		if err := w.StoreLogs(
+			[]*raft.Log{{Index: i + 1, Term: 1, Data: bytes.Repeat([]byte{'x'}, 2<<10)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,7 +131,8 @@ func TestASnapshotThatIsBeingReadIsWholeToTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	e := newEraser(hclog.NewNullLogger())
 	defer e.Close()
-	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(snapshotEnd) error { return nil }, e.erase)
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil },
+		func(snapshotEnd) error { return nil }, e.erase)
 	if err != nil {
 		t.Fatal(err)
 	}

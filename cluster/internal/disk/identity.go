@@ -57,7 +57,8 @@ type IdentityRecord struct {
 }
 
 func (r IdentityRecord) checksum() string {
-	s := fmt.Sprintf("%d %s %d %t %s %s %s", r.Version, r.ID, r.Starts, r.HasRaftState, r.Cluster, r.Promised, r.PromisedTo)
+	s := fmt.Sprintf("%d %s %d %t %s %s %s", r.Version, r.ID, r.Starts, r.HasRaftState, r.Cluster, r.Promised,
+		r.PromisedTo)
 	if len(r.Forming) > 0 { // so that a record without it has the checksum it always had
 		s += fmt.Sprintf(" %q", r.Forming)
 	}

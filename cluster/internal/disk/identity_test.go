@@ -13,7 +13,10 @@ import (
 // TestFormingIsPartOfTheIdentityOnlyWhileItLasts: a record without it is, to the byte, what it was before there was
 // such a field.
 func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
-	rec := IdentityRecord{Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true, Cluster: uuid.UUID{2}}
+	rec := IdentityRecord{
+		Version: identityVersion, ID: uuid.UUID{1}, Starts: 3, HasRaftState: true,
+		Cluster: uuid.UUID{2},
+	}
 	const before = `{
   "version": 1,
   "id": "01000000-0000-0000-0000-000000000000",
@@ -34,7 +37,8 @@ func TestFormingIsPartOfTheIdentityOnlyWhileItLasts(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := decodeIdentity(b)
-	if servers, ferr := got.formingServers(); err != nil || ferr != nil || len(servers) != 1 || servers[0].ID != raft.ServerID(rec.ID.String()) || servers[0].Address != rec.Forming[0] {
+	if servers, ferr := got.formingServers(); err != nil || ferr != nil || len(servers) != 1 ||
+		servers[0].ID != raft.ServerID(rec.ID.String()) || servers[0].Address != rec.Forming[0] {
 		t.Fatalf("%+v, %v, %v", servers, err, ferr)
 	}
 	if _, err := decodeIdentity([]byte(strings.Replace(string(b), "127.0.0.1:1", "127.0.0.1:2", 1))); err == nil {

@@ -27,7 +27,8 @@ func TestAnInspectionKeepsOnlyWhatWasWritten(t *testing.T) {
 			record.Last, record.Chain = l.Index, own
 		}
 		return &entriesOnDisk{
-			first: 1, last: last, fileOf: func(uint64) string { return "file" }, readable: func([]byte) error { return nil },
+			first: 1, last: last, fileOf: func(uint64) string { return "file" },
+			readable: func([]byte) error { return nil },
 			get: func(index uint64, l *raft.Log) error {
 				stored, ok := log[index]
 				if !ok {
@@ -73,20 +74,23 @@ func TestAnInspectionKeepsOnlyWhatWasWritten(t *testing.T) {
 			}
 			return u.Index
 		}
-		if found.keep.First != tc.first || found.keep.Last != tc.last || begins(found.Lost) != tc.lost || begins(found.InSnapshot) != tc.inBefore {
-			t.Errorf("without %s: %+v is kept, lost from %d, not needed from %d; want %+v", tc.name, found.keep, begins(found.Lost), begins(found.InSnapshot), tc)
+		if found.keep.First != tc.first || found.keep.Last != tc.last || begins(found.Lost) != tc.lost ||
+			begins(found.InSnapshot) != tc.inBefore {
+			t.Errorf("without %s: %+v is kept, lost from %d, not needed from %d; want %+v", tc.name, found.keep,
+				begins(found.Lost), begins(found.InSnapshot), tc)
 		}
 		if found.Lost != nil && found.Lost.Last != last {
 			t.Errorf("without %s: lost up to %d", tc.name, found.Lost.Last)
 		}
-		if slices.Contains(tc.missing, found.keep.Last) || (found.keep.Last != 0 && found.end.Index != found.keep.Last) {
+		if slices.Contains(tc.missing, found.keep.Last) ||
+			(found.keep.Last != 0 && found.end.Index != found.keep.Last) {
 			t.Errorf("without %s: %+v is kept, which ends with %+v", tc.name, found.keep, found.end)
 		}
 	}
 }
 
-// A cut that stops half way leaves a directory that is refused as before or a good one, never one that is taken for whole
-// and is not.
+// A cut that stops half way leaves a directory that is refused as before or a good one, never one that is taken for
+// whole and is not.
 func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	const entries, damaged = 400, 200
@@ -176,7 +180,8 @@ func TestACutThatStopsHalfWayCanBeRepeated(t *testing.T) {
 		}
 	}()
 	var l raft.Log
-	if err := s.Log().GetLog(damaged-1, &l); err != nil || string(l.Data) != text(damaged-1) || s.LastIndex() != damaged-1 {
+	if err := s.Log().GetLog(damaged-1, &l); err != nil || string(l.Data) != text(damaged-1) ||
+		s.LastIndex() != damaged-1 {
 		t.Errorf("after the cut the log ends with entry %d, %q, %v", s.LastIndex(), l.Data, err)
 	}
 }

@@ -42,7 +42,8 @@ func awaitLock(dir string, flags int, wait time.Duration, logger *slog.Logger) (
 		case l != nil:
 			return l, nil
 		case waited >= wait:
-			return nil, fmt.Errorf("--storage.path=%s is in use by another process: stop it, or give this replica a directory of its own", dir)
+			return nil, fmt.Errorf("--storage.path=%s is in use by another process: stop it, or give this replica a "+
+				"directory of its own", dir)
 		case waited == 0:
 			logger.Info("waiting for the process that still holds the data directory", "dir", dir, "at_most", wait)
 		}

@@ -24,7 +24,8 @@ func TestALockThatIsNotGivenBackIsWaitedForOnlySoLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := LockDir(dir, 3*lockRetry, logger); err == nil || !strings.Contains(err.Error(), "in use by another process") || time.Since(began) < 3*lockRetry {
+	if _, err := LockDir(dir, 3*lockRetry, logger); err == nil ||
+		!strings.Contains(err.Error(), "in use by another process") || time.Since(began) < 3*lockRetry {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	if err := held.Close(); err != nil {
@@ -71,7 +72,8 @@ func TestADirectoryOfAnotherUserIsSaidToBeOne(t *testing.T) {
 			t.Fatal(serr)
 		}
 		for _, want := range []string{
-			refused, "permission denied", subject + " belongs to " + owner(info), info.Mode().String(), "runs as user ", "chown -R ", " " + dir + ")", "fsGroup: ",
+			refused, "permission denied", subject + " belongs to " + owner(info), info.Mode().String(), "runs as user ",
+			"chown -R ", " " + dir + ")", "fsGroup: ",
 		} {
 			if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: got %q, want one line that says %q", name, err, want)

@@ -53,12 +53,14 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 			held += len(l.Data)
 		}
 		if held != c.bytes || held > cachedBytes || len(c.recent) > cachedEntries {
-			t.Fatalf("after entry %d it holds %d entries with %d bytes and counts %d", i+1, len(c.recent), held, c.bytes)
+			t.Fatalf("after entry %d it holds %d entries with %d bytes and counts %d", i+1, len(c.recent), held,
+				c.bytes)
 		}
 		for j := range i + 1 {
 			var l raft.Log
 			want := []int{10, 3 << 20, 256 << 10, 20 << 20, 0}[j%5]
-			if err := c.GetLog(uint64(j+1), &l); err != nil || l.Index != uint64(j+1) || (!isDeferred(&l) && len(l.Data) != want) {
+			if err := c.GetLog(uint64(j+1), &l); err != nil || l.Index != uint64(j+1) ||
+				(!isDeferred(&l) && len(l.Data) != want) {
 				t.Fatalf("after entry %d, entry %d is read as %d, %d bytes, %v", i+1, j+1, l.Index, len(l.Data), err)
 			}
 		}
@@ -68,7 +70,10 @@ func TestTheCacheIsBoundedInBytes(t *testing.T) {
 func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	t.Parallel()
 	c, below := openCache(t, deferredSize, deferredSize+1, knownSize+1, 20<<20)
-	if err := c.StoreLog(&raft.Log{Index: 5, Term: 1, Type: raft.LogConfiguration, Data: make([]byte, 1<<20)}); err != nil {
+	if err := c.StoreLog(&raft.Log{
+		Index: 5, Term: 1, Type: raft.LogConfiguration,
+		Data: make([]byte, 1<<20),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	c.recent, c.bytes = nil, 0 // as at a start
@@ -76,10 +81,12 @@ func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 		for index, want := range map[uint64]bool{1: false, 2: true, 3: true, 4: true, 5: false} {
 			var l raft.Log
 			if err := c.GetLog(index, &l); err != nil || isDeferred(&l) != want || l.Index != index || l.Term != 1 {
-				t.Errorf("entry %d is read as entry %d of term %d, without its data: %t, %v", index, l.Index, l.Term, isDeferred(&l), err)
+				t.Errorf("entry %d is read as entry %d of term %d, without its data: %t, %v", index, l.Index, l.Term,
+					isDeferred(&l), err)
 			}
 			whole, err := c.full(&l)
-			if err != nil || len(whole.Data) < deferredSize || (whole.Type == raft.LogCommand && whole.Data[0] != byte(index)) {
+			if err != nil || len(whole.Data) < deferredSize ||
+				(whole.Type == raft.LogCommand && whole.Data[0] != byte(index)) {
 				t.Errorf("entry %d has no data: %v", index, err)
 			}
 		}
@@ -106,7 +113,8 @@ func TestOnlyLargeCommandsFromTheDiskComeWithoutTheirData(t *testing.T) {
 	if err := c.GetLog(3, &l); err != nil || l.Term != 2 {
 		t.Errorf("an entry that took another's place is read with term %d: %v", l.Term, err)
 	}
-	if _, err := c.full(&raft.Log{Index: 3, Term: 1, Type: raft.LogCommand, Data: deferred}); !errors.Is(err, raft.ErrLogNotFound) {
+	if _, err := c.full(&raft.Log{Index: 3, Term: 1, Type: raft.LogCommand, Data: deferred}); !errors.Is(err,
+		raft.ErrLogNotFound) {
 		t.Errorf("an entry gets the data of the one that took its place: %v", err)
 	}
 }
@@ -191,11 +199,13 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 			t.Errorf("%s: %d entries are sent, want %d: %v", name, len(request.Entries), test.sent, err)
 		}
 		if request.LeaderCommitIndex != uint64(test.sent) {
-			t.Errorf("%s: of %d entries that are sent %d are said to be committed", name, test.sent, request.LeaderCommitIndex)
+			t.Errorf("%s: of %d entries that are sent %d are said to be committed", name, test.sent,
+				request.LeaderCommitIndex)
 		}
 		for i, l := range request.Entries {
 			if l.Index != uint64(i+1) || len(l.Data) != test.sizes[i] || l.Data[0] != byte(i+1) {
-				t.Errorf("%s: entry %d is sent as entry %d with %d bytes, want %d", name, i+1, l.Index, len(l.Data), test.sizes[i])
+				t.Errorf("%s: entry %d is sent as entry %d with %d bytes, want %d", name, i+1, l.Index, len(l.Data),
+					test.sizes[i])
 			}
 		}
 	}
@@ -211,7 +221,8 @@ func TestARequestIsCutToWhatGoesAtATime(t *testing.T) {
 	for commit, want := range map[uint64]uint64{5: 5, 7: 7, 9: 7} {
 		request := &raft.AppendEntriesRequest{PrevLogEntry: 7, LeaderCommitIndex: commit}
 		if err := c.cut(request); err != nil || request.LeaderCommitIndex != want {
-			t.Errorf("after entry 7, of which nothing follows, %d are said to be committed for %d: %v", request.LeaderCommitIndex, commit, err)
+			t.Errorf("after entry 7, of which nothing follows, %d are said to be committed for %d: %v",
+				request.LeaderCommitIndex, commit, err)
 		}
 	}
 }
@@ -246,13 +257,17 @@ func TestTheStateMachineGetsEachLargeEntryAlone(t *testing.T) {
 	}
 	var failed []error
 	dropped := uint64(0)
-	f := &loadingFSM{logs: c, fail: func(err error) { failed = append(failed, err) }, dropped: func(index uint64) bool { return index <= dropped }}
+	f := &loadingFSM{
+		logs: c, fail: func(err error) { failed = append(failed, err) },
+		dropped: func(index uint64) bool { return index <= dropped },
+	}
 	to := &batchesFSM{}
 	f.BatchingFSM = to
 	if got := f.ApplyBatch(logs); fmt.Sprint(got) != "[1 2 3 4 5 6]" || len(failed) > 0 {
 		t.Errorf("the results are %v, %v", got, failed)
 	}
-	if got := fmt.Sprintf("%q", to.got); got != fmt.Sprintf(`["1:1 2:2 " "3:%d " "4:4 " "5:%d " "6:%d "]`, knownSize+3, 20<<20, deferredSize+6) {
+	got := fmt.Sprintf("%q", to.got)
+	if got != fmt.Sprintf(`["1:1 2:2 " "3:%d " "4:4 " "5:%d " "6:%d "]`, knownSize+3, 20<<20, deferredSize+6) {
 		t.Errorf("it got %s", got)
 	}
 	if err := c.DeleteRange(1, 6); err != nil {

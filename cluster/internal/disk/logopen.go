@@ -35,7 +35,9 @@ func (s *logStore) open(record tail, covered uint64) (*raft.Configuration, error
 }
 
 // checkEntries reads entries first to last, first 0 meaning none, and gives the checksum of the last one.
-func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64) (chain uint32, configuration *raft.Configuration, err error) {
+func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64) (chain uint32,
+	configuration *raft.Configuration, err error,
+) {
 	var term uint64
 	for index := first; index != 0 && index <= last; index++ {
 		var l raft.Log
@@ -53,7 +55,8 @@ func (s *logStore) checkEntries(first, last uint64, record tail, covered uint64)
 			return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is not the one the log ended with", index)
 		}
 		if l.Term < term {
-			return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is of term %d, the one before of %d", index, l.Term, term)
+			return 0, nil, durable.DamagedLog(s.fileOf(index), "entry %d is of term %d, the one before of %d", index,
+				l.Term, term)
 		}
 		chain, term = own, l.Term
 		s.latest.add(index, uint64(len(l.Data)))

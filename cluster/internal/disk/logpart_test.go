@@ -66,7 +66,8 @@ func TestAnAppendOfWhichAPartWasWritten(t *testing.T) {
 	s := newLogStore(w.FileOf, w, file, func() error { return nil })
 	large := func(term uint64) (logs []*raft.Log) {
 		for i := range uint64(4) {
-			logs = append(logs, &raft.Log{Index: 11 + i, Term: term, Data: bytes.Repeat([]byte{byte(term)}, 340<<10)}) // two are more than goes at once
+			// two are more than goes at once
+			logs = append(logs, &raft.Log{Index: 11 + i, Term: term, Data: bytes.Repeat([]byte{byte(term)}, 340<<10)})
 		}
 		return logs
 	}

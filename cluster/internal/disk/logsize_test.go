@@ -49,7 +49,8 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 			at := func(index uint64, size int) *raft.Log {
 				return &raft.Log{Index: index, Term: 1 << 60, Type: raft.LogCommand, Data: data[:size], AppendedAt: now}
 			}
-			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, MaxSealed+1)}); err == nil || !strings.Contains(err.Error(), "can be read back") {
+			if err := s.logs.StoreLogs([]*raft.Log{at(1, 10), at(2, MaxSealed+1)}); err == nil ||
+				!strings.Contains(err.Error(), "can be read back") {
 				t.Errorf("an entry of one byte more than can be read back: %v", err)
 			}
 			if last := s.log.last.Load(); last != 0 {
@@ -65,7 +66,8 @@ func TestTheLogReadsBackTheLargestEntryThatItTakes(t *testing.T) {
 				t.Fatalf("after a restart: %v", err)
 			}
 			var l raft.Log
-			if err := s.logs.GetLog(2, &l); err != nil || len(l.Data) != largest || l.Data[0] != 1 || l.Data[largest-1] != 2 {
+			if err := s.logs.GetLog(2, &l); err != nil || len(l.Data) != largest || l.Data[0] != 1 ||
+				l.Data[largest-1] != 2 {
 				t.Errorf("the largest entry comes back with %d bytes: %v", len(l.Data), err)
 			}
 			if err := s.Close(); err != nil {

@@ -93,7 +93,8 @@ func (s *logStore) read(index uint64, l *raft.Log) (prev, own uint32, err error)
 
 // GetLog implements raft.LogStore. A missing entry is exactly raft.ErrLogNotFound, Raft compares with ==.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
-	if index >= s.first.Load() && index <= s.last.Load() && index != 0 { // what a failed write may have left is not there
+	// what a failed write may have left is not there
+	if index >= s.first.Load() && index <= s.last.Load() && index != 0 {
 		_, _, err := s.read(index, l)
 		return err
 	}
@@ -149,7 +150,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		entries[i] = &copies[i]
 		next.Last = l.Index
 		if size := wal.EncodedSize(entries[i]); size > maxStored && !s.hooks.AnySize {
-			return fmt.Errorf("%s: entry %d is not written, because it takes %d bytes and at most %d can be read back", s.fileOf(l.Index), l.Index, size, maxStored)
+			return fmt.Errorf("%s: entry %d is not written, because it takes %d bytes and at most %d can be read back",
+				s.fileOf(l.Index), l.Index, size, maxStored)
 		}
 	}
 	if err := s.append(entries); err != nil {
@@ -252,7 +254,8 @@ func (s *logStore) DeleteRange(minIndex, maxIndex uint64) error {
 		}
 		return s.shorten(next, minIndex, s.tail.Last)
 	default:
-		return fmt.Errorf("%s: deleting entries %d to %d would leave a hole in %d to %d", s.fileOf(s.tail.Last), minIndex, maxIndex, next.First, next.Last)
+		return fmt.Errorf("%s: deleting entries %d to %d would leave a hole in %d to %d", s.fileOf(s.tail.Last),
+			minIndex, maxIndex, next.First, next.Last)
 	}
 }
 
@@ -275,7 +278,8 @@ func (s *logStore) shorten(next tail, minIndex, maxIndex uint64) error {
 	first, last, err := s.ends()
 	if err != nil || first != next.First || last != next.Last {
 		return fmt.Errorf("deleting entries %d to %d from %s: %w", minIndex, maxIndex, s.fileOf(s.tail.Last),
-			cmp.Or(derr, err, fmt.Errorf("entries %d to %d remain, should be %d to %d", first, last, next.First, next.Last)))
+			cmp.Or(derr, err, fmt.Errorf("entries %d to %d remain, should be %d to %d", first, last, next.First,
+				next.Last)))
 	}
 	s.unsure = false
 	s.publish(next)

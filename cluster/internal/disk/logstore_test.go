@@ -130,9 +130,10 @@ func openTestLog(t testing.TB, where LogOptions, dir string) (*logStore, *failur
 		t.Fatal(err)
 	}
 	fail := &failure{}
-	s := newLogStore(func(uint64) string { return dir }, failingStore{inner, fail}, failingTail{file, fail}, func() error {
-		return fail.during(fail.state, func() error { return nil })
-	})
+	s := newLogStore(func(uint64) string { return dir }, failingStore{inner, fail}, failingTail{file, fail},
+		func() error {
+			return fail.during(fail.state, func() error { return nil })
+		})
 	if _, err := s.open(found.record, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,8 @@ func testLogStoreAgainstAModel(t *testing.T, where LogOptions) {
 			}
 			for _, want := range model {
 				var got raft.Log
-				if err := s.GetLog(want.Index, &got); err != nil || got.Term != want.Term || !bytes.Equal(got.Data, want.Data) || got.Extensions != nil {
+				if err := s.GetLog(want.Index, &got); err != nil || got.Term != want.Term ||
+					!bytes.Equal(got.Data, want.Data) || got.Extensions != nil {
 					t.Fatalf("seed %d, %s: entry %d is %+v, %v; want %+v", seed, when, want.Index, got, err, want)
 				}
 			}
@@ -306,7 +308,9 @@ func TestGapsAreRefused(t *testing.T) {
 		do   func(s *logStore) error
 	}{
 		{"a gap before a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(9, 1)}) }},
-		{"a gap inside a batch", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(8, 1), testkit.Entry(10, 1)}) }},
+		{"a gap inside a batch", func(s *logStore) error {
+			return s.StoreLogs([]*raft.Log{testkit.Entry(8, 1), testkit.Entry(10, 1)})
+		}},
 		{"an entry stored again", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(7, 1)}) }},
 		{"index zero", func(s *logStore) error { return s.StoreLogs([]*raft.Log{testkit.Entry(0, 1)}) }},
 		{"a hole in the middle", func(s *logStore) error { return s.DeleteRange(6, 6) }},
@@ -316,7 +320,10 @@ func TestGapsAreRefused(t *testing.T) {
 			t.Run(c.name+", "+where.Store, func(t *testing.T) {
 				s, _, closeLog := openTestLog(t, where, t.TempDir())
 				defer closeLog()
-				if err := s.StoreLogs([]*raft.Log{testkit.Entry(5, 1), testkit.Entry(6, 1), testkit.Entry(7, 1)}); err != nil {
+				if err := s.StoreLogs([]*raft.Log{
+					testkit.Entry(5, 1), testkit.Entry(6, 1),
+					testkit.Entry(7, 1),
+				}); err != nil {
 					t.Fatal(err)
 				}
 				if err := c.do(s); err == nil {

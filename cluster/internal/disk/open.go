@@ -89,7 +89,8 @@ func Open(dir string, id *Identity, where LogOptions, verify func(io.Reader) (ap
 		return nil, err
 	}
 	if !found.hasStable && (id.Get().HasRaftState || snapshot != nil) {
-		return nil, durable.Damaged(s.path, "holds no entries, no term and no vote though this replica was a member of a cluster; it must not start empty")
+		return nil, durable.Damaged(s.path, "holds no entries, no term and no vote though this replica was a member "+
+			"of a cluster; it must not start empty")
 	}
 	s.snapshot, s.readOnly = snapshot, where.ReadOnly
 	if snapshot != nil {
@@ -106,15 +107,19 @@ func (s *Dir) checkGap(dir string, snapshot *snapshotInfo) error {
 	first := s.log.first.Load()
 	switch {
 	case snapshot == nil && first > 1:
-		return durable.Damaged(filepath.Join(dir, SnapshotsDir), "no snapshot, though the log begins at entry %d", first)
+		return durable.Damaged(filepath.Join(dir, SnapshotsDir), "no snapshot, though the log begins at entry %d",
+			first)
 	case snapshot != nil && first > snapshot.Index+1:
-		return durable.Damaged(s.log.fileOf(first), "entries %d to %d are in no snapshot and missing in the log", snapshot.Index+1, first-1)
+		return durable.Damaged(s.log.fileOf(first), "entries %d to %d are in no snapshot and missing in the log",
+			snapshot.Index+1, first-1)
 	}
 	return nil
 }
 
 // open opens the files, raft.tail first: there must never be a raft.db without it.
-func (s *Dir) open(dir string, where LogOptions, logger hclog.Logger, snapshot *snapshotInfo, found raftContent) (err error) {
+func (s *Dir) open(dir string, where LogOptions, logger hclog.Logger, snapshot *snapshotInfo,
+	found raftContent,
+) (err error) {
 	if where.ReadOnly {
 		if err := s.openToRead(dir, where, logger); err != nil {
 			return err
@@ -205,7 +210,8 @@ func (s *Dir) load(dir string, logger hclog.Logger, snapshot *snapshotInfo, foun
 	}
 	s.hasState = snapshot != nil || last != 0 || s.stable.hasState()
 	if s.id.Get().HasRaftState && !s.hasState {
-		return durable.Damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; it must not start empty")
+		return durable.Damaged(s.path, "holds no entries and no term though this replica was a member of a cluster; "+
+			"it must not start empty")
 	}
 	if last != 0 && !s.stable.hasState() {
 		return durable.Damaged(s.path, "the current term is missing")
@@ -235,7 +241,10 @@ func (s *Dir) finishForming() error {
 		return err
 	}
 	configuration := raft.Configuration{Servers: servers}
-	if err := s.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)}); err != nil {
+	if err := s.logs.StoreLog(&raft.Log{
+		Index: 1, Term: 1, Type: raft.LogConfiguration,
+		Data: raft.EncodeConfiguration(configuration),
+	}); err != nil {
 		return err
 	}
 	s.configuration, s.hasState = configuration, true

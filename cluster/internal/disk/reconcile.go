@@ -26,7 +26,8 @@ func (b *snapshotEnd) entry(index uint64) (raft.Log, bool) {
 }
 
 // ErrReplaced ends the process, because Raft goes on with the entry that was last before: see [Dir.Replaced].
-var ErrReplaced = errors.New("the last entry of this replica's log was replaced by a snapshot from the leader, which Raft only sees at its start: start this replica again")
+var ErrReplaced = errors.New("the last entry of this replica's log was replaced by a snapshot from the leader, which " +
+	"Raft only sees at its start: start this replica again")
 
 // onSnapshotSaved is called with a snapshot that has become final.
 func (s *Dir) onSnapshotSaved(snapshot snapshotEnd) error {

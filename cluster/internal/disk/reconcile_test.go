@@ -48,7 +48,8 @@ func (f *follower) start() {
 		f.t.Fatal(err)
 	}
 	logger := hclog.NewNullLogger()
-	if f.store, err = Open(f.dir, id, LogOptions{Store: LogWAL, SegmentSize: 64 << 10}, fsm.VerifySnapshot, logger); err != nil {
+	if f.store, err = Open(f.dir, id, LogOptions{Store: LogWAL, SegmentSize: 64 << 10}, fsm.VerifySnapshot,
+		logger); err != nil {
 		f.t.Fatal(err)
 	}
 	f.self = server.Address{ID: id.Get().ID}.ServerID()
@@ -62,7 +63,8 @@ func (f *follower) start() {
 	cfg.LocalID, cfg.Logger = f.self, logger
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = time.Hour, time.Hour // it never wants to lead
 	cfg.SnapshotInterval, cfg.TrailingLogs = time.Hour, 2
-	if f.raft, err = raft.NewRaft(cfg, fsm.New(slog.New(slog.DiscardHandler)), f.store.logs, f.store.stable, f.store.snaps, transport); err != nil {
+	if f.raft, err = raft.NewRaft(cfg, fsm.New(slog.New(slog.DiscardHandler)), f.store.logs, f.store.stable,
+		f.store.snaps, transport); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -83,7 +85,10 @@ func (f *follower) restart() {
 func entriesOf(term, first, last uint64) []*raft.Log {
 	var out []*raft.Log
 	for i := first; i <= last; i++ {
-		out = append(out, &raft.Log{Index: i, Term: term, Type: raft.LogCommand, Data: fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Unix(int64(i), 0))})
+		out = append(out, &raft.Log{
+			Index: i, Term: term, Type: raft.LogCommand,
+			Data: fsm.Seal([][]byte{fsm.EncodeNoop()}, time.Unix(int64(i), 0)),
+		})
 	}
 	return out
 }
@@ -120,7 +125,10 @@ func (f *follower) install(last snapshotEnd) error {
 // send sends a snapshot with that content.
 func (f *follower) send(last snapshotEnd, content []byte) error {
 	f.t.Helper()
-	configuration := raft.Configuration{Servers: []raft.Server{{ID: "leader", Address: "leader"}, {ID: f.self, Address: f.addr}}}
+	configuration := raft.Configuration{Servers: []raft.Server{
+		{ID: "leader", Address: "leader"},
+		{ID: f.self, Address: f.addr},
+	}}
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("leader"), Addr: []byte("leader")}
 	req := &raft.InstallSnapshotRequest{
 		RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax, Term: leaderTerm, Leader: []byte("leader"),

@@ -64,7 +64,10 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 }
 
 func TestASegmentSuitsItsFileSystem(t *testing.T) {
-	for size, want := range map[uint64]int{0: 16 << 20, 1 << 20: 1 << 20, 64 << 20: 2 << 20, 512 << 20: 16 << 20, 1 << 40: 16 << 20} {
+	for size, want := range map[uint64]int{
+		0: 16 << 20, 1 << 20: 1 << 20, 64 << 20: 2 << 20, 512 << 20: 16 << 20,
+		1 << 40: 16 << 20,
+	} {
 		measure := func(string) (FileSystem, error) { return FileSystem{Size: size}, nil }
 		if got := SuitedSegmentSize("/data", wal.SegmentSize, measure); got != want {
 			t.Errorf("on %d bytes it has %d, want %d", size, got, want)

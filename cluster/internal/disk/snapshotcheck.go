@@ -99,5 +99,6 @@ func (s *snapshotSink) verified() error {
 }
 
 func (s *snapshotSink) unusable(err error) error {
-	return fmt.Errorf("a snapshot up to entry %d that another replica sent cannot be used, this replica goes on with its own state: %w", s.last.Index, err)
+	return fmt.Errorf("a snapshot up to entry %d that another replica sent cannot be used, this replica goes on with "+
+		"its own state: %w", s.last.Index, err)
 }

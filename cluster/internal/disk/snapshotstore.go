@@ -119,7 +119,8 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	tmp := filepath.Join(s.dir, sink.ID()+snapshotTmp)
 	state, err := os.OpenFile(filepath.Join(tmp, snapshotState), os.O_RDWR, 0)
 	if err == nil {
-		err = errors.Join(durable.Chmod(filepath.Join(tmp, snapshotState)), durable.Chmod(filepath.Join(tmp, snapshotMeta)))
+		err = errors.Join(durable.Chmod(filepath.Join(tmp, snapshotState)),
+			durable.Chmod(filepath.Join(tmp, snapshotMeta)))
 	}
 	if err != nil {
 		s.note(err)
@@ -136,7 +137,8 @@ func (s *snapshotStore) tooOld(last snapshotEnd) error {
 	if last.Index >= newest && last.Term >= term {
 		return nil
 	}
-	return fmt.Errorf("a snapshot up to entry %d of term %d is refused: %s holds one up to entry %d of term %d", last.Index, last.Term, s.dir, newest, term)
+	return fmt.Errorf("a snapshot up to entry %d of term %d is refused: %s holds one up to entry %d of term %d",
+		last.Index, last.Term, s.dir, newest, term)
 }
 
 // snapshotPiece is how much of a snapshot goes to the disk at a time, so that an append to the log waits for no more.

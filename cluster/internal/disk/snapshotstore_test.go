@@ -48,7 +48,8 @@ func snapshotAt(t *testing.T, index uint64) []byte {
 func openTestSnapshots(t *testing.T, saved *[]snapshotEnd) *snapshotStore {
 	t.Helper()
 	store, err := newSnapshotStore(t.TempDir(), hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil },
-		func(b snapshotEnd) error { *saved = append(*saved, b); return nil }, func(path string) { _ = os.RemoveAll(path) })
+		func(b snapshotEnd) error { *saved = append(*saved, b); return nil },
+		func(path string) { _ = os.RemoveAll(path) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,8 @@ func openTestSnapshots(t *testing.T, saved *[]snapshotEnd) *snapshotStore {
 func begin(t *testing.T, store *snapshotStore, last snapshotEnd) *snapshotSink {
 	t.Helper()
 	_, trans := raft.NewInmemTransport("a")
-	sink, err := store.Create(raft.SnapshotVersionMax, last.Index, last.Term, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}, 1, trans)
+	sink, err := store.Create(raft.SnapshotVersionMax, last.Index, last.Term,
+		raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}, 1, trans)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,15 +84,18 @@ func TestASnapshotThatEndsAfterANewerOneIsDropped(t *testing.T) {
 			if err := leaders.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := own.ownWith([]byte("older")); err == nil || !strings.Contains(err.Error(), "holds one up to entry 5000") {
+			if err := own.ownWith([]byte("older")); err == nil ||
+				!strings.Contains(err.Error(), "holds one up to entry 5000") {
 				t.Errorf("it ends with %v", err)
 			}
 			list, err := store.List()
 			if err != nil || len(list) != 1 || list[0].Index != 5000 {
 				t.Errorf("snapshots %v, %v", list, err)
 			}
-			if store.newest.Load() != 5000 || store.term.Load() != 2 || store.size.Load() != uint64(len(content)) || len(saved) != 1 {
-				t.Errorf("newest is %d of term %d with %d bytes, the log's base was %v", store.newest.Load(), store.term.Load(), store.size.Load(), saved)
+			if store.newest.Load() != 5000 || store.term.Load() != 2 || store.size.Load() != uint64(len(content)) ||
+				len(saved) != 1 {
+				t.Errorf("newest is %d of term %d with %d bytes, the log's base was %v", store.newest.Load(),
+					store.term.Load(), store.size.Load(), saved)
 			}
 			if left, err := os.ReadDir(store.dir); err != nil || len(left) != 1 {
 				t.Errorf("left behind: %v, %v", left, err)
@@ -156,7 +161,8 @@ func TestASnapshotFromAnotherReplicaIsReadBeforeItCounts(t *testing.T) {
 		{"bogus", snapshotEnd{50, 2}, []byte("bogus"), "does not begin with"},
 		{"empty", snapshotEnd{50, 2}, nil, "does not begin with"},
 		{"cut off", snapshotEnd{50, 2}, good[:len(good)-1], "unexpected EOF"},
-		{"damaged", snapshotEnd{50, 2}, append(append(bytes.Clone(good[:len(good)/2]), good[len(good)/2]^1), good[len(good)/2+1:]...), "record"},
+		{"damaged", snapshotEnd{50, 2}, append(append(bytes.Clone(good[:len(good)/2]), good[len(good)/2]^1),
+			good[len(good)/2+1:]...), "record"},
 		{"large and bogus", snapshotEnd{50, 2}, bytes.Repeat([]byte("bogus"), 1<<20), "does not begin with"},
 		{"of a later state than it says", snapshotEnd{49, 2}, good, "holds the state at entry 50"},
 		{"with an index that leaps", snapshotEnd{50 + maxUncounted + 1, 2}, good, "holds the state at entry 50"},
@@ -181,10 +187,12 @@ func TestASnapshotFromAnotherReplicaIsReadBeforeItCounts(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), fmt.Sprintf("up to entry %d", tc.last.Index)) {
+			if err == nil || !strings.Contains(err.Error(), tc.says) ||
+				!strings.Contains(err.Error(), fmt.Sprintf("up to entry %d", tc.last.Index)) {
 				t.Errorf("it ends with %v, want %q", err, tc.says)
 			}
-			if left, err := os.ReadDir(store.dir); err != nil || len(left) != 0 || len(list) != 0 || len(saved) != 0 || store.newest.Load() != 0 {
+			if left, err := os.ReadDir(store.dir); err != nil || len(left) != 0 || len(list) != 0 || len(saved) != 0 ||
+				store.newest.Load() != 0 {
 				t.Errorf("it counts: snapshots %v, files %v, base %v, %v", list, left, saved, err)
 			}
 		})
@@ -196,7 +204,8 @@ func TestABadSnapshotLeavesAFollowerAsItIs(t *testing.T) {
 	t.Parallel()
 	f := newFollower(t)
 	f.mustAppend(snapshotEnd{}, entriesOf(leaderTerm, 1, 20))
-	if err := f.send(snapshotEnd{50, leaderTerm}, []byte("bogus")); err == nil || !strings.Contains(err.Error(), "cannot be used") {
+	if err := f.send(snapshotEnd{50, leaderTerm}, []byte("bogus")); err == nil ||
+		!strings.Contains(err.Error(), "cannot be used") {
 		t.Fatalf("a bogus snapshot: %v", err)
 	}
 	f.expectLog("after a bogus snapshot", 1, 20)

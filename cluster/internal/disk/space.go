@@ -114,7 +114,8 @@ func (w *Space) Measure() {
 		}
 		return
 	}
-	why := fmt.Sprintf("the disk is nearly full and nothing more is stored: %s of %s has %s free, and should have --storage.min-free=%s%s; make room on its file system or delete groups, which is possible",
+	why := fmt.Sprintf("the disk is nearly full and nothing more is stored: %s of %s has %s free, and should have "+
+		"--storage.min-free=%s%s; make room on its file system or delete groups, which is possible",
 		w.dir, w.name, megabytes(now.Free), megabytes(w.minimum()), w.andSnapshot())
 	if w.lack.Store(&why); before == nil {
 		w.logger.Error(why)
@@ -142,7 +143,8 @@ func (w *Space) keepReserve() {
 	err := w.reserve.keep()
 	switch {
 	case err != nil && !w.noReserve:
-		w.logger.Warn("cannot keep a reserve for when the disk is full, trying again", "file", w.reserve.path, "err", err)
+		w.logger.Warn("cannot keep a reserve for when the disk is full, trying again", "file", w.reserve.path, "err",
+			err)
 	case err == nil && w.noReserve:
 		w.logger.Info("a reserve for when the disk is full can be kept again", "file", w.reserve.path)
 	}
@@ -162,7 +164,8 @@ func (w *Space) GiveUpReserve() {
 	case err != nil:
 		w.logger.Error("cannot give up the reserve", "file", w.reserve.path, "err", err)
 	case was:
-		w.logger.Warn("the disk is full: the reserve was given up, make room on its file system or delete groups", "file", w.reserve.path, "size", w.reserve.size)
+		w.logger.Warn("the disk is full: the reserve was given up, make room on its file system or delete groups",
+			"file", w.reserve.path, "size", w.reserve.size)
 	}
 }
 

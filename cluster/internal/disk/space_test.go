@@ -25,7 +25,9 @@ func TestHowMuchMustBeFree(t *testing.T) {
 		"nothing":                    {-1, 1 << 40, 0},
 		"a file system without size": {0, 0, 0},
 	} {
-		w := NewSpace("/data", "r1", c.minFree, 1, func(string) (FileSystem, error) { return FileSystem{Size: c.size}, nil }, noSnapshot, slog.New(slog.DiscardHandler))
+		w := NewSpace("/data", "r1", c.minFree, 1, func(string) (FileSystem, error) {
+			return FileSystem{Size: c.size}, nil
+		}, noSnapshot, slog.New(slog.DiscardHandler))
 		w.Measure()
 		if got := w.least(); got != c.least {
 			t.Errorf("%s: %d bytes must be free, want %d", name, got, c.least)
@@ -36,7 +38,9 @@ func TestHowMuchMustBeFree(t *testing.T) {
 func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 	logs := &testkit.LogBuffer{}
 	free, broken := uint64(100), error(nil)
-	w := NewSpace("/data", "r1", 100, 1, func(string) (FileSystem, error) { return FileSystem{Size: 1000, Free: free}, broken },
+	w := NewSpace("/data", "r1", 100, 1, func(string) (FileSystem, error) {
+		return FileSystem{Size: 1000, Free: free}, broken
+	},
 		noSnapshot, slog.New(slog.NewTextHandler(logs, nil)))
 	for _, step := range []struct {
 		free   uint64
@@ -66,7 +70,9 @@ func TestAShortageBeginsAndEndsOnce(t *testing.T) {
 
 func TestAReserveThatCannotBeKeptIsSaidOnce(t *testing.T) {
 	logs, dir := &testkit.LogBuffer{}, t.TempDir()
-	w := NewSpace(dir, "r1", 0, 1, func(string) (FileSystem, error) { return FileSystem{Size: 1 << 30, Free: 1 << 29}, nil },
+	w := NewSpace(dir, "r1", 0, 1, func(string) (FileSystem, error) {
+		return FileSystem{Size: 1 << 30, Free: 1 << 29}, nil
+	},
 		noSnapshot, slog.New(slog.NewTextHandler(logs, nil)))
 	w.Measure()
 	if err := os.Mkdir(w.reserve.path+".tmp", 0o700); err != nil { // so that it cannot be made
@@ -84,7 +90,8 @@ func TestAReserveThatCannotBeKeptIsSaidOnce(t *testing.T) {
 	for range 3 {
 		w.keepReserve()
 	}
-	if s := logs.String(); strings.Count(s, "cannot keep a reserve") != 1 || strings.Count(s, "can be kept again") != 1 {
+	if s := logs.String(); strings.Count(s, "cannot keep a reserve") != 1 ||
+		strings.Count(s, "can be kept again") != 1 {
 		t.Errorf("not said once each:\n%s", s)
 	}
 }

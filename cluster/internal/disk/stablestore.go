@@ -62,7 +62,8 @@ func (s *stableStore) hasState() bool {
 func (s *stableStore) Set(key, val []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, ok := s.values[string(key)]; !ok || old != string(val) { // else it is durable, by a call that may have failed after that
+	// else it is durable, by a call that may have failed after that
+	if old, ok := s.values[string(key)]; !ok || old != string(val) {
 		next := maps.Clone(s.values)
 		next[string(key)] = string(val)
 		if err := s.write(encodeStable(next)); err != nil {

@@ -42,7 +42,10 @@ func decodeTail(b []byte) (tail, error) {
 	if v := binary.BigEndian.Uint32(b); v != tailVersion {
 		return tail{}, fmt.Errorf("version %d is not known to this program, which knows %d", v, tailVersion)
 	}
-	t := tail{First: binary.BigEndian.Uint64(b[4:]), Last: binary.BigEndian.Uint64(b[12:]), Chain: binary.BigEndian.Uint32(b[20:])}
+	t := tail{
+		First: binary.BigEndian.Uint64(b[4:]), Last: binary.BigEndian.Uint64(b[12:]),
+		Chain: binary.BigEndian.Uint32(b[20:]),
+	}
 	if t.First > t.Last || (t.First == 0) != (t.Last == 0) {
 		return tail{}, fmt.Errorf("says that the log holds entries %d to %d", t.First, t.Last)
 	}

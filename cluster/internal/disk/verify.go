@@ -39,14 +39,16 @@ type raftContent struct {
 //
 // The log is in the place that the flag says, or nowhere yet: it is not moved.
 func verifyRaftFile(dir, logStore string) (raftContent, error) {
-	path, tailPath, segments := filepath.Join(dir, RaftFile), filepath.Join(dir, TailFileName), filepath.Join(dir, wal.Dir)
+	path, tailPath, segments := filepath.Join(dir, RaftFile), filepath.Join(dir, TailFileName), filepath.Join(dir,
+		wal.Dir)
 	_, err := os.Lstat(segments)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return raftContent{}, err
 	}
 	inWAL := err == nil
 	if inWAL && logStore != LogWAL {
-		return raftContent{}, fmt.Errorf("%s holds the log: start with --storage.log=%s, or delete the whole data directory so that this replica joins anew", segments, LogWAL)
+		return raftContent{}, fmt.Errorf("%s holds the log: start with --storage.log=%s, or delete the whole data "+
+			"directory so that this replica joins anew", segments, LogWAL)
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,9 +79,11 @@ func verifyRaftFile(dir, logStore string) (raftContent, error) {
 	switch {
 	case logStore != LogWAL:
 	case c.last != 0:
-		return c, fmt.Errorf("%s holds the log: start with --storage.log=%s, or delete the whole data directory so that this replica joins anew", path, LogBbolt)
+		return c, fmt.Errorf("%s holds the log: start with --storage.log=%s, or delete the whole data directory so "+
+			"that this replica joins anew", path, LogBbolt)
 	case !inWAL && record.Last != 0:
-		return c, durable.Damaged(segments, "missing, though it should hold entries %d to %d", record.First, record.Last)
+		return c, durable.Damaged(segments, "missing, though it should hold entries %d to %d", record.First,
+			record.Last)
 	}
 	return c, nil
 }
@@ -170,7 +174,8 @@ func verifySnapshots(dataDir string) (*snapshotInfo, error) {
 }
 
 func verifySnapshot(dir string) (*snapshotInfo, error) {
-	metaPath, statePath, sumPath := filepath.Join(dir, snapshotMeta), filepath.Join(dir, snapshotState), filepath.Join(dir, snapshotSum)
+	metaPath, statePath, sumPath := filepath.Join(dir, snapshotMeta), filepath.Join(dir,
+		snapshotState), filepath.Join(dir, snapshotSum)
 	metaBytes, err := os.ReadFile(metaPath)
 	if err != nil {
 		return nil, durable.Damaged(metaPath, "cannot be read: %w", err)
@@ -184,7 +189,8 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 	}
 	sum, err := os.ReadFile(sumPath)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // a crash between the snapshot and its sidecar: nothing was dropped from the log yet
+	// a crash between the snapshot and its sidecar: nothing was dropped from the log yet
+	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, durable.Damaged(sumPath, "cannot be read: %w", err)
 	case !bytes.Equal(sum, encodeSum(metaBytes)):
@@ -206,7 +212,10 @@ func verifySnapshot(dir string) (*snapshotInfo, error) {
 	if !bytes.Equal(h.Sum(nil), meta.CRC) {
 		return nil, durable.Damaged(statePath, "damaged: checksum mismatch with the one in %s", metaPath)
 	}
-	return &snapshotInfo{Index: meta.Index, Term: meta.Term, Configuration: meta.Configuration, size: uint64(meta.Size), path: dir}, nil
+	return &snapshotInfo{
+		Index: meta.Index, Term: meta.Term, Configuration: meta.Configuration, size: uint64(meta.Size),
+		path: dir,
+	}, nil
 }
 
 // snapshotMetaRecord is meta.json as raft.FileSnapshotStore writes it.

@@ -96,7 +96,8 @@ func TestEitherMetaPageMustBeWhole(t *testing.T) {
 
 func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
 	dir := t.TempDir()
-	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil }, func(snapshotEnd) error { return nil },
+	store, err := newSnapshotStore(dir, hclog.NewNullLogger(), fsm.VerifySnapshot, func() error { return nil },
+		func(snapshotEnd) error { return nil },
 		func(path string) { _ = os.RemoveAll(path) })
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +106,8 @@ func TestOfTwoSnapshotsWithTheSameEndTheLaterCounts(t *testing.T) {
 	for _, id := range []raft.ServerID{"before", "after"} {
 		// The store names a snapshot by the millisecond, and two of one name are one.
 		testkit.Eventually(t, "a snapshot has a name of its own", func() bool {
-			sink, err := store.Create(raft.SnapshotVersionMax, 7, 2, raft.Configuration{Servers: []raft.Server{{ID: id, Address: "a"}}}, 1, trans)
+			sink, err := store.Create(raft.SnapshotVersionMax, 7, 2,
+				raft.Configuration{Servers: []raft.Server{{ID: id, Address: "a"}}}, 1, trans)
 			return err == nil && sink.(*snapshotSink).ownWith(nil) == nil
 		})
 	}
@@ -122,7 +124,8 @@ func TestTermAndVoteOutOfTheirPageAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bolt.Set([]byte(keyStable), encodeStable(map[string]string{termKey: strings.Repeat("x", 2048)})); err != nil {
+	if err := bolt.Set([]byte(keyStable),
+		encodeStable(map[string]string{termKey: strings.Repeat("x", 2048)})); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = bolt.Close(), file.Close()

@@ -97,7 +97,8 @@ func openBoltFile(r io.ReaderAt, size int64) (*boltFile, error) {
 		f.meta = meta1
 	}
 	if f.meta.pages > uint64(size)/uint64(f.meta.pageSize) {
-		return nil, fmt.Errorf("cut off: %d bytes, but %d pages of %d bytes are in use", size, f.meta.pages, f.meta.pageSize)
+		return nil, fmt.Errorf("cut off: %d bytes, but %d pages of %d bytes are in use", size, f.meta.pages,
+			f.meta.pageSize)
 	}
 	if f.meta.freelist != boltNoFreelist && f.meta.freelist >= f.meta.pages {
 		return nil, errors.New("the free list lies outside the file")
@@ -205,7 +206,8 @@ func (f *boltFile) page(id uint64) ([]byte, error) {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
 	flags, overflow := binary.NativeEndian.Uint16(head[8:]), uint64(binary.NativeEndian.Uint32(head[12:]))
-	if binary.NativeEndian.Uint64(head) != id || (flags != boltLeaf && flags != boltBranch) || id+overflow >= f.meta.pages {
+	if binary.NativeEndian.Uint64(head) != id || (flags != boltLeaf && flags != boltBranch) ||
+		id+overflow >= f.meta.pages {
 		return nil, fmt.Errorf("page %d is damaged", id)
 	}
 	for i := id; i <= id+overflow; i++ {

@@ -32,9 +32,11 @@ func CannotMake(dir string, err error) error {
 		for _, serr := os.Lstat(at); serr != nil && filepath.Dir(at) != at; _, serr = os.Lstat(at) {
 			at = filepath.Dir(at)
 		}
-		return fmt.Errorf("--storage.path=%s cannot be made: %s is a file: name a directory, or a path at which one can be made", dir, at)
+		return fmt.Errorf("--storage.path=%s cannot be made: %s is a file: name a directory, or a path at which one "+
+			"can be made", dir, at)
 	}
-	return fmt.Errorf("--storage.path=%s cannot be made: %w: name a directory, or a path at which one can be made", dir, err)
+	return fmt.Errorf("--storage.path=%s cannot be made: %w: name a directory, or a path at which one can be made", dir,
+		err)
 }
 
 // IfRefused makes an error of opening the directory one of those if that is what it says. In any case it names the
@@ -44,7 +46,8 @@ func IfRefused(dir string, err error) error {
 	case err == nil, strings.HasPrefix(err.Error(), "--"):
 		return err
 	case errors.Is(err, syscall.EIO):
-		return fmt.Errorf("--storage.path=%s: %w; the disk fails: look into the kernel's log, and replace it, or give --storage.path another directory", dir, err)
+		return fmt.Errorf("--storage.path=%s: %w; the disk fails: look into the kernel's log, and replace it, or give "+
+			"--storage.path another directory", dir, err)
 	case !durable.IsUnwritable(err) || errors.Is(err, ErrCannotWrite):
 		return fmt.Errorf("--storage.path=%s: %w", dir, err)
 	}
@@ -57,7 +60,8 @@ func remedy(dir string, err error) string {
 	case durable.IsFull(err):
 		return "; make room on its file system"
 	case errors.Is(err, syscall.EROFS):
-		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the kernel's log, and mount it to be written; in a container with a read-only root, mount a volume there"
+		return "; its file system is read-only, which the kernel makes it after errors of the disk: look into the " +
+			"kernel's log, and mount it to be written; in a container with a read-only root, mount a volume there"
 	case !errors.Is(err, fs.ErrPermission):
 		return ""
 	}
@@ -73,7 +77,8 @@ func remedy(dir string, err error) string {
 	if serr != nil {
 		return ""
 	}
-	return fmt.Sprintf("; this process runs as user %d, group %d, and %s belongs to %s, with mode %s: give the directory to that user (chown -R %d %s), or in Kubernetes set fsGroup: %d",
+	return fmt.Sprintf("; this process runs as user %d, group %d, and %s belongs to %s, with mode %s: give the "+
+		"directory to that user (chown -R %d %s), or in Kubernetes set fsGroup: %d",
 		os.Geteuid(), os.Getegid(), refused, owner(info), info.Mode(), os.Geteuid(), dir, os.Geteuid())
 }
 
