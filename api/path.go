@@ -215,8 +215,8 @@ func encodeBase64(s string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(s))
 }
 
-// pathOf is the inverse of groupPath.labelsOf: a percent-encoded path, without the route prefix, that names the group.
-func (n naming) pathOf(group expo.Labels) string { return group.PathWith(n.escape) }
+// pathOf is the inverse of groupPath.labelsOf: a path, without the route prefix, that names the group.
+func (n naming) pathOf(group expo.Labels) string { return group.LinkPath(n.escape) }
 
 func (n naming) escape(name string) string {
 	if n.escaping == model.ValueEncodingEscaping && strings.HasPrefix(name, escapedPrefix) &&

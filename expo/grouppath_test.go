@@ -18,6 +18,20 @@ func TestAGroupsPathIsWrittenAsAPersonWould(t *testing.T) {
 	}
 }
 
+func TestALinkToAGroupIsShortAndHoldsNoControlCharacters(t *testing.T) {
+	for want, labels := range map[string]map[string]string{
+		"/metrics/job/a/instance/h:9100":           {"job": "a", "instance": "h:9100"},
+		"/metrics/job/a%20b/x@base64/YQpi":         {"job": "a b", "x": "a\nb"},
+		"/metrics/job/a/x@base64/AA":               {"job": "a", "x": "\x00"},
+		"/metrics/job/%E6%9D%B1":                   {"job": "東"},
+		"/metrics/job@base64/5p2x5Lqs5p2x5Lqs/b/c": {"job": "東京東京", "b": "c"},
+	} {
+		if got := NewLabels(labels).LinkPath(func(name string) string { return name }); got != want {
+			t.Errorf("%v: want %s, got %s", labels, want, got)
+		}
+	}
+}
+
 func TestAMessageListsWhatItHasRoomFor(t *testing.T) {
 	for _, row := range []struct {
 		items       []string
