@@ -14,9 +14,8 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/durable"
-	"pushquorum/test/golden"
-
 	"pushquorum/cluster/internal/listening"
+	"pushquorum/test/golden"
 )
 
 // TestGoldenFaults holds what is said of disks, directories and addresses to the rule of test/golden: most of it cannot

@@ -6,9 +6,8 @@ import (
 	"sync"
 	"testing"
 
-	dto "github.com/prometheus/client_model/go"
-
 	"github.com/hashicorp/raft"
+	dto "github.com/prometheus/client_model/go"
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/raftnet"

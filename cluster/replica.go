@@ -14,13 +14,11 @@ import (
 
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/formation"
-	"pushquorum/fsm"
-
-	"pushquorum/cluster/internal/loglimit"
-	"pushquorum/cluster/internal/raftnet"
-
 	"pushquorum/cluster/internal/gossip"
 	"pushquorum/cluster/internal/listening"
+	"pushquorum/cluster/internal/loglimit"
+	"pushquorum/cluster/internal/raftnet"
+	"pushquorum/fsm"
 )
 
 // Replica is one running member of a cluster, possibly the only one. Its methods may be called from any goroutine.

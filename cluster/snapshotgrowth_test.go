@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"pushquorum/fsm"
-
 	"github.com/hashicorp/raft"
+
+	"pushquorum/fsm"
 )
 
 // While a large snapshot is written, as much may come into the log as makes the next one due.

@@ -5,10 +5,9 @@ import (
 	"math"
 	"strconv"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protowire"
-
-	dto "github.com/prometheus/client_model/go"
 )
 
 // appendPlainLines appends what SampleLines returns, straight from the encoded metrics. It returns false if the family

@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"cmp"
+	stdgzip "compress/gzip"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -12,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	stdgzip "compress/gzip"
 
 	"github.com/klauspost/compress/zstd"
 	dto "github.com/prometheus/client_model/go"

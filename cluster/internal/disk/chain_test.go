@@ -12,11 +12,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
 
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/testkit"
-
-	"go.etcd.io/bbolt"
 )
 
 func sameEntry(a, b *raft.Log) bool {

@@ -9,11 +9,11 @@ import (
 	"slices"
 	"testing"
 
-	"pushquorum/cluster/internal/disk/wal"
-	"pushquorum/cluster/internal/testkit"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/testkit"
 )
 
 // Whatever is damaged, what is kept was written so, and is a beginning of it or, beside a snapshot, an end.

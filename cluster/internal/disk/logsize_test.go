@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"pushquorum/cluster/internal/disk/wal"
-	"pushquorum/fsm"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/fsm"
 )
 
 // What is written must be read back: an entry that is not keeps every replica from starting.

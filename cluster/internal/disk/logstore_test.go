@@ -10,14 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"pushquorum/cluster/internal/testkit"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	walfs "github.com/hashicorp/raft-wal/fs"
 
 	"pushquorum/cluster/internal/disk/wal"
+	"pushquorum/cluster/internal/testkit"
 )
 
 // failure makes writes fail, before or after they have taken effect.

@@ -12,9 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushquorum/cluster/internal/disk/wal"
-
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/disk/wal"
 )
 
 // FileSystem is the size of a file system, and how much of it this process may still use. Bytes.

@@ -3,9 +3,9 @@ package disk
 import (
 	"testing"
 
-	"pushquorum/cluster/internal/testkit"
-
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/testkit"
 )
 
 func TestHowMuchOfTheLogMayBeUnanswered(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"pushquorum/cluster/internal/testkit"
-	"pushquorum/fsm"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"pushquorum/cluster/internal/testkit"
+	"pushquorum/fsm"
 )
 
 // raftFileContent is a raft.db with entries written one by one, so that many stale pages lie in it, and what raft.tail

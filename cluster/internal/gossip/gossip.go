@@ -14,9 +14,8 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"pushquorum/cluster/internal/connlimit"
-	"pushquorum/cluster/internal/loglimit"
-
 	"pushquorum/cluster/internal/listening"
+	"pushquorum/cluster/internal/loglimit"
 )
 
 // Membership knows who is there. It decides nothing: a vote or an acknowledgement is Raft's business.

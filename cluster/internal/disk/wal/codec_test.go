@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"pushquorum/cluster/internal/testkit"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftwal "github.com/hashicorp/raft-wal"
 	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
+
+	"pushquorum/cluster/internal/testkit"
 )
 
 // The memory of an append is that of the one before: what was written must not change with it.

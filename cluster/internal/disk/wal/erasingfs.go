@@ -4,10 +4,10 @@ import (
 	"errors"
 	"path/filepath"
 
-	"pushquorum/cluster/internal/durable"
-
 	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/types"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // erasingFS is raft-wal's view of the file system, with files that nobody else reads and that are deleted by an eraser.

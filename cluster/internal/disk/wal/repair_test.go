@@ -9,12 +9,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"pushquorum/cluster/internal/testkit"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/types"
+
+	"pushquorum/cluster/internal/testkit"
 )
 
 // fullDisk is a file system on which not everything can be written.

@@ -11,11 +11,11 @@ import (
 	"slices"
 	"sync"
 
-	"pushquorum/cluster/internal/durable"
-
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+
+	"pushquorum/cluster/internal/durable"
 )
 
 // segmentList is the list of the log's segments, on disk as JSON with a checksum. Raft-wal calls one method at a time.
