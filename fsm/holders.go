@@ -10,8 +10,6 @@ const (
 	// shapesSearched bounds the search for the groups that hold a name: with more shapes than this there is none. A
 	// push that is refused again and again must not cost more than one that is applied.
 	shapesSearched = 256
-	// pastAllKeys comes after every grouping key, which begins with the name of a label.
-	pastAllKeys = "\xff"
 )
 
 // holders returns the keys of groups that hold a family of any of the names, except one group: the first by key, and
@@ -22,7 +20,7 @@ func (s *store) holders(names []string, except string) (keys []string, n int) {
 	if len(s.shapes) > shapesSearched {
 		return nil, 0
 	}
-	for g := s.firstFrom(&Group{shape: &shape{}}); g != nil; g = s.firstFrom(&Group{shape: g.shape, Key: pastAllKeys}) {
+	for g := s.firstFrom(0); g != nil; g = s.firstFrom(g.shape.id + 1) {
 		if !slices.ContainsFunc(names, func(name string) bool { _, holds := g.family(name, 0); return holds }) {
 			continue
 		}
@@ -46,8 +44,9 @@ func (s *store) holders(names []string, except string) (keys []string, n int) {
 	return keys[:min(len(keys), holdersListed)], n
 }
 
-// firstFrom returns the first group from a place on, in order of (shape, key), nil for none.
-func (s *store) firstFrom(place *Group) (first *Group) {
-	s.groups.Ascend(place, func(g *Group) bool { first = g; return false })
+// firstFrom returns the first group, by key, of the first shape with that id or a later one, nil for none. To look for
+// what comes after a group would need a key that comes after all, and any key can be in the log.
+func (s *store) firstFrom(id uint64) (first *Group) {
+	s.groups.Ascend(&Group{shape: &shape{id: id}}, func(g *Group) bool { first = g; return false })
 	return first
 }

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"pushquorum/expo"
 )
 
 // The groups that hold names are found by a look at one group of each shape; all groups are looked at here.
@@ -49,6 +52,30 @@ func TestHoldersAreNotLookedForAmongTooManyShapes(t *testing.T) {
 	m.want(m.put("job=c", "one_more 1\n"), Applied, "")
 	m.want(m.put("job=b", wrong), Rejected, `"x" is pushed as gauge, but stored as untyped; too many kinds of groups `+
 		`are stored to say which hold it, GET /api/v1/metrics shows them: push what`)
+}
+
+// No version writes a grouping key without a name, and its key comes after all others. It must not hold up Apply, which
+// has the lock.
+func TestTheHoldersAreFoundWhereALabelHasNoName(t *testing.T) {
+	m := newMachine(t)
+	families := familiesOf(t, labelsOf(t, "job=a"), "x 1\n")
+	m.want(m.apply(EncodePush(newRequest(), expo.Labels{{Value: "v"}}, true, families)), Applied, "")
+	m.want(m.put("job=b", "y 1\n"), Applied, "") // a shape after it
+	ended := make(chan struct{})
+	go func() {
+		m.store.holders([]string{"z"}, "") // of nobody, so that a search without an end takes no memory
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the search for the holders of a name does not end")
+	}
+	keys, n := m.store.holders([]string{"x", "y"}, "")
+	if want := []string{labelsOf(t, "job=b").Key(), "\xffv\xff"}; !slices.Equal(keys, want) || n != len(want) {
+		t.Errorf("held by %q, %d in all; want %q", keys, n, want)
+	}
+	m.want(m.put("job=c", "# TYPE x gauge\nx 1\n"), Rejected, "held by ")
 }
 
 func TestAReasonIsCutBehindAWord(t *testing.T) {

@@ -17,9 +17,10 @@ type shape struct {
 	names  string // of the families, each followed by a byte that is in no name
 }
 
-// lessByShape orders groups by (shape, key).
+// lessByShape orders groups by (shape, key). Where the shape is the same one, its id is not looked at, because that is
+// in no cache.
 func lessByShape(a, b *Group) bool {
-	if a.shape != b.shape {
+	if a.shape != b.shape && a.shape.id != b.shape.id {
 		return a.shape.id < b.shape.id
 	}
 	return a.Key < b.Key
