@@ -142,7 +142,7 @@ func (h snapshotHeader) append(b []byte) []byte {
 }
 
 func decodeSnapshotHeader(b []byte) (h snapshotHeader, err error) {
-	return h, eachField(b, func(f field) error {
+	err = eachField(b, func(f field) error {
 		switch f.number {
 		case fieldApplied:
 			h.applied = f.bits
@@ -153,6 +153,7 @@ func decodeSnapshotHeader(b []byte) (h snapshotHeader, err error) {
 		}
 		return nil
 	})
+	return h, err
 }
 
 // appendFamilyHeader appends the FamilyHeader of a name. The type is not in it, because the groups say it.
@@ -165,7 +166,7 @@ func appendFamilyHeader(b []byte, h *expo.Header) []byte {
 
 // decodeFamilyHeader reads a FamilyHeader into a header without a type.
 func decodeFamilyHeader(b []byte) (h expo.Header, err error) {
-	return h, eachField(b, func(f field) (err error) {
+	err = eachField(b, func(f field) (err error) {
 		switch f.number {
 		case fieldName:
 			h.Name, err = f.text()
@@ -176,6 +177,7 @@ func decodeFamilyHeader(b []byte) (h expo.Header, err error) {
 		}
 		return err
 	})
+	return h, err
 }
 
 // snapshotTrailer is what a snapshot ends with.
@@ -193,7 +195,7 @@ func (t snapshotTrailer) append(b []byte) []byte {
 }
 
 func decodeSnapshotTrailer(b []byte) (t snapshotTrailer, err error) {
-	return t, eachField(b, func(f field) error {
+	err = eachField(b, func(f field) error {
 		switch f.number {
 		case fieldRecords:
 			t.records = f.bits
@@ -202,6 +204,7 @@ func decodeSnapshotTrailer(b []byte) (t snapshotTrailer, err error) {
 		}
 		return nil
 	})
+	return t, err
 }
 
 // appendRequest appends a Request, of a snapshot.

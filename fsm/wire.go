@@ -404,7 +404,7 @@ func decodeGroup(b []byte, in *interner) (*Group, error) {
 	for i := range families {
 		g.Families = append(g.Families, Stored{Family: &families[i], Time: times[i]})
 	}
-	return g, eachField(b, func(f field) error {
+	err = eachField(b, func(f field) error {
 		switch f.number {
 		case fieldPushTime:
 			g.PushTime = int64(f.bits)
@@ -417,4 +417,5 @@ func decodeGroup(b []byte, in *interner) (*Group, error) {
 		}
 		return nil
 	})
+	return g, err
 }
