@@ -113,12 +113,23 @@ func noEOF(err error) error {
 	return err
 }
 
-// decodeRecord returns the kind of a record, 0 for none that this program knows, and what stands in it.
+// isA tells whether the field is the known one of that number, whose value has that wire type. One of another type is
+// unknown, as it is to the generated code, and is ignored.
+func (f field) isA(number protowire.Number, kind protowire.Type) bool {
+	return f.number == number && f.kind == kind
+}
+
+// decodeRecord returns the kind of a record, 0 for none that this program knows, and what stands in it. It refuses a
+// record of two, which no build writes.
 func decodeRecord(b []byte) (kind protowire.Number, body []byte, err error) {
 	err = eachField(b, func(f field) error {
-		if recordHeader <= f.number && f.number <= recordTrailer && f.kind == protowire.BytesType {
-			kind, body = f.number, f.bytes
+		if f.number < recordHeader || recordTrailer < f.number || f.kind != protowire.BytesType {
+			return nil
 		}
+		if kind != 0 {
+			return fmt.Errorf("it is of kind %d and of kind %d", kind, f.number)
+		}
+		kind, body = f.number, f.bytes
 		return nil
 	})
 	return kind, body, err
@@ -143,12 +154,12 @@ func (h snapshotHeader) append(b []byte) []byte {
 
 func decodeSnapshotHeader(b []byte) (h snapshotHeader, err error) {
 	err = eachField(b, func(f field) error {
-		switch f.number {
-		case fieldApplied:
+		switch {
+		case f.isA(fieldApplied, protowire.VarintType):
 			h.applied = f.bits
-		case fieldWritten:
+		case f.isA(fieldWritten, protowire.VarintType):
 			h.written = f.bits != 0
-		case fieldForgottenIndex:
+		case f.isA(fieldForgottenIndex, protowire.VarintType):
 			h.forgotten = f.bits
 		}
 		return nil
@@ -167,12 +178,12 @@ func appendFamilyHeader(b []byte, h *expo.Header) []byte {
 // decodeFamilyHeader reads a FamilyHeader into a header without a type.
 func decodeFamilyHeader(b []byte) (h expo.Header, err error) {
 	err = eachField(b, func(f field) (err error) {
-		switch f.number {
-		case fieldName:
+		switch {
+		case f.isA(fieldName, protowire.BytesType):
 			h.Name, err = f.text()
-		case fieldHelp:
+		case f.isA(fieldHelp, protowire.BytesType):
 			h.Help, err = f.text()
-		case fieldUnit:
+		case f.isA(fieldUnit, protowire.BytesType):
 			h.Unit, err = f.text()
 		}
 		return err
@@ -196,10 +207,10 @@ func (t snapshotTrailer) append(b []byte) []byte {
 
 func decodeSnapshotTrailer(b []byte) (t snapshotTrailer, err error) {
 	err = eachField(b, func(f field) error {
-		switch f.number {
-		case fieldRecords:
+		switch {
+		case f.isA(fieldRecords, protowire.VarintType):
 			t.records = f.bits
-		case fieldHash:
+		case f.isA(fieldHash, protowire.BytesType):
 			t.hash = f.bytes
 		}
 		return nil
@@ -230,16 +241,16 @@ func appendRequest(b []byte, number protowire.Number, r *request) []byte {
 func decodeRequest(b []byte) (r request, err error) {
 	var id []byte
 	err = eachField(b, func(f field) (err error) {
-		switch f.number {
-		case fieldID:
+		switch {
+		case f.isA(fieldID, protowire.BytesType):
 			id = f.bytes
-		case fieldRequestIndex:
+		case f.isA(fieldRequestIndex, protowire.VarintType):
 			r.index = f.bits
-		case fieldRequestFingerprint:
+		case f.isA(fieldRequestFingerprint, protowire.Fixed64Type):
 			r.fingerprint = f.bits
-		case fieldRequestStatus:
+		case f.isA(fieldRequestStatus, protowire.VarintType):
 			r.result.Status = Status(f.bits)
-		case fieldRequestReason:
+		case f.isA(fieldRequestReason, protowire.BytesType):
 			r.result.Reason, err = f.text()
 		}
 		return err

@@ -160,6 +160,94 @@ func TestTheOtherRecordsAreWrittenAsTheGeneratedCodeWritesThem(t *testing.T) {
 	}
 }
 
+// A known field of another wire type is an unknown one, which is ignored: it is no value, and not 0 either.
+func TestFieldsOfAnotherWireTypeAreReadAsTheGeneratedCodeReadsThem(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	read, refused := 0, 0
+	for i := range 20_000 {
+		body := randomFields(rng)
+		for _, row := range []struct {
+			kind string
+			want proto.Message
+			got  func() (proto.Message, error)
+		}{
+			{"header", new(fsmpb.SnapshotHeader), func() (proto.Message, error) {
+				h, err := decodeSnapshotHeader(body)
+				return &fsmpb.SnapshotHeader{Applied: h.applied, Written: h.written, Forgotten: h.forgotten}, err
+			}},
+			{"family", new(fsmpb.FamilyHeader), func() (proto.Message, error) {
+				h, err := decodeFamilyHeader(body)
+				return &fsmpb.FamilyHeader{Name: h.Name, Help: h.Help, Unit: h.Unit}, err
+			}},
+			{"request", new(fsmpb.Request), func() (proto.Message, error) {
+				r, err := decodeRequest(body)
+				return &fsmpb.Request{
+					Id: r.id[:], Index: r.index, Fingerprint: r.fingerprint, Status: uint32(r.result.Status),
+					Reason: r.result.Reason,
+				}, err
+			}},
+			{"trailer", new(fsmpb.SnapshotTrailer), func() (proto.Message, error) {
+				trailer, err := decodeSnapshotTrailer(body)
+				return &fsmpb.SnapshotTrailer{Records: trailer.records, Hash: trailer.hash}, err
+			}},
+		} {
+			fails := proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(body, row.want)
+			if r, isRequest := row.want.(*fsmpb.Request); isRequest && fails == nil && len(r.Id) != idSize {
+				fails = fmt.Errorf("an id of %d bytes", len(r.Id))
+			}
+			got, err := row.got()
+			switch {
+			case (err == nil) != (fails == nil):
+				t.Fatalf("%d: %s %x: the error is %v, of the generated code %v", i, row.kind, body, err, fails)
+			case err != nil:
+				refused++
+			case !proto.Equal(got, row.want):
+				t.Fatalf("%d: %s %x is read as\n%v\nand by the generated code as\n%v", i, row.kind, body, got, row.want)
+			default:
+				read++
+			}
+		}
+	}
+	if read < 20_000 || refused < 1_000 {
+		t.Errorf("%d records were read and %d refused, too few to say anything", read, refused)
+	}
+}
+
+// randomFields returns fields of the first numbers and of any wire types.
+func randomFields(rng *rand.Rand) (b []byte) {
+	for range rng.IntN(8) {
+		number := protowire.Number(1 + rng.IntN(6))
+		switch value := rng.Uint64N(200); rng.IntN(5) {
+		case 0, 1:
+			b = protowire.AppendVarint(protowire.AppendTag(b, number, protowire.VarintType), value)
+		case 2:
+			b = protowire.AppendFixed64(protowire.AppendTag(b, number, protowire.Fixed64Type), value)
+		case 3:
+			b = protowire.AppendFixed32(protowire.AppendTag(b, number, protowire.Fixed32Type), uint32(value))
+		default:
+			text := [...]string{"", "text", "\xff", "sixteen letters!", "sixteen letters.", "ü"}[rng.IntN(6)]
+			b = protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), text)
+		}
+	}
+	return b
+}
+
+func TestARecordOfTwoKindsIsRefused(t *testing.T) {
+	header := snapshotHeader{applied: 7}.append(nil)
+	trailer := snapshotTrailer{records: 1}.append(nil)
+	number := protowire.AppendVarint(protowire.AppendTag(nil, recordTrailer, protowire.VarintType), 1)
+	if kind, _, err := decodeRecord(slices.Concat(number, header, number)); kind != recordHeader || err != nil {
+		t.Errorf("a header beside a field of another wire type is of kind %d (%v)", kind, err)
+	}
+	for _, two := range [][]byte{
+		slices.Concat(header, trailer), slices.Concat(trailer, header), slices.Concat(header, header),
+	} {
+		if kind, body, err := decodeRecord(two); err == nil {
+			t.Errorf("%x is of kind %d with %x", two, kind, body)
+		}
+	}
+}
+
 func TestACommandThatNoVersionWritesIsRejected(t *testing.T) {
 	group := []*fsmpb.Label{{Name: "job", Value: "a"}}
 	for name, c := range map[string]struct {
