@@ -68,7 +68,7 @@ func (a *Admission) Admit(ctx context.Context, commands [][]byte) (refused []Res
 		}
 		wait := a.ended
 		a.mu.Unlock()
-		select {
+		select { // any order: it is before the log, and all replicas apply what is in that
 		case <-wait:
 		case <-ctx.Done():
 			return nil, nil, fmt.Errorf("another push near a limit was not replicated in time: %w", context.Cause(ctx))

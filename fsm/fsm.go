@@ -174,7 +174,7 @@ func (f *FSM) Halted() <-chan struct{} { return f.halted }
 
 // Err returns why the state machine has halted, or nil.
 func (f *FSM) Err() error {
-	select {
+	select { // any order: a halt ends what this replica applies, and changes nothing of it
 	case <-f.halted:
 		return f.err
 	default:

@@ -45,7 +45,7 @@ func (p *progress) wait(ctx context.Context, index uint64) error {
 	p.waiters[c] = index
 	p.mu.Unlock()
 
-	select {
+	select { // any order: it tells one who waits, and changes nothing that is stored
 	case <-c:
 		return nil
 	case <-ctx.Done():
