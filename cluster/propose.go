@@ -9,7 +9,7 @@ import (
 )
 
 // MaxCommand is the size of the largest command that is replicated, in bytes: sealed it must fit into an entry of
-// maxSealed.
+// [disk.MaxSealed].
 const MaxCommand = 60 << 20
 
 // Apply replicates a command and returns the result that the state machine gave. It may be called on any replica; it is

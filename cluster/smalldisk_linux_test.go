@@ -16,6 +16,7 @@ import (
 	"pushquorum/cluster/internal/disk"
 	"pushquorum/cluster/internal/disk/wal"
 	"pushquorum/cluster/internal/durable"
+	"pushquorum/cluster/internal/testkit"
 	"pushquorum/fsm"
 )
 
@@ -147,7 +148,7 @@ func TestAReplicaOnADiskThatFillsUp(t *testing.T) {
 
 	began := time.Now()
 	deleteJobs(t, r, "a", 0, n/2)
-	eventually(t, "what was deleted makes room", func() bool { return r.noSpace() == "" })
+	testkit.Within(t, 20*time.Second, "what was deleted makes room", func() bool { return r.noSpace() == "" })
 	t.Logf("room after %s", time.Since(began))
 	m := n / 3
 	for i := range m { // with pauses, while a snapshot is written

@@ -32,7 +32,7 @@ type entryStore interface {
 	DeleteRange(minIndex, maxIndex uint64) error
 }
 
-// tailSaver is the part of TailFile that the log store needs.
+// tailSaver is the part of tailFile that the log store needs.
 type tailSaver interface {
 	save(t tail, durable bool) error
 }

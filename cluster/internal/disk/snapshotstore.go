@@ -151,7 +151,7 @@ type snapshotSink struct {
 	state        *os.File // the file being written, opened once more
 	size, synced uint64   // bytes
 	last         snapshotEnd
-	own          bool           // of this replica's own state: see ownSnapshot
+	own          bool           // of this replica's own state: see [OwnSnapshot]
 	check        *snapshotCheck // of another's, nil before the first byte
 	closed       bool
 }

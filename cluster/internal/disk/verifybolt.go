@@ -158,7 +158,7 @@ func (f *boltFile) walk(id uint64, low, high []byte, depth int, leaf func(flags 
 	isLeaf := binary.NativeEndian.Uint16(page[8:]) == boltLeaf
 	type child struct {
 		key []byte
-		ID  uint64
+		id  uint64
 	}
 	var children []child
 	prev := low
@@ -188,7 +188,7 @@ func (f *boltFile) walk(id uint64, low, high []byte, depth int, leaf func(flags 
 		if i+1 < len(children) {
 			end = children[i+1].key
 		}
-		if err := f.walk(c.ID, c.key, end, depth+1, leaf); err != nil {
+		if err := f.walk(c.id, c.key, end, depth+1, leaf); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ type Discovery struct {
 	Slow     time.Duration // and when all is
 	Places   *Places
 
-	Failed map[string]string // peer → last failure, so that each is logged once
+	failed map[string]string // peer → last failure, so that each is logged once
 }
 
 // Run resolves and joins until ctx ends. It returns when the last attempt to join has ended, a few seconds later at
@@ -122,13 +122,13 @@ func (d *Discovery) note(peer string, err error) {
 	if err != nil {
 		text = err.Error()
 	}
-	if d.Failed == nil {
-		d.Failed = map[string]string{}
+	if d.failed == nil {
+		d.failed = map[string]string{}
 	}
-	if d.Failed[peer] == text {
+	if d.failed[peer] == text {
 		return
 	}
-	d.Failed[peer] = text
+	d.failed[peer] = text
 	if err != nil {
 		d.Logger.Warn("--cluster.peer does not resolve, trying again", "peer", peer, "err", err)
 	} else {

@@ -253,7 +253,7 @@ func (g *Membership) Join(address string) error {
 // Leave tells the others that this replica goes, and waits until some have heard it or the time is up.
 func (g *Membership) Leave(timeout time.Duration) error { return g.list.Leave(timeout) }
 
-// Poke wakes the reader of changed.
+// Poke wakes the reader of [Membership.Changed].
 func (g *Membership) Poke() {
 	select {
 	case g.news <- struct{}{}:

@@ -11,20 +11,27 @@ import (
 	"time"
 )
 
-// Deadline bounds what a test waits for. It is long, because many tests run at once; none that passes waits for it.
-const Deadline = time.Minute
+// Deadline bounds what a test waits for. It is long, because many tests run at once; none that passes waits for it. It
+// is shorter than the minute after which a failed write is forgotten, so that nobody waits for that.
+const Deadline = 45 * time.Second
 
 // Eventually waits for a condition; what says what was awaited.
 func Eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(Deadline)
+	Within(t, Deadline, what, cond)
+}
+
+// Within is Eventually for what has to happen in a time.
+func Within(t testing.TB, limit time.Duration, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
 	for !cond() {
 		select {
 		case <-look.C:
 		case <-deadline:
-			t.Fatalf("within %s: %s: did not happen", Deadline, what)
+			t.Fatalf("within %s: %s: did not happen", limit, what)
 		}
 	}
 }
