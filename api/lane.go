@@ -13,7 +13,7 @@ const (
 	// take their time.
 	laneWait = 10 * time.Second
 	// laneCheckInterval is how often those who wait look for a client in front that stalls.
-	laneCheckInterval = stalledUnderPressure / 2
+	laneCheckInterval = stalledUnderPressure / 5
 )
 
 // lane bounds how many answers of one kind are made at a time, because each holds memory, and a state that may have

@@ -37,6 +37,8 @@ type recipient struct {
 
 	mu      sync.Mutex // guards the fields below, and the deadline
 	writing time.Time  // since when; zero: nothing is written now
+	checked time.Time  // when others last looked whether it stalls, or when the write began
+	stalled time.Duration
 	cut     bool
 	done    bool
 }
@@ -88,6 +90,7 @@ func (rc *recipient) beginWrite(n int) (deadline time.Time, err error) {
 	}
 	all := recipientGrace + timeFor(rc.sent+int64(n)) - rc.waited
 	rc.writing = time.Now()
+	rc.checked, rc.stalled = rc.writing, 0
 	deadline = rc.writing.Add(min(all, recipientGrace+timeFor(int64(n))))
 	_ = rc.control.SetWriteDeadline(deadline) // writers without deadlines are those of tests
 	return deadline, nil
@@ -117,11 +120,19 @@ func (rc *recipient) endWrite(n int, deadline time.Time, err error) error {
 	return err
 }
 
-// cutIfStalled cuts off a client for which others wait, if it has read nothing for stalledUnderPressure.
+// cutIfStalled cuts off a client for which others wait, if it has read nothing for stalledUnderPressure. Who waits asks
+// every laneCheckInterval. If the question comes later than that, this process had no processor, and would not have
+// seen either that the client reads: that time does not count.
 func (rc *recipient) cutIfStalled() {
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
-	if rc.cut || rc.done || rc.writing.IsZero() || time.Since(rc.writing) < stalledUnderPressure {
+	if rc.cut || rc.done || rc.writing.IsZero() {
+		return
+	}
+	now := time.Now()
+	rc.stalled += min(now.Sub(rc.checked), laneCheckInterval)
+	rc.checked = now
+	if rc.stalled < stalledUnderPressure {
 		return
 	}
 	rc.cut = true

@@ -89,6 +89,38 @@ func TestWhoReadsIsNotCutAndWhoStopsIs(t *testing.T) {
 	}
 }
 
+// TestAClientIsNotCutForWhatTheProcessDidNotSee: a tenth of a processor lets those who wait, and those who write, have
+// their turn once a second.
+func TestAClientIsNotCutForWhatTheProcessDidNotSee(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		defer func() { _ = client.Close() }()
+		to := newRecipient(piped{server}, &http.Request{ProtoMajor: 1},
+			prometheus.NewCounter(prometheus.CounterOpts{}))
+		done := make(chan error, 1)
+		go func() {
+			_, err := to.Write([]byte("x"))
+			done <- err
+		}()
+		synctest.Wait()
+		for range stalledUnderPressure/laneCheckInterval - 1 {
+			time.Sleep(time.Second) //nolint:forbidigo // the clock is the bubble's
+			to.cutIfStalled()
+			to.cutIfStalled() // of another who waits
+		}
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Fatalf("it is cut though it was looked at %d times only: %v", stalledUnderPressure/laneCheckInterval-1,
+				<-done)
+		}
+		time.Sleep(time.Second) //nolint:forbidigo // the clock is the bubble's
+		to.cutIfStalled()
+		if err := <-done; !errors.Is(err, errNotReading) {
+			t.Errorf("one that stalled each time ends with %v", err)
+		}
+	})
+}
+
 // TestWhoStallsWhileOthersWaitIsCut, and whoever does not is not.
 func TestWhoStallsWhileOthersWaitIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
