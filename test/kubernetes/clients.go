@@ -43,6 +43,8 @@ type clients struct {
 	began    time.Time
 	failures map[string]*failure // by what was said instead of an acknowledgement
 	scraped  map[string]time.Time
+
+	failedFirst time.Time // the first failed push
 }
 
 const (
@@ -128,7 +130,11 @@ func (c *clients) pushed(kind, labels string, n int, err error) {
 	defer c.mu.Unlock()
 	c.row.sent++
 	if err != nil {
-		c.row.failed++
+		now := time.Now()
+		if c.row.failed++; c.row.failed == 1 {
+			c.failedFirst = now
+		}
+		c.row.failing = now.Sub(c.failedFirst)
 		c.fail(kind, err)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,8 +18,8 @@ type gateway struct {
 	mu     sync.Mutex
 	lines  []string
 	pushes int
-	forget int // the how-manieth push is acknowledged and not kept
-	refuse int // the how-manieth push is refused
+	forget int   // the how-manieth push is acknowledged and not kept
+	refuse []int // the how-manieth pushes are refused
 }
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -29,7 +30,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.pushes++
-	if g.pushes == g.refuse {
+	if slices.Contains(g.refuse, g.pushes) {
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 		return
 	}
@@ -49,7 +50,8 @@ func TestWhatWasAcknowledgedIsLookedFor(t *testing.T) {
 		lost   string
 	}{
 		{name: "all is there", server: &gateway{}},
-		{name: "a push is refused", server: &gateway{refuse: 5}, failed: 1},
+		{name: "a push is refused", server: &gateway{refuse: []int{5}}, failed: 1},
+		{name: "two pushes are refused", server: &gateway{refuse: []int{3, 5}}, failed: 2},
 		{name: "an acknowledged push is lost", server: &gateway{forget: 5}, lost: "lacks 1 of"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -64,6 +66,9 @@ func TestWhatWasAcknowledgedIsLookedFor(t *testing.T) {
 			if seen.failed != c.failed || seen.sent != c.server.pushes {
 				t.Errorf("want %d of %d pushes failed, got %d of %d%s", c.failed, c.server.pushes, seen.failed,
 					seen.sent, seen.reasons)
+			}
+			if (seen.failing > 0) != (c.failed > 1) {
+				t.Errorf("%d pushes failed within %s", seen.failed, seen.failing)
 			}
 			err = clients.lookFor(t.Context(), server.URL)
 			if c.lost == "" && err != nil {

@@ -10,13 +10,9 @@ import (
 	"time"
 )
 
-// brokenConnections is how many pushes may fail when a process dies: those that it was answering, one of each worker,
-// and what each tried next before kube-proxy has heard.
-const brokenConnections = 6 * workersEach
-
 func leaderKilled(ctx context.Context, r *release) error {
 	return r.disturb(ctx, "leader's process killed",
-		allowed{failed: brokenConnections, gap: 5 * time.Second}, 3, func() error {
+		unheard, 3, func() error {
 			leader, err := r.leader(ctx)
 			if err != nil {
 				return err
@@ -54,7 +50,7 @@ func (r *release) replaced(ctx context.Context, old pod, within time.Duration) e
 
 func leaderForced(ctx context.Context, r *release) error {
 	return r.disturb(ctx, "leader force-deleted",
-		allowed{failed: brokenConnections, gap: 5 * time.Second}, 3, func() error {
+		unheard, 3, func() error {
 			leader, err := r.leader(ctx)
 			if err != nil {
 				return err

@@ -13,6 +13,7 @@ type row struct {
 	name         string
 	sent, failed int           // pushes
 	gap          time.Duration // the longest time without an acknowledged push, of any kind of client
+	failing      time.Duration // from the first failed push to the last
 	scrapes      scraping      // through the Service for clients
 	reads        scraping      // through the one for scraping
 	reasons      string        // why some have failed
