@@ -70,7 +70,7 @@ test: ## all tests; those with clients that are not installed skip (fail with PU
 # What is long says why it is left out: go test -short -v.
 .PHONY: test-short
 test-short: ## the tests without the long ones, the race detector and real processes: a minute
-	$(GO) test -short -parallel $(PARALLEL) ./...
+	$(GO) test -short -parallel 8 ./...
 
 # The peer is the version of the contract, built once, or any other: PUSHGATEWAY=prometheus-pushgateway is Debian's.
 PUSHGATEWAY ?= $(PEER)

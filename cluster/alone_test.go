@@ -127,6 +127,9 @@ func TestThreeThatExpectOneAndNameEachOtherWaitAndSayWhy(t *testing.T) {
 
 // TestOneThatLostItsDiskIsAddedAgain: the founder's command line founds nothing while others are there.
 func TestOneThatLostItsDiskIsAddedAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it waits for elections and for gossip")
+	}
 	t.Parallel()
 	s := newStatefulSet(t)
 	first := s.add().start()

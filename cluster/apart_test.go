@@ -29,6 +29,9 @@ func sees(r *replicaT, want ...*replicaT) bool {
 // One wrong --cluster.peer: a replica of one cluster gossips with the other. They stay apart, and a replica that has
 // lost its disk joins the cluster of its peers, however much the other one would like to have it.
 func TestTwoClustersWhoseGossipMeetsStayApart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it waits for elections and for gossip")
+	}
 	t.Parallel()
 	tn := newTestNet()
 	a := newReplica(t, tn, "a", freePorts(t), 1).start()

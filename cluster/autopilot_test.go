@@ -352,6 +352,9 @@ func TestAReplacedReplicaThatComesBackIsNotAddedAndSaysSo(t *testing.T) {
 }
 
 func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it waits for elections and for gossip")
+	}
 	t.Parallel()
 	replicas, old := withLostDisk(t)
 	push(t, replicas[1], "meanwhile", 1)
@@ -368,6 +371,9 @@ func TestAnOldDiskThatIsPutBackTakesThePlaceOfTheNewOne(t *testing.T) {
 }
 
 func TestReplicasThatShareANameAreNotTakenForOneAnother(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it waits for elections and for gossip")
+	}
 	t.Parallel()
 	tn := newTestNet()
 	replicas := prepare(t, tn, 3)

@@ -77,6 +77,9 @@ func (c *gossipCut) tuneGossip(t *testing.T, r *replicaT) {
 // has told of the newcomer while the leader could not hear, does not repeat itself: the newcomer has to introduce
 // itself to all.
 func TestLeaderThatWasCutOffLearnsOfAReplicaThatCameMeanwhile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it waits for elections and for gossip")
+	}
 	t.Parallel()
 	tn, cut := newTestNet(), &gossipCut{}
 	replicas := prepare(t, tn, 3)

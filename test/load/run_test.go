@@ -32,6 +32,9 @@ func smallSize() size {
 }
 
 func TestARunTakesItsFigures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it builds the program and starts replicas")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("processor time and memory are read from /proc")
 	}
@@ -185,6 +188,9 @@ func lookAtTheSource(t *testing.T) {
 }
 
 func TestTwoBuildsAreMeasuredInPairs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, because it builds the program and starts replicas")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("processor time and memory are read from /proc")
 	}
