@@ -54,7 +54,7 @@ cluster: build ## build and start three replicas on 127.0.0.1:9091, 9092 and 909
 	exec deploy/local-cluster $(BIN) data/cluster
 
 # More tests at once than there are processors, because the tests of cluster mostly wait: for elections, for a grace to
-# pass, for the disk. With twice as many they are no faster on two processors, and starve one another of their heartbeats.
+# pass, for the disk. Not more, because two processors then leave some of their replicas without heartbeats.
 PARALLEL ?= 4
 
 # The packages first and the end-to-end tests alone after them: those measure deadlines on a machine that should not be
