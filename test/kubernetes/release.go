@@ -245,7 +245,7 @@ type allowed struct {
 var (
 	nothing = allowed{failed: 0, gap: 5 * time.Second}
 	absent  = allowed{failed: 1 << 20, failing: time.Hour, gap: 40 * time.Second} // while no replica is there
-	// unheard is when a process dies by itself: until kubelet, which looks once a second, and then kube-proxy have
+	// unheard is when a process dies without a word: until kubelet, which looks once a second, and then kube-proxy have
 	// heard of it, every third new connection leads to where nobody listens.
 	unheard = allowed{failed: 1 << 20, failing: 3 * time.Second, gap: 5 * time.Second}
 )
